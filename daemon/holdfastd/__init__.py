@@ -1,0 +1,7 @@
+"""Holdfast's daemon: one process that owns a store and serves it on a Unix socket."""
+
+__version__ = "0.1.0"
+
+# The versions of the API (package holdfast.v1) that this daemon speaks.
+MIN_API_VERSION = 1
+MAX_API_VERSION = 1

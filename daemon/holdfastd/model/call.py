@@ -1,0 +1,53 @@
+"""The caller of an operation: how long it waits and whether it is still there.
+
+`rpc/` makes one from a gRPC context, jobs and tests make their own. Every floor that may wait takes one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from holdfastd.errors import Cancelled, DeadlineExceeded
+
+
+class Call:
+    """One caller's patience. Thread-safe."""
+
+    def __init__(self, timeout_s: float | None = None) -> None:
+        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self._lock = threading.Lock()
+        self._gone = False
+        self._callbacks: list[Callable[[], None]] = []
+
+    def remaining_s(self) -> float | None:
+        """Seconds until the deadline, not below 0; None when there is none."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def is_active(self) -> bool:
+        """Whether the caller still waits for the answer."""
+        return not self._gone and (self._deadline is None or time.monotonic() < self._deadline)
+
+    def end(self) -> None:
+        """The caller has gone or has its answer: runs the callbacks, once."""
+        with self._lock:
+            self._gone = True
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Calls back when the call ends, from whichever thread ends it; at once when it has ended."""
+        with self._lock:
+            if not self._gone:
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def check(self) -> None:
+        """Raises CANCELLED or DEADLINE_EXCEEDED when nobody waits any more."""
+        if self._gone:
+            raise Cancelled("The caller has gone; nothing was applied.")
+        if not self.is_active():
+            raise DeadlineExceeded("The deadline passed before the work began; nothing was applied. Try again with a longer one.")

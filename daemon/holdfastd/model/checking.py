@@ -1,0 +1,148 @@
+"""What is checked at the door: every string, number and JSON text of a record or an entry, before it is queued."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+
+from google.protobuf.message import Message
+
+from holdfastd.errors import InvalidArgument
+from holdfastd.model.codec import MAX_TIME_NS, MIN_TIME_NS, canonical_json, time_ns
+from holdfastd.model.ids import check_id
+from holdfastd.model.kinds import Field, FieldType, Kind, RecordMessage, Shape
+
+MAX_RECORD_BYTES = 2 * 2**20
+MAX_ENTRY_BYTES = 2**20
+
+Check = Callable[[Message], None]
+
+
+def _refuse_nul(value: str, field: str) -> None:
+    if "\0" in value:
+        raise InvalidArgument(f"{field} holds a NUL character; put binary data into a blob.", reason="VALUE_INVALID", field=field)
+
+
+def _check_string(field: Field) -> Check:
+    name, values = field.name, field.values
+
+    def check(message: Message) -> None:
+        value = getattr(message, name)
+        _refuse_nul(value, name)
+        if values and value and value not in values:
+            known = ", ".join(values)
+            raise InvalidArgument(f"{name} {value!r} is not one of: {known}.", reason="VALUE_INVALID", field=name)
+
+    return check
+
+
+def _check_strings(field: Field) -> Check:
+    name = field.name
+
+    def check(message: Message) -> None:
+        values = getattr(message, name)
+        for value in values:
+            _refuse_nul(value, name)
+            if not value:
+                raise InvalidArgument(f"{name} holds an empty string.", reason="VALUE_INVALID", field=name)
+        if len(set(values)) != len(values):
+            raise InvalidArgument(f"{name} names the same value twice.", reason="VALUE_INVALID", field=name)
+
+    return check
+
+
+def _canonicalise(field: Field) -> Check:
+    name = field.name
+
+    def check(message: Message) -> None:
+        if value := getattr(message, name):
+            setattr(message, name, canonical_json(value, name))
+
+    return check
+
+
+def _check_time(field: Field) -> Check:
+    name = field.name
+
+    def check(message: Message) -> None:
+        stamp = getattr(message, name)
+        if not 0 <= stamp.nanos < 10**9 or not MIN_TIME_NS <= time_ns(stamp) <= MAX_TIME_NS:
+            raise InvalidArgument(f"{name} lies outside the years 1678 to 2261.", reason="VALUE_INVALID", field=name)
+
+    return check
+
+
+def _check_for(field: Field) -> Check | None:
+    if field.output_only:
+        return None
+    if field.repeated:
+        return _check_strings(field)
+    if field.type is FieldType.STRING:
+        return _check_string(field)
+    if field.type is FieldType.JSON:
+        return _canonicalise(field)
+    return _check_time(field) if field.type is FieldType.TIME else None
+
+
+@cache
+def _checks(shape: Shape) -> tuple[Check, ...]:
+    return tuple(check for field in shape.fields if (check := _check_for(field)) is not None)
+
+
+def check_values(shape: Shape, message: Message) -> None:
+    """Checks every field that a caller may set and brings JSON into canonical form, in place."""
+    for check in _checks(shape):
+        check(message)
+
+
+def check_size(message: Message, limit: int, noun: str) -> None:
+    """INVALID_ARGUMENT that names the limit when the message is larger."""
+    if (size := message.ByteSize()) > limit:
+        raise InvalidArgument(
+            f"The {noun} has {size:,} bytes; the limit is {limit:,}. Put large content into a blob.",
+            reason="TOO_LARGE",
+            limit=limit,
+            size=size,
+        )
+
+
+def check_required(shape: Shape, message: Message) -> None:
+    """INVALID_ARGUMENT when a required field is empty."""
+    for field in shape.fields:
+        if field.required and not getattr(message, field.name):
+            raise InvalidArgument(f"{shape.name}.{field.name} is required.", reason="FIELD_REQUIRED", field=field.name)
+
+
+def check_record(kind: Kind, message: RecordMessage) -> None:
+    """Everything that can be said of a record's values without looking into the store."""
+    check_size(message, MAX_RECORD_BYTES, f"{kind.name} record")
+    check_values(kind, message)
+    if message.id:
+        check_id(message.id, f"{kind.name}.id")
+
+
+def set_defaults(kind: Kind, message: Message) -> None:
+    """Fills the fields that have a default and were left empty."""
+    for field in kind.fields:
+        if field.default_value and not getattr(message, field.name):
+            setattr(message, field.name, field.default_value)
+
+
+def check_mask(kind: Kind, message: Message, paths: Iterable[str]) -> tuple[str, ...]:
+    """The fields that an update replaces: those named, all for `*`, those that are set when none is named."""
+    settable = [field.name for field in kind.fields if not field.output_only and field.name != "id"]
+    named = list(paths)
+    if named == ["*"]:
+        return tuple(settable)
+    if not named:
+        present = {descriptor.name for descriptor, _ in message.ListFields()}
+        return tuple(name for name in settable if name in present)
+    for name in named:
+        if name not in settable:
+            known = ", ".join(settable)
+            raise InvalidArgument(
+                f"update_mask names {name!r}, which is not a field of {kind.name} that can be set. Those are: {known}.",
+                reason="FIELD_UNKNOWN",
+                field=name,
+            )
+    return tuple(dict.fromkeys(named))

@@ -1,0 +1,102 @@
+"""Between messages and columns: the one place that knows how each field type is stored.
+
+Times are nanoseconds since 1970 UTC, booleans 0 and 1, JSON canonical text; what is unset is NULL where the column
+may be NULL (`Field.nullable`) and the type's zero elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfastd.errors import InvalidArgument
+from holdfastd.model.kinds import Field, FieldType, Shape
+
+NANOS = 1_000_000_000
+MIN_TIME_NS, MAX_TIME_NS = -(2**63) + NANOS, 2**63 - NANOS
+
+Encoder = Callable[[Message], Any]
+Decoder = Callable[[Message, Any], None]
+
+
+def time_ns(stamp: Timestamp) -> int:
+    """Nanoseconds since 1970 UTC."""
+    return stamp.seconds * NANOS + stamp.nanos
+
+
+def set_time(stamp: Timestamp, ns: int) -> None:
+    """Sets a Timestamp in place."""
+    stamp.seconds, stamp.nanos = divmod(ns, NANOS)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def canonical_json(text: str, field: str) -> str:
+    """The same value with sorted keys and no blanks; INVALID_ARGUMENT when it is not JSON or holds half a surrogate pair."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+        canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        canonical.encode()
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"{field} is not valid JSON: {error}.", reason="VALUE_INVALID", field=field) from None
+    return canonical
+
+
+def _encoder(field: Field) -> Encoder:
+    name, nullable = field.name, field.nullable
+    if field.type is FieldType.TIME:
+        return lambda message: time_ns(getattr(message, name)) if message.HasField(name) else None
+    if field.optional:
+        return lambda message: getattr(message, name) if message.HasField(name) else None
+    if field.type is FieldType.BOOLEAN:
+        return lambda message: int(getattr(message, name))
+    if nullable:
+        return lambda message: getattr(message, name) or None
+    return lambda message: getattr(message, name)
+
+
+def _decoder(field: Field) -> Decoder:
+    name = field.name
+    if field.type is FieldType.TIME:
+        return lambda message, value: set_time(getattr(message, name), value)
+    if field.type is FieldType.BOOLEAN:
+        return lambda message, value: setattr(message, name, bool(value))
+    return lambda message, value: setattr(message, name, value)
+
+
+@cache
+def encoders(shape: Shape) -> tuple[Encoder, ...]:
+    """One function a column, in the order of `shape.columns`."""
+    return tuple(_encoder(each) for each in shape.columns)
+
+
+@cache
+def decoders(shape: Shape) -> tuple[Decoder, ...]:
+    """The inverse of `encoders`."""
+    return tuple(_decoder(each) for each in shape.columns)
+
+
+def to_row(shape: Shape, message: Message) -> tuple[Any, ...]:
+    """The values of the shape's columns."""
+    return tuple([encode(message) for encode in encoders(shape)])
+
+
+def fill(shape: Shape, message: Message, row: Iterable[Any]) -> None:
+    """Sets the message's columns from a row; whatever is NULL, zero or empty is left unset."""
+    for decode, value in zip(decoders(shape), row, strict=True):
+        if value is not None and value != "":
+            decode(message, value)
+
+
+def from_row(shape: Shape, row: Sequence[Any]) -> Any:
+    """The inverse of `to_row`: a message of the shape's class."""
+    message = shape.message_class()
+    fill(shape, message, row)
+    return message

@@ -1,0 +1,243 @@
+"""The filter language, a subset of AIP-160 (https://google.aip.dev/160): text in, tree out.
+
+    expression  = factor { "AND" factor }
+    factor      = term { "OR" term }              OR binds tighter than AND
+    term        = { "NOT" | "-" } simple
+    simple      = "(" expression ")" | path operator value
+    path        = name { "." ( name | string ) }
+    operator    = "=" | "!=" | "<" | "<=" | ">" | ">=" | ":"
+    value       = string | word | [ "-" ] number | timestamp | "true" | "false" | "null" | "*"
+
+Strings stand in "…" or '…' with the escapes \\\\ \\" \\' \\n \\r \\t. `*` stands only after `:` and asks whether there is
+anything. What a comparison means for a field is said in `predicates.py`. Other things of AIP-160 (functions, words
+side by side, wildcards inside strings) are refused or, for wildcards, plain characters.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NoReturn
+
+from holdfastd.errors import InvalidArgument
+from holdfastd.model.filter_tokens import Token, TokenKind, refuse, tokens
+
+MAX_BYTES = 8 * 1024
+MAX_NESTING = 64
+MAX_COMPARISONS = 200
+
+_INT64 = range(-(2**63), 2**63)
+_KEYWORDS = ("AND", "OR", "NOT")
+
+
+class Operator(enum.Enum):
+    """How a field is compared."""
+
+    EQUAL = "="
+    NOT_EQUAL = "!="
+    LESS = "<"
+    LESS_EQUAL = "<="
+    GREATER = ">"
+    GREATER_EQUAL = ">="
+    HAS = ":"
+
+
+class LiteralKind(enum.Enum):
+    """What a value is, as far as the text shows."""
+
+    TEXT = "string"
+    INTEGER = "integer"
+    REAL = "number"
+    BOOLEAN = "boolean"
+    NULL = "null"
+    ANYTHING = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A value. Its kind counts for equality, because 1, 1.0 and True are equal in Python."""
+
+    kind: LiteralKind
+    value: str | int | float | bool | None
+    position: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`path operator literal`; the path has the field's name and, inside JSON, the keys below it."""
+
+    path: tuple[str, ...]
+    operator: Operator
+    literal: Literal
+    position: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Matches what its operand does not."""
+
+    operand: Node
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """Matches what all operands match; two operands at least."""
+
+    operands: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Matches what any operand matches; two operands at least."""
+
+    operands: tuple[Node, ...]
+
+
+Node = Comparison | Not | And | Or
+
+
+@lru_cache(maxsize=128)
+def parse_filter(text: str) -> Node | None:
+    """The tree of a filter; None for an empty one, which matches all.
+
+    Raises InvalidArgument with reason TOO_LARGE (more than 8 KiB) or FILTER_INVALID, and then the position in the
+    metadata. Thread-safe.
+    """
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        raise InvalidArgument(f"A filter has at most {MAX_BYTES} bytes.", reason="TOO_LARGE", limit=MAX_BYTES)
+    return _Parser(list(tokens(text))).parse()
+
+
+class _Parser:
+    """Recursive descent, its depth bounded by MAX_NESTING."""
+
+    def __init__(self, found: list[Token]) -> None:
+        self._tokens = found
+        self._index = 0
+        self._nesting = 0
+        self._comparisons = 0
+
+    def parse(self) -> Node | None:
+        if self._peek().kind is TokenKind.END:
+            return None
+        node = self._expression()
+        if self._peek().kind is not TokenKind.END:
+            self._refuse("AND, OR or the end of the filter")
+        return node
+
+    def _peek(self) -> Token:
+        return self._tokens[self._index]
+
+    def _take(self) -> Token:
+        token = self._peek()
+        self._index += 1
+        return token
+
+    def _at(self, kind: TokenKind, text: str) -> bool:
+        return self._peek().kind is kind and self._peek().text == text
+
+    def _skip(self, kind: TokenKind, text: str) -> bool:
+        found = self._at(kind, text)
+        if found:
+            self._index += 1
+        return found
+
+    def _refuse(self, expected: str) -> NoReturn:
+        refuse(f"Expected {expected}, found {self._peek().describe()}.", self._peek().position)
+
+    def _expression(self) -> Node:
+        operands = [self._factor()]
+        while self._skip(TokenKind.WORD, "AND"):
+            operands.append(self._factor())
+        return operands[0] if len(operands) == 1 else And(tuple(operands))
+
+    def _factor(self) -> Node:
+        operands = [self._term()]
+        while self._skip(TokenKind.WORD, "OR"):
+            operands.append(self._term())
+        return operands[0] if len(operands) == 1 else Or(tuple(operands))
+
+    def _term(self) -> Node:
+        if self._at(TokenKind.WORD, "NOT") or self._at(TokenKind.PUNCTUATION, "-"):
+            self._enter()
+            node: Node = Not(self._term())
+            self._nesting -= 1
+            return node
+        if self._at(TokenKind.PUNCTUATION, "("):
+            return self._group()
+        return self._comparison()
+
+    def _enter(self) -> None:
+        if self._nesting == MAX_NESTING:
+            refuse(f"A filter nests at most {MAX_NESTING} deep.", self._peek().position, limit=MAX_NESTING)
+        self._nesting += 1
+        self._index += 1
+
+    def _group(self) -> Node:
+        self._enter()
+        node = self._expression()
+        if not self._skip(TokenKind.PUNCTUATION, ")"):
+            self._refuse("AND, OR or a closing parenthesis")
+        self._nesting -= 1
+        return node
+
+    def _comparison(self) -> Comparison:
+        position = self._peek().position
+        if self._comparisons == MAX_COMPARISONS:
+            refuse(f"A filter has at most {MAX_COMPARISONS} comparisons.", position, limit=MAX_COMPARISONS)
+        self._comparisons += 1
+        path = self._path()
+        if self._peek().kind is not TokenKind.OPERATOR:
+            self._refuse(f"one of = != < <= > >= : after {'.'.join(path)[:60]}")
+        operator = Operator(self._take().text)
+        return Comparison(path, operator, self._literal(operator), position)
+
+    def _path(self) -> tuple[str, ...]:
+        if self._peek().kind is not TokenKind.WORD or self._peek().text in _KEYWORDS:
+            self._refuse("a field's name, NOT or an opening parenthesis")
+        path = [self._take().text]
+        while self._skip(TokenKind.PUNCTUATION, "."):
+            if self._peek().kind not in (TokenKind.SEGMENT, TokenKind.TEXT):
+                self._refuse("a key after the dot, in quotes unless it is made of letters, digits, _ and -")
+            path.append(self._take().text)
+        return tuple(path)
+
+    def _literal(self, operator: Operator) -> Literal:
+        token = self._peek()
+        if self._skip(TokenKind.PUNCTUATION, "*"):
+            if operator is not Operator.HAS:
+                refuse('Expected a value: * stands only after ":".', token.position)
+            return Literal(LiteralKind.ANYTHING, None, token.position)
+        if self._skip(TokenKind.PUNCTUATION, "-"):
+            if self._peek().kind is not TokenKind.NUMBER:
+                self._refuse("a number after the minus")
+            return _number("-" + self._take().text, token.position)
+        if token.kind is TokenKind.NUMBER:
+            return _number(self._take().text, token.position)
+        if token.kind is TokenKind.TEXT:
+            return Literal(LiteralKind.TEXT, self._take().text, token.position)
+        if token.kind is not TokenKind.WORD or token.text in _KEYWORDS:
+            self._refuse("a value: a string in quotes, a word, a number, a time, true, false or null")
+        return _word(self._take())
+
+
+def _word(token: Token) -> Literal:
+    if token.text == "null":
+        return Literal(LiteralKind.NULL, None, token.position)
+    if token.text in ("true", "false"):
+        return Literal(LiteralKind.BOOLEAN, token.text == "true", token.position)
+    return Literal(LiteralKind.TEXT, token.text, token.position)
+
+
+def _number(text: str, position: int) -> Literal:
+    if text.lstrip("-").isdigit():
+        # The length first: Python refuses to read thousands of digits.
+        if len(text.lstrip("-0")) > 19 or int(text) not in _INT64:
+            refuse("An integer has at most 64 bits.", position)
+        return Literal(LiteralKind.INTEGER, int(text), position)
+    value = float(text)
+    if not math.isfinite(value):
+        refuse("The number is too large.", position)
+    return Literal(LiteralKind.REAL, value, position)

@@ -1,0 +1,46 @@
+"""Ids: what callers may choose, and how the daemon makes them.
+
+Random ids are 48 bits of milliseconds and 80 random bits in 26 characters of Crockford's base 32 (the layout of a
+ULID, https://github.com/ulid/spec), in lower case, so they sort by time and keep inserts at the end of the index.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from holdfastd.errors import InvalidArgument
+from holdfastd.model.kinds import Kind
+
+MAX_ID_BYTES = 200
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def random_id(prefix: str, now_ns: int) -> str:
+    """A new id; two calls in the same millisecond differ in 80 random bits."""
+    number = (now_ns // 1_000_000) << 80 | secrets.randbits(80)
+    return prefix + "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def sequence_id(kind: Kind, number: int) -> str:
+    """`TASK-001`, and from a thousand on as many digits as it takes."""
+    return f"{kind.id_prefix}{number:03d}"
+
+
+def check_id(value: str, field: str) -> str:
+    """The id itself; INVALID_ARGUMENT when it is empty, too long, or holds blanks or control characters."""
+    if not value:
+        raise InvalidArgument(f"{field} is missing.", reason="FIELD_REQUIRED", field=field)
+    if len(value.encode()) > MAX_ID_BYTES:
+        raise InvalidArgument(
+            f"{field} is longer than {MAX_ID_BYTES} bytes.", reason="TOO_LARGE", field=field, limit=MAX_ID_BYTES
+        )
+    if not value.isprintable() or " " in value:
+        raise InvalidArgument(
+            f"{field} {value!r} holds blanks or characters that cannot be printed.", reason="VALUE_INVALID", field=field
+        )
+    return value
+
+
+def check_name(value: str, field: str) -> str:
+    """A workspace, actor or request id: like an id, but blanks are allowed and so is nothing at all."""
+    return check_id(value.replace(" ", "_"), field) and value if value else value

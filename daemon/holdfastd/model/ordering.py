@@ -1,0 +1,95 @@
+"""The order of a list: `order_by` as in AIP-132 (https://google.aip.dev/132), made total by the id.
+
+Unset values come first going up and last going down. Strings are ordered by code points.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NoReturn
+
+from holdfastd.errors import InvalidArgument
+from holdfastd.model.kinds import KINDS, Field, FieldType, Kind
+
+MAX_BYTES = 1024
+
+_KEY = re.compile(r"[ \t]*(?P<name>\w+)(?:[ \t]+(?P<direction>\w+))?[ \t]*")
+
+
+@dataclass(frozen=True, slots=True)
+class OrderKey:
+    """One field to order by."""
+
+    field: Field
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A total order of a kind's records: the last key is the id, and no field is in it twice."""
+
+    keys: tuple[OrderKey, ...]
+    columns: tuple[int, ...]  # where each key stands in `Kind.columns`
+
+    def key_of(self, row: Sequence[object]) -> tuple[object, ...]:
+        """The values that place a row (with the columns of `Kind.columns`, in that order) among the others."""
+        return tuple(row[column] for column in self.columns)
+
+
+def parse_order(kind: Kind, text: str) -> Order:
+    """The order that `order_by` asks for; empty means `create_time`. The id breaks ties, in the last key's direction.
+
+    Raises InvalidArgument with reason ORDER_BY_INVALID and the position. Thread-safe.
+    """
+    return _parse(kind.name, text) if KINDS.get(kind.name) is kind else _read(kind, text)
+
+
+@lru_cache(maxsize=256)
+def _parse(kind_name: str, text: str) -> Order:
+    return _read(KINDS[kind_name], text)
+
+
+def _refuse(message: str, position: int) -> NoReturn:
+    raise InvalidArgument(f"order_by, character {position}: {message}", reason="ORDER_BY_INVALID", position=position)
+
+
+def _read(kind: Kind, text: str) -> Order:
+    if len(text) > MAX_BYTES:
+        _refuse(f"order_by has at most {MAX_BYTES} characters.", MAX_BYTES)
+    keys: list[OrderKey] = []
+    position = 0
+    for part in (text if text.strip() else "create_time").split(","):
+        key = _key(kind, part, position)
+        if any(each.field is key.field for each in keys):
+            _refuse(f"{key.field.name} is in the order twice.", position)
+        keys.append(key)
+        position += len(part) + 1
+    return _total(kind, keys)
+
+
+def _key(kind: Kind, part: str, position: int) -> OrderKey:
+    if (match := _KEY.fullmatch(part)) is None:
+        _refuse("Expected a field's name, then perhaps asc or desc, then a comma or the end.", position)
+    if match["direction"] not in (None, "asc", "desc"):
+        _refuse("Expected asc, desc, a comma or the end after the field's name.", position + match.start("direction"))
+    return OrderKey(_field(kind, match["name"], position + match.start("name")), match["direction"] == "desc")
+
+
+def _field(kind: Kind, name: str, position: int) -> Field:
+    sortable = {each.name: each for each in kind.columns if each.type is not FieldType.JSON}
+    if name in sortable:
+        return sortable[name]
+    known = ", ".join(sortable)
+    if name in kind.by_name:
+        _refuse(f"{kind.name} cannot be ordered by {name}, only by: {known}.", position)
+    _refuse(f"{kind.name} has no field {name[:40]!r}. It can be ordered by: {known}.", position)
+
+
+def _total(kind: Kind, keys: list[OrderKey]) -> Order:
+    keys = [*keys, OrderKey(kind.by_name["id"], keys[-1].descending)]
+    names = [each.field.name for each in keys]
+    total = keys[: names.index("id") + 1]  # ids are unique: what follows orders nothing
+    return Order(tuple(total), tuple(kind.columns.index(each.field) for each in total))

@@ -1,0 +1,183 @@
+"""What a comparison of the filter language means for a field of a kind or a journal: the type check of filters.
+
+`store/conditions.py` turns the predicates made here into SQL. The logic has two values, never SQL's three:
+
+- `!=` is exactly the opposite of `=`, and NOT of whatever it stands before.
+- A string that is unset equals "" (references and digests too) and is compared as "".
+- A time, number or boolean that is unset, and a JSON key that is missing, matches no comparison, and so matches
+  every `!=` and every NOT. `= null` matches what is unset, inside JSON what is there and null.
+- `:*` matches strings that are not empty, numbers and booleans that are not zero, and whatever else is set.
+- `:` with a value is membership for repeated fields, a substring for strings, `=` for the rest. Inside JSON it asks an
+  object for a key, an array for an element, a string for a substring.
+- Strings are compared by code points, capitals and all. Inside JSON only values of the literal's own type match;
+  integers beyond 64 bits are compared there as doubles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import NoReturn
+
+from holdfastd.model.filter_tokens import quoted, refuse
+from holdfastd.model.filters import Comparison, Literal, LiteralKind, Operator
+from holdfastd.model.kinds import COMMON_FIELDS, Field, FieldType, Journal, Shape
+from holdfastd.model.rfc3339 import parse_time_ns
+
+Operand = str | int | float | None
+
+_ORDERINGS = (Operator.LESS, Operator.LESS_EQUAL, Operator.GREATER, Operator.GREATER_EQUAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """A comparison that fits its field.
+
+    `keys` lead into JSON. `operand` has the column's own type: nanoseconds for a time, 0 or 1 for a boolean.
+    `kind` says what the literal was; ANYTHING stands for presence, NULL for being unset.
+    """
+
+    field: Field
+    keys: tuple[str, ...]
+    operator: Operator
+    kind: LiteralKind
+    operand: Operand
+
+
+def can_be_unset(field: Field) -> bool:
+    """Whether the column may hold NULL. The daemon always sets the common fields, times though they are."""
+    return field.nullable and field.name not in COMMON_FIELDS
+
+
+def filterable_fields(shape: Shape) -> Mapping[str, Field]:
+    """The fields that filters may name. Entries have `number`, `revision` and `create_time` besides their own."""
+    if isinstance(shape, Journal):
+        return {**_entry_fields(), **shape.by_name}
+    return shape.by_name
+
+
+def _plain(name: str, kind: FieldType) -> Field:
+    return Field(
+        name=name,
+        type=kind,
+        repeated=False,
+        optional=False,
+        required=False,
+        output_only=True,
+        immutable=False,
+        values=(),
+        default_value="",
+        reference=None,
+        blob=False,
+        size_field="",
+        number_within="",
+        search=False,
+    )
+
+
+@cache
+def _entry_fields() -> Mapping[str, Field]:
+    return {
+        "number": _plain("number", FieldType.INTEGER),
+        "revision": _plain("revision", FieldType.INTEGER),
+        "create_time": _plain("create_time", FieldType.TIME),
+    }
+
+
+def check(shape: Shape, comparison: Comparison) -> Predicate:
+    """The comparison with its field found and its value converted.
+
+    Raises InvalidArgument: FIELD_UNKNOWN, or FILTER_INVALID when operator or value do not fit the field; the position
+    is in the metadata.
+    """
+    field = _field(shape, comparison)
+    keys = comparison.path[1:]
+    if keys and field.type is not FieldType.JSON:
+        refuse(f"{field.name} has nothing inside: dots lead only into JSON fields.", comparison.position)
+    operand = _operand(field, comparison)
+    return Predicate(field, keys, comparison.operator, comparison.literal.kind, operand)
+
+
+def _field(shape: Shape, comparison: Comparison) -> Field:
+    name = comparison.path[0]
+    fields = filterable_fields(shape)
+    if (field := fields.get(name)) is None:
+        message = f"{shape.name} has no field {quoted(name)}. Its fields are: {', '.join(fields)}."
+        refuse(message, comparison.position, reason="FIELD_UNKNOWN", field=name[:100])
+    return field
+
+
+def _operand(field: Field, comparison: Comparison) -> Operand:
+    literal, operator = comparison.literal, comparison.operator
+    if field.repeated and operator is not Operator.HAS:
+        refuse(f'{field.name} is a list: ask for a member with {field.name}:"…".', comparison.position)
+    if literal.kind is LiteralKind.ANYTHING:
+        return None
+    if operator in _ORDERINGS and literal.kind in (LiteralKind.NULL, LiteralKind.BOOLEAN):
+        refuse(f"{literal.kind.value} values have no order: use = or !=.", comparison.position)
+    if literal.kind is LiteralKind.NULL and field.type is not FieldType.JSON:
+        _check_null(field, comparison)
+        return None
+    return _CONVERSIONS[field.type](field, operator, literal)
+
+
+def _check_null(field: Field, comparison: Comparison) -> None:
+    if comparison.operator is Operator.HAS:
+        refuse("null is no member of anything: use = null.", comparison.literal.position)
+    if not can_be_unset(field):
+        refuse(f"{field.name} is never null.", comparison.literal.position)
+
+
+def _refuse_value(field: Field, expected: str, literal: Literal) -> NoReturn:
+    found = quoted(str(literal.value)) if literal.kind is LiteralKind.TEXT else f"a value of type {literal.kind.value}"
+    refuse(f"{field.name} wants {expected}, not {found}.", literal.position)
+
+
+def _string(field: Field, operator: Operator, literal: Literal) -> Operand:
+    if not isinstance(literal.value, str):
+        _refuse_value(field, "a string; put it in quotes", literal)
+    value = str(literal.value)
+    possible = field.values if field.default_value or field.required else (*field.values, "")
+    if field.values and operator is not Operator.HAS and value not in possible:
+        refuse(f"{field.name} is never {quoted(value)}. Its values are: {', '.join(field.values)}.", literal.position)
+    return value
+
+
+def _integer(field: Field, operator: Operator, literal: Literal) -> Operand:
+    if literal.kind is not LiteralKind.INTEGER:
+        _refuse_value(field, "an integer", literal)
+    return _unchanged(field, operator, literal)
+
+
+def _real(field: Field, operator: Operator, literal: Literal) -> Operand:
+    if literal.kind not in (LiteralKind.INTEGER, LiteralKind.REAL):
+        _refuse_value(field, "a number", literal)
+    return _unchanged(field, operator, literal)
+
+
+def _boolean(field: Field, operator: Operator, literal: Literal) -> Operand:
+    if literal.kind is not LiteralKind.BOOLEAN:
+        _refuse_value(field, "true or false", literal)
+    return int(bool(literal.value))
+
+
+def _time(field: Field, operator: Operator, literal: Literal) -> Operand:
+    time_ns = parse_time_ns(literal.value) if isinstance(literal.value, str) else None
+    if time_ns is None:
+        _refuse_value(field, 'a time between 1678 and 2261, such as "2026-01-31" or "2026-01-31T12:00:00Z"', literal)
+    return time_ns
+
+
+def _unchanged(field: Field, operator: Operator, literal: Literal) -> Operand:
+    return literal.value
+
+
+_CONVERSIONS: Mapping[FieldType, Callable[[Field, Operator, Literal], Operand]] = {
+    FieldType.STRING: _string,
+    FieldType.INTEGER: _integer,
+    FieldType.REAL: _real,
+    FieldType.BOOLEAN: _boolean,
+    FieldType.TIME: _time,
+    FieldType.JSON: _unchanged,
+}
