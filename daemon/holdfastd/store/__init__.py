@@ -1,0 +1,1 @@
+"""SQL: everything that is kept in the database. The only importer of sqlcipher3."""

@@ -1,0 +1,64 @@
+"""What must hold between the rows of blobs and those of records, as queries that find what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holdfastd.model.blobs import BlobProblem
+from holdfastd.model.kinds import KINDS
+from holdfastd.store.connection import Connection
+from holdfastd.store.sql import quoted
+
+
+def dangling_references(connection: Connection) -> Iterator[BlobProblem]:
+    """References to blobs, and deltas on bases, that are not there."""
+    for digest, kind, id in connection.execute(
+        "SELECT r.digest, r.kind, r.id FROM blob_reference AS r LEFT JOIN blob AS b ON b.digest = r.digest WHERE b.digest IS NULL"
+    ).fetchall():
+        yield BlobProblem("reference_dangling", f"{kind}/{id}", f"it refers to the blob {digest}, which is not there")
+    for digest, base in connection.execute(
+        "SELECT d.digest, d.base_digest FROM blob AS d LEFT JOIN blob AS b ON b.digest = d.base_digest"
+        " WHERE d.base_digest IS NOT NULL AND b.digest IS NULL"
+    ).fetchall():
+        yield BlobProblem("blob_base_missing", digest, f"its base {base} is not there")
+
+
+def unkept_references(connection: Connection) -> Iterator[BlobProblem]:
+    """Fields of records without their row in `blob_reference`, and rows without their field."""
+    for kind in KINDS.values():
+        for field in kind.blobs:
+            for (id,) in connection.execute(
+                _FIELD_WITHOUT_ROW.format(kind=quoted(kind.name), field=quoted(field.name)), (kind.name, field.name)
+            ).fetchall():
+                yield BlobProblem("reference_missing", f"{kind.name}/{id}", f"nothing keeps the blob of its field {field.name}")
+            for (id,) in connection.execute(
+                _ROW_WITHOUT_FIELD.format(kind=quoted(kind.name), field=quoted(field.name)), (kind.name, field.name)
+            ).fetchall():
+                yield BlobProblem(
+                    "reference_unused", f"{kind.name}/{id}", f"its field {field.name} keeps a blob that it does not name"
+                )
+
+
+def unswept(connection: Connection) -> Iterator[BlobProblem]:
+    """Blobs that nothing needs and that no sweep will ever look at."""
+    for (digest,) in connection.execute(_UNSWEPT).fetchall():
+        yield BlobProblem("blob_unswept", digest, "nothing needs it, and it is no candidate of the sweep")
+
+
+_FIELD_WITHOUT_ROW = """
+    SELECT t.id FROM {kind} AS t
+    LEFT JOIN blob_reference AS r
+        ON r.digest = t.{field} AND r.workspace = t.workspace AND r.kind = ? AND r.id = t.id AND r.field = ?
+    WHERE t.{field} IS NOT NULL AND r.digest IS NULL
+"""
+_ROW_WITHOUT_FIELD = """
+    SELECT r.id FROM blob_reference AS r
+    LEFT JOIN {kind} AS t ON t.workspace = r.workspace AND t.id = r.id AND t.{field} = r.digest
+    WHERE r.kind = ? AND r.field = ? AND t.id IS NULL
+"""
+_UNSWEPT = """
+    SELECT b.digest FROM blob AS b
+    WHERE NOT EXISTS (SELECT 1 FROM blob_reference AS r WHERE r.digest = b.digest)
+    AND NOT EXISTS (SELECT 1 FROM blob AS d WHERE d.base_digest = b.digest)
+    AND NOT EXISTS (SELECT 1 FROM blob_candidate AS c WHERE c.digest = b.digest)
+"""

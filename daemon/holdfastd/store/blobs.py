@@ -1,0 +1,290 @@
+"""The rows of blobs: what there is, what keeps it alive, and what the sweep may take.
+
+A blob lives while a record refers to it, a delta is based on it, or its lease runs. Whoever takes one of these away makes
+it a candidate; the sweep looks at candidates only, never at all blobs. So each blob that nothing refers to has a row in
+`blob_candidate`, and a deleted blob's path is in `blob_trash` from the same commit on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import astuple, fields
+from typing import Any
+
+from holdfastd.errors import FailedPrecondition, NotFound
+from holdfastd.model.blobs import (
+    BlobRow,
+    BlobStat,
+    BlobTotals,
+    DiscardFile,
+    EmptyTrash,
+    RenewBlob,
+    StoreBlob,
+    StoredBlob,
+    SweepBlobs,
+    SweepCounts,
+    TrashedFile,
+)
+from holdfastd.store.connection import Connection
+
+_COLUMN_NAMES = tuple(field.name for field in fields(BlobRow))
+_COLUMNS = ", ".join(_COLUMN_NAMES)
+_IN_CHAIN = ", ".join(f"blob.{name}" for name in _COLUMN_NAMES)
+_INSERT = f"INSERT INTO blob ({_COLUMNS}) VALUES ({', '.join('?' * len(_COLUMN_NAMES))})"
+_CHAIN = f"""
+    WITH RECURSIVE chain (digest, base_digest, position) AS (
+        SELECT digest, base_digest, 0 FROM blob WHERE digest = ?
+        UNION ALL
+        SELECT base.digest, base.base_digest, chain.position + 1 FROM chain JOIN blob AS base ON base.digest = chain.base_digest
+    )
+    SELECT {_IN_CHAIN}, blob_inline.content
+    FROM chain JOIN blob ON blob.digest = chain.digest LEFT JOIN blob_inline ON blob_inline.digest = chain.digest
+    ORDER BY chain.position
+"""
+_AT_ONCE = 0  # due since 1970
+_DUE = "SELECT digest FROM blob_candidate WHERE due_time <= ? ORDER BY due_time, digest LIMIT ?"
+_MAKE_CANDIDATE = """
+    INSERT INTO blob_candidate (digest, due_time) VALUES (?, ?)
+    ON CONFLICT (digest) DO UPDATE SET due_time = excluded.due_time
+"""
+_NEEDED = """
+    SELECT EXISTS (SELECT 1 FROM blob_reference WHERE digest = ?) OR EXISTS (SELECT 1 FROM blob WHERE base_digest = ?)
+"""
+
+
+# Reads
+
+
+def blob(connection: Connection, digest: str) -> BlobRow | None:
+    """The row of a blob."""
+    row = connection.execute(f"SELECT {_COLUMNS} FROM blob WHERE digest = ?", (digest,)).fetchone()
+    return None if row is None else BlobRow(*row)
+
+
+def content(connection: Connection, digest: str) -> bytes | None:
+    """The stored bytes that lie in the database; None when they are in a file."""
+    row = connection.execute("SELECT content FROM blob_inline WHERE digest = ?", (digest,)).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def chain(connection: Connection, digest: str) -> list[tuple[BlobRow, bytes | None]]:
+    """The blob, its base, the base's base … each with its inline content. Empty when there is no such blob."""
+    rows = connection.execute(_CHAIN, (digest,)).fetchall()
+    return [(BlobRow(*row[:-1]), None if row[-1] is None else bytes(row[-1])) for row in rows]
+
+
+def stat(connection: Connection, digest: str) -> BlobStat | None:
+    """The row of a blob and how many fields refer to it."""
+    row = blob(connection, digest)
+    return None if row is None else BlobStat(row, reference_count(connection, digest))
+
+
+def reference_count(connection: Connection, digest: str) -> int:
+    """How many fields of records refer to the blob."""
+    return int(connection.execute("SELECT count(*) FROM blob_reference WHERE digest = ?", (digest,)).fetchone()[0])
+
+
+def totals(connection: Connection) -> BlobTotals:
+    """All blobs together."""
+    row = connection.execute("SELECT count(*), coalesce(sum(size_bytes), 0), coalesce(sum(stored_bytes), 0) FROM blob").fetchone()
+    return BlobTotals(*row)
+
+
+def trash(connection: Connection, after: str, limit: int) -> list[TrashedFile]:
+    """Files to unlink, by path, from behind the path `after`."""
+    rows = connection.execute(
+        "SELECT path, stored_bytes FROM blob_trash WHERE path > ? ORDER BY path LIMIT ?", (after, limit)
+    ).fetchall()
+    return [TrashedFile(*row) for row in rows]
+
+
+def trash_count(connection: Connection) -> int:
+    """How many files wait to be unlinked."""
+    return int(connection.execute("SELECT count(*) FROM blob_trash").fetchone()[0])
+
+
+def named_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
+    """Those of the paths that a blob's row or the trash names. A file's name begins with its digest: see `blobs/files.py`."""
+    named = set()
+    for path in paths:
+        digest = "sha256:" + path.rsplit("/", 1)[-1][:64]
+        in_row = connection.execute("SELECT 1 FROM blob WHERE digest = ? AND path = ?", (digest, path)).fetchone()
+        if in_row or connection.execute("SELECT 1 FROM blob_trash WHERE path = ?", (path,)).fetchone():
+            named.add(path)
+    return named
+
+
+def page(connection: Connection, after: str, limit: int) -> list[BlobRow]:
+    """Rows by digest, from behind the digest `after`."""
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM blob WHERE digest > ? ORDER BY digest LIMIT ?", (after, limit)).fetchall()
+    return [BlobRow(*row) for row in rows]
+
+
+def preview_sweep(connection: Connection, now_ns: int) -> SweepCounts:
+    """What a sweep would delete now, bases that become free with their last delta among it. Writes nothing."""
+    waiting = [row[0] for row in connection.execute("SELECT digest FROM blob_candidate WHERE due_time <= ?", (now_ns,))]
+    examined, deleted = len(waiting), dict[str, BlobRow]()
+    while waiting:
+        row = blob(connection, waiting.pop())
+        if row is None or row.digest in deleted or row.lease_expire_time > now_ns or reference_count(connection, row.digest):
+            continue
+        dependents = connection.execute("SELECT digest FROM blob WHERE base_digest = ?", (row.digest,)).fetchall()
+        if any(dependent[0] not in deleted for dependent in dependents):
+            continue
+        deleted[row.digest] = row
+        if row.base_digest is not None:
+            waiting.append(row.base_digest)
+    return _counts(examined, deleted.values())
+
+
+# References, kept by the code of records in the transaction that writes the record
+
+
+def size_bytes(connection: Connection, digest: str) -> int:
+    """The plain size of a blob; FAILED_PRECONDITION (BLOB_NOT_FOUND) when there is none."""
+    row = connection.execute("SELECT size_bytes FROM blob WHERE digest = ?", (digest,)).fetchone()
+    if row is None:
+        message = f"There is no blob {digest}. Put it first; without a reference it is kept until its lease ends."
+        raise FailedPrecondition(message, reason="BLOB_NOT_FOUND", digest=digest)
+    return int(row[0])
+
+
+def reference(connection: Connection, digest: str, workspace: str, kind: str, id: str, field: str) -> int:
+    """Keeps the blob for as long as the field refers to it, and returns its plain size.
+
+    FAILED_PRECONDITION (BLOB_NOT_FOUND) when there is no such blob.
+    """
+    size = size_bytes(connection, digest)
+    connection.execute(
+        "INSERT INTO blob_reference (digest, workspace, kind, id, field) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (digest, workspace, kind, id, field),
+    )
+    return size
+
+
+def unreference(connection: Connection, digest: str, workspace: str, kind: str, id: str, field: str) -> None:
+    """The field refers to the blob no more: the next sweep looks whether anybody else does."""
+    deleted = connection.execute(
+        "DELETE FROM blob_reference WHERE digest = ? AND workspace = ? AND kind = ? AND id = ? AND field = ?",
+        (digest, workspace, kind, id, field),
+    )
+    if deleted.rowcount:
+        connection.execute(_MAKE_CANDIDATE, (digest, _AT_ONCE))
+
+
+# Commands, applied by the writer in its transaction
+
+
+def store_blob(connection: Connection, command: StoreBlob, now_ns: int) -> StoredBlob:
+    """Makes the row of durable bytes, leased; renews the lease when the digest is there, whose bytes then stay as they are."""
+    renewed = renew_blob(connection, RenewBlob(command.digest, command.lease_ns), now_ns)
+    if renewed is not None:
+        return renewed
+    _check_base(connection, command)
+    row = _new_row(command, now_ns)
+    connection.execute(_INSERT, astuple(row))
+    if command.content is not None:
+        connection.execute("INSERT INTO blob_inline (digest, content) VALUES (?, ?)", (row.digest, command.content))
+    connection.execute(_MAKE_CANDIDATE, (row.digest, row.lease_expire_time))
+    return StoredBlob(row, False, _revision(connection))
+
+
+def renew_blob(connection: Connection, command: RenewBlob, now_ns: int) -> StoredBlob | None:
+    """Extends the lease, never shortens it; None when there is no such blob."""
+    if (row := blob(connection, command.digest)) is None:
+        return None
+    if (lease := now_ns + command.lease_ns) > row.lease_expire_time:
+        connection.execute("UPDATE blob SET lease_expire_time = ? WHERE digest = ?", (lease, row.digest))
+        connection.execute(_MAKE_CANDIDATE, (row.digest, lease))
+    renewed = blob(connection, command.digest)
+    assert renewed is not None
+    return StoredBlob(renewed, True, _revision(connection))
+
+
+def sweep(connection: Connection, command: SweepBlobs, now_ns: int) -> SweepCounts:
+    """Judges the candidates that are due: leased ones wait on, needed ones are candidates no more, the others go.
+
+    A base whose last delta goes becomes a candidate at once, so a chain goes in as many sweeps as it is long.
+    """
+    due = [row[0] for row in connection.execute(_DUE, (now_ns, command.limit)).fetchall()]
+    gone = [row for digest in due if (row := _judge(connection, digest, now_ns)) is not None]
+    return _counts(len(due), gone)
+
+
+def empty_trash(connection: Connection, command: EmptyTrash, now_ns: int) -> None:
+    """Forgets paths whose files are gone."""
+    connection.executemany("DELETE FROM blob_trash WHERE path = ?", [(path,) for path in command.paths])
+
+
+def discard_file(connection: Connection, command: DiscardFile, now_ns: int) -> bool:
+    """Makes a file trash unless a row names it; whether it is trash now."""
+    if named_paths(connection, [command.path]):
+        return False
+    connection.execute("INSERT INTO blob_trash (path, stored_bytes) VALUES (?, ?)", (command.path, command.stored_bytes))
+    return True
+
+
+APPLY: Mapping[type, Callable[[Connection, Any, int], Any]] = {
+    StoreBlob: store_blob,
+    RenewBlob: renew_blob,
+    SweepBlobs: sweep,
+    EmptyTrash: empty_trash,
+    DiscardFile: discard_file,
+}
+
+
+def _counts(examined: int, gone: Collection[BlobRow]) -> SweepCounts:
+    return SweepCounts(examined, len(gone), sum(row.stored_bytes for row in gone), sum(1 for row in gone if row.path))
+
+
+def _new_row(command: StoreBlob, now_ns: int) -> BlobRow:
+    return BlobRow(
+        digest=command.digest,
+        size_bytes=command.size_bytes,
+        stored_bytes=command.stored_bytes,
+        stored_digest=command.stored_digest,
+        codec=command.codec,
+        key_id=command.key_id,
+        path=command.path,
+        base_digest=command.base_digest,
+        depth=command.depth,
+        step=command.step,
+        lease_expire_time=now_ns + command.lease_ns,
+        create_time=now_ns,
+    )
+
+
+def _check_base(connection: Connection, command: StoreBlob) -> None:
+    if command.base_digest is None:
+        return
+    base = blob(connection, command.base_digest)
+    # A base that was swept and stored anew may lie deeper than the one that the delta was made for.
+    if base is None or base.depth + 1 != command.depth:
+        message = f"The base {command.base_digest} is not there any more. Send the whole."
+        raise NotFound(message, reason="BASE_NOT_FOUND", digest=command.base_digest)
+
+
+def _judge(connection: Connection, digest: str, now_ns: int) -> BlobRow | None:
+    """Decides on one candidate; the row when it was deleted."""
+    row = blob(connection, digest)
+    if row is not None and row.lease_expire_time > now_ns:
+        connection.execute(_MAKE_CANDIDATE, (digest, row.lease_expire_time))
+        return None
+    connection.execute("DELETE FROM blob_candidate WHERE digest = ?", (digest,))
+    if row is None or connection.execute(_NEEDED, (digest, digest)).fetchone()[0]:
+        return None
+    _delete(connection, row)
+    return row
+
+
+def _delete(connection: Connection, row: BlobRow) -> None:
+    connection.execute("DELETE FROM blob_inline WHERE digest = ?", (row.digest,))
+    connection.execute("DELETE FROM blob WHERE digest = ?", (row.digest,))
+    if row.path:
+        connection.execute("INSERT INTO blob_trash (path, stored_bytes) VALUES (?, ?)", (row.path, row.stored_bytes))
+    if row.base_digest is not None:
+        connection.execute(_MAKE_CANDIDATE, (row.base_digest, _AT_ONCE))
+
+
+def _revision(connection: Connection) -> int:
+    return int(connection.execute("SELECT coalesce(max(revision), 0) FROM commits").fetchone()[0])

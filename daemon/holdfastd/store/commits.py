@@ -1,0 +1,233 @@
+"""Applying a commit: its mutations in order, its rows in `commits` and `changes`, its answer in `request`.
+
+Called by the writer inside its transaction, under the commit's savepoint. `Ledger` is what the writer remembers
+between commits; after a rollback it is brought back by `Ledger.reset`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdfastd.errors import InvalidArgument
+from holdfastd.model import codec
+from holdfastd.model.checking import set_defaults
+from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed, CompactWatches
+from holdfastd.model.ids import random_id, sequence_id
+from holdfastd.model.kinds import Kind, RecordMessage
+from holdfastd.model.mutations import APPEND, INSERT, UPDATE, Append, Change, Delete, Insert, Mutation, Result, Update, Upsert
+from holdfastd.store import changes, counters, deletes, journals, meta, records, requests
+from holdfastd.store.connection import Connection
+from holdfastd.store.journals import Heads
+
+
+class Ledger:
+    """The newest revision and commit time, the workspaces and journals seen. For the holder of the writer's connection only."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.revision, self.commit_time = changes.newest(connection)
+        self.heads = Heads()
+        self._workspaces: set[str] = set()
+
+    def reset(self, revision: int) -> None:
+        """Goes back to a revision: what came after it was rolled back."""
+        self.revision = revision
+        self.heads.clear()
+        self._workspaces.clear()
+
+    def next_time(self, now_ns: int) -> int:
+        """The time of the next commit: never before the last one's, whatever the clock says."""
+        self.commit_time = max(self.commit_time, now_ns)
+        return self.commit_time
+
+    def make_workspace(self, connection: Connection, name: str, now_ns: int) -> None:
+        """Makes the workspace unless it is there."""
+        if name not in self._workspaces:
+            connection.execute("INSERT INTO workspace (name, create_time) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, now_ns))
+            self._workspaces.add(name)
+
+
+@dataclass(slots=True)
+class _Step:
+    """One commit while it is applied."""
+
+    connection: Connection
+    ledger: Ledger
+    workspace: str
+    revision: int
+    now_ns: int
+    changes: list[Change] = field(default_factory=list)
+
+    def stamp(self, message: RecordMessage) -> None:
+        """Makes the message its own next version."""
+        message.version += 1
+        codec.set_time(message.update_time, self.now_ns)
+
+    def record(self, kind: Kind, action: int, message: RecordMessage) -> Result:
+        """Notes a change of a record."""
+        change = Change(kind.name, message.id, action, version=message.version, image=message.SerializeToString())
+        self.changes.append(change)
+        return Result(kind.name, change.id, change.version, image=change.image)
+
+
+def commit(ledger: Ledger, connection: Connection, command: Commit, now_ns: int) -> Committed:
+    """Applies a commit, or gives the earlier answer when its request id was applied before."""
+    if command.request_id:
+        known = requests.recall(connection, command.workspace, command.actor, command.request_id, command.fingerprint)
+        if known is not None:
+            return _answer_again(connection, command.workspace, *known)
+    step = _Step(connection, ledger, command.workspace, ledger.revision + 1, ledger.next_time(now_ns))
+    ledger.make_workspace(connection, command.workspace, step.now_ns)
+    results = tuple([_APPLY[type(mutation)](step, mutation) for mutation in command.mutations])
+    if not step.changes:
+        return Committed(ledger.revision, step.now_ns, results, command.workspace)
+    changes.add(connection, step.revision, step.now_ns, command, step.changes)
+    if command.request_id:
+        _remember(connection, command, step.revision, results)
+    ledger.revision = step.revision
+    return Committed(step.revision, step.now_ns, results, command.workspace, tuple(step.changes))
+
+
+def _remember(connection: Connection, command: Commit, revision: int, results: tuple[Result, ...]) -> None:
+    answer = [(each.kind, each.id, each.version, each.first_number, each.last_number) for each in results]
+    requests.remember(connection, command.workspace, command.actor, command.request_id, command.fingerprint, revision, answer)
+
+
+def _answer_again(connection: Connection, workspace: str, revision: int, answer: list[list[object]]) -> Committed:
+    images = changes.images(connection, revision)
+    results = tuple(
+        Result(kind, id, version, first, last, images.get((kind, id, version)))  # type: ignore[arg-type]
+        for kind, id, version, first, last in answer
+    )
+    return Committed(revision, changes.time_of(connection, revision), results, workspace)
+
+
+def _insert(step: _Step, mutation: Insert | Upsert) -> Result:
+    kind = mutation.kind
+    message: RecordMessage = kind.message_class()
+    message.CopyFrom(mutation.message)
+    for each in kind.fields:
+        if each.output_only:
+            message.ClearField(each.name)
+    set_defaults(kind, message)
+    _set_id(step, kind, message)
+    message.version = 1
+    codec.set_time(message.create_time, step.now_ns)
+    codec.set_time(message.update_time, step.now_ns)
+    records.insert(step.connection, kind, step.workspace, message)
+    return step.record(kind, INSERT, message)
+
+
+def _set_id(step: _Step, kind: Kind, message: RecordMessage) -> None:
+    if not message.id:
+        message.id = make_ids(step.connection, step.workspace, kind, 1, step.now_ns)[0]
+    elif kind.sequence_ids and (digits := message.id.removeprefix(kind.id_prefix)).isdecimal() and len(digits) < 19:
+        counters.raise_to(step.connection, step.workspace, kind.name, int(digits))
+
+
+def _update(step: _Step, mutation: Update) -> Result:
+    kind = mutation.kind
+    if kind.immutable:
+        raise InvalidArgument(f"A {kind.name} is never changed; insert another.", reason="KIND_IMMUTABLE", kind=kind.name)
+    id = mutation.message.id
+    before = records.load_expected(step.connection, kind, step.workspace, id, mutation.version)
+    after = type(before)()
+    after.CopyFrom(before)
+    for name in mutation.mask:
+        _replace(kind, after, mutation.message, name)
+    set_defaults(kind, after)
+    step.stamp(after)
+    records.update(step.connection, kind, step.workspace, before, after)
+    return step.record(kind, UPDATE, after)
+
+
+def _replace(kind: Kind, after: RecordMessage, values: RecordMessage, name: str) -> None:
+    before = getattr(after, name)
+    value = getattr(values, name)
+    if kind.by_name[name].immutable and before != value:
+        raise InvalidArgument(
+            f"{kind.name}.{name} is fixed once the record is made.", reason="FIELD_IMMUTABLE", kind=kind.name, field=name
+        )
+    after.ClearField(name)
+    if kind.by_name[name].repeated:
+        getattr(after, name).extend(value)
+    elif not values.DESCRIPTOR.fields_by_name[name].has_presence:
+        setattr(after, name, value)
+    elif values.HasField(name):
+        _set_present(after, name, value)
+
+
+def _set_present(after: RecordMessage, name: str, value: object) -> None:
+    if after.DESCRIPTOR.fields_by_name[name].message_type is None:
+        setattr(after, name, value)
+    else:
+        getattr(after, name).CopyFrom(value)
+
+
+def _upsert(step: _Step, mutation: Upsert) -> Result:
+    if records.exists(step.connection, mutation.kind, step.workspace, mutation.message.id):
+        return _update(step, Update(mutation.kind, mutation.message, mutation.mask, 0))
+    return _insert(step, mutation)
+
+
+def _delete(step: _Step, mutation: Delete) -> Result:
+    kind = mutation.kind
+    message = records.load_expected(step.connection, kind, step.workspace, mutation.id, mutation.version)
+    step.changes += deletes.delete(
+        step.connection, step.ledger.heads, step.workspace, kind, message, mutation.cascade, step.stamp
+    )
+    return Result(kind.name, mutation.id, message.version, image=step.changes[-1].image)
+
+
+def _append(step: _Step, mutation: Append) -> Result:
+    first, last = journals.append(step.connection, step.ledger.heads, step.workspace, mutation, step.revision, step.now_ns)
+    name, parent_kind, parent_id = mutation.journal.name, mutation.parent_kind, mutation.parent_id
+    if first:
+        step.changes.append(Change(name, parent_id, APPEND, parent_kind=parent_kind, first_number=first, last_number=last))
+    return Result(name, parent_id, first_number=first, last_number=last)
+
+
+_APPLY: dict[type[Mutation], Callable[[_Step, Any], Result]] = {
+    Insert: _insert,
+    Upsert: _upsert,
+    Update: _update,
+    Delete: _delete,
+    Append: _append,
+}
+
+
+def make_ids(connection: Connection, workspace: str, kind: Kind, count: int, now_ns: int) -> list[str]:
+    """New ids of a kind. Those of a sequence skip what callers chose on their own."""
+    if not kind.sequence_ids:
+        return sorted(random_id(kind.id_prefix, now_ns) for _ in range(count))
+    last = counters.take(connection, workspace, kind.name, count)
+    return [sequence_id(kind, number) for number in range(last - count + 1, last + 1)]
+
+
+def allocate_ids(ledger: Ledger, connection: Connection, command: AllocateIds, now_ns: int) -> Allocated:
+    """Hands out ids for good, or the same ones again when the request id was answered before."""
+    if command.request_id:
+        known = requests.recall(connection, command.workspace, command.actor, command.request_id, command.fingerprint)
+        if known is not None:
+            return Allocated(tuple(str(id) for (id,) in known[1]), ledger.revision)
+    ledger.make_workspace(connection, command.workspace, now_ns)
+    ids = make_ids(connection, command.workspace, command.kind, command.count, now_ns)
+    if command.request_id:
+        requests.remember(
+            connection,
+            command.workspace,
+            command.actor,
+            command.request_id,
+            command.fingerprint,
+            ledger.revision,
+            [(id,) for id in ids],
+        )
+    return Allocated(tuple(ids), ledger.revision)
+
+
+def compact_watches(ledger: Ledger, connection: Connection, command: CompactWatches, now_ns: int) -> int:
+    """Raises the oldest revision that a watch may resume after; never lowers it. Returns what it is now."""
+    oldest = max(changes.oldest_revision(connection), min(command.revision, ledger.revision))
+    meta.put(connection, changes.OLDEST, str(oldest))
+    return oldest

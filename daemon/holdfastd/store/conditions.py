@@ -1,0 +1,140 @@
+"""Filters as SQL conditions. `query.py` calls this; what the comparisons mean is said in `model/predicates.py`.
+
+Values and JSON paths are bound, never pasted; names come from the registry. A condition may be NULL where it should be
+false, which is the same under AND, OR and WHERE; negation is `IS NOT TRUE`, so the logic has two values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from holdfastd.model.filters import And, Comparison, LiteralKind, Node, Not, Operator, Or
+from holdfastd.model.kinds import JOURNALS, KINDS, Field, FieldType, Shape
+from holdfastd.model.predicates import Predicate, check
+from holdfastd.store import dialect
+from holdfastd.store.dialect import Where
+from holdfastd.store.sql import quoted
+
+
+def compile_filter(shape: Shape, node: Node | None, *, alias: str) -> Where:
+    """The condition on the rows of the shape's table, which the statement calls `alias`; never three-valued in effect.
+
+    Raises InvalidArgument (FIELD_UNKNOWN, FILTER_INVALID) when the filter does not fit the shape.
+    """
+    if node is None:
+        return Where("")
+    if KINDS.get(shape.name) is shape or JOURNALS.get(shape.name) is shape:
+        return _compile_registered(shape.name, node, alias)
+    return _compile(shape, node, alias)
+
+
+@lru_cache(maxsize=128)
+def _compile_registered(name: str, node: Node, alias: str) -> Where:
+    return _compile(KINDS.get(name) or JOURNALS[name], node, alias)
+
+
+def _compile(shape: Shape, node: Node, alias: str) -> Where:
+    match node:
+        case And(operands):
+            return _joined(" AND ", (_compile(shape, each, alias) for each in operands))
+        case Or(operands):
+            return _joined(" OR ", (_compile(shape, each, alias) for each in operands))
+        case Not(operand):
+            return _negated(_compile(shape, operand, alias))
+        case Comparison():
+            return _comparison(shape, check(shape, node), alias)
+
+
+def _joined(word: str, conditions: Iterable[Where]) -> Where:
+    parts = list(conditions)
+    sql = "(" + word.join(each.sql for each in parts) + ")"
+    return Where(sql, tuple(parameter for each in parts for parameter in each.parameters))
+
+
+def _negated(condition: Where) -> Where:
+    return Where(f"(({condition.sql}) IS NOT TRUE)", condition.parameters)
+
+
+def _comparison(shape: Shape, test: Predicate, alias: str) -> Where:
+    if test.operator is Operator.NOT_EQUAL:
+        equal = Predicate(test.field, test.keys, Operator.EQUAL, test.kind, test.operand)
+        return _negated(_comparison(shape, equal, alias))
+    if test.field.repeated:
+        return _member(shape, test, alias)
+    column = f"{quoted(alias)}.{quoted(test.field.name)}"
+    if test.field.type is FieldType.JSON:
+        return _json(column, test)
+    if test.kind is LiteralKind.NULL:
+        return Where(f"{column} IS NULL")
+    if test.kind is LiteralKind.ANYTHING:
+        return _present(column, test.field)
+    if test.field.type is FieldType.STRING:
+        return _string(column, test)
+    return Where(f"{column} {_operator(test)} ?", (test.operand,))
+
+
+def _operator(test: Predicate) -> str:
+    return "=" if test.operator is Operator.HAS else test.operator.value
+
+
+def _member(shape: Shape, test: Predicate, alias: str) -> Where:
+    table, outer = quoted(f"{shape.name}_{test.field.name}"), quoted(alias)
+    same = f"member.workspace = {outer}.workspace AND member.id = {outer}.id"
+    if test.kind is LiteralKind.ANYTHING:
+        return Where(f"EXISTS (SELECT 1 FROM {table} AS member WHERE {same})")
+    return Where(f"EXISTS (SELECT 1 FROM {table} AS member WHERE {same} AND member.value = ?)", (test.operand,))
+
+
+def _present(column: str, field: Field) -> Where:
+    if field.type is FieldType.STRING:
+        return Where(f"{column} <> ''")
+    if field.nullable:
+        return Where(f"{column} IS NOT NULL")
+    return Where(f"{column} <> 0")
+
+
+def _string(column: str, test: Predicate) -> Where:
+    value = str(test.operand)
+    if test.operator is Operator.HAS:
+        found = dialect.contains(column, value)
+    elif test.operator is Operator.EQUAL and not value and test.field.nullable and not test.field.optional:
+        return Where(f"{column} IS NULL")  # such columns never hold '', and this can use an index
+    else:
+        found = Where(f"{column} {_operator(test)} ?", (value,))
+    if test.field.nullable and _empty_matches(test.operator, value):
+        return Where(f"({found.sql} OR {column} IS NULL)", found.parameters)
+    return found
+
+
+def _empty_matches(operator: Operator, value: str) -> bool:
+    """Whether the empty string compares so with the value: then what is unset does too."""
+    match operator:
+        case Operator.GREATER:
+            return False
+        case Operator.LESS:
+            return value > ""
+        case Operator.LESS_EQUAL:
+            return True
+        case _:
+            return value == ""
+
+
+def _json(column: str, test: Predicate) -> Where:
+    if test.kind is LiteralKind.ANYTHING:
+        return dialect.json_present(column, test.keys) if test.keys else Where(f"{column} IS NOT NULL")
+    if test.operator is Operator.HAS:
+        return _json_has(column, test)
+    found = dialect.json_compares(column, test.keys, test.operator.value, test.kind, test.operand)
+    if test.kind is LiteralKind.NULL and not test.keys:
+        return Where(f"({found.sql} OR {column} IS NULL)", found.parameters)
+    return found
+
+
+def _json_has(column: str, test: Predicate) -> Where:
+    element = dialect.json_array_has(column, test.keys, test.kind, test.operand)
+    if not isinstance(test.operand, str):
+        return element
+    key = dialect.json_present(column, (*test.keys, test.operand))
+    text = dialect.json_text_contains(column, test.keys, test.operand)
+    return _joined(" OR ", (key, element, text))

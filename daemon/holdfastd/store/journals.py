@@ -1,0 +1,124 @@
+"""Journals in SQL: finding one, appending to it, and dropping it with its parent.
+
+`Heads` is what the writer remembers of the journals it appends to, so that an append is one insert a row and nothing
+more. It is cleared whenever a commit is rolled back: what is not remembered is looked up again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfastd.errors import FailedPrecondition, VersionMismatch
+from holdfastd.model.kinds import JOURNALS, KINDS, Journal
+from holdfastd.model.mutations import Append
+from holdfastd.store.connection import Connection
+from holdfastd.store.records import exists
+from holdfastd.store.sql import entry_insert_sql, quoted
+
+
+@dataclass(slots=True)
+class Head:
+    """A journal and the number of its last entry."""
+
+    journal_id: int
+    first_number: int
+    last_number: int
+
+
+JournalKey = tuple[str, str, str, str]  # workspace, journal, parent_kind, parent_id
+MAX_HEADS = 10_000
+
+
+class Heads:
+    """The journals that were appended to lately. Used by the thread that holds the writer's connection only."""
+
+    def __init__(self) -> None:
+        self._heads: dict[JournalKey, Head] = {}
+
+    def get(self, key: JournalKey) -> Head | None:
+        return self._heads.get(key)
+
+    def put(self, key: JournalKey, head: Head) -> None:
+        if len(self._heads) >= MAX_HEADS:
+            self._heads.clear()
+        self._heads[key] = head
+
+    def clear(self) -> None:
+        self._heads.clear()
+
+
+def find(connection: Connection, journal: Journal, workspace: str, parent_kind: str, parent_id: str) -> Head | None:
+    """The journal of a parent; None when nothing was ever appended to it."""
+    row = connection.execute(
+        "SELECT journal_id, first_number FROM journal WHERE workspace = ? AND journal = ? AND parent_kind = ? AND parent_id = ?",
+        (workspace, journal.name, parent_kind, parent_id),
+    ).fetchone()
+    if row is None:
+        return None
+    journal_id, first_number = row
+    (last_number,) = connection.execute(
+        f"SELECT COALESCE(MAX(number), ?) FROM {quoted(journal.name)} WHERE journal_id = ?", (first_number - 1, journal_id)
+    ).fetchone()
+    return Head(journal_id, first_number, last_number)
+
+
+def append(connection: Connection, heads: Heads, workspace: str, mutation: Append, revision: int, now_ns: int) -> tuple[int, int]:
+    """Adds the entries and returns the first and last of their numbers; (0, 0) when there are none."""
+    journal = mutation.journal
+    key = (workspace, journal.name, mutation.parent_kind, mutation.parent_id)
+    head = heads.get(key) or _open(connection, journal, key)
+    expected = mutation.expected_last_number
+    if expected is not None and expected != head.last_number:
+        raise VersionMismatch(
+            f"The {journal.name} of {mutation.parent_kind} {mutation.parent_id} ends at entry {head.last_number}, not {expected}."
+            " Read on and decide.",
+            expected=expected,
+            actual=head.last_number,
+        )
+    if not mutation.rows:
+        return 0, 0
+    first = head.last_number + 1
+    stamp = (revision, now_ns)
+    connection.executemany(
+        entry_insert_sql(journal),
+        [(head.journal_id, number, *stamp, *row) for number, row in enumerate(mutation.rows, first)],
+    )
+    last = head.last_number + len(mutation.rows)
+    heads.put(key, Head(head.journal_id, head.first_number, last))
+    return first, last
+
+
+def _open(connection: Connection, journal: Journal, key: JournalKey) -> Head:
+    workspace, _, parent_kind, parent_id = key
+    found = find(connection, journal, workspace, parent_kind, parent_id)
+    if found is not None:
+        return found
+    if not exists(connection, KINDS[parent_kind], workspace, parent_id):
+        raise FailedPrecondition(
+            f"There is no {parent_kind} {parent_id} in workspace {workspace} to append to.",
+            reason="PARENT_NOT_FOUND",
+            kind=parent_kind,
+            id=parent_id,
+        )
+    (journal_id,) = connection.execute(
+        "INSERT INTO journal (journal_id, workspace, journal, parent_kind, parent_id, first_number)"
+        " SELECT COALESCE(MAX(journal_id), 0) + 1, ?, ?, ?, ?, 1 FROM journal WHERE true RETURNING journal_id",
+        key,
+    ).fetchone()
+    return Head(journal_id, 1, 0)
+
+
+def of_parent(connection: Connection, workspace: str, kind: str, id: str) -> list[tuple[Journal, Head]]:
+    """Every journal of a record."""
+    return [
+        (journal, head)
+        for journal in JOURNALS.values()
+        if kind in journal.parents and (head := find(connection, journal, workspace, kind, id)) is not None
+    ]
+
+
+def drop(connection: Connection, heads: Heads, journal: Journal, head: Head) -> None:
+    """Removes a journal with all its entries."""
+    connection.execute(f"DELETE FROM {quoted(journal.name)} WHERE journal_id = ?", (head.journal_id,))
+    connection.execute("DELETE FROM journal WHERE journal_id = ?", (head.journal_id,))
+    heads.clear()

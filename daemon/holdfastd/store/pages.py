@@ -1,0 +1,64 @@
+"""Pages of records: rows decoded into messages, with what their child tables hold, in a constant number of statements.
+
+A row that cannot be decoded is named and left out; it never fails the page.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from holdfastd.model import codec
+from holdfastd.model.kinds import Field, Kind, RecordMessage
+from holdfastd.store.connection import Connection
+from holdfastd.store.dialect import any_of
+from holdfastd.store.sql import quoted
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A row that could not be decoded."""
+
+    id: str
+    reason: str
+
+
+@cache
+def _many_sql(kind: Kind) -> str:
+    columns = ", ".join(quoted(each.name) for each in kind.columns)
+    return f"SELECT {columns} FROM {quoted(kind.name)} WHERE workspace = ? AND id {any_of('?')}"
+
+
+@cache
+def _children_sql(kind: Kind, field: Field) -> str:
+    table = quoted(f"{kind.name}_{field.name}")
+    return f"SELECT id, value FROM {table} WHERE workspace = ? AND id {any_of('?')} ORDER BY id, ordinal"
+
+
+def load_many(connection: Connection, kind: Kind, workspace: str, ids: Sequence[str]) -> list[RecordMessage | Damaged]:
+    """The records with these ids that exist, in no order."""
+    rows = connection.execute(_many_sql(kind), (workspace, json.dumps(ids))).fetchall()
+    return decode(connection, kind, workspace, rows)
+
+
+def decode(connection: Connection, kind: Kind, workspace: str, rows: Iterable[Sequence[Any]]) -> list[RecordMessage | Damaged]:
+    """The messages of rows that hold `kind.columns`, in the rows' order, whole with their repeated fields."""
+    records = [_decode_row(kind, row) for row in rows]
+    by_id = {each.id: each for each in records if not isinstance(each, Damaged)}
+    if by_id:
+        for field in kind.children:
+            children = connection.execute(_children_sql(kind, field), (workspace, json.dumps(list(by_id))))
+            for id, value in children:
+                getattr(by_id[id], field.name).append(value)
+    return records
+
+
+def _decode_row(kind: Kind, row: Sequence[Any]) -> RecordMessage | Damaged:
+    try:
+        message: RecordMessage = codec.from_row(kind, row)
+    except (TypeError, ValueError) as error:
+        return Damaged(str(row[0]), str(error))
+    return message

@@ -1,0 +1,195 @@
+"""The SELECTs of lists, counts and journal reads, made from filters and orders. The store's readers run them.
+
+Pages are found by key, never by OFFSET: the condition after a row is one that SQLite answers by seeking in an index,
+so a page deep in the list costs what the first one costs wherever an index has the order. The text depends on the
+shape of the request only, not on its values, so that prepared statements are found again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from holdfastd.model.filters import And, Comparison, Node, Operator
+from holdfastd.model.kinds import Journal, Kind
+from holdfastd.model.ordering import Order, OrderKey
+from holdfastd.model.predicates import can_be_unset
+from holdfastd.store.conditions import compile_filter
+from holdfastd.store.dialect import Parameter, Where, order_term
+from holdfastd.store.sql import quoted
+
+Query = tuple[str, tuple[Parameter, ...]]
+
+ENTRY_COLUMNS = ("number", "revision", "create_time")
+
+# Fields of a journal with an index on (field, journal_id, number).
+ENTRY_INDEXES: Mapping[str, tuple[str, ...]] = {"transcript": ("task_id",)}
+
+_MAX_NUMBER = 2**63 - 1
+
+
+def select_page(
+    kind: Kind, workspace: str, node: Node | None, order: Order, after: Sequence[Parameter] | None, limit: int
+) -> Query:
+    """The rows of a kind that the filter matches, in order, at most `limit`, after the row with the key `after`.
+
+    The columns are those of `kind.columns`, in that order; `order.key_of(row)` is the key for the next page.
+    Raises InvalidArgument when the filter does not fit the kind.
+    """
+    columns = ", ".join(_column("t", each.name) for each in kind.columns)
+    conditions = [Where("t.workspace = ?", (workspace,)), compile_filter(kind, node, alias="t")]
+    if after is not None:
+        conditions.append(_after(order.keys, after))
+    where = _all_of(conditions)
+    terms = ", ".join(_order_term(each) for each in order.keys)
+    sql = f"SELECT {columns} FROM {quoted(kind.name)} AS t WHERE {where.sql} ORDER BY {terms} LIMIT ?"
+    return sql, (*where.parameters, limit)
+
+
+def count(kind: Kind, workspace: str, node: Node | None) -> Query:
+    """One row with one column: how many records of the kind the filter matches."""
+    where = _all_of([Where("t.workspace = ?", (workspace,)), compile_filter(kind, node, alias="t")])
+    return f"SELECT count(*) FROM {quoted(kind.name)} AS t WHERE {where.sql}", where.parameters
+
+
+def read_entries(
+    journal: Journal,
+    journal_id: int,
+    node: Node | None,
+    *,
+    start: int = 0,
+    end: int = 0,
+    descending: bool = False,
+    limit: int,
+) -> Query:
+    """Entries of one journal by number, from `start` to `end` (both included; 0 as `end`: no end), at most `limit`.
+
+    Columns: number, revision, create_time, then those of `journal.columns`.
+    """
+    span = Where("e.journal_id = ? AND e.number >= ? AND e.number <= ?", (journal_id, start, end or _MAX_NUMBER))
+    where = _all_of([span, compile_filter(journal, node, alias="e")])
+    direction = "DESC" if descending else "ASC"
+    table = quoted(journal.name)
+    sql = f"SELECT {_entry_columns(journal)} FROM {table} AS e WHERE {where.sql} ORDER BY e.number {direction} LIMIT ?"
+    return sql, (*where.parameters, limit)
+
+
+def list_entries(
+    journal: Journal,
+    workspace: str,
+    node: Node | None,
+    *,
+    parent_kind: str = "",
+    parent_id: str = "",
+    after: Sequence[Parameter] | None = None,
+    limit: int,
+) -> Query:
+    """Entries over parents, ordered by journal and number, at most `limit`, after the key (journal_id, number).
+
+    An empty `parent_kind` or `parent_id` means every one. Columns: journal_id, parent_kind, parent_id, number,
+    revision, create_time, then those of `journal.columns`; the first and the fourth are the key for the next page.
+    """
+    leader = "j" if parent_kind and parent_id else _leader(journal, node)
+    conditions = [Where("j.workspace = ? AND j.journal = ?", (workspace, journal.name))]
+    conditions += [Where("j.parent_kind = ?", (parent_kind,))] if parent_kind else []
+    conditions += [Where("j.parent_id = ?", (parent_id,))] if parent_id else []
+    conditions += [_after_entry(leader, *after)] if after is not None else []
+    where = _all_of([*conditions, compile_filter(journal, node, alias="e")])
+    sql = (
+        f"SELECT e.journal_id, j.parent_kind, j.parent_id, {_entry_columns(journal)}"
+        f" FROM journal AS j JOIN {quoted(journal.name)} AS e ON e.journal_id = j.journal_id"
+        f" WHERE {where.sql} ORDER BY {leader}.journal_id, e.number LIMIT ?"
+    )
+    return sql, (*where.parameters, limit)
+
+
+def _leader(journal: Journal, node: Node | None) -> str:
+    """The table that SQLite should go through first: it sorts unless the order is by that table's own column."""
+    conjuncts = node.operands if isinstance(node, And) else (node,)
+    pinned = ENTRY_INDEXES.get(journal.name, ())
+    for each in conjuncts:
+        if isinstance(each, Comparison) and each.operator is Operator.EQUAL and each.path[0] in pinned:
+            return "e"
+    return "j"
+
+
+def _after_entry(leader: str, journal_id: Parameter, number: Parameter) -> Where:
+    """The entries after that one, in the form by which the leading table and then the other are entered."""
+    if leader == "e":
+        return Where("(e.journal_id, e.number) > (?, ?)", (journal_id, number))
+    return Where(
+        "j.journal_id >= ? AND e.number > CASE WHEN j.journal_id = ? THEN ? ELSE 0 END", (journal_id, journal_id, number)
+    )
+
+
+def _column(alias: str, name: str) -> str:
+    return f"{alias}.{quoted(name)}"
+
+
+def _entry_columns(journal: Journal) -> str:
+    return ", ".join(_column("e", name) for name in (*ENTRY_COLUMNS, *(each.name for each in journal.columns)))
+
+
+def _all_of(conditions: Sequence[Where]) -> Where:
+    given = [each for each in conditions if each.sql]
+    sql = " AND ".join(each.sql for each in given)
+    return Where(sql, tuple(parameter for each in given for parameter in each.parameters))
+
+
+def _order_term(key: OrderKey) -> str:
+    return order_term(_column("t", key.field.name), descending=key.descending, nullable=can_be_unset(key.field))
+
+
+def _after(keys: Sequence[OrderKey], values: Sequence[Parameter]) -> Where:
+    """The condition on the rows that come after the one with these values."""
+    directions = {each.descending for each in keys}
+    if len(directions) == 1 and _vector_works(keys, values):
+        return _after_vector(keys, values)
+    return _all_of([_first_bound(keys[0], values[0]), _after_steps(keys, values)])
+
+
+def _vector_works(keys: Sequence[OrderKey], values: Sequence[Parameter]) -> bool:
+    """Whether a comparison of row values says it all, which is what SQLite seeks by best.
+
+    With a NULL in a row it is NULL, so false: right where NULLs lie before the row, that is going up.
+    """
+    return None not in values and not (keys[0].descending and any(can_be_unset(each.field) for each in keys))
+
+
+def _after_vector(keys: Sequence[OrderKey], values: Sequence[Parameter]) -> Where:
+    columns = ", ".join(_column("t", each.field.name) for each in keys)
+    operator = "<" if keys[0].descending else ">"
+    return Where(f"({columns}) {operator} ({', '.join('?' * len(keys))})", tuple(values))
+
+
+def _first_bound(key: OrderKey, value: Parameter) -> Where:
+    """What is implied already, in a form that enters an index."""
+    column = _column("t", key.field.name)
+    if not key.descending and value is not None:
+        return Where(f"{column} >= ?", (value,))
+    if key.descending and not can_be_unset(key.field):
+        return Where(f"{column} <= ?", (value,))
+    return Where(f"{column} IS NULL") if key.descending and value is None else Where("")
+
+
+def _after_steps(keys: Sequence[OrderKey], values: Sequence[Parameter]) -> Where:
+    """One alternative a key: the keys before it are the same and it is past its value."""
+    alternatives = []
+    for index, (key, value) in enumerate(zip(keys, values, strict=True)):
+        same = [_same(*each) for each in zip(keys[:index], values[:index], strict=True)]
+        alternatives.append(_all_of([*same, _past(key, value)]))
+    sql = " OR ".join(f"({each.sql})" for each in alternatives)
+    return Where(f"({sql})", tuple(parameter for each in alternatives for parameter in each.parameters))
+
+
+def _same(key: OrderKey, value: Parameter) -> Where:
+    column = _column("t", key.field.name)
+    return Where(f"{column} IS NULL") if value is None else Where(f"{column} = ?", (value,))
+
+
+def _past(key: OrderKey, value: Parameter) -> Where:
+    column = _column("t", key.field.name)
+    if value is None:
+        return Where("1 = 0") if key.descending else Where(f"{column} IS NOT NULL")
+    if not key.descending:
+        return Where(f"{column} > ?", (value,))
+    return Where(f"({column} < ? OR {column} IS NULL)", (value,)) if can_be_unset(key.field) else Where(f"{column} < ?", (value,))

@@ -1,0 +1,196 @@
+"""Records in SQL: reading one, and the inserts, updates and deletes that a commit is made of.
+
+Called by `store/commits.py` inside the writer's transaction (and `load` by readers). Every write returns the message
+as it is afterwards; the caller keeps its bytes as the image of the change. Foreign keys are the net below the checks
+made here; SQLite does not say which one failed, so a refused write is looked into to name the culprit.
+"""
+
+from __future__ import annotations
+
+from holdfastd.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, VersionMismatch
+from holdfastd.model import codec
+from holdfastd.model.checking import check_required
+from holdfastd.model.kinds import KINDS, Field, Kind, RecordMessage
+from holdfastd.store import blobs, counters
+from holdfastd.store.connection import Connection, Error, is_constraint
+from holdfastd.store.sql import child_sql, cycle_sql, kind_sql
+
+
+def exists(connection: Connection, kind: Kind, workspace: str, id: str) -> bool:
+    """Whether there is such a record."""
+    return connection.execute(kind_sql(kind).exists, (workspace, id)).fetchone() is not None
+
+
+def load(connection: Connection, kind: Kind, workspace: str, id: str) -> RecordMessage | None:
+    """The record, or None."""
+    row = connection.execute(kind_sql(kind).select, (workspace, id)).fetchone()
+    if row is None:
+        return None
+    message: RecordMessage = codec.from_row(kind, row)
+    for field in kind.children:
+        values = connection.execute(child_sql(kind, field).select, (workspace, id))
+        getattr(message, field.name).extend([value for (value,) in values])
+    return message
+
+
+def load_expected(connection: Connection, kind: Kind, workspace: str, id: str, version: int) -> RecordMessage:
+    """The record; NOT_FOUND when there is none, ABORTED when `version` is set and is not the record's."""
+    message = load(connection, kind, workspace, id)
+    if message is None:
+        raise not_found(kind, workspace, id)
+    actual = message.version
+    if version and actual != version:
+        raise VersionMismatch(
+            f"{kind.name} {id} is at version {actual}, not {version}. Read it again and decide.",
+            kind=kind.name,
+            id=id,
+            expected=version,
+            actual=actual,
+        )
+    return message
+
+
+def not_found(kind: Kind, workspace: str, id: str) -> NotFound:
+    """The error for a record that is not there."""
+    return NotFound(f"There is no {kind.name} {id} in workspace {workspace}.", reason="RECORD_NOT_FOUND", kind=kind.name, id=id)
+
+
+def insert(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
+    """Adds a record whose id, version and times are set; fills its number and blob sizes in."""
+    check_required(kind, message)
+    _check_named_kinds(connection, kind, workspace, message)
+    _set_numbers(connection, kind, workspace, message)
+    id = message.id
+    _set_blob_sizes(connection, kind, message)
+    try:
+        connection.execute(kind_sql(kind).insert, (workspace, *codec.to_row(kind, message)))
+        for field in kind.children:
+            _insert_children(connection, kind, field, workspace, message)
+    except Error as error:
+        _explain_refusal(connection, kind, workspace, message, error)
+        raise
+    for field in kind.blobs:
+        if digest := getattr(message, field.name):
+            blobs.reference(connection, digest, workspace, kind.name, id, field.name)
+    _check_cycles(connection, kind, workspace, message)
+
+
+def update(connection: Connection, kind: Kind, workspace: str, before: RecordMessage, after: RecordMessage) -> None:
+    """Replaces a record whose version and times are set. Only what differs is written to child tables and references."""
+    check_required(kind, after)
+    changed = [field for field in kind.fields if getattr(before, field.name) != getattr(after, field.name)]
+    id = after.id
+    _move_references(connection, kind, workspace, before, after, changed)
+    try:
+        connection.execute(kind_sql(kind).update, (*codec.to_row(kind, after), workspace, id))
+        for field in changed:
+            if field.repeated:
+                connection.execute(child_sql(kind, field).delete, (workspace, id))
+                _insert_children(connection, kind, field, workspace, after)
+    except Error as error:
+        _explain_refusal(connection, kind, workspace, after, error)
+        raise
+    _check_cycles(connection, kind, workspace, after)
+
+
+def delete(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
+    """Removes a record that nothing refers to any more."""
+    id = message.id
+    for field in kind.children:
+        connection.execute(child_sql(kind, field).delete, (workspace, id))
+    connection.execute(kind_sql(kind).delete, (workspace, id))
+    for field in kind.blobs:
+        if digest := getattr(message, field.name):
+            blobs.unreference(connection, digest, workspace, kind.name, id, field.name)
+
+
+def _insert_children(connection: Connection, kind: Kind, field: Field, workspace: str, message: RecordMessage) -> None:
+    values = getattr(message, field.name)
+    if values:
+        id = message.id
+        rows = [(workspace, id, ordinal, value) for ordinal, value in enumerate(values)]
+        connection.executemany(child_sql(kind, field).insert, rows)
+
+
+def _set_numbers(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
+    for field in kind.columns:
+        if field.number_within:
+            owner = getattr(message, field.number_within)
+            setattr(message, field.name, counters.take(connection, workspace, f"{kind.name}.{field.name}/{owner}", 1))
+
+
+def _set_blob_sizes(connection: Connection, kind: Kind, message: RecordMessage) -> None:
+    for field in kind.blobs:
+        if field.size_field:
+            digest = getattr(message, field.name)
+            setattr(message, field.size_field, blobs.size_bytes(connection, digest) if digest else 0)
+
+
+def _move_references(
+    connection: Connection, kind: Kind, workspace: str, before: RecordMessage, after: RecordMessage, changed: list[Field]
+) -> None:
+    id = after.id
+    for field in changed:
+        if field.blob:
+            if new := getattr(after, field.name):
+                blobs.reference(connection, new, workspace, kind.name, id, field.name)
+            if old := getattr(before, field.name):
+                blobs.unreference(connection, old, workspace, kind.name, id, field.name)
+    _set_blob_sizes(connection, kind, after)
+
+
+def _check_named_kinds(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
+    """References whose kind another field names have no foreign key, so they are looked up."""
+    for field in kind.references:
+        assert field.reference is not None
+        if field.reference.kind_field:
+            target = KINDS.get(name := getattr(message, field.reference.kind_field))
+            if target is None:
+                raise InvalidArgument(
+                    f"{field.reference.kind_field} {name!r} is not a kind.",
+                    reason="KIND_UNKNOWN",
+                    field=field.reference.kind_field,
+                )
+            _require_parent(connection, field, target, workspace, getattr(message, field.name))
+
+
+def _require_parent(connection: Connection, field: Field, target: Kind, workspace: str, id: str) -> None:
+    if not exists(connection, target, workspace, id):
+        raise FailedPrecondition(
+            f"{field.name} names {target.name} {id}, which does not exist in workspace {workspace}.",
+            reason="PARENT_NOT_FOUND",
+            field=field.name,
+            kind=target.name,
+            id=id,
+        )
+
+
+def _explain_refusal(connection: Connection, kind: Kind, workspace: str, message: RecordMessage, error: Error) -> None:
+    """Raises what a failed constraint means; returns when it finds nothing, and then it is a fault of ours."""
+    if not is_constraint(error):
+        return
+    for field in kind.references:
+        assert field.reference is not None
+        if field.reference.kind:
+            values = getattr(message, field.name)
+            for value in values if field.repeated else [values]:
+                if value:
+                    _require_parent(connection, field, KINDS[field.reference.kind], workspace, value)
+    id = message.id
+    if message.version == 1 and exists(connection, kind, workspace, id):
+        raise AlreadyExists(f"There is a {kind.name} {id} already.", reason="ID_TAKEN", kind=kind.name, id=id)
+
+
+def _check_cycles(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
+    id = message.id
+    for field in kind.children:
+        if field.reference is None or not field.reference.acyclic or not getattr(message, field.name):
+            continue
+        if connection.execute(cycle_sql(kind, field), (workspace, id, workspace, id)).fetchone():
+            raise FailedPrecondition(
+                f"{kind.name} {id} would wait for itself through {field.name}.",
+                reason="DEPENDENCY_CYCLE",
+                kind=kind.name,
+                id=id,
+                field=field.name,
+            )

@@ -1,0 +1,90 @@
+"""The SQL text of a kind's own table and child tables, made once from the registry.
+
+Identifiers come from the registry only and are quoted; values are always bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from holdfastd.model.kinds import Field, Journal, Kind
+
+
+def quoted(name: str) -> str:
+    """An identifier of the registry as SQL."""
+    return f'"{name}"'
+
+
+@dataclass(frozen=True, slots=True)
+class KindSql:
+    """Statements on one kind's table. Rows are `workspace` and then the kind's columns in their order."""
+
+    select: str  # WHERE workspace = ? AND id = ?
+    insert: str
+    update: str  # SET every column WHERE workspace = ? AND id = ?
+    delete: str
+    exists: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSql:
+    """Statements on the child table of one repeated field."""
+
+    select: str  # WHERE workspace = ? AND id = ?
+    insert: str
+    delete: str
+
+
+@cache
+def kind_sql(kind: Kind) -> KindSql:
+    """The statements of a kind."""
+    table = quoted(kind.name)
+    columns = [quoted(field.name) for field in kind.columns]
+    where = "WHERE workspace = ? AND id = ?"
+    return KindSql(
+        select=f"SELECT {', '.join(columns)} FROM {table} {where}",
+        insert=f"INSERT INTO {table} (workspace, {', '.join(columns)}) VALUES (?{', ?' * len(columns)})",
+        update=f"UPDATE {table} SET {', '.join(f'{column} = ?' for column in columns)} {where}",
+        delete=f"DELETE FROM {table} {where}",
+        exists=f"SELECT 1 FROM {table} {where}",
+    )
+
+
+@cache
+def child_sql(kind: Kind, field: Field) -> ChildSql:
+    """The statements of a repeated field."""
+    table = quoted(f"{kind.name}_{field.name}")
+    return ChildSql(
+        select=f"SELECT value FROM {table} WHERE workspace = ? AND id = ? ORDER BY ordinal",
+        insert=f"INSERT INTO {table} (workspace, id, ordinal, value) VALUES (?, ?, ?, ?)",
+        delete=f"DELETE FROM {table} WHERE workspace = ? AND id = ?",
+    )
+
+
+@cache
+def referrers_sql(kind: Kind, field: Field, kind_field: str) -> str:
+    """The ids of a kind's records whose field refers to (workspace, id), or to (workspace, kind, id) by a kind field."""
+    if field.repeated:
+        return f"SELECT id FROM {quoted(f'{kind.name}_{field.name}')} WHERE workspace = ? AND value = ? ORDER BY id"
+    by_kind = f"{quoted(kind_field)} = ? AND " if kind_field else ""
+    return f"SELECT id FROM {quoted(kind.name)} WHERE workspace = ? AND {by_kind}{quoted(field.name)} = ? ORDER BY id"
+
+
+@cache
+def cycle_sql(kind: Kind, field: Field) -> str:
+    """Whether following a repeated field's references from (workspace, id) leads back to the id itself."""
+    table = quoted(f"{kind.name}_{field.name}")
+    return (
+        f"WITH RECURSIVE reached (id) AS (SELECT value FROM {table} WHERE workspace = ? AND id = ?"
+        f" UNION SELECT edge.value FROM reached JOIN {table} AS edge ON edge.workspace = ? AND edge.id = reached.id)"
+        " SELECT 1 FROM reached WHERE id = ? LIMIT 1"
+    )
+
+
+@cache
+def entry_insert_sql(journal: Journal) -> str:
+    """Adds an entry: journal_id, number, revision, create_time and then the journal's columns."""
+    columns = "".join(f", {quoted(field.name)}" for field in journal.columns)
+    marks = ", ?" * len(journal.columns)
+    return f"INSERT INTO {quoted(journal.name)} (journal_id, number, revision, create_time{columns}) VALUES (?, ?, ?, ?{marks})"

@@ -1,0 +1,150 @@
+"""Holding the rows against each other: what must be true of every store at every moment. The oracle of the crash tests.
+
+Each check runs in a snapshot of its own and yields what it finds; it changes nothing. Blobs have checks of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from holdfastd.model.kinds import JOURNALS, KINDS, Kind
+from holdfastd.model.mutations import APPEND, DELETE
+from holdfastd.store import records
+from holdfastd.store.connection import Connection
+from holdfastd.store.sql import quoted
+
+MAX_FOUND = 100  # of one sort: who has more has a broken store, not a list to read
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something wrong: what sort, where, and what was found."""
+
+    reason: str
+    subject: str
+    detail: str
+
+
+Check = Callable[[Connection], Iterator[Found]]
+
+
+def database(connection: Connection) -> Iterator[Found]:
+    """SQLite's own checks: pages, indexes, foreign keys."""
+    for (text,) in connection.execute(f"PRAGMA integrity_check({MAX_FOUND})"):
+        if text != "ok":
+            yield Found("database_damaged", "database", text)
+    for table, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchmany(MAX_FOUND):
+        yield Found("reference_dangling", f"{table} row {rowid}", f"refers to a row of {parent} that does not exist")
+
+
+def revisions(connection: Connection) -> Iterator[Found]:
+    """Revisions are 1, 2, 3 … and each has its changes."""
+    low, high, count = connection.execute("SELECT COALESCE(MIN(revision), 1), MAX(revision), COUNT(*) FROM commits").fetchone()
+    if count and (low != 1 or high != count):
+        yield Found("revision_gap", "commits", f"{count} commits between revision {low} and {high}")
+    yield from _rows(
+        connection,
+        "revision_empty",
+        "SELECT revision, 'a commit without changes' FROM commits WHERE NOT EXISTS"
+        " (SELECT 1 FROM changes WHERE changes.revision = commits.revision)",
+    )
+    yield from _rows(
+        connection,
+        "revision_unknown",
+        "SELECT DISTINCT revision, 'changes without a commit' FROM changes WHERE NOT EXISTS"
+        " (SELECT 1 FROM commits WHERE commits.revision = changes.revision)",
+    )
+
+
+def journals(connection: Connection) -> Iterator[Found]:
+    """Entries are numbered without gaps, and every append that history tells of is there."""
+    for name in JOURNALS:
+        table = quoted(name)
+        yield from _rows(
+            connection,
+            "journal_gap",
+            "SELECT journal.parent_kind || '/' || journal.parent_id,"
+            " 'entries ' || MIN(number) || ' to ' || MAX(number) || ': ' || COUNT(*)"
+            " || ' of them, the first is to be ' || first_number"
+            f" FROM journal JOIN {table} AS entry ON entry.journal_id = journal.journal_id GROUP BY journal.journal_id"
+            " HAVING MIN(number) <> first_number OR MAX(number) - MIN(number) + 1 <> COUNT(*)",
+        )
+        yield from _rows(
+            connection,
+            "journal_short",
+            "SELECT changes.parent_kind || '/' || changes.id, 'history tells of entry ' || MAX(changes.last_number)"
+            f" || ', the last one is ' || COALESCE((SELECT MAX(number) FROM {table} WHERE journal_id = journal.journal_id), 0)"
+            " FROM changes JOIN journal ON journal.workspace = changes.workspace AND journal.journal = changes.kind"
+            " AND journal.parent_kind = changes.parent_kind AND journal.parent_id = changes.id"
+            f" WHERE changes.kind = '{name}' AND changes.action = {APPEND} AND changes.revision > COALESCE((SELECT MAX(revision)"
+            " FROM changes AS gone WHERE gone.workspace = changes.workspace AND gone.kind = changes.kind"
+            f" AND gone.id = changes.id AND gone.action <> {APPEND}), 0) GROUP BY journal.journal_id"
+            f" HAVING MAX(changes.last_number) <> COALESCE((SELECT MAX(number) FROM {table}"
+            " WHERE journal_id = journal.journal_id), 0)",
+        )
+
+
+def images(kind: Kind) -> Check:
+    """Every record of a kind is what its newest image says, and nothing is left of those that history says are gone."""
+
+    def check(connection: Connection) -> Iterator[Found]:
+        newest = (
+            "SELECT workspace, id, action, image FROM changes AS change WHERE kind = ? AND (revision, ordinal) ="
+            " (SELECT revision, ordinal FROM changes AS later WHERE later.workspace = change.workspace"
+            " AND later.kind = change.kind AND later.id = change.id ORDER BY revision DESC, ordinal DESC LIMIT 1)"
+        )
+        seen = 0
+        for workspace, id, action, image in connection.execute(newest, (kind.name,)).fetchall():
+            record = records.load(connection, kind, workspace, id)
+            seen += record is not None
+            if (record is None) != (action == DELETE):
+                yield Found(
+                    "record_missing" if record is None else "record_undead", f"{kind.name}/{id}", f"in workspace {workspace}"
+                )
+            elif record is not None and record != type(record).FromString(image):
+                yield Found(
+                    "record_differs", f"{kind.name}/{id}", f"version {record.version} is not its image in workspace {workspace}"
+                )
+        (count,) = connection.execute(f"SELECT COUNT(*) FROM {quoted(kind.name)}").fetchone()
+        if count != seen:
+            yield Found("record_without_history", kind.name, f"{count - seen} records that no change tells of")
+
+    return check
+
+
+def links(connection: Connection) -> Iterator[Found]:
+    """References whose kind a field names, which no foreign key holds, lead somewhere."""
+    for kind in KINDS.values():
+        for field in kind.references:
+            assert field.reference is not None
+            if field.reference.kind_field:
+                yield from _loose_ends(connection, kind, field.reference.kind_field, field.name)
+
+
+def _loose_ends(connection: Connection, kind: Kind, kind_field: str, field: str) -> Iterator[Found]:
+    for target in KINDS.values():
+        yield from _rows(
+            connection,
+            "reference_dangling",
+            f"SELECT '{kind.name}/' || one.id, '{field} leads to {target.name} ' || one.{quoted(field)}"
+            f" FROM {quoted(kind.name)} AS one"
+            f" LEFT JOIN {quoted(target.name)} AS other ON other.workspace = one.workspace AND other.id = one.{quoted(field)}"
+            f" WHERE one.{quoted(kind_field)} = '{target.name}' AND other.id IS NULL",
+        )
+
+
+def _rows(connection: Connection, reason: str, sql: str) -> Iterator[Found]:
+    for subject, detail in connection.execute(sql).fetchmany(MAX_FOUND):
+        yield Found(reason, str(subject), str(detail))
+
+
+def checks() -> dict[str, Check]:
+    """Every check by its phase."""
+    return {
+        "database": database,
+        "revisions": revisions,
+        "journals": journals,
+        "links": links,
+        **{f"records of kind {name}": images(kind) for name, kind in KINDS.items()},
+    }
