@@ -1,0 +1,33 @@
+"""Plain contents that were needed lately, so that the next delta of a growing context need not read its base."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+
+class ContentCache:
+    """Least recently used contents by digest, up to `max_bytes` together. Holds only verified contents. Thread-safe."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._contents: OrderedDict[str, bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, digest: str) -> bytes | None:
+        with self._lock:
+            content = self._contents.get(digest)
+            if content is not None:
+                self._contents.move_to_end(digest)
+            return content
+
+    def put(self, digest: str, content: bytes) -> None:
+        """Remembers a verified content, unless it is larger than the whole cache."""
+        with self._lock:
+            if digest in self._contents or len(content) > self._max_bytes:
+                return
+            self._contents[digest] = content
+            self._bytes += len(content)
+            while self._bytes > self._max_bytes:
+                self._bytes -= len(self._contents.popitem(last=False)[1])

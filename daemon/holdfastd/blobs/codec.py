@@ -1,0 +1,143 @@
+"""How a blob's bytes are coded on their way to the store and back. The one place for it: encryption will come here.
+
+`zstd`: independent frames of up to 1 MiB plain, each with a checksum, and when there are several a seek table behind them
+(zstd's seekable format: a skippable frame, so `zstd -d` reads the file). `raw`: as they came, where zstd does not pay.
+`delta`: see `delta.py`. Everything streams: memory is one block, however large the blob.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Protocol
+
+import zstandard
+
+from holdfastd.blobs.seekable import FRAME_BYTES, Frame, SeekTable, write_table
+from holdfastd.model.blobs import RAW, ZSTD, named_digest
+
+_LEVEL = 3
+_PAYS = 0.95  # of the plain size: above it a file is easier to serve raw
+
+
+class Damaged(Exception):
+    """Stored bytes that cannot be what was stored. The caller knows whose they are."""
+
+
+class Sink(Protocol):
+    """Where an encoder puts stored bytes."""
+
+    def write(self, data: bytes) -> None: ...
+
+
+class StoredBytes(Protocol):
+    """Where stored bytes are read from: a file, or the content of a row."""
+
+    def size(self) -> int: ...
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """`length` bytes, or what there is."""
+        ...
+
+
+class Encoder:
+    """Hashes, counts and compresses a blob as its chunks arrive. Used by one thread at a time."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._plain = hashlib.sha256()
+        self._stored = hashlib.sha256()
+        self._block = bytearray()
+        self._frames: list[Frame] = []
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True, write_content_size=True)
+        self.codec = ZSTD
+        self.size_bytes = 0
+        self.stored_bytes = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Takes the next bytes, of any number."""
+        self._plain.update(chunk)
+        self.size_bytes += len(chunk)
+        self._block += chunk
+        while len(self._block) >= FRAME_BYTES:
+            block = bytes(memoryview(self._block)[:FRAME_BYTES])
+            del self._block[:FRAME_BYTES]
+            self._emit(block)
+
+    def finish(self) -> None:
+        """Writes what is left, and the seek table. `digest` and `stored_digest` are final now."""
+        if self._block or not self.size_bytes:
+            self._emit(bytes(self._block))
+            self._block.clear()
+        if self.codec == ZSTD and len(self._frames) > 1:
+            self._write(write_table(self._frames))
+
+    @property
+    def digest(self) -> str:
+        return named_digest(self._plain.hexdigest())
+
+    @property
+    def stored_digest(self) -> str:
+        return named_digest(self._stored.hexdigest())
+
+    def _emit(self, block: bytes) -> None:
+        if self.codec == RAW:
+            self._write(block)
+            return
+        frame = self._compressor.compress(block)
+        if not self._frames and len(frame) > _PAYS * len(block):
+            self.codec = RAW  # judged by the first block: looking further would mean writing twice
+            self._write(block)
+            return
+        self._frames.append(Frame(len(frame), len(block)))
+        self._write(frame)
+
+    def _write(self, data: bytes) -> None:
+        self._stored.update(data)
+        self.stored_bytes += len(data)
+        self._sink.write(data)
+
+
+def plain_chunks(stored: StoredBytes, codec: str, size_bytes: int, offset: int, length: int) -> Iterator[bytes]:
+    """The plain bytes from `offset` on, `length` of them, in chunks of up to 1 MiB. Not for deltas.
+
+    Reads only the frames that the range touches. Raises Damaged, before it yields any byte of a damaged frame.
+    """
+    if length == 0:
+        return
+    if codec == RAW:
+        yield from _raw_chunks(stored, offset, length)
+        return
+    table = SeekTable.of_single(stored.size(), size_bytes) if size_bytes <= FRAME_BYTES else _read_table(stored, size_bytes)
+    for frame, frame_offset, plain_start in table.covering(offset, length):
+        plain = _decode_frame(stored.read_at(frame_offset, frame.stored_bytes), frame)
+        yield plain[max(0, offset - plain_start) : offset + length - plain_start]
+
+
+def _raw_chunks(stored: StoredBytes, offset: int, length: int) -> Iterator[bytes]:
+    end = offset + length
+    while offset < end:
+        chunk = stored.read_at(offset, min(FRAME_BYTES, end - offset))
+        if not chunk:
+            raise Damaged("the stored bytes end too early")
+        yield chunk
+        offset += len(chunk)
+
+
+def _read_table(stored: StoredBytes, size_bytes: int) -> SeekTable:
+    try:
+        table = SeekTable.read(stored)
+    except ValueError as error:
+        raise Damaged(str(error)) from error
+    if table.plain_bytes != size_bytes:
+        raise Damaged("the seek table tells another size")
+    return table
+
+
+def _decode_frame(data: bytes, frame: Frame) -> bytes:
+    try:
+        if len(data) != frame.stored_bytes or zstandard.frame_content_size(data) != frame.plain_bytes:
+            raise Damaged("a frame has another size than the seek table tells")
+        return zstandard.ZstdDecompressor().decompress(data)
+    except zstandard.ZstdError as error:
+        raise Damaged(f"a frame does not decompress: {error}") from error

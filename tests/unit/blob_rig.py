@@ -1,0 +1,102 @@
+"""The blobs on a real database and real files, with the real writer: what the tests of blobs stand on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from holdfastd.blobs.files import BlobFiles
+from holdfastd.jobs import sweep
+from holdfastd.model.blobs import PutHeader, PutResult
+from holdfastd.model.call import Call
+from holdfastd.service.blob_ports import BlobSettings
+from holdfastd.service.blobs import Blobs
+from holdfastd.store import blobs as rows
+from holdfastd.store.commits import Ledger
+from holdfastd.store.connection import Connection, Readers, open_writer
+from holdfastd.writer.batch import Batcher
+from holdfastd.writer.writer import Writer
+
+SCHEMA = Path(__file__).parents[2] / "migrations" / "0001_first.sql"
+HOUR_NS = 3600 * 10**9
+
+
+class Rig:
+    """One store of blobs. `now_ns` is its clock."""
+
+    def __init__(self, data_dir: Path, settings: BlobSettings) -> None:
+        self.data_dir = data_dir
+        self.settings = settings
+        self.now_ns = time.time_ns()
+        self.sync_failures: list[BaseException] = []
+        self.connection: Connection = open_writer(data_dir / "holdfast.db")
+        if not self.connection.execute("SELECT 1 FROM sqlite_master").fetchall():
+            self.connection.executescript(SCHEMA.read_text())
+        batcher = Batcher(self.connection, Ledger(self.connection), rows.APPLY, lambda: self.now_ns, self.sync_failures.append)
+        self.writer = Writer(batcher, lambda results: None, queue_max=100, batch_max=100)
+        self.readers = Readers(data_dir / "holdfast.db", count=2)
+        self.files = BlobFiles(data_dir, on_sync_failure=self.sync_failures.append)
+        self.blobs = self.restarted()
+
+    def restarted(self) -> Blobs:
+        """The blobs of a daemon that has just started: nothing cached."""
+        self.files = BlobFiles(self.data_dir, on_sync_failure=self.sync_failures.append)
+        self.blobs = Blobs(self.writer, self.readers, self.files, self.settings, lambda: self.now_ns)
+        return self.blobs
+
+    def put(self, content: bytes, *, base: str = "", digest: str = "") -> PutResult:
+        return self.send(PutHeader(digest=digest, base_digest=base), [content])
+
+    def send(self, header: PutHeader, chunks: Iterable[bytes]) -> PutResult:
+        call = Call()
+        upload = self.blobs.begin(header, call)
+        try:
+            for chunk in chunks:
+                upload.feed(chunk)
+            return upload.finish(call)
+        except BaseException:
+            upload.abort()
+            raise
+
+    def get(self, digest: str, offset: int = 0, length: int = 0) -> bytes:
+        return b"".join(self.blobs.read(digest, offset, length, Call()))
+
+    def refer(self, digest: str, id: str) -> None:
+        self._in_transaction(lambda: rows.reference(self.connection, digest, "default", "artifact", id, "content_digest"))
+
+    def release(self, digest: str, id: str) -> None:
+        self._in_transaction(lambda: rows.unreference(self.connection, digest, "default", "artifact", id, "content_digest"))
+
+    def sweep(self, *, dry_run: bool = False) -> dict[str, int]:
+        return sweep.run(self.blobs, dry_run, lambda phase, done, total: None, Call())
+
+    def problems(self, *, read_blobs: bool = True) -> list[tuple[str, str]]:
+        found = self.blobs.verify(read_blobs, lambda phase, done, total: None, Call())
+        return [(problem.reason, problem.subject) for problem in found if problem.reason != "reference_unused"]
+
+    def stored_files(self) -> list[str]:
+        return sorted(self.files.scan())
+
+    def temporary_files(self) -> list[str]:
+        return sorted(each.name for each in (self.data_dir / "blobs" / "tmp").iterdir())
+
+    def close(self) -> None:
+        self.readers.close()
+        self.connection.close()
+
+    def _in_transaction(self, change: Callable[[], object]) -> None:
+        self.connection.execute("BEGIN IMMEDIATE")
+        change()
+        self.connection.execute("COMMIT")
+
+
+@contextmanager
+def rig(data_dir: Path, **settings: object) -> Iterator[Rig]:
+    """A rig that is closed in the end."""
+    made = Rig(data_dir, BlobSettings(**settings))  # type: ignore[arg-type]
+    try:
+        yield made
+    finally:
+        made.close()
