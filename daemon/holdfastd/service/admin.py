@@ -1,0 +1,188 @@
+"""AdminService: what runs here, jobs on demand, and the check of everything."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from holdfast.v1 import admin_service_pb2 as pb
+from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__
+from holdfastd.errors import FailedPrecondition
+from holdfastd.model import codec
+from holdfastd.model.blobs import BlobProblem
+from holdfastd.model.call import Call
+from holdfastd.service.blobs import Blobs
+from holdfastd.service.reading import Reading
+from holdfastd.store import changes, verify, workspaces
+from holdfastd.store.connection import Readers
+
+Progress = Callable[[str, int, int], None]
+
+
+class Jobs(Protocol):
+    """The scheduler, as far as callers may use it."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    def run(
+        self, name: str, call: Call, *, dry_run: bool, options: Mapping[str, str], progress: Progress
+    ) -> Mapping[str, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the daemon is, from start to stop."""
+
+    store_id: str
+    schema_version: int
+    data_dir: str
+    socket_path: str
+    persistence: str
+    start_time_ns: int
+
+
+class Admin:
+    """The use cases of whoever looks after the daemon. Thread-safe."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        reading: Reading,
+        readers: Readers,
+        blobs: Blobs,
+        jobs: Jobs,
+        queued: Callable[[], int],
+        database_bytes: Callable[[], int],
+        warnings: Callable[[], list[str]],
+    ) -> None:
+        self._identity = identity
+        self._reading = reading
+        self._readers = readers
+        self._blobs = blobs
+        self._jobs = jobs
+        self._queued = queued
+        self._database_bytes = database_bytes
+        self._warnings = warnings
+
+    def get_status(self, request: pb.AdminServiceGetStatusRequest, call: Call) -> pb.AdminServiceGetStatusResponse:
+        """Tells what runs here and how large the store is."""
+        check_api_version(request.api_version)
+        identity = self._identity
+        response = pb.AdminServiceGetStatusResponse(
+            daemon_version=__version__,
+            min_api_version=MIN_API_VERSION,
+            max_api_version=MAX_API_VERSION,
+            store_id=identity.store_id,
+            schema_version=identity.schema_version,
+            pid=os.getpid(),
+            data_dir=identity.data_dir,
+            socket_path=identity.socket_path,
+            persistence=identity.persistence,
+            queued_commits=self._queued(),
+            database_bytes=self._database_bytes(),
+            jobs=self._jobs.names,
+            warnings=self._warnings(),
+        )
+        codec.set_time(response.start_time, identity.start_time_ns)
+        self._fill_sizes(response, call)
+        return response
+
+    def _fill_sizes(self, response: pb.AdminServiceGetStatusResponse, call: Call) -> None:
+        with self._reading.snapshot(call, "") as snapshot:
+            response.revision = snapshot.revision
+            response.oldest_revision = changes.oldest_revision(snapshot.connection)
+            response.workspaces.extend(workspaces.names(snapshot.connection))
+        totals = self._blobs.totals(call)
+        response.blob_count, response.blob_bytes, response.blob_stored_bytes = (
+            totals.count,
+            totals.size_bytes,
+            totals.stored_bytes,
+        )
+
+    def run_job(self, request: pb.AdminServiceRunJobRequest, call: Call) -> Iterator[pb.AdminServiceRunJobResponse]:
+        """Runs a job and streams its progress; the last frame has the counts."""
+
+        def work(progress: Progress) -> Mapping[str, int]:
+            return self._jobs.run(request.job, call, dry_run=request.dry_run, options=dict(request.options), progress=progress)
+
+        for frame in _streamed(work):
+            if isinstance(frame, tuple):
+                phase, done, total = frame
+                yield pb.AdminServiceRunJobResponse(phase=phase, done=done, total=total)
+            else:
+                yield pb.AdminServiceRunJobResponse(finished=True, counts=frame)
+
+    def verify(self, request: pb.AdminServiceVerifyRequest, call: Call) -> Iterator[pb.AdminServiceVerifyResponse]:
+        """Streams what is wrong with the store."""
+        counts: Counter[str] = Counter()
+        checks = verify.checks()
+        for done, (phase, check) in enumerate(checks.items()):
+            yield pb.AdminServiceVerifyResponse(phase=phase, done=done, total=len(checks))
+            with self._readers.snapshot(call) as connection:
+                found = list(check(connection))
+            counts["problems"] += len(found)
+            yield from ([_problems(phase, found)] if found else [])
+        yield from self._verify_blobs(request.read_blobs, call, counts)
+        yield pb.AdminServiceVerifyResponse(finished=True, counts=counts)
+
+    def _verify_blobs(self, read_blobs: bool, call: Call, counts: Counter[str]) -> Iterator[pb.AdminServiceVerifyResponse]:
+        progress: queue.SimpleQueue[tuple[str, int, int]] = queue.SimpleQueue()
+        problems = self._blobs.verify(read_blobs, lambda phase, done, total: progress.put((phase, done, total)), call)
+        for problem in problems:
+            counts["problems"] += 1
+            yield from _drained(progress, counts)
+            yield _problems("blobs", [problem])
+        yield from _drained(progress, counts)
+
+
+def check_api_version(version: int) -> None:
+    """FAILED_PRECONDITION that says whom to upgrade; 0 is a client that does not say, such as grpcurl."""
+    if version and not MIN_API_VERSION <= version <= MAX_API_VERSION:
+        older = "client" if version < MIN_API_VERSION else "daemon"
+        raise FailedPrecondition(
+            f"The client speaks API version {version}, this daemon {MIN_API_VERSION} to {MAX_API_VERSION}: upgrade the {older}.",
+            reason="API_VERSION_UNSUPPORTED",
+            min=MIN_API_VERSION,
+            max=MAX_API_VERSION,
+        )
+
+
+def _drained(progress: queue.SimpleQueue[tuple[str, int, int]], counts: Counter[str]) -> Iterator[pb.AdminServiceVerifyResponse]:
+    while not progress.empty():
+        phase, done, total = progress.get()
+        counts[phase] = max(counts[phase], done)
+        yield pb.AdminServiceVerifyResponse(phase=phase, done=done, total=total)
+
+
+def _problems(phase: str, found: list[verify.Found] | list[BlobProblem]) -> pb.AdminServiceVerifyResponse:
+    frame = pb.AdminServiceVerifyResponse(phase=phase)
+    for each in found:
+        detail = each.detail if isinstance(each, verify.Found) else each.message
+        frame.problems.add(reason=each.reason, subject=each.subject, detail=detail)
+    return frame
+
+
+def _streamed(work: Callable[[Progress], Mapping[str, int]]) -> Iterator[tuple[str, int, int] | Mapping[str, int]]:
+    """What the work reports, as it does, and then its result; raises what it raises. The work has a thread of its own."""
+    frames: queue.SimpleQueue[tuple[str, int, int] | Mapping[str, int] | Exception] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            frames.put(work(lambda phase, done, total: frames.put((phase, done, total))))
+        except Exception as error:
+            frames.put(error)
+
+    threading.Thread(target=run, name="job", daemon=True).start()
+    while True:
+        frame = frames.get()
+        if isinstance(frame, Exception):
+            raise frame
+        yield frame
+        if not isinstance(frame, tuple):
+            return

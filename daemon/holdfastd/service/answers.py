@@ -1,0 +1,39 @@
+"""Laying out answers: records within a byte budget, so that any client can take what it asked for."""
+
+from __future__ import annotations
+
+from holdfast.v1 import record_pb2
+from holdfastd.model.kinds import Kind, RecordMessage
+
+MAX_ANSWER_BYTES = 3 * 2**20
+ROOM_FOR_THE_REST = 64 * 2**10
+
+
+class Budget:
+    """Counts an answer's bytes. The first piece always fits: no record or entry is larger than an answer."""
+
+    def __init__(self) -> None:
+        self._left = MAX_ANSWER_BYTES - ROOM_FOR_THE_REST
+        self._empty = True
+
+    def takes(self, size: int) -> bool:
+        """Whether a piece of that size still fits; takes it if so."""
+        if size > self._left and not self._empty:
+            return False
+        self._left -= size + 8  # tag and length
+        self._empty = False
+        return True
+
+
+def fill_record(record: record_pb2.Record, kind: Kind, message: RecordMessage) -> None:
+    """Sets a Record from its kind's message."""
+    record.kind, record.id, record.version = kind.name, message.id, message.version
+    getattr(record, kind.name).CopyFrom(message)
+
+
+def fill_from_image(record: record_pb2.Record, kind: Kind, image: bytes) -> None:
+    """Sets a Record from the bytes that a change kept."""
+    message = getattr(record, kind.name)
+    message.MergeFromString(image)
+    message.SetInParent()
+    record.kind, record.id, record.version = kind.name, message.id, message.version

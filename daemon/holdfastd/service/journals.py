@@ -1,0 +1,198 @@
+"""JournalService's reads: Read, with or without following, and List."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from holdfast.v1 import entry_pb2
+from holdfast.v1 import journal_service_pb2 as pb
+from holdfastd.errors import InvalidArgument, NotFound
+from holdfastd.model import codec
+from holdfastd.model.call import Call
+from holdfastd.model.filters import Node, parse_filter
+from holdfastd.model.ids import check_id
+from holdfastd.model.kinds import KINDS, Journal, journal_named
+from holdfastd.model.pages import decode_token, encode_token, page_size
+from holdfastd.service.answers import Budget
+from holdfastd.service.feed import Feed, follow
+from holdfastd.service.reading import Reading, Snapshot
+from holdfastd.service.requests import check_parent, workspace_of
+from holdfastd.store import journals, query, records
+from holdfastd.store.journals import Head
+
+ROWS_A_FRAME = 2_000
+ROWS_FIRST_FRAME = 100  # so that the first entry is there at once
+
+
+class Journals:
+    """The reading use cases of journals. Thread-safe."""
+
+    def __init__(self, reading: Reading, feed: Feed) -> None:
+        self._reading = reading
+        self._feed = feed
+
+    def read(self, request: pb.JournalServiceReadRequest, call: Call) -> Iterator[pb.JournalServiceReadResponse]:
+        """Frames of one journal's entries; with `follow`, without end."""
+        cursor = _Cursor(self._reading, request, call)
+        if not request.follow:
+            return cursor.frames()
+        topic = (workspace_of(request.workspace), cursor.journal.name, request.parent_id)
+        return _until(cursor, follow(self._feed, [topic], call, cursor.frames, cursor.sign_of_life))
+
+    def list(self, request: pb.JournalServiceListRequest, call: Call) -> pb.JournalServiceListResponse:
+        """One page of entries over parents, ordered by journal and number."""
+        journal = journal_named(request.journal)
+        scope = (workspace_of(request.workspace), journal.name, request.parent_kind, request.parent_id, request.filter)
+        after = decode_token(request.page_token, scope, 2)
+        limit = page_size(request.page_size)
+        sql, parameters = query.list_entries(
+            journal,
+            scope[0],
+            parse_filter(request.filter),
+            parent_kind=request.parent_kind,
+            parent_id=request.parent_id,
+            after=after,
+            limit=limit + 1,
+        )
+        with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
+            rows = snapshot.connection.execute(sql, parameters).fetchall()
+        response = pb.JournalServiceListResponse(revision=snapshot.revision)
+        taken = _fill_list(response, journal, rows[:limit])
+        if taken < len(rows):
+            response.next_page_token = encode_token(scope, (rows[taken - 1][0], rows[taken - 1][3]))
+        return response
+
+
+class _Cursor:
+    """A place in one journal. Reads a page at a time; no snapshot outlives a page."""
+
+    def __init__(self, reading: Reading, request: pb.JournalServiceReadRequest, call: Call) -> None:
+        self.journal = journal_named(request.journal)
+        check_parent(self.journal, request.parent_kind)
+        check_id(request.parent_id, "parent_id")
+        if request.descending and request.follow:
+            raise InvalidArgument("descending and follow do not go together.", reason="VALUE_INVALID", field="descending")
+        if min(request.start, request.end, request.limit) < 0:
+            raise InvalidArgument("start, end and limit are not negative.", reason="VALUE_INVALID", field="start")
+        self._reading = reading
+        self._request = request
+        self._call = call
+        self._filter: Node | None = parse_filter(request.filter)
+        self._start, self._end = request.start, request.end
+        self._left = request.limit or None
+        self._page = ROWS_FIRST_FRAME
+        self._revision = self._last = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing that comes later can belong to what was asked for."""
+        return self._left == 0 or (bool(self._request.end) and not self._request.descending and self._start > self._request.end)
+
+    def sign_of_life(self) -> pb.JournalServiceReadResponse:
+        return pb.JournalServiceReadResponse(last_number=self._last, revision=self._revision)
+
+    def frames(self) -> Iterator[pb.JournalServiceReadResponse]:
+        """What there is from this place on, a frame a page; at least one frame, which tells the journal's bounds."""
+        more, first = True, self._page == ROWS_FIRST_FRAME
+        while more and not self.ended:
+            frame, more = self._next()
+            if frame.entries or frame.unreadable or first:
+                yield frame
+            first = False
+
+    def _next(self) -> tuple[pb.JournalServiceReadResponse, bool]:
+        limit = min(self._page, self._left or self._page)
+        with self._reading.snapshot(self._call, self._request.workspace, self._request.min_revision) as snapshot:
+            head = self._head(snapshot)
+            rows = self._rows(snapshot, head, limit)
+        self._revision, self._last, self._page = snapshot.revision, head.last_number, ROWS_A_FRAME
+        frame = pb.JournalServiceReadResponse(
+            first_number=head.first_number, last_number=head.last_number, revision=snapshot.revision
+        )
+        taken = _fill_frame(frame, self.journal, rows)
+        self._advance(rows, taken, head, more := taken < len(rows) or len(rows) == limit)
+        return frame, more
+
+    def _head(self, snapshot: Snapshot) -> Head:
+        request = self._request
+        head = journals.find(snapshot.connection, self.journal, snapshot.workspace, request.parent_kind, request.parent_id)
+        if head is not None:
+            return head
+        if not records.exists(snapshot.connection, KINDS[request.parent_kind], snapshot.workspace, request.parent_id):
+            raise NotFound(
+                f"There is no {request.parent_kind} {request.parent_id} in workspace {snapshot.workspace}.",
+                reason="RECORD_NOT_FOUND",
+                kind=request.parent_kind,
+                id=request.parent_id,
+            )
+        return Head(0, 1, 0)
+
+    def _rows(self, snapshot: Snapshot, head: Head, limit: int) -> list[tuple[Any, ...]]:
+        sql, parameters = query.read_entries(
+            self.journal,
+            head.journal_id,
+            self._filter,
+            start=self._start,
+            end=self._end,
+            descending=self._request.descending,
+            limit=limit,
+        )
+        return list(snapshot.connection.execute(sql, parameters).fetchall())
+
+    def _advance(self, rows: Sequence[Sequence[Any]], taken: int, head: Head, more: bool) -> None:
+        if self._left is not None:
+            self._left -= taken
+        if self._request.descending:
+            self._end = rows[taken - 1][0] - 1 if taken else self._end
+            if self._end < 1:
+                self._left = 0
+        elif more:
+            self._start = rows[taken - 1][0] + 1
+        else:  # everything up to the journal's end was seen, matching or not
+            self._start = max(self._start, head.last_number + 1)
+
+
+def _until(cursor: _Cursor, frames: Iterator[pb.JournalServiceReadResponse]) -> Iterator[pb.JournalServiceReadResponse]:
+    for frame in frames:
+        yield frame
+        if cursor.ended:
+            return
+
+
+def _fill_frame(frame: pb.JournalServiceReadResponse, journal: Journal, rows: Sequence[Sequence[Any]]) -> int:
+    """How many of the rows the frame takes."""
+    budget = Budget()
+    for taken, row in enumerate(rows):
+        try:
+            entry = _entry(journal, row)
+        except (TypeError, ValueError) as error:
+            frame.unreadable.add(kind=journal.name, id=str(row[0]), reason=str(error))
+            continue
+        if not budget.takes(entry.ByteSize()):
+            return taken
+        frame.entries.append(entry)
+    return len(rows)
+
+
+def _fill_list(response: pb.JournalServiceListResponse, journal: Journal, rows: Sequence[Sequence[Any]]) -> int:
+    budget = Budget()
+    for taken, (_, parent_kind, parent_id, *row) in enumerate(rows):
+        try:
+            entry = _entry(journal, row)
+        except (TypeError, ValueError) as error:
+            response.unreadable.add(kind=journal.name, id=f"{parent_kind}/{parent_id}/{row[0]}", reason=str(error))
+            continue
+        entry.parent_kind, entry.parent_id = parent_kind, parent_id
+        if not budget.takes(entry.ByteSize()):
+            return taken
+        response.entries.append(entry)
+    return len(rows)
+
+
+def _entry(journal: Journal, row: Sequence[Any]) -> entry_pb2.Entry:
+    number, revision, create_time, *columns = row
+    entry = entry_pb2.Entry(number=number, revision=revision)
+    codec.set_time(entry.create_time, create_time)
+    codec.fill(journal, getattr(entry, journal.name), columns)
+    return entry

@@ -1,0 +1,56 @@
+"""A snapshot to read from: which workspace, as of which revision. Every read of a caller begins here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from holdfastd.errors import NotFound, OutOfRange
+from holdfastd.model.call import Call
+from holdfastd.service.requests import DEFAULT_WORKSPACE, workspace_of
+from holdfastd.store import changes, workspaces
+from holdfastd.store.connection import Connection, Readers
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One consistent state of the store, seen from a workspace."""
+
+    connection: Connection
+    workspace: str
+    revision: int
+
+
+class Reading:
+    """Opens snapshots. Thread-safe."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+
+    @contextmanager
+    def snapshot(self, call: Call, workspace: str, min_revision: int = 0) -> Iterator[Snapshot]:
+        """A snapshot for the time of the block; never yield to gRPC inside it.
+
+        NOT_FOUND when the workspace does not exist (`default` reads as empty); OUT_OF_RANGE when the store is older
+        than `min_revision`: the caller has seen another store, or one that was restored since.
+        """
+        name = workspace_of(workspace)
+        with self._readers.snapshot(call) as connection:
+            revision = changes.revision(connection)
+            if revision < min_revision:
+                raise OutOfRange(
+                    f"The store is at revision {revision}, not yet at {min_revision}. Is this the store that you wrote to?",
+                    reason="REVISION_IN_FUTURE",
+                    revision=revision,
+                )
+            if name != DEFAULT_WORKSPACE and not workspaces.exists(connection, name):
+                raise NotFound(
+                    f"There is no workspace {name}. The first write to it makes it.", reason="WORKSPACE_NOT_FOUND", workspace=name
+                )
+            yield Snapshot(connection, name, revision)
+
+    def revision(self, call: Call) -> int:
+        """The newest revision."""
+        with self._readers.snapshot(call) as connection:
+            return changes.revision(connection)

@@ -1,0 +1,158 @@
+"""From the contract's mutations to ours: what can be checked without looking into the store is checked here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+
+from holdfast.v1 import entry_pb2, record_pb2, store_service_pb2
+from holdfastd.errors import InvalidArgument
+from holdfastd.model import codec
+from holdfastd.model.checking import MAX_ENTRY_BYTES, check_mask, check_record, check_required, check_size, check_values
+from holdfastd.model.ids import check_id, check_name
+from holdfastd.model.kinds import JOURNALS, KINDS, Journal, Kind, RecordMessage, kind_named
+from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update, Upsert
+
+DEFAULT_WORKSPACE = "default"
+MAX_MUTATIONS = 1_000
+MAX_ENTRIES = 10_000
+
+
+def workspace_of(name: str) -> str:
+    """The workspace that a request means."""
+    return check_name(name, "workspace") or DEFAULT_WORKSPACE
+
+
+def fingerprint(request: Message) -> bytes:
+    """Tells one request body from another."""
+    return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=16).digest()
+
+
+def check_count(count: int, limit: int, noun: str) -> None:
+    """INVALID_ARGUMENT that names the limit when there are more."""
+    if count > limit:
+        raise InvalidArgument(
+            f"{count:,} {noun} in one request; the limit is {limit:,}. Split the request.",
+            reason="TOO_LARGE",
+            limit=limit,
+            size=count,
+        )
+
+
+def _value_of(record: record_pb2.Record) -> tuple[Kind, RecordMessage]:
+    name = record.WhichOneof("value")
+    if name is None:
+        known = ", ".join(sorted(KINDS))
+        raise InvalidArgument(
+            f"The record holds no kind that this daemon knows. Set one of: {known}.", reason="KIND_UNKNOWN", kind=record.kind
+        )
+    kind = KINDS[name]
+    message: RecordMessage = getattr(record, name)
+    check_record(kind, message)
+    return kind, message
+
+
+def _insert(operation: store_service_pb2.Insert) -> Insert:
+    kind, message = _value_of(operation.record)
+    check_required(kind, message)
+    return Insert(kind, message)
+
+
+def _upsert(operation: store_service_pb2.Upsert) -> Upsert:
+    kind, message = _value_of(operation.record)
+    check_id(message.id, f"{kind.name}.id")
+    return Upsert(kind, message, check_mask(kind, message, operation.update_mask.paths))
+
+
+def _update(operation: store_service_pb2.Update) -> Update:
+    kind, message = _value_of(operation.record)
+    check_id(message.id, f"{kind.name}.id")
+    _check_version(operation.version)
+    return Update(kind, message, check_mask(kind, message, operation.update_mask.paths), operation.version)
+
+
+def _delete(operation: store_service_pb2.Delete) -> Delete:
+    _check_version(operation.version)
+    return Delete(kind_named(operation.kind), check_id(operation.id, "id"), operation.version, operation.cascade)
+
+
+def _check_version(version: int) -> None:
+    if version < 0:
+        raise InvalidArgument("An expected version is 1 or more; 0 means any.", reason="VALUE_INVALID", field="version")
+
+
+def _append(operation: store_service_pb2.Append) -> Append:
+    expected = operation.expected_last_number if operation.HasField("expected_last_number") else None
+    return append_of(operation.parent_kind, operation.parent_id, operation.entries, expected)
+
+
+def append_of(parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entry], expected: int | None) -> Append:
+    """An append whose entries are checked and laid out as rows."""
+    check_count(len(entries), MAX_ENTRIES, "entries")
+    journal = _journal_of(entries)
+    check_parent(journal, parent_kind)
+    check_id(parent_id, "parent_id")
+    name = journal.name
+    rows = []
+    for position, entry in enumerate(entries):
+        if entry.WhichOneof("value") != name:
+            raise InvalidArgument(f"Entry {position} is not one of the {name}, as the first is.", reason="JOURNAL_UNKNOWN")
+        rows.append(_row(journal, getattr(entry, name)))
+    return Append(journal, parent_kind, parent_id, tuple(rows), expected)
+
+
+def _row(journal: Journal, message: Message) -> tuple[Any, ...]:
+    check_size(message, MAX_ENTRY_BYTES, f"{journal.name} entry")
+    check_values(journal, message)
+    check_required(journal, message)
+    return codec.to_row(journal, message)
+
+
+def _journal_of(entries: Sequence[entry_pb2.Entry]) -> Journal:
+    name = entries[0].WhichOneof("value") if entries else "transcript"
+    if name is None:
+        raise InvalidArgument(
+            f"The entry holds no journal that this daemon knows. Set one of: {', '.join(sorted(JOURNALS))}.",
+            reason="JOURNAL_UNKNOWN",
+        )
+    return JOURNALS[name]
+
+
+def check_parent(journal: Journal, parent_kind: str) -> None:
+    """INVALID_ARGUMENT when records of that kind have no such journal."""
+    if parent_kind not in journal.parents:
+        raise InvalidArgument(
+            f"A {parent_kind or 'record without a kind'} has no {journal.name}. Have: {', '.join(journal.parents)}.",
+            reason="VALUE_INVALID",
+            field="parent_kind",
+        )
+
+
+_OPERATIONS: dict[str, Callable[[Any], Mutation]] = {
+    "insert": _insert,
+    "upsert": _upsert,
+    "update": _update,
+    "delete": _delete,
+    "append": _append,
+}
+
+
+def mutations_of(request: store_service_pb2.StoreServiceCommitRequest) -> tuple[Mutation, ...]:
+    """The request's mutations; INVALID_ARGUMENT names the one that is wrong."""
+    check_count(len(request.mutations), MAX_MUTATIONS, "mutations")
+    mutations = []
+    for position, mutation in enumerate(request.mutations):
+        operation = mutation.WhichOneof("operation")
+        if operation is None:
+            raise InvalidArgument(
+                f"mutations[{position}] names no operation that this daemon knows.", reason="VALUE_INVALID", field="mutations"
+            )
+        try:
+            mutations.append(_OPERATIONS[operation](getattr(mutation, operation)))
+        except InvalidArgument as error:
+            error.metadata["mutation"] = str(position)
+            raise
+    return tuple(mutations)

@@ -1,0 +1,154 @@
+"""StoreService.Watch: changes from a revision on, each once and in order, and then live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holdfast.v1 import store_service_pb2 as pb
+from holdfastd.errors import InvalidArgument, OutOfRange
+from holdfastd.model import codec
+from holdfastd.model.call import Call
+from holdfastd.model.kinds import JOURNALS, KINDS, kind_named
+from holdfastd.service.answers import Budget, fill_from_image
+from holdfastd.service.feed import Feed, Topic, follow
+from holdfastd.service.reading import Reading, Snapshot
+from holdfastd.service.requests import check_count, workspace_of
+from holdfastd.store import changes
+from holdfastd.store.changes import Noted
+
+ROWS_A_FRAME = 500
+MAX_NAMES = 1_000
+END_OF_REVISION = 2**62
+
+
+class Watches:
+    """The watching use case. Thread-safe."""
+
+    def __init__(self, reading: Reading, feed: Feed) -> None:
+        self._reading = reading
+        self._feed = feed
+
+    def watch(self, request: pb.StoreServiceWatchRequest, call: Call) -> Iterator[pb.StoreServiceWatchResponse]:
+        """Frames of changes; without end unless `replay_only`."""
+        cursor = _Cursor(self._reading, request, call)
+        if request.replay_only:
+            return cursor.frames()
+        return follow(self._feed, _topics(request), call, cursor.frames, cursor.frame)
+
+
+def _topics(request: pb.StoreServiceWatchRequest) -> list[Topic]:
+    workspace = workspace_of(request.workspace)
+    if not request.kinds:
+        return [(workspace,)]
+    if not request.ids:
+        return [(workspace, kind) for kind in request.kinds]
+    return [(workspace, kind, id) for kind in request.kinds for id in request.ids]
+
+
+class _Cursor:
+    """A place in the history: everything up to (revision, ordinal) has been sent."""
+
+    def __init__(self, reading: Reading, request: pb.StoreServiceWatchRequest, call: Call) -> None:
+        check_count(len(request.kinds), MAX_NAMES, "kinds")
+        check_count(len(request.ids), MAX_NAMES, "ids")
+        for name in request.kinds:
+            if name not in JOURNALS:
+                kind_named(name)
+        self._reading = reading
+        self._request = request
+        self._workspace = workspace_of(request.workspace)
+        self._call = call
+        self._place = self._begin()
+
+    def _begin(self) -> tuple[int, int]:
+        with self._reading.snapshot(self._call, "") as snapshot:
+            newest, oldest = snapshot.revision, changes.oldest_revision(snapshot.connection)
+        if self._request.cursor:
+            place = _parse_cursor(self._request.cursor)
+        elif self._request.HasField("after_revision"):
+            place = (self._request.after_revision, END_OF_REVISION)
+        else:
+            place = (newest, END_OF_REVISION)
+        if place[0] > newest or place[0] < 0:
+            raise OutOfRange(
+                f"Revision {place[0]} is yet to come: the store is at {newest}. Is this the store that you watched before?",
+                reason="REVISION_IN_FUTURE",
+                revision=newest,
+            )
+        if place[0] < oldest:
+            raise OutOfRange(
+                f"Watches reach back to revision {oldest}, not to {place[0]}. List what you need and watch from there.",
+                reason="REVISION_COMPACTED",
+                oldest_revision=oldest,
+            )
+        return place
+
+    def frame(self) -> pb.StoreServiceWatchResponse:
+        """A frame without changes that tells the place."""
+        revision, ordinal = self._place
+        sent = revision if ordinal == END_OF_REVISION else revision - 1
+        return pb.StoreServiceWatchResponse(cursor=f"{revision}.{ordinal}", revision=sent)
+
+    def frames(self) -> Iterator[pb.StoreServiceWatchResponse]:
+        """What has come since the place."""
+        more = True
+        while more:
+            frame, more = self._next()
+            if frame.changes or (self._request.replay_only and not more):
+                yield frame
+
+    def _next(self) -> tuple[pb.StoreServiceWatchResponse, bool]:
+        with self._reading.snapshot(self._call, "") as snapshot:
+            noted = self._page(snapshot)
+        sent: list[pb.Change] = []
+        taken = _fill(noted, sent, self._workspace)
+        more = taken < len(noted) or len(noted) == ROWS_A_FRAME
+        self._place = (noted[taken - 1].revision, noted[taken - 1].ordinal) if more else (snapshot.revision, END_OF_REVISION)
+        frame = self.frame()
+        frame.changes.extend(sent)
+        return frame, more
+
+    def _page(self, snapshot: Snapshot) -> list[Noted]:
+        request = self._request
+        return changes.page(
+            snapshot.connection, self._workspace, request.kinds, request.ids, self._place, snapshot.revision, ROWS_A_FRAME
+        )
+
+
+def _parse_cursor(text: str) -> tuple[int, int]:
+    revision, _, ordinal = text.partition(".")
+    if not (revision.isdecimal() and ordinal.isdecimal() and len(text) < 40):
+        raise InvalidArgument("The cursor is not one that a watch gave out.", reason="VALUE_INVALID", field="cursor")
+    return int(revision), min(int(ordinal), END_OF_REVISION)
+
+
+def _fill(noted: list[Noted], sent: list[pb.Change], workspace: str) -> int:
+    """Adds what fits into one frame; how many that were."""
+    budget = Budget()
+    for taken, each in enumerate(noted):
+        change = _change(each, workspace)
+        if not budget.takes(change.ByteSize()):
+            return taken
+        sent.append(change)
+    return len(noted)
+
+
+def _change(noted: Noted, workspace: str) -> pb.Change:
+    each = noted.change
+    change = pb.Change(
+        revision=noted.revision,
+        ordinal=noted.ordinal,
+        workspace=workspace,
+        kind=each.kind,
+        id=each.id,
+        action=each.action,  # type: ignore[arg-type]  # the column holds the enum's numbers
+        version=each.version,
+        parent_kind=each.parent_kind,
+        first_number=each.first_number,
+        last_number=each.last_number,
+        actor=noted.actor,
+    )
+    codec.set_time(change.commit_time, noted.commit_time)
+    if each.image is not None and each.kind in KINDS:
+        fill_from_image(change.record, KINDS[each.kind], each.image)
+    return change

@@ -1,0 +1,1 @@
+"""The single writer: a bounded queue, batches, one connection."""

@@ -1,0 +1,129 @@
+"""One batch: many commands in one transaction, each under its own savepoint, made durable by one sync.
+
+The steps are numbered; between them stand the failpoints of the crash tests. SQLite rolls the whole transaction back
+on a full disk and on some other errors, under a savepoint's feet (https://www.sqlite.org/lang_transaction.html), so after
+any error `in_transaction` is asked, and when the batch is gone nobody in it is acknowledged: each runs again alone, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from holdfastd import failpoints
+from holdfastd.errors import HoldfastError
+from holdfastd.store.commits import Ledger
+from holdfastd.store.connection import Connection, Error, is_io_failure, translate
+from holdfastd.writer.waiter import Waiter
+
+Handler = Callable[[Connection, Any, int], Any]
+
+
+class _BatchGone(Exception):
+    """SQLite has rolled the transaction back; `waiter` is the one whose command did it, `cause` why."""
+
+    def __init__(self, waiter: Waiter | None, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.waiter = waiter
+        self.cause = cause
+
+
+class Batcher:
+    """Runs batches on the writer's connection. Used by one thread at a time."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        ledger: Ledger,
+        handlers: Mapping[type, Handler],
+        clock_ns: Callable[[], int],
+        on_sync_failure: Callable[[Exception], None],
+    ) -> None:
+        self._connection = connection
+        self._ledger = ledger
+        self._handlers = handlers
+        self._clock_ns = clock_ns
+        self._on_sync_failure = on_sync_failure
+
+    def run(self, batch: Sequence[Waiter]) -> list[Waiter]:
+        """Applies the batch and returns the waiters whose results are durable; every other one has its error set."""
+        try:
+            return self._attempt(batch)
+        except _BatchGone as gone:
+            survivors = [each for each in batch if each is not gone.waiter]
+            if gone.waiter is not None:
+                gone.waiter.fail(_known(gone.cause))
+            if len(batch) == 1:
+                batch[0].fail(_known(gone.cause))
+                return []
+        return [done for each in survivors for done in self._alone(each)]
+
+    def _alone(self, waiter: Waiter) -> list[Waiter]:
+        waiter.error = None
+        try:
+            return self._attempt([waiter])
+        except _BatchGone as gone:
+            waiter.fail(_known(gone.cause))
+            return []
+
+    def _attempt(self, batch: Sequence[Waiter]) -> list[Waiter]:
+        start = self._ledger.revision
+        try:
+            self._begin()  # 1. take the write lock
+            applied = [each for each in batch if self._apply(each)]  # 2. each under its savepoint
+            self._commit()  # 3. sync
+        except BaseException:
+            self._ledger.reset(start)
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        return applied  # 4. the caller acknowledges
+
+    def _begin(self) -> None:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except Error as error:
+            raise _BatchGone(None, error) from error
+
+    def _commit(self) -> None:
+        failpoints.hit("writer.before_commit")
+        try:
+            self._connection.execute("COMMIT")
+        except Error as error:
+            if is_io_failure(error):
+                self._on_sync_failure(error)
+            raise _BatchGone(None, error) from error
+        failpoints.hit("writer.after_commit")
+
+    def _apply(self, waiter: Waiter) -> bool:
+        """Applies one command; False when it was refused and has left no trace."""
+        start = self._ledger.revision
+        try:
+            waiter.call.check()
+        except HoldfastError as gone:
+            waiter.fail(gone)
+            return False
+        try:
+            self._connection.execute("SAVEPOINT command")
+            waiter.result = self._handlers[type(waiter.command)](self._connection, waiter.command, self._clock_ns())
+            failpoints.hit("writer.in_batch")
+            self._connection.execute("RELEASE command")
+        except Exception as error:  # whatever it is, it concerns this command only, unless the transaction is gone
+            self._ledger.reset(start)
+            self._undo(waiter, error)
+            waiter.fail(_known(error))
+            return False
+        return True
+
+    def _undo(self, waiter: Waiter, error: Exception) -> None:
+        if not self._connection.in_transaction:
+            raise _BatchGone(waiter, error) from error
+        try:
+            self._connection.execute("ROLLBACK TO command")
+            self._connection.execute("RELEASE command")
+        except Error as second:
+            raise _BatchGone(waiter, error) from second
+
+
+def _known(error: Exception) -> Exception:
+    return (translate(error) or error) if isinstance(error, Error) else error
