@@ -1,0 +1,110 @@
+"""The command `holdfastd`: serves a store in the foreground, or brings it to the newest schema."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holdfastd import __version__, logs
+from holdfastd.errors import HoldfastError
+from holdfastd.settings import Settings, flag_of, load_settings
+
+if TYPE_CHECKING:
+    from holdfastd.daemon import OpenServices
+
+EXIT_REFUSED = 1
+EXIT_FAILED = 70
+
+_EXAMPLES = """\
+examples:
+  holdfastd                                              the user's store, on the user's socket
+  holdfastd --data-dir ./store --socket ./store.sock     a store of your own
+  holdfastd --persistence memory --idle-exit 60          a store that goes with the daemon, a minute after the last call
+  holdfastd --config holdfast.toml --log-level debug
+  holdfastd migrate --dry-run --data-dir ./store         which schema changes are due
+
+Every setting can also stand in the file (data_dir = "./store") or in the environment (HOLDFAST_DATA_DIR=./store).
+A flag beats the environment, the environment beats the file. SIGTERM and SIGINT stop in order, a second one at once.
+"""
+
+log = logs.logger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None, open_services: OpenServices | None = None) -> int:
+    """Runs the command and returns its exit code: 0 done, 1 refused to start (the log says why), 2 wrong usage, 70 a defect."""
+    given = vars(_parser().parse_args(arguments))
+    command, dry_run, config = given.pop("command"), given.pop("dry_run"), given.pop("config")
+    logs.start("info")
+    try:
+        settings = load_settings(given, os.environ, config)
+        logs.start(settings.log_level)
+        if command == "migrate":
+            return _migrate(settings, dry_run)
+        if dry_run:
+            _parser().error("--dry-run belongs to migrate")
+        return _serve(settings, open_services)
+    except HoldfastError as error:
+        log.error("refused_to_start", extra={"reason": error.reason, "text": error.message})
+    except OSError as error:
+        log.error("refused_to_start", extra={"reason": "OS_ERROR", "text": str(error)})
+    except Exception:
+        log.exception("failed_to_start")
+        return EXIT_FAILED
+    return EXIT_REFUSED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="holdfastd",
+        description="Serves a Holdfast store on a Unix socket, in the foreground.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "command", nargs="?", choices=["serve", "migrate"], default="serve", help="serve (the default) or migrate"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="with migrate: only list what is due")
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="the settings' file")
+    parser.add_argument("--version", action="version", version=f"holdfastd {__version__}")
+    for setting in fields(Settings):
+        _add_flag(parser, setting)
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, setting: Any) -> None:
+    # A bare --force-nonlocal means on. Nothing is given a default here: only what was said may beat the other layers.
+    bare: dict[str, Any] = {"nargs": "?", "const": "on"} if setting.metadata["metavar"] == "on|off" else {}
+    parser.add_argument(
+        flag_of(setting),
+        dest=setting.name,
+        default=argparse.SUPPRESS,
+        metavar=setting.metadata["metavar"],
+        help=setting.metadata["help"],
+        **bare,
+    )
+
+
+def _serve(settings: Settings, open_services: OpenServices | None) -> int:
+    from holdfastd import daemon, supervisor  # only here: --help and migrate need none of grpc and trio
+
+    return supervisor.run(daemon.Daemon(settings, open_services or daemon.open_services))
+
+
+def _migrate(settings: Settings, dry_run: bool) -> int:
+    from holdfastd.migration import list_pending, migrate_store
+
+    steps = list_pending(settings) if dry_run else migrate_store(settings)
+    for step in steps:
+        print(f"{'would apply' if dry_run else 'applied'} {step}")
+    if not steps:
+        print("nothing to do: the store has the newest schema")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

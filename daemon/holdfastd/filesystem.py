@@ -1,0 +1,59 @@
+"""Whether a path lies on a file system of this machine.
+
+Over a network `flock` may not reach other hosts, WAL's shared memory does not work, and an fsync promises less: two
+writers or a corrupted store would follow. The daemon asks before it opens anything.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from holdfastd.errors import SetupError
+
+MOUNTS = Path("/proc/self/mountinfo")
+
+_NETWORK = frozenset(
+    {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fhgfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
+    | {"ocfs2", "prl_fs", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs"}
+)
+# FUSE is a network file system until it is known not to be: sshfs, s3fs, rclone and their like outnumber these.
+_LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs", "fuse.mergerfs", "fuse.gocryptfs", "fuse.encfs"})
+
+
+def refuse_non_local(path: Path, mounts: Path = MOUNTS) -> None:
+    """Raises SETUP when `path`, or what is there of it, lies on a file system that is not local."""
+    if (mount := find_mount(path, mounts)) is not None and not is_local(mount[1]):
+        raise SetupError(
+            f"{path} is on a {mount[1]} file system (mounted on {mount[0]}), where file locks and the database's shared memory "
+            "cannot be trusted. Put data_dir on a local disk, or set force_nonlocal if you know that one machine alone uses it."
+        )
+
+
+def is_local(file_system: str) -> bool:
+    """Whether files of that type of file system stay on this machine."""
+    if file_system.startswith("fuse."):
+        return file_system in _LOCAL_FUSE
+    return file_system not in _NETWORK
+
+
+def find_mount(path: Path, mounts: Path = MOUNTS) -> tuple[Path, str] | None:
+    """The mount point that holds `path` and its type; None where the system does not tell."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    real = path.resolve()
+    best: tuple[Path, str] | None = None
+    for line in lines:  # later mounts cover earlier ones on the same point
+        point, file_system = _read_line(line)
+        if real.is_relative_to(point) and (best is None or len(point.parts) >= len(best[0].parts)):
+            best = (point, file_system)
+    return best
+
+
+def _read_line(line: str) -> tuple[Path, str]:
+    """See proc_pid_mountinfo(5): the fifth field is the mount point, the type comes after a lone dash."""
+    before, _, after = line.partition(" - ")
+    point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), before.split(" ")[4])
+    return Path(point), after.split(" ", 1)[0]

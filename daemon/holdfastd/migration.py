@@ -1,0 +1,33 @@
+"""`holdfastd migrate`: brings a store that no daemon serves to the newest schema, or tells what that would take."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from holdfastd.filesystem import refuse_non_local
+from holdfastd.locks import DataDirLock
+from holdfastd.settings import Settings
+from holdfastd.store.connection import open_reader, open_writer
+from holdfastd.store.migrate import Migration, find_migrations, migrate, pending
+
+
+def list_pending(settings: Settings) -> tuple[Migration, ...]:
+    """The steps that are due. Changes nothing, not even making what is missing; a running daemon does not mind."""
+    migrations = find_migrations()
+    if not settings.database_path.exists():
+        return migrations
+    with closing(open_reader(settings.database_path)) as connection:
+        return pending(connection, migrations)
+
+
+def migrate_store(settings: Settings) -> tuple[Migration, ...]:
+    """Applies the steps that are due, under the data directory's lock. Raises LockHeld while a daemon serves the store."""
+    if not settings.force_nonlocal:
+        refuse_non_local(settings.data_dir)
+    lock = DataDirLock(settings.data_dir)
+    lock.acquire()
+    try:
+        with closing(open_writer(settings.database_path)) as connection:
+            return migrate(connection, settings.snapshots_dir)
+    finally:
+        lock.release()

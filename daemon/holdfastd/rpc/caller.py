@@ -1,0 +1,34 @@
+"""A gRPC caller as a `Call`: its deadline, and whether it still listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import grpc
+
+from holdfastd.model.call import Call
+
+
+class GrpcCall(Call):
+    """Made by the handler's thread. Registers with gRPC only when somebody wants to be told, for that costs on every call."""
+
+    def __init__(self, context: grpc.ServicerContext, default_timeout_s: float | None) -> None:
+        remaining = context.time_remaining()
+        super().__init__(default_timeout_s if remaining is None else remaining)
+        self._context = context
+        self._registered = False
+
+    def is_active(self) -> bool:
+        return self._context.is_active() and super().is_active()
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        super().on_end(callback)
+        if not self._registered:
+            self._registered = True
+            if not self._context.add_callback(self.end):
+                self.end()
+
+    def check(self) -> None:
+        if not self._context.is_active():
+            self.end()
+        super().check()

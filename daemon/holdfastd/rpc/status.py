@@ -1,0 +1,69 @@
+"""The one table that maps our errors to gRPC's codes, and their details to `google.rpc.ErrorInfo`.
+
+What is not in the table is INTERNAL and says nothing of what happened; the log does.
+"""
+
+from __future__ import annotations
+
+import math
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from holdfastd import errors
+
+DOMAIN = "holdfast"
+MAX_DETAIL_BYTES = 4096
+
+_CODES: tuple[tuple[type[errors.HoldfastError], grpc.StatusCode], ...] = (
+    (errors.InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),
+    (errors.NotFound, grpc.StatusCode.NOT_FOUND),
+    (errors.AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
+    (errors.VersionMismatch, grpc.StatusCode.ABORTED),
+    (errors.FailedPrecondition, grpc.StatusCode.FAILED_PRECONDITION),
+    (errors.SetupError, grpc.StatusCode.FAILED_PRECONDITION),
+    (errors.OutOfRange, grpc.StatusCode.OUT_OF_RANGE),
+    (errors.Exhausted, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (errors.Stopping, grpc.StatusCode.UNAVAILABLE),
+    (errors.DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (errors.Cancelled, grpc.StatusCode.CANCELLED),
+    (errors.DataLoss, grpc.StatusCode.DATA_LOSS),
+)
+
+
+def code_of(error: errors.HoldfastError) -> grpc.StatusCode:
+    """The canonical code of one of our errors."""
+    return next((code for known, code in _CODES if isinstance(error, known)), grpc.StatusCode.INTERNAL)
+
+
+def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed
+
+
+def _info(error: errors.HoldfastError) -> error_details_pb2.ErrorInfo:
+    info = error_details_pb2.ErrorInfo(domain=DOMAIN, reason=error.reason, metadata=error.metadata)
+    if info.ByteSize() > MAX_DETAIL_BYTES:
+        info.metadata.clear()
+    return info
+
+
+def to_status(error: errors.HoldfastError) -> grpc.Status:
+    """What gRPC sends for it: code, message, ErrorInfo, and RetryInfo where it says when to try again."""
+    details = [_packed(_info(error))]
+    if isinstance(error, errors.Exhausted) and error.retry_delay_s:
+        fraction, whole = math.modf(error.retry_delay_s)
+        delay = duration_pb2.Duration(seconds=int(whole), nanos=int(fraction * 1e9))
+        details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+    status: grpc.Status = rpc_status.to_status(
+        status_pb2.Status(code=code_of(error).value[0], message=error.message[:MAX_DETAIL_BYTES], details=details)
+    )
+    return status
+
+
+def internal() -> grpc.Status:
+    """The answer to what nobody foresaw."""
+    return to_status(errors.HoldfastError("The daemon failed at this call; its log tells more. Nothing was acknowledged."))

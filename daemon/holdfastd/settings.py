@@ -1,0 +1,232 @@
+"""What can be set, and from where: defaults < TOML file < environment < flags.
+
+A setting is a field of `Settings`; its name is the key in the file, `HOLDFAST_` and the name in capitals is its
+environment variable, and the name with dashes (without a trailing `_s`) is its flag. Every value is checked, and an error
+names the key and where it came from. Only `__main__` and tests call this.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from holdfastd.errors import SetupError
+
+Check = Callable[[Any], Any]
+"""Gives the value in its own type, from text or from a TOML value; raises ValueError that says what is allowed."""
+
+_ENVIRONMENT_PREFIX = "HOLDFAST_"
+# Names that the five documents (and other tools) know; they mean the same as HOLDFAST_ and the name.
+_PLAIN_NAMES = {"persistence": "PERSISTENCE", "persist_db_path": "PERSIST_DB_PATH"}
+_TRUE, _FALSE = ("true", "on", "yes", "1"), ("false", "off", "no", "0")
+
+
+def _whole(low: int, high: int) -> Check:
+    def check(value: Any) -> int:
+        if isinstance(value, str) and re.fullmatch(r"[+-]?\d+", value.strip()):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return value
+
+    return check
+
+
+def _seconds(low: float, high: float) -> Check:
+    def check(value: Any) -> float:
+        if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value.strip()):
+            value = float(value)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise ValueError(f"seconds, from {low:g} to {high:g}")
+        return float(value)
+
+    return check
+
+
+def _switch(value: Any) -> bool:
+    if isinstance(value, str) and value.strip().lower() in _TRUE + _FALSE:
+        return value.strip().lower() in _TRUE
+    if not isinstance(value, bool):
+        raise ValueError("on or off")
+    return value
+
+
+def _choice(*allowed: str) -> Check:
+    def check(value: Any) -> str:
+        if value not in allowed:
+            raise ValueError(" or ".join(allowed))
+        return str(value)
+
+    return check
+
+
+def _path(value: Any) -> Path:
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise ValueError("a path")
+    return Path(os.path.abspath(Path(value).expanduser()))
+
+
+def _setting(default: Any, check: Check, text: str, metavar: str = "N") -> Any:
+    return field(default=default, metadata={"check": check, "help": text, "metavar": metavar})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. Made by `load_settings`, which also finds the paths that were not given."""
+
+    data_dir: Path = field(metadata={"check": _path, "help": "where the store is kept", "metavar": "DIR"})
+    socket: Path = field(metadata={"check": _path, "help": "the Unix socket to listen on", "metavar": "PATH"})
+    persistence: str = _setting(
+        "sqlite", _choice("sqlite", "memory"), "memory: a store that goes with the daemon", "sqlite|memory"
+    )
+    persist_db_path: Path | None = field(
+        default=None, metadata={"check": _path, "help": "the database file; the rest lies beside it in PATH.d", "metavar": "PATH"}
+    )
+    idle_exit_s: float = _setting(0.0, _seconds(0, 1e9), "stop after so long without a call; 0: never", "SECONDS")
+    grace_s: float = _setting(10.0, _seconds(0, 3600), "how long running calls may take when the daemon stops", "SECONDS")
+    default_timeout_s: float = _setting(60.0, _seconds(0.1, 86400), "deadline of calls that come without one", "SECONDS")
+    unary_threads: int = _setting(32, _whole(1, 1024), "threads for short calls")
+    stream_threads: int = _setting(256, _whole(1, 8192), "threads for streams; each open stream takes one")
+    readers: int = _setting(4, _whole(1, 64), "read-only connections to the database")
+    writer_queue_max: int = _setting(10_000, _whole(1, 1_000_000), "commits that may wait for the writer")
+    writer_queue_max_bytes: int = _setting(256 << 20, _whole(1 << 20, 1 << 40), "bytes of commits that may wait for the writer")
+    batch_max: int = _setting(1_000, _whole(1, 100_000), "commits in one batch of the writer")
+    inline_max_bytes: int = _setting(32 << 10, _whole(0, 1 << 20), "blobs that compress to at most this live in the database")
+    delta: bool = _setting(True, _switch, "whether blobs may be stored as the difference from a base", "on|off")
+    lease_s: float = _setting(3600.0, _seconds(1, 1e9), "how long an uploaded blob may stay without a reference", "SECONDS")
+    sweep_interval_s: float = _setting(300.0, _seconds(1, 1e9), "time between two blob sweeps", "SECONDS")
+    checkpoint_interval_s: float = _setting(1.0, _seconds(1, 3600), "time between two looks at the write-ahead log", "SECONDS")
+    housekeeping_interval_s: float = _setting(300.0, _seconds(1, 1e9), "time between two rounds of housekeeping", "SECONDS")
+    request_retention_s: float = _setting(3600.0, _seconds(1, 1e9), "how long answers to request ids are kept", "SECONDS")
+    request_retention_commits: int = _setting(1_000_000, _whole(1, 1 << 62), "for how many commits they are kept at most")
+    force_nonlocal: bool = _setting(False, _switch, "accept a network file system; can corrupt the store", "on|off")
+    log_level: str = _setting("info", _choice("debug", "info", "warning", "error"), "what to log", "LEVEL")
+
+    @property
+    def in_memory(self) -> bool:
+        return self.persistence == "memory"
+
+    @property
+    def database_path(self) -> Path:
+        return self.persist_db_path or self.data_dir / "holdfast.db"
+
+    @property
+    def blobs_dir(self) -> Path:
+        return self.data_dir / "blobs"
+
+    @property
+    def snapshots_dir(self) -> Path:
+        return self.data_dir / "snapshots"
+
+
+def flag_of(setting: Field[Any]) -> str:
+    """The command line's name for a setting."""
+    return "--" + setting.name.removesuffix("_s").replace("_", "-")
+
+
+def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str], config: Path | None = None) -> Settings:
+    """Puts the four layers together.
+
+    `flags` holds only what was given, by setting name; `config` is the file, else `HOLDFAST_CONFIG` names it, else there
+    is none. Raises SETUP with the offending key, its value, where it stands, and what is allowed.
+    """
+    config = config or (Path(environment["HOLDFAST_CONFIG"]) if environment.get("HOLDFAST_CONFIG") else None)
+    values: dict[str, Any] = {}
+    for layer in (_from_file(config), _from_environment(environment), _from_flags(flags)):
+        _put_on_top(values, layer)
+    return _with_paths(values, environment)
+
+
+def _put_on_top(values: dict[str, Any], layer: dict[str, Any]) -> None:
+    """The two ways to say where the store is exclude each other: a higher layer's takes the place of a lower one's."""
+    if "data_dir" in layer and "persist_db_path" in layer:
+        raise SetupError("data_dir and persist_db_path (PERSIST_DB_PATH) both say where the store is. Give one of them.")
+    for one, other in (("data_dir", "persist_db_path"), ("persist_db_path", "data_dir")):
+        if one in layer:
+            values.pop(other, None)
+    values.update(layer)
+
+
+def _with_paths(values: dict[str, Any], environment: Mapping[str, str]) -> Settings:
+    if "persist_db_path" in values:
+        database = values["persist_db_path"]
+        values["data_dir"] = database.with_name(database.name + ".d")
+    values.setdefault("data_dir", default_data_dir(environment))
+    values.setdefault("socket", default_socket(environment))
+    return Settings(**values)
+
+
+def default_data_dir(environment: Mapping[str, str]) -> Path:
+    """The user's store: `$XDG_DATA_HOME/holdfast`."""
+    given = environment.get("XDG_DATA_HOME", "")
+    # The XDG specification has relative paths ignored.
+    return (Path(given) if os.path.isabs(given) else Path.home() / ".local" / "share") / "holdfast"
+
+
+def default_socket(environment: Mapping[str, str]) -> Path:
+    """`$XDG_RUNTIME_DIR/holdfast/holdfast.sock`, or a directory in /tmp with the user's id where that is missing."""
+    runtime = environment.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(runtime) and os.path.isdir(runtime):
+        return Path(runtime) / "holdfast" / "holdfast.sock"
+    return Path(f"/tmp/holdfast-{os.getuid()}/holdfast.sock")
+
+
+def _from_file(config: Path | None) -> dict[str, Any]:
+    if config is None:
+        return {}
+    try:
+        document = tomllib.loads(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SetupError(f"The configuration {config} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SetupError(f"The configuration {config} is not TOML: {error}.") from error
+    known = {each.name: each for each in fields(Settings)}
+    for key in document.keys() - known.keys():
+        raise SetupError(f"{config}: there is no setting {key!r}.{_suggestion(key, known)}")
+    return {key: _checked(known[key], value, f"{config}: {key}") for key, value in document.items()}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    # Clients use the prefix too, so only what looks like a setting gone wrong is refused.
+    names = {_ENVIRONMENT_PREFIX + each.name.upper() for each in fields(Settings)} | {"HOLDFAST_CONFIG"}
+    for name in environment:
+        if name.startswith(_ENVIRONMENT_PREFIX) and name not in names and (hint := _suggestion(name, names, cutoff=0.9)):
+            raise SetupError(f"The environment sets {name}, which is no setting.{hint}")
+    return dict(_environment_values(environment))
+
+
+def _environment_values(environment: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    for each in fields(Settings):
+        for name in (_PLAIN_NAMES.get(each.name), _ENVIRONMENT_PREFIX + each.name.upper()):
+            if name is not None and environment.get(name):
+                yield each.name, _checked(each, environment[name], f"The environment's {name}")
+
+
+def _from_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
+    known = {each.name: each for each in fields(Settings)}
+    for key in flags.keys() - known.keys():
+        raise SetupError(f"There is no setting {key!r}.{_suggestion(key, known)}")
+    return {key: _checked(known[key], value, flag_of(known[key])) for key, value in flags.items()}
+
+
+def _checked(setting: Field[Any], value: Any, place: str) -> Any:
+    try:
+        return setting.metadata["check"](value)
+    except ValueError as error:
+        default = "" if setting.default in (MISSING, None) else f" The default is {_shown(setting.default)}."
+        raise SetupError(f"{place} is {value!r}, but must be {error}.{default}", key=setting.name) from error
+
+
+def _shown(value: Any) -> str:
+    return ("on" if value else "off") if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _suggestion(wrong: str, known: Mapping[str, Any] | set[str], cutoff: float = 0.6) -> str:
+    close = difflib.get_close_matches(wrong, list(known), n=1, cutoff=cutoff)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,110 @@
+"""Puts a daemon under trio in the main thread: signals, timers, the socket's watch, idle exit, the end.
+
+Nothing here is on the way of a call. The root nursery of the process is opened here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+
+import trio
+
+from holdfastd import logs
+from holdfastd.daemon import SWITCH_INTERVAL_S, Daemon, watchdog
+from holdfastd.errors import SetupError
+
+EXIT_FAILED = 70
+WATCH_INTERVAL_S = 1.0
+# What stopping may take beyond three times the grace (calls, jobs, the writer) before the process is ended hard.
+WATCHDOG_MARGIN_S = 10.0
+
+log = logs.logger(__name__)
+
+
+def run(daemon: Daemon) -> int:
+    """Serves until a signal or idleness ends it; returns when everything is closed, with the process's exit code.
+
+    SIGTERM and SIGINT stop in order; a second one ends the process at once with 128 + its number. Raises what `open` raises.
+    """
+    os.umask(0o077)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    return trio.run(_supervise, daemon)
+
+
+async def _supervise(daemon: Daemon) -> int:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        daemon.open()
+        async with trio.open_nursery() as root:
+            served = await _watch_until_end(daemon, signals)
+            root.start_soon(_end_at_once, signals)
+            closed = await _close(daemon)
+            root.cancel_scope.cancel()
+    log.info("stopped")
+    return 0 if served and closed else EXIT_FAILED
+
+
+async def _watch_until_end(daemon: Daemon, signals: AsyncIterator[int]) -> bool:
+    """Runs what belongs to the main thread until it is time to stop; False when that was because of a defect in it."""
+    failed = False
+    try:
+        async with trio.open_nursery() as background:
+            background.start_soon(daemon.scheduler.serve)
+            background.start_soon(_keep_reachable, daemon)
+            background.start_soon(_until_idle, daemon, background.cancel_scope)
+            background.start_soon(_until_signal, signals, background.cancel_scope)
+    except* Exception as group:
+        failed = True
+        for error in group.exceptions:
+            log.error("supervision_failed", exc_info=error)
+    return not failed
+
+
+async def _close(daemon: Daemon) -> bool:
+    """Closes in a thread, so that this one still hears signals; whether it went well."""
+    guard = watchdog(3 * daemon.settings.grace_s + WATCHDOG_MARGIN_S)
+    try:
+        await trio.to_thread.run_sync(daemon.close)
+    except Exception:
+        log.exception("stop_failed")
+        return False
+    finally:
+        guard.cancel()
+    return True
+
+
+async def _until_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    number = await anext(signals)
+    log.info("signal", extra={"signal": signal.Signals(number).name})
+    scope.cancel()
+
+
+async def _end_at_once(signals: AsyncIterator[int], end_process: Callable[[int], None] = os._exit) -> None:
+    number = await anext(signals)
+    log.warning("stopped_at_once", extra={"signal": signal.Signals(number).name})
+    end_process(128 + number)
+
+
+async def _until_idle(daemon: Daemon, scope: trio.CancelScope) -> None:
+    limit_s = daemon.settings.idle_exit_s
+    if limit_s <= 0:
+        return
+    while (left := limit_s - daemon.idle_s()) > 0:
+        await trio.sleep(max(0.05, left))
+    log.info("idle", extra={"for_s": daemon.idle_s()})
+    scope.cancel()
+
+
+async def _keep_reachable(daemon: Daemon) -> None:
+    complaint = ""
+    while True:
+        await trio.sleep(WATCH_INTERVAL_S)
+        try:
+            daemon.keep_reachable()
+            complaint = ""
+        except (SetupError, OSError) as error:  # said once, tried again each time
+            if str(error) != complaint:
+                complaint = str(error)
+                log.error("socket_lost", extra={"text": complaint})

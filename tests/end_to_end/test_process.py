@@ -1,0 +1,213 @@
+"""The daemon as a process: its locks, its socket, its settings. Real daemons, real kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import grpc
+import pytest
+
+from holdfastd.store.connection import open_writer
+from tests.end_to_end.daemons import (
+    COMMAND,
+    PATIENCE_S,
+    DaemonProcess,
+    Directory,
+    eventually,
+    is_reachable,
+    is_serving,
+    mode_of,
+    run,
+)
+
+
+def test_what_a_daemon_makes_is_private_and_says_who_serves(directory: Directory) -> None:
+    daemon = directory.serve()
+    assert is_reachable(daemon.socket)
+    assert [mode_of(each) for each in (daemon.socket.parent, daemon.data_dir)] == [0o700, 0o700]
+    assert [mode_of(each) for each in (daemon.socket, daemon.data_dir / "holdfast.db")] == [0o600, 0o600]
+    card = daemon.card()
+    assert (card["pid"], card["socket"]) == (daemon.process.pid, str(daemon.socket))
+    assert (card["min_api_version"], card["max_api_version"]) == (1, 1)
+    assert {each.name for each in daemon.socket.parent.iterdir()} == {"s.sock", "s.sock.lock"}
+
+
+def test_two_daemons_on_one_directory(directory: Directory) -> None:
+    first = directory.serve()
+    said = directory.refused("store", "run/other.sock")
+    assert f"Another daemon (pid {first.process.pid}, socket {first.socket}) owns {first.data_dir}" in said
+    assert is_reachable(first.socket)
+
+
+def test_two_daemons_on_one_socket(directory: Directory) -> None:
+    first = directory.serve("one")
+    said = directory.refused("two")
+    assert f"Another daemon (pid {first.process.pid}, data directory {first.data_dir}) listens on {first.socket}" in said
+    assert is_reachable(first.socket)
+
+
+def test_one_stops_while_the_other_runs(directory: Directory) -> None:
+    first, second = directory.serve("one", "run/1.sock"), directory.serve("two", "run/2.sock")
+    assert first.end() == 0
+    assert is_reachable(second.socket)
+    third = directory.serve("three", "run/1.sock")
+    assert second.end() == 0
+    assert is_reachable(third.socket)
+
+
+def test_a_successor_on_the_same_socket_keeps_it_when_the_first_has_gone(directory: Directory) -> None:
+    """grpcio unlinks its path when it stops; the next daemon's socket must not go that way."""
+    first = directory.serve("one")
+    first.process.send_signal(signal.SIGTERM)
+    while (second := directory.start("two")).ended_or_serves() == "ended":
+        assert "LOCK_HELD" in second.log()
+    first.process.wait(PATIENCE_S)
+    assert is_reachable(second.socket)
+
+
+def test_a_killed_daemons_socket_is_taken_over_at_once(directory: Directory) -> None:
+    first = directory.serve()
+    first.end(signal.SIGKILL)
+    assert first.socket.exists()
+    began = time.monotonic()
+    second = directory.serve()
+    assert time.monotonic() - began < 5.0
+    assert is_reachable(second.socket)
+    assert "event=last_stop_was_unclean" in second.log()
+
+
+def test_a_socket_directory_deleted_under_a_live_daemon_comes_back(directory: Directory) -> None:
+    daemon = directory.serve()
+    with grpc.insecure_channel(f"unix:{daemon.socket}") as before:
+        assert is_serving(before)
+        for _ in range(2):
+            shutil.rmtree(daemon.socket.parent)
+            assert eventually(lambda: is_reachable(daemon.socket)), daemon.log()
+            assert [mode_of(daemon.socket.parent), mode_of(daemon.socket)] == [0o700, 0o600]
+        assert is_serving(before)
+    assert "Another daemon" in directory.refused("two")
+    assert daemon.end() == 0
+    assert not daemon.socket.exists()
+
+
+def test_a_lost_lock_that_somebody_else_took_is_not_fought_over(directory: Directory) -> None:
+    first = directory.serve("one")
+    shutil.rmtree(first.socket.parent)
+    second = directory.start("two")
+    assert eventually(lambda: second.process.poll() is not None or is_reachable(first.socket))
+    served = [each for each in (first, second) if each.process.poll() is None]
+    time.sleep(1.5)  # a turn of the first daemon's watch
+    assert first.process.poll() is None
+    assert is_reachable(first.socket)
+    if second in served:
+        assert "event=socket_lost" in first.log()
+    assert first.end() == 0
+    assert is_reachable(second.socket) is (second in served)
+
+
+def test_a_deleted_daemon_json_comes_back_and_lets_nobody_in(directory: Directory) -> None:
+    daemon = directory.serve()
+    card = daemon.card()
+    (daemon.data_dir / "daemon.json").unlink()
+    assert "owns" in directory.refused("store", "run/other.sock")
+    assert eventually((daemon.data_dir / "daemon.json").exists)
+    assert eventually(lambda: daemon.card() == card)
+
+
+def test_a_store_in_memory_leaves_nothing(directory: Directory) -> None:
+    scratch = directory.path / "scratch"
+    scratch.mkdir()
+    daemon = directory.serve("unused", "run/s.sock", PERSISTENCE="memory", TMPDIR=str(scratch))
+    assert is_reachable(daemon.socket)
+    assert len(list(scratch.iterdir())) == 1
+    assert daemon.end() == 0
+    assert list(scratch.iterdir()) == []
+    assert not daemon.data_dir.exists()
+
+
+def test_persist_db_path_names_the_database(directory: Directory) -> None:
+    database, path = directory.path / "my.db", directory.path / "run" / "s.sock"
+    process = subprocess.Popen(
+        [*COMMAND, "--socket", str(path)],
+        env=os.environ | {"PERSIST_DB_PATH": str(database)},
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    directory.daemons.append(DaemonProcess(process, directory.path / "my.db.d", path, directory.path / "none.log"))
+    assert eventually(lambda: is_reachable(path))
+    assert directory.daemons[0].card()["pid"] == process.pid
+    assert database.exists()
+    assert not (directory.path / "my.db.d" / "holdfast.db").exists()
+
+
+def test_what_is_in_the_log_is_one_line_an_event(directory: Directory) -> None:
+    daemon = directory.serve()
+    daemon.end()
+    lines = daemon.log().splitlines()
+    assert all(line.startswith("time=") and " level=" in line and " event=" in line for line in lines)
+    assert [line.split(" event=")[1].split(" ")[0] for line in lines][-1] == "stopped"
+
+
+def test_a_socket_path_that_is_too_long_is_refused_clearly(directory: Directory) -> None:
+    said = directory.refused("store", "x" * 100 + "/s.sock")
+    assert "Unix sockets allow 103 here" in said
+    assert not (directory.path / ("x" * 100)).exists()
+
+
+def test_a_socket_directory_open_to_others_is_refused(directory: Directory) -> None:
+    (directory.path / "run").mkdir()
+    (directory.path / "run").chmod(0o777)
+    assert "Others can write to the socket's directory" in directory.refused()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_socket_directory_of_somebody_else_is_refused(directory: Directory) -> None:
+    (directory.path / "run").mkdir()
+    os.chown(directory.path / "run", 12345, -1)
+    assert "belongs to user 12345" in directory.refused()
+
+
+def test_a_wrong_setting_is_refused_with_its_key(directory: Directory) -> None:
+    assert "--readers is 'x'" in directory.refused("store", "run/s.sock", "--readers", "x")
+    assert "HOLDFAST_GRACE_S is 'x'" in directory.refused(HOLDFAST_GRACE_S="x")
+    config = directory.path / "holdfast.toml"
+    config.write_text("gracee_s = 3")
+    assert "Did you mean 'grace_s'" in directory.refused("store", "run/s.sock", "--config", str(config))
+
+
+def test_a_newer_store_is_refused_and_left_as_it_was(directory: Directory) -> None:
+    directory.serve().end()
+    connection = open_writer(directory.path / "store" / "holdfast.db")
+    connection.execute("INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (999, 'future', '', 0)")
+    connection.close()
+    assert "0999_future, which this holdfastd does not know" in directory.refused()
+    assert json.loads((directory.path / "store" / "daemon.json").read_text())["clean"] is True
+
+
+def test_migrate_tells_and_does(directory: Directory) -> None:
+    data = ["--data-dir", str(directory.path / "store")]
+    dry = run("migrate", "--dry-run", *data)
+    assert (dry.returncode, dry.stdout) == (0, "would apply 0001_first\n")
+    assert not (directory.path / "store").exists()
+    done = run("migrate", *data)
+    assert (done.returncode, done.stdout) == (0, "applied 0001_first\n")
+    assert run("migrate", *data).stdout == "nothing to do: the store has the newest schema\n"
+    directory.serve()
+    assert run("migrate", "--dry-run", *data).stdout.startswith("nothing to do")
+    held = run("migrate", *data)
+    assert held.returncode == 1
+    assert "Another daemon" in held.stderr
+
+
+def test_the_command_explains_itself() -> None:
+    said = run("--help")
+    assert said.returncode == 0
+    assert "holdfastd migrate --dry-run" in said.stdout
+    assert run("--version").stdout.startswith("holdfastd 0.")
+    assert run("--no-such-flag").returncode == 2
+    assert run("--dry-run").returncode == 2

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfastd import filesystem
+from holdfastd.errors import SetupError
+from holdfastd.filesystem import find_mount, is_local, refuse_non_local
+from holdfastd.locks import DataDirLock, FileLock, LockHeld, SocketLock, check_socket_dir, check_socket_path, read_holder
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Iterator[FileLock]:
+    lock = FileLock(tmp_path / "a.lock")
+    yield lock
+    lock.release()
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_second_taker_is_told_who_holds_it(lock: FileLock) -> None:
+    lock.acquire()
+    lock.write({"pid": 4711})
+    with pytest.raises(LockHeld) as caught:
+        FileLock(lock.path).acquire()
+    assert caught.value.holder == {"pid": 4711}
+    lock.release()
+    assert FileLock(lock.path).acquire() == {"pid": 4711}
+
+
+def test_a_lock_file_is_private_and_stays_after_release(lock: FileLock) -> None:
+    lock.acquire()
+    assert mode_of(lock.path) == 0o600
+    lock.release()
+    lock.release()
+    assert lock.path.exists()
+
+
+def test_a_shorter_content_leaves_nothing_of_the_longer(lock: FileLock) -> None:
+    lock.acquire()
+    lock.write({"socket": "x" * 1000})
+    lock.write({"pid": 1})
+    assert read_holder(lock.path) == {"pid": 1}
+
+
+@pytest.mark.parametrize("content", [b"", b'{"pid": 4', b"[]", b"\xff"])
+def test_an_unreadable_content_names_nobody(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x").write_bytes(content)
+    assert read_holder(tmp_path / "x") == {}
+
+
+def test_the_kernel_gives_the_lock_of_a_killed_process_away_at_once(lock: FileLock) -> None:
+    program = f"""
+import sys, time
+from pathlib import Path
+from holdfastd.locks import FileLock
+lock = FileLock(Path({str(lock.path)!r}))
+lock.acquire()
+print("held", flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(LockHeld):
+            lock.acquire()
+        holder.kill()
+    lock.acquire()
+
+
+def test_a_momentary_probe_of_a_client_does_not_keep_a_daemon_from_starting(lock: FileLock) -> None:
+    lock.path.touch()
+    probe = os.open(lock.path, os.O_RDONLY)
+    fcntl.flock(probe, fcntl.LOCK_SH)
+    threading.Timer(0.05, os.close, [probe]).start()
+    lock.acquire()
+
+
+def test_ensure_takes_the_lock_anew_when_the_file_was_deleted(lock: FileLock) -> None:
+    lock.acquire()
+    lock.write({"pid": 1})
+    lock.ensure()
+    lock.path.unlink()
+    lock.ensure()
+    assert read_holder(lock.path) == {"pid": 1}
+    with pytest.raises(LockHeld):
+        FileLock(lock.path).acquire()
+
+
+def test_ensure_yields_to_who_took_the_new_file_and_keeps_the_old_lock(lock: FileLock) -> None:
+    lock.acquire()
+    lock.path.unlink()
+    other = FileLock(lock.path)
+    other.acquire()
+    with pytest.raises(LockHeld):
+        lock.ensure()
+    other.release()
+    lock.ensure()
+
+
+def test_two_daemons_on_one_directory(tmp_path: Path) -> None:
+    first = DataDirLock(tmp_path / "store")
+    assert first.acquire() is True
+    assert mode_of(tmp_path / "store") == 0o700
+    first.write({"pid": 12, "socket": "/s.sock"})
+    with pytest.raises(
+        LockHeld, match=r"Another daemon \(pid 12, socket /s.sock\) owns .*store. Stop it, or give another --data-dir"
+    ):
+        DataDirLock(tmp_path / "store").acquire()
+    first.release()
+
+
+def test_deleting_daemon_json_lets_nobody_in(tmp_path: Path) -> None:
+    first = DataDirLock(tmp_path)
+    first.acquire()
+    first.write({"pid": 12})
+    (tmp_path / "daemon.json").unlink()
+    with pytest.raises(LockHeld):
+        DataDirLock(tmp_path).acquire()
+    first.ensure()
+    assert read_holder(tmp_path / "daemon.json") == {"pid": 12}
+    first.release()
+
+
+@pytest.mark.parametrize(("left", "clean"), [(b"", True), (b'{"clean": true}', True), (b'{"pid": 3}', False), (b'{"pid', False)])
+def test_the_next_daemon_knows_how_the_last_one_ended(tmp_path: Path, left: bytes, clean: bool) -> None:
+    (tmp_path / "daemon.json").write_bytes(left)
+    lock = DataDirLock(tmp_path)
+    assert lock.acquire() is clean
+    lock.release()
+
+
+def test_two_daemons_on_one_socket(tmp_path: Path) -> None:
+    socket = tmp_path / "run" / "s.sock"
+    first = SocketLock(socket, {"pid": 12, "data_dir": "/store"})
+    first.acquire()
+    assert mode_of(socket.parent) == 0o700
+    second = SocketLock(socket, {"pid": 13, "data_dir": "/other"})
+    with pytest.raises(LockHeld, match=r"Another daemon \(pid 12, data directory /store\) listens on"):
+        second.acquire()
+    first.release()
+    second.acquire()
+    second.release()
+
+
+def test_a_deleted_socket_directory_is_made_again(tmp_path: Path) -> None:
+    lock = SocketLock(tmp_path / "run" / "s.sock", {"pid": 12})
+    lock.acquire()
+    shutil.rmtree(tmp_path / "run")
+    lock.ensure()
+    with pytest.raises(LockHeld):
+        SocketLock(tmp_path / "run" / "s.sock", {"pid": 13}).acquire()
+    lock.release()
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o1777])
+def test_a_socket_directory_that_others_can_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
+    with pytest.raises(SetupError, match=r"Others can write to .* chmod 0700"):
+        check_socket_dir(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_socket_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, -1)
+    with pytest.raises(SetupError, match=r"belongs to user 12345"):
+        check_socket_dir(tmp_path)
+
+
+def test_a_file_in_the_place_of_a_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SetupError, match=r"cannot be made"):
+        SocketLock(tmp_path / "file" / "s.sock", {}).acquire()
+
+
+def test_a_socket_path_that_is_too_long_is_refused_before_anything_is_made() -> None:
+    check_socket_path(Path("/" + "x" * 102))
+    with pytest.raises(SetupError, match=r"has 104 bytes, but Unix sockets allow 103 here"):
+        check_socket_path(Path("/" + "x" * 103))
+    with pytest.raises(SetupError, match=r"has 105 bytes"):
+        check_socket_path(Path("/" + "ä" * 52))
+
+
+MOUNTINFO = r"""
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+23 22 0:20 / /proc rw shared:2 - proc proc rw
+30 22 0:40 / /home rw - nfs4 server:/home rw
+31 30 0:41 / /home/with\040space rw shared:5 master:3 - tmpfs tmpfs rw
+32 22 0:42 / /mnt/remote rw - fuse.sshfs me@there: rw
+33 22 0:43 / /twice rw - cifs //there/x rw
+34 22 0:44 / /twice rw - overlay overlay rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "file_system"),
+    [
+        ("/var/lib", "ext4"),
+        ("/home/me/store", "nfs4"),
+        ("/homework", "ext4"),
+        ("/home/with space/x", "tmpfs"),
+        ("/mnt/remote", "fuse.sshfs"),
+        ("/twice/x", "overlay"),
+    ],
+)
+def test_the_longest_mount_point_decides(tmp_path: Path, path: str, file_system: str) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTINFO.lstrip())
+    found = find_mount(Path(path), mounts)
+    assert found is not None
+    assert found[1] == file_system
+
+
+def test_a_non_local_directory_is_refused_with_its_mount(tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTINFO.lstrip())
+    with pytest.raises(SetupError, match=r"/home/me is on a nfs4 file system \(mounted on /home\).*force_nonlocal"):
+        refuse_non_local(Path("/home/me"), mounts)
+    refuse_non_local(Path("/var"), mounts)
+
+
+@pytest.mark.parametrize("file_system", ["nfs", "cifs", "smb3", "9p", "vboxsf", "virtiofs", "fuse.sshfs", "fuse.s3fs", "ceph"])
+def test_network_file_systems_are_not_local(file_system: str) -> None:
+    assert not is_local(file_system)
+
+
+@pytest.mark.parametrize("file_system", ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "fuseblk", "fuse.fuse-overlayfs"])
+def test_disks_and_containers_are_local(file_system: str) -> None:
+    assert is_local(file_system)
+
+
+def test_this_machines_own_mounts_can_be_read(tmp_path: Path) -> None:
+    found = find_mount(tmp_path)
+    assert found is None or filesystem.MOUNTS.exists()
+    assert find_mount(tmp_path, tmp_path / "no such file") is None

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from holdfastd.errors import SetupError
+from holdfastd.settings import Settings, flag_of, load_settings
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "holdfast.toml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_follow_the_xdg_directories(tmp_path: Path) -> None:
+    settings = load_settings({}, {"XDG_DATA_HOME": "/data", "XDG_RUNTIME_DIR": str(tmp_path)})
+    assert settings.data_dir == Path("/data/holdfast")
+    assert settings.database_path == Path("/data/holdfast/holdfast.db")
+    assert settings.socket == tmp_path / "holdfast" / "holdfast.sock"
+
+
+@pytest.mark.parametrize("runtime", ["", "relative", "/does/not/exist"])
+def test_without_a_runtime_directory_the_socket_has_the_users_id_in_its_path(runtime: str) -> None:
+    path = load_settings({}, {"XDG_RUNTIME_DIR": runtime}).socket
+    assert path.name == "holdfast.sock"
+    assert path.parent.name.startswith("holdfast-")
+    assert path.parent.name.removeprefix("holdfast-").isdigit()
+
+
+def test_each_layer_beats_the_one_below(tmp_path: Path) -> None:
+    config = write(tmp_path, "readers = 2\nbatch_max = 2\ngrace_s = 2\n")
+    environment = {"HOLDFAST_BATCH_MAX": "3", "HOLDFAST_GRACE_S": "3"}
+    settings = load_settings({"grace_s": "4"}, environment, config)
+    assert (settings.unary_threads, settings.readers, settings.batch_max, settings.grace_s) == (32, 2, 3, 4.0)
+
+
+def test_the_environment_names_the_file(tmp_path: Path) -> None:
+    assert load_settings({}, {"HOLDFAST_CONFIG": str(write(tmp_path, "readers = 7"))}).readers == 7
+
+
+def test_persist_db_path_puts_the_rest_beside_the_database() -> None:
+    settings = load_settings({}, {"PERSIST_DB_PATH": "/x/store.db", "PERSISTENCE": "sqlite"})
+    assert settings.database_path == Path("/x/store.db")
+    assert settings.blobs_dir == Path("/x/store.db.d/blobs")
+
+
+def test_a_higher_layer_says_where_the_store_is() -> None:
+    settings = load_settings({"data_dir": "/flag"}, {"PERSIST_DB_PATH": "/x/store.db"})
+    assert settings.database_path == Path("/flag/holdfast.db")
+
+
+def test_one_layer_cannot_say_it_twice() -> None:
+    with pytest.raises(SetupError, match=r"data_dir and persist_db_path"):
+        load_settings({}, {"PERSIST_DB_PATH": "/x", "HOLDFAST_DATA_DIR": "/y"})
+
+
+def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_settings({"socket": "./s.sock"}, {}).socket == tmp_path / "s.sock"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("readerz = 4", "no setting 'readerz'. Did you mean 'readers'"),
+        ("zzz = 4", "no setting 'zzz'"),
+        ("readers = 0", "readers is 0, but must be a whole number from 1 to 64. The default is 4"),
+        ("readers = true", "readers is True"),
+        ("readers = '4x'", "readers is '4x'"),
+        ("readers = 2.5", "readers is 2.5"),
+        ("grace_s = -1", "grace_s is -1"),
+        ("grace_s = nan", "grace_s is nan"),
+        ("delta = 'maybe'", "delta is 'maybe', but must be on or off. The default is on"),
+        ("delta = 1", "delta is 1"),
+        ("persistence = 'postgres'", "sqlite or memory"),
+        ("data_dir = ''", "data_dir is ''"),
+        ("data_dir = 3", "data_dir is 3"),
+        ("readers = ", "is not TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_key(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        load_settings({}, {}, write(tmp_path, text))
+    assert message in caught.value.message
+    assert "holdfast.toml" in caught.value.message
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"cannot be read"):
+        load_settings({}, {}, tmp_path / "none.toml")
+
+
+def test_a_wrong_variable_is_refused_by_name() -> None:
+    with pytest.raises(SetupError, match=r"HOLDFAST_READERS is 'many'"):
+        load_settings({}, {"HOLDFAST_READERS": "many"})
+    with pytest.raises(SetupError, match=r"PERSISTENCE is 'disk'"):
+        load_settings({}, {"PERSISTENCE": "disk"})
+
+
+def test_a_misspelt_variable_is_refused_and_those_of_clients_are_not() -> None:
+    with pytest.raises(SetupError, match=r"HOLDFAST_DATADIR, which is no setting. Did you mean 'HOLDFAST_DATA_DIR'"):
+        load_settings({}, {"HOLDFAST_DATADIR": "/x"})
+    load_settings({}, {"HOLDFAST_WORKSPACE": "w", "HOLDFAST_ACTOR": "a", "HOLDFAST_FAILPOINTS": "x"})
+
+
+def test_a_wrong_flag_is_refused_by_name() -> None:
+    with pytest.raises(SetupError, match=r"--idle-exit is 'soon'"):
+        load_settings({"idle_exit_s": "soon"}, {})
+
+
+@pytest.mark.parametrize("text", ["on", "yes", "True", "1"])
+def test_switches_take_the_usual_words(text: str) -> None:
+    assert load_settings({"force_nonlocal": text}, {}).force_nonlocal is True
+
+
+def test_every_setting_has_a_flag_of_its_own_and_a_text() -> None:
+    flags = [flag_of(each) for each in fields(Settings)]
+    assert len(set(flags)) == len(flags)
+    assert all(each.metadata["help"] for each in fields(Settings))
