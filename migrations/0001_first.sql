@@ -47,11 +47,12 @@ CREATE TABLE request (
     actor TEXT NOT NULL,
     request_id TEXT NOT NULL,
     revision BIGINT NOT NULL,
+    create_time BIGINT NOT NULL,
     fingerprint BYTEA NOT NULL,
     answer BYTEA NOT NULL,
     PRIMARY KEY (workspace, actor, request_id)
 );
-CREATE INDEX request_by_revision ON request (revision);
+CREATE INDEX request_by_create_time ON request (create_time);
 
 -- The last number handed out, by workspace and purpose.
 CREATE TABLE counter (

@@ -15,7 +15,7 @@ from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
 from holdfastd.jobs.scheduler import Job, JobRun, Scheduler
 from holdfastd.model.call import Call
-from holdfastd.model.commands import AllocateIds, Commit, CompactWatches, ExpireRequests
+from holdfastd.model.commands import AllocateIds, Commit, CompactWatches, ExpireRequests, FreePages
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.listener import BuildServer
 from holdfastd.rpc.server import Health, build_server
@@ -31,7 +31,7 @@ from holdfastd.service.records import Records
 from holdfastd.service.watches import Watches
 from holdfastd.settings import Settings
 from holdfastd.store import blobs as blob_rows
-from holdfastd.store import commits, migrate, requests
+from holdfastd.store import commits, migrate, requests, space
 from holdfastd.store.connection import Connection
 from holdfastd.writer.batch import Batcher, Handler
 from holdfastd.writer.writer import Writer
@@ -47,6 +47,7 @@ def handlers(ledger: commits.Ledger) -> dict[type, Handler]:
         AllocateIds: functools.partial(commits.allocate_ids, ledger),
         CompactWatches: functools.partial(commits.compact_watches, ledger),
         ExpireRequests: requests.expire,
+        FreePages: space.free_pages,
         **blob_rows.APPLY,
     }
 
@@ -141,7 +142,13 @@ def _jobs(core: Core, writer: Writer, reading: Reading, blobs: Blobs) -> tuple[J
     def revision() -> int:
         return reading.revision(Call())
 
-    housekeeping = HousekeepingJob(writer.submit, revision, settings.request_retention_s, settings.request_retention_commits)
+    def empty_pages() -> int:
+        with core.readers.snapshot(Call()) as connection:
+            return space.empty_pages(connection)
+
+    housekeeping = HousekeepingJob(
+        writer.submit, revision, empty_pages, settings.request_retention_s, settings.request_retention_commits
+    )
     return (
         Job("sweep", run_sweep, settings.sweep_interval_s),
         Job("recover", recover, at_start=not core.was_clean),

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, logs
+from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, failpoints, logs
 from holdfastd.errors import DataLoss
 from holdfastd.filesystem import refuse_non_local
 from holdfastd.jobs.checkpointer import Alone, CheckpointJob
@@ -192,6 +192,7 @@ class Daemon:
         grace_s = self.settings.grace_s
         log.info("stopping", extra={"active_calls": self._services.activity.active_calls(), "grace_s": grace_s})
         self._services.say_not_serving()
+        failpoints.hit("stop.refusing_calls")
         if not self._listener.stop(grace_s, self._services.wake_streams, self._services.activity.active_calls):
             log.warning("calls_cut_off")
 
@@ -200,6 +201,7 @@ class Daemon:
         if not self._services.drain_writer(self.settings.grace_s):
             log.critical("writer_not_drained", extra={"grace_s": self.settings.grace_s, **_where_threads_are()})
             self._end_process(EXIT_STUCK)
+        failpoints.hit("stop.writer_drained")
 
     def _empty_log(self) -> None:
         """The last checkpoint; after it the database file alone is the whole store."""
@@ -215,6 +217,7 @@ class Daemon:
         """Tells the next daemon that it need not look for what a crash leaves behind; not when closing itself failed."""
         if error is None and self._services.is_clean():
             self._data_dir_lock.write(self._card() | {"clean": True})
+            failpoints.hit("stop.marked_clean")
 
     def on_sync_failure(self, error: BaseException) -> None:
         """After a failed fsync nobody knows what is on disk: what the page cache says can no longer be trusted."""

@@ -95,7 +95,6 @@ class Settings:
     stream_threads: int = _setting(256, _whole(1, 8192), "threads for streams; each open stream takes one")
     readers: int = _setting(4, _whole(1, 64), "read-only connections to the database")
     writer_queue_max: int = _setting(10_000, _whole(1, 1_000_000), "commits that may wait for the writer")
-    writer_queue_max_bytes: int = _setting(256 << 20, _whole(1 << 20, 1 << 40), "bytes of commits that may wait for the writer")
     batch_max: int = _setting(1_000, _whole(1, 100_000), "commits in one batch of the writer")
     inline_max_bytes: int = _setting(32 << 10, _whole(0, 1 << 20), "blobs that compress to at most this live in the database")
     delta: bool = _setting(True, _switch, "whether blobs may be stored as the difference from a base", "on|off")

@@ -71,6 +71,7 @@ class BlobFiles:
         except BaseException:
             self._drop(path)
             raise
+        failpoints.hit("blobs.created")
         return FileDraft(self, upload_id, path, descriptor)
 
     def open(self, path: str) -> StoredFile:

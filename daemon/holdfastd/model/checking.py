@@ -72,21 +72,23 @@ def _check_time(field: Field) -> Check:
     return check
 
 
-def _check_for(field: Field) -> Check | None:
+def _accept(message: Message) -> None:
+    """The check of what cannot be wrong."""
+
+
+def check_of(field: Field) -> Check:
+    """The check of a field that callers may set; JSON is brought into canonical form by it."""
     if field.output_only:
-        return None
+        return _accept
     if field.repeated:
         return _check_strings(field)
-    if field.type is FieldType.STRING:
-        return _check_string(field)
-    if field.type is FieldType.JSON:
-        return _canonicalise(field)
-    return _check_time(field) if field.type is FieldType.TIME else None
+    checks = {FieldType.STRING: _check_string, FieldType.JSON: _canonicalise, FieldType.TIME: _check_time}
+    return checks[field.type](field) if field.type in checks else _accept
 
 
 @cache
 def _checks(shape: Shape) -> tuple[Check, ...]:
-    return tuple(check for field in shape.fields if (check := _check_for(field)) is not None)
+    return tuple(check for field in shape.fields if (check := check_of(field)) is not _accept)
 
 
 def check_values(shape: Shape, message: Message) -> None:
@@ -115,8 +117,8 @@ def check_required(shape: Shape, message: Message) -> None:
 
 def check_record(kind: Kind, message: RecordMessage) -> None:
     """Everything that can be said of a record's values without looking into the store."""
-    check_size(message, MAX_RECORD_BYTES, f"{kind.name} record")
     check_values(kind, message)
+    check_size(message, MAX_RECORD_BYTES, f"{kind.name} record")  # after, for JSON in canonical form may be longer
     if message.id:
         check_id(message.id, f"{kind.name}.id")
 

@@ -7,6 +7,7 @@ may be NULL (`Field.nullable`) and the type's zero elsewhere.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
@@ -19,6 +20,9 @@ from holdfastd.model.kinds import Field, FieldType, Shape
 
 NANOS = 1_000_000_000
 MIN_TIME_NS, MAX_TIME_NS = -(2**63) + NANOS, 2**63 - NANOS
+
+# Canonical text has control characters escaped; an even number of backslashes before it is backslashes only.
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 Encoder = Callable[[Message], Any]
 Decoder = Callable[[Message, Any], None]
@@ -39,17 +43,23 @@ def _refuse_constant(name: str) -> None:
 
 
 def canonical_json(text: str, field: str) -> str:
-    """The same value with sorted keys and no blanks; INVALID_ARGUMENT when it is not JSON or holds half a surrogate pair."""
+    """The same value with sorted keys and no blanks; INVALID_ARGUMENT when it is not JSON or not text.
+
+    Not text are NUL and half of a surrogate pair; not JSON is also a number that no double can hold.
+    """
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
-        canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         canonical.encode()
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"{field} is not valid JSON: {error}.", reason="VALUE_INVALID", field=field) from None
+    if "\\u0000" in canonical and _ESCAPED_NUL.search(canonical):
+        raise InvalidArgument(f"{field} holds a NUL character; put binary data into a blob.", reason="VALUE_INVALID", field=field)
     return canonical
 
 
-def _encoder(field: Field) -> Encoder:
+def encoder(field: Field) -> Encoder:
+    """What takes the field's column value from a message."""
     name, nullable = field.name, field.nullable
     if field.type is FieldType.TIME:
         return lambda message: time_ns(getattr(message, name)) if message.HasField(name) else None
@@ -74,7 +84,7 @@ def _decoder(field: Field) -> Decoder:
 @cache
 def encoders(shape: Shape) -> tuple[Encoder, ...]:
     """One function a column, in the order of `shape.columns`."""
-    return tuple(_encoder(each) for each in shape.columns)
+    return tuple(encoder(each) for each in shape.columns)
 
 
 @cache

@@ -56,6 +56,14 @@ class ExpireRequests:
 
     before_time: int
     before_revision: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class FreePages:
+    """Give up to `limit` pages that hold nothing back to the file system. Result: how many are left to give."""
+
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +56,7 @@ class Append:
     journal: Journal
     parent_kind: str
     parent_id: str
-    rows: tuple[tuple[Any, ...], ...]
+    rows: tuple[Sequence[Any], ...]
     expected_last_number: int | None
 
 

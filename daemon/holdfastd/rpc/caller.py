@@ -8,13 +8,16 @@ import grpc
 
 from holdfastd.model.call import Call
 
+_ENDLESS_S = 1e9  # grpcio gives a call without a deadline one in the far future, which no lock takes as a timeout
+
 
 class GrpcCall(Call):
     """Made by the handler's thread. Registers with gRPC only when somebody wants to be told, for that costs on every call."""
 
     def __init__(self, context: grpc.ServicerContext, default_timeout_s: float | None) -> None:
-        remaining = context.time_remaining()
-        super().__init__(default_timeout_s if remaining is None else remaining)
+        remaining_s = context.time_remaining()
+        endless = remaining_s is None or remaining_s > _ENDLESS_S
+        super().__init__(default_timeout_s if endless else remaining_s)
         self._context = context
         self._registered = False
 

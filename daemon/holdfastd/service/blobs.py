@@ -121,6 +121,7 @@ class Blobs:
             self._files.unlink(each.path)
             failpoints.hit("sweep.after_unlink")
         self._writer.submit(EmptyTrash(tuple(each.path for each in files)), call)
+        failpoints.hit("sweep.after_trash_emptied")
 
     def discard_doubtful(self, call: Call) -> int:
         """Makes trash of files that Puts of unknown outcome left and no row names; how many."""
@@ -141,7 +142,9 @@ class Blobs:
 
     def remove_temporary_files(self, paths: list[str]) -> int:
         """Removes dead temporary files; how many there were."""
-        return sum(self._files.unlink(path) for path in paths)
+        removed = sum(self._files.unlink(path) for path in paths)
+        failpoints.hit("sweep.after_temporary_removed")
+        return removed
 
     def discard_orphans(self, call: Call) -> int:
         """Makes trash of files that no row names: a crash between rename and commit leaves them. For after an unclean stop.

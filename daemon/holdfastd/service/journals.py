@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from holdfast.v1 import entry_pb2
 from holdfast.v1 import journal_service_pb2 as pb
 from holdfastd.errors import InvalidArgument, NotFound
-from holdfastd.model import codec
 from holdfastd.model.call import Call
+from holdfastd.model.entries import create_time, entry_codec
 from holdfastd.model.filters import Node, parse_filter
 from holdfastd.model.ids import check_id
 from holdfastd.model.kinds import KINDS, Journal, journal_named
@@ -162,37 +161,29 @@ def _until(cursor: _Cursor, frames: Iterator[pb.JournalServiceReadResponse]) -> 
 
 def _fill_frame(frame: pb.JournalServiceReadResponse, journal: Journal, rows: Sequence[Sequence[Any]]) -> int:
     """How many of the rows the frame takes."""
-    budget = Budget()
-    for taken, row in enumerate(rows):
+    budget, add, entries = Budget(), entry_codec(journal).add, frame.entries
+    for taken, (number, revision, created, *columns) in enumerate(rows):
         try:
-            entry = _entry(journal, row)
+            entry = add(entries, number, revision, create_time(created), columns)
         except (TypeError, ValueError) as error:
-            frame.unreadable.add(kind=journal.name, id=str(row[0]), reason=str(error))
+            frame.unreadable.add(kind=journal.name, id=str(number), reason=str(error))
             continue
         if not budget.takes(entry.ByteSize()):
+            del entries[-1]
             return taken
-        frame.entries.append(entry)
     return len(rows)
 
 
 def _fill_list(response: pb.JournalServiceListResponse, journal: Journal, rows: Sequence[Sequence[Any]]) -> int:
-    budget = Budget()
-    for taken, (_, parent_kind, parent_id, *row) in enumerate(rows):
+    budget, add, entries = Budget(), entry_codec(journal).add, response.entries
+    for taken, (_, parent_kind, parent_id, number, revision, created, *columns) in enumerate(rows):
         try:
-            entry = _entry(journal, row)
+            entry = add(entries, number, revision, create_time(created), columns)
         except (TypeError, ValueError) as error:
-            response.unreadable.add(kind=journal.name, id=f"{parent_kind}/{parent_id}/{row[0]}", reason=str(error))
+            response.unreadable.add(kind=journal.name, id=f"{parent_kind}/{parent_id}/{number}", reason=str(error))
             continue
         entry.parent_kind, entry.parent_id = parent_kind, parent_id
         if not budget.takes(entry.ByteSize()):
+            del entries[-1]
             return taken
-        response.entries.append(entry)
     return len(rows)
-
-
-def _entry(journal: Journal, row: Sequence[Any]) -> entry_pb2.Entry:
-    number, revision, create_time, *columns = row
-    entry = entry_pb2.Entry(number=number, revision=revision)
-    codec.set_time(entry.create_time, create_time)
-    codec.fill(journal, getattr(entry, journal.name), columns)
-    return entry

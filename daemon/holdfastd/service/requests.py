@@ -10,8 +10,8 @@ from google.protobuf.message import Message
 
 from holdfast.v1 import entry_pb2, record_pb2, store_service_pb2
 from holdfastd.errors import InvalidArgument
-from holdfastd.model import codec
-from holdfastd.model.checking import MAX_ENTRY_BYTES, check_mask, check_record, check_required, check_size, check_values
+from holdfastd.model.checking import check_mask, check_record, check_required
+from holdfastd.model.entries import entry_codec
 from holdfastd.model.ids import check_id, check_name
 from holdfastd.model.kinds import JOURNALS, KINDS, Journal, Kind, RecordMessage, kind_named
 from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update, Upsert
@@ -95,20 +95,13 @@ def append_of(parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entr
     journal = _journal_of(entries)
     check_parent(journal, parent_kind)
     check_id(parent_id, "parent_id")
-    name = journal.name
+    name, to_row = journal.name, entry_codec(journal).row
     rows = []
     for position, entry in enumerate(entries):
         if entry.WhichOneof("value") != name:
             raise InvalidArgument(f"Entry {position} is not one of the {name}, as the first is.", reason="JOURNAL_UNKNOWN")
-        rows.append(_row(journal, getattr(entry, name)))
+        rows.append(to_row(getattr(entry, name)))
     return Append(journal, parent_kind, parent_id, tuple(rows), expected)
-
-
-def _row(journal: Journal, message: Message) -> tuple[Any, ...]:
-    check_size(message, MAX_ENTRY_BYTES, f"{journal.name} entry")
-    check_values(journal, message)
-    check_required(journal, message)
-    return codec.to_row(journal, message)
 
 
 def _journal_of(entries: Sequence[entry_pb2.Entry]) -> Journal:

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfastd import failpoints
 from holdfastd.store.connection import foreign_errors, open_writer
 
 
@@ -31,11 +32,17 @@ class Checkpointer:
 
     def passive(self) -> Checkpointed:
         """Copies what no reader needs in the log any more, waiting for nobody. Synced when it returns."""
-        return self._checkpoint("PRAGMA wal_checkpoint(PASSIVE)")
+        failpoints.hit("checkpoint.before")
+        done = self._checkpoint("PRAGMA wal_checkpoint(PASSIVE)")
+        failpoints.hit("checkpoint.after")
+        return done
 
     def truncate(self) -> Checkpointed:
         """Copies everything and empties the log; waits a few seconds for readers and the writer. For stopping."""
-        return self._checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")
+        failpoints.hit("checkpoint.before_truncate")
+        done = self._checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")
+        failpoints.hit("checkpoint.after_truncate")
+        return done
 
     def _checkpoint(self, statement: str) -> Checkpointed:
         with self._lock, foreign_errors():

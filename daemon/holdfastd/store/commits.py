@@ -84,14 +84,23 @@ def commit(ledger: Ledger, connection: Connection, command: Commit, now_ns: int)
         return Committed(ledger.revision, step.now_ns, results, command.workspace)
     changes.add(connection, step.revision, step.now_ns, command, step.changes)
     if command.request_id:
-        _remember(connection, command, step.revision, results)
+        _remember(step, command, results)
     ledger.revision = step.revision
     return Committed(step.revision, step.now_ns, results, command.workspace, tuple(step.changes))
 
 
-def _remember(connection: Connection, command: Commit, revision: int, results: tuple[Result, ...]) -> None:
+def _remember(step: _Step, command: Commit, results: tuple[Result, ...]) -> None:
     answer = [(each.kind, each.id, each.version, each.first_number, each.last_number) for each in results]
-    requests.remember(connection, command.workspace, command.actor, command.request_id, command.fingerprint, revision, answer)
+    requests.remember(
+        step.connection,
+        command.workspace,
+        command.actor,
+        command.request_id,
+        command.fingerprint,
+        step.revision,
+        step.now_ns,
+        answer,
+    )
 
 
 def _answer_again(connection: Connection, workspace: str, revision: int, answer: list[list[object]]) -> Committed:
@@ -221,6 +230,7 @@ def allocate_ids(ledger: Ledger, connection: Connection, command: AllocateIds, n
             command.request_id,
             command.fingerprint,
             ledger.revision,
+            now_ns,
             [(id,) for id in ids],
         )
     return Allocated(tuple(ids), ledger.revision)

@@ -44,23 +44,24 @@ def remember(
     request_id: str,
     fingerprint: bytes,
     revision: int,
+    now_ns: int,
     answer: Sequence[Sequence[object]],
 ) -> None:
     """Keeps an answer."""
     connection.execute(
-        "INSERT INTO request (workspace, actor, request_id, revision, fingerprint, answer) VALUES (?, ?, ?, ?, ?, ?)",
-        (workspace, actor, request_id, revision, fingerprint, json.dumps(answer).encode()),
+        "INSERT INTO request (workspace, actor, request_id, revision, create_time, fingerprint, answer)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (workspace, actor, request_id, revision, now_ns, fingerprint, json.dumps(answer).encode()),
     )
 
 
 def expire(connection: Connection, command: ExpireRequests, now_ns: int) -> int:
-    """Forgets what either of the command's bounds gives up; returns how many answers that were."""
-    row = connection.execute(
-        "SELECT request.revision FROM request JOIN commits ON commits.revision = request.revision"
-        " WHERE commits.commit_time >= ? ORDER BY request.revision LIMIT 1",
-        (command.before_time,),
-    ).fetchone()
-    if row is None:
-        row = connection.execute("SELECT COALESCE(MAX(revision), 0) + 1 FROM commits").fetchone()
-    bound = max(int(row[0]), command.before_revision)
-    return int(connection.execute("DELETE FROM request WHERE revision < ?", (bound,)).rowcount)
+    """Forgets the oldest answers that either of the command's bounds gives up, at most `limit`; returns how many."""
+    by_revision = connection.execute("SELECT commit_time FROM commits WHERE revision = ?", (command.before_revision,)).fetchone()
+    bound = max(command.before_time, by_revision[0] if by_revision else command.before_time)
+    deleted = connection.execute(
+        "DELETE FROM request WHERE (workspace, actor, request_id) IN"
+        " (SELECT workspace, actor, request_id FROM request WHERE create_time < ? ORDER BY create_time LIMIT ?)",
+        (bound, command.limit),
+    )
+    return int(deleted.rowcount)

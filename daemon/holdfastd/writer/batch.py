@@ -116,6 +116,8 @@ class Batcher:
         return True
 
     def _undo(self, waiter: Waiter, error: Exception) -> None:
+        if isinstance(error, Error) and is_io_failure(error):  # a large transaction syncs the log's header before its COMMIT
+            self._on_sync_failure(error)
         if not self._connection.in_transaction:
             raise _BatchGone(waiter, error) from error
         try:

@@ -11,7 +11,7 @@ from holdfastd.model.call import Call
 class Waiter:
     """A command, its caller, and how it ended. `wait` returns when somebody calls `wake`."""
 
-    __slots__ = ("_lock", "begun", "call", "command", "done", "error", "result")
+    __slots__ = ("_lock", "begun", "call", "command", "done", "error", "leads", "result")
 
     def __init__(self, command: object, call: Call) -> None:
         self.command = command
@@ -19,6 +19,7 @@ class Waiter:
         self.result: Any = None
         self.error: Exception | None = None
         self.begun = False
+        self.leads = False
         self.done = False
         self._lock = threading.Lock()
         self._lock.acquire()

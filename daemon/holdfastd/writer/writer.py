@@ -97,7 +97,7 @@ class Writer:
         if waiter.wait(waiter.call.remaining_s()):
             return
         with self._lock:
-            if not waiter.begun and waiter in self._queue and self._queue[0] is not waiter:
+            if not waiter.begun and not waiter.leads:
                 self._queue.remove(waiter)
                 raise DeadlineExceeded(
                     "The deadline passed in the writer's queue; nothing was applied. Try again with a longer one."
@@ -137,6 +137,7 @@ class Writer:
     def _hand_over(self) -> None:
         with self._lock:
             if self._queue:
+                self._queue[0].leads = True
                 self._queue[0].wake()
             else:
                 self._led = False
