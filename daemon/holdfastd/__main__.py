@@ -15,7 +15,7 @@ from holdfastd.errors import HoldfastError
 from holdfastd.settings import Settings, flag_of, load_settings
 
 if TYPE_CHECKING:
-    from holdfastd.daemon import OpenServices
+    from holdfastd.parts import OpenServices
 
 EXIT_REFUSED = 1
 EXIT_FAILED = 70
@@ -90,9 +90,9 @@ def _add_flag(parser: argparse.ArgumentParser, setting: Any) -> None:
 
 
 def _serve(settings: Settings, open_services: OpenServices | None) -> int:
-    from holdfastd import daemon, supervisor  # only here: --help and migrate need none of grpc and trio
+    from holdfastd import composition, daemon, supervisor  # only here: --help and migrate need none of grpc and trio
 
-    return supervisor.run(daemon.Daemon(settings, open_services or daemon.open_services))
+    return supervisor.run(daemon.Daemon(settings, open_services or composition.open_services))
 
 
 def _migrate(settings: Settings, dry_run: bool) -> int:

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfastd.blobs.files import BlobFiles
-from holdfastd.daemon import Core, Services
 from holdfastd.jobs import sweep
 from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
 from holdfastd.jobs.scheduler import Job, JobRun, Scheduler
 from holdfastd.model.call import Call
 from holdfastd.model.commands import AllocateIds, Commit, CompactWatches, ExpireRequests, FreePages
+from holdfastd.parts import Core, Services
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.listener import BuildServer
 from holdfastd.rpc.server import Health, build_server

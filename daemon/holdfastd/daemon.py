@@ -15,21 +15,22 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, failpoints, logs
+from holdfastd.composition import open_services
 from holdfastd.errors import DataLoss
 from holdfastd.filesystem import refuse_non_local
-from holdfastd.jobs.checkpointer import Alone, CheckpointJob
-from holdfastd.jobs.scheduler import Job, Scheduler
+from holdfastd.jobs.checkpointer import CheckpointJob
+from holdfastd.jobs.scheduler import Scheduler
 from holdfastd.locks import DataDirLock, SocketLock
-from holdfastd.rpc.listener import BuildServer, Listener
+from holdfastd.parts import Core, OpenServices
+from holdfastd.rpc.listener import Listener
 from holdfastd.settings import Settings
 from holdfastd.store.checkpoint import Checkpointer
-from holdfastd.store.connection import Connection, Readers, open_writer
+from holdfastd.store.connection import Readers, open_writer
 from holdfastd.store.migrate import migrate, store_id
 
 EXIT_SYNC_FAILED = 70
@@ -38,54 +39,6 @@ EXIT_STUCK = 75
 SWITCH_INTERVAL_S = 0.0002
 
 log = logs.logger(__name__)
-
-
-class Activity(Protocol):
-    """What the RPC layer knows about its callers."""
-
-    def active_calls(self) -> int:
-        """Calls in progress, streams included."""
-
-    def last_activity(self) -> float:
-        """When a call last began or ended, by time.monotonic."""
-
-
-@dataclass(frozen=True, slots=True)
-class Core:
-    """What is open when the services are made."""
-
-    settings: Settings
-    writer_connection: Connection
-    readers: Readers
-    store_id: str
-    start_time_ns: int
-    was_clean: bool
-    on_sync_failure: Callable[[BaseException], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What the lifecycle needs of the layers between the connections and the socket."""
-
-    build_server: Callable[[Scheduler], BuildServer]  # given the jobs, gives the factory that is called at each bind
-    jobs: tuple[Job, ...]
-    activity: Activity
-    say_not_serving: Callable[[], None]  # health, and calls that come from now on get UNAVAILABLE
-    wake_streams: Callable[[], None]  # watches and follows are told that the daemon stops
-    alone: Alone  # runs something while the writer stands still
-    drain_writer: Callable[[float], bool]  # refuses new commits, waits for those queued; whether all are done
-    close: Callable[[], None]
-    is_clean: Callable[[], bool] = lambda: True  # asked last: nothing is left for the next daemon to look for
-
-
-OpenServices = Callable[[Core], Services]
-
-
-def open_services(core: Core) -> Services:
-    """Joins writer, blobs, use cases, jobs and RPC. The one place to add a part."""
-    from holdfastd import composition
-
-    return composition.open_services(core)
 
 
 class Daemon:

@@ -79,7 +79,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one mutation did: `change` is its own row; a cascade adds further rows to the commit, not to the result."""
+    """What one mutation did, and the place of its own change in the commit; a cascade adds further changes, not results."""
 
     kind: str
     id: str
@@ -87,3 +87,4 @@ class Result:
     first_number: int = 0
     last_number: int = 0
     image: bytes | None = None
+    ordinal: int = -1  # -1: it changed nothing

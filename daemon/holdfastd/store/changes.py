@@ -50,12 +50,9 @@ def time_of(connection: Connection, revision: int) -> int:
     return int(row[0]) if row else 0
 
 
-def images(connection: Connection, revision: int) -> dict[tuple[str, str, int], bytes]:
-    """The images that a commit left, by kind, id and version."""
-    rows = connection.execute(
-        "SELECT kind, id, version, image FROM changes WHERE revision = ? AND image IS NOT NULL", (revision,)
-    )
-    return {(kind, id, version): image for kind, id, version, image in rows}
+def images(connection: Connection, revision: int) -> dict[int, bytes]:
+    """The images that a commit left, by their change's ordinal."""
+    return dict(connection.execute("SELECT ordinal, image FROM changes WHERE revision = ? AND image IS NOT NULL", (revision,)))
 
 
 def add(connection: Connection, revision: int, time_ns: int, command: Commit, changes: Sequence[Change]) -> None:

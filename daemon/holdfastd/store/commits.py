@@ -12,7 +12,7 @@ from typing import Any
 
 from holdfastd.errors import InvalidArgument
 from holdfastd.model import codec
-from holdfastd.model.checking import set_defaults
+from holdfastd.model.checking import MAX_RECORD_BYTES, check_size, set_defaults
 from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed, CompactWatches
 from holdfastd.model.ids import random_id, sequence_id
 from holdfastd.model.kinds import Kind, RecordMessage
@@ -68,7 +68,7 @@ class _Step:
         """Notes a change of a record."""
         change = Change(kind.name, message.id, action, version=message.version, image=message.SerializeToString())
         self.changes.append(change)
-        return Result(kind.name, change.id, change.version, image=change.image)
+        return Result(kind.name, change.id, change.version, image=change.image, ordinal=len(self.changes) - 1)
 
 
 def commit(ledger: Ledger, connection: Connection, command: Commit, now_ns: int) -> Committed:
@@ -90,7 +90,7 @@ def commit(ledger: Ledger, connection: Connection, command: Commit, now_ns: int)
 
 
 def _remember(step: _Step, command: Commit, results: tuple[Result, ...]) -> None:
-    answer = [(each.kind, each.id, each.version, each.first_number, each.last_number) for each in results]
+    answer = [(each.kind, each.id, each.version, each.first_number, each.last_number, each.ordinal) for each in results]
     requests.remember(
         step.connection,
         command.workspace,
@@ -106,8 +106,8 @@ def _remember(step: _Step, command: Commit, results: tuple[Result, ...]) -> None
 def _answer_again(connection: Connection, workspace: str, revision: int, answer: list[list[object]]) -> Committed:
     images = changes.images(connection, revision)
     results = tuple(
-        Result(kind, id, version, first, last, images.get((kind, id, version)))  # type: ignore[arg-type]
-        for kind, id, version, first, last in answer
+        Result(kind, id, version, first, last, images.get(ordinal), ordinal)  # type: ignore[arg-type, call-overload]
+        for kind, id, version, first, last, ordinal in answer
     )
     return Committed(revision, changes.time_of(connection, revision), results, workspace)
 
@@ -146,6 +146,7 @@ def _update(step: _Step, mutation: Update) -> Result:
     for name in mutation.mask:
         _replace(kind, after, mutation.message, name)
     set_defaults(kind, after)
+    check_size(after, MAX_RECORD_BYTES, f"{kind.name} record")  # each part was small enough; together they may not be
     step.stamp(after)
     records.update(step.connection, kind, step.workspace, before, after)
     return step.record(kind, UPDATE, after)
@@ -186,7 +187,7 @@ def _delete(step: _Step, mutation: Delete) -> Result:
     step.changes += deletes.delete(
         step.connection, step.ledger.heads, step.workspace, kind, message, mutation.cascade, step.stamp
     )
-    return Result(kind.name, mutation.id, message.version, image=step.changes[-1].image)
+    return Result(kind.name, mutation.id, message.version, image=step.changes[-1].image, ordinal=len(step.changes) - 1)
 
 
 def _append(step: _Step, mutation: Append) -> Result:

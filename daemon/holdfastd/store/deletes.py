@@ -36,7 +36,8 @@ def _refuse_dependents(connection: Connection, workspace: str, kind: Kind, id: s
         if not referrer.field.reference.follows:
             counts[referrer.kind.name] += len(ids)
     for journal, head in journals.of_parent(connection, workspace, kind.name, id):
-        counts[f"{journal.name} entries"] += head.last_number - head.first_number + 1
+        if (entries := head.last_number - head.first_number + 1) > 0:
+            counts[f"{journal.name} entries"] += entries
     if counts:
         told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
         raise FailedPrecondition(
@@ -54,33 +55,52 @@ def delete(
     `stamp` raises a message's version and sets its update time, for records that lose a reference.
     Raises FAILED_PRECONDITION (HAS_DEPENDENTS) with the counts when something hangs on it and `cascade` is not asked for.
     """
-    id = message.id
     if not cascade:
-        _refuse_dependents(connection, workspace, kind, id)
+        _refuse_dependents(connection, workspace, kind, message.id)
     changes: list[Change] = []
-    for referrer, ids in _referring(connection, workspace, kind, id):
-        for other_id in ids:
-            changes += _release(connection, heads, workspace, referrer, other_id, id, stamp)
-    for journal, head in journals.of_parent(connection, workspace, kind.name, id):
-        journals.drop(connection, heads, journal, head)
-        changes.append(
-            Change(journal.name, id, DROP, parent_kind=kind.name, first_number=head.first_number, last_number=head.last_number)
-        )
-    records.delete(connection, kind, workspace, message)
-    changes.append(Change(kind.name, id, DELETE, version=message.version, image=message.SerializeToString()))
+    # A stack of our own: links may lead to links, longer than Python's goes.
+    stack = [(kind, message, _owned(connection, workspace, kind, message.id, stamp, changes))]
+    while stack:
+        kind, message, owned = stack[-1]
+        if (child := next(owned, None)) is not None:
+            stack.append((*child, _owned(connection, workspace, child[0], child[1].id, stamp, changes)))
+        else:
+            changes += _remove(connection, heads, workspace, kind, message)
+            stack.pop()
     return changes
 
 
-def _release(
-    connection: Connection, heads: Heads, workspace: str, referrer: Referrer, id: str, target_id: str, stamp: Stamp
-) -> list[Change]:
-    """Deletes a record that belongs to the target, or clears its reference to the target."""
-    message = records.load(connection, referrer.kind, workspace, id)
-    if message is None:  # deleted already, by another of its references
-        return []
-    assert referrer.field.reference is not None
-    if referrer.field.reference.owned or referrer.field.reference.follows:
-        return delete(connection, heads, workspace, referrer.kind, message, True, stamp)
+def _remove(connection: Connection, heads: Heads, workspace: str, kind: Kind, message: RecordMessage) -> Iterator[Change]:
+    """Deletes a record that nothing refers to any more, and its journals."""
+    id = message.id
+    for journal, head in journals.of_parent(connection, workspace, kind.name, id):
+        journals.drop(connection, heads, journal, head)
+        yield Change(journal.name, id, DROP, parent_kind=kind.name, first_number=head.first_number, last_number=head.last_number)
+    records.delete(connection, kind, workspace, message)
+    yield Change(kind.name, id, DELETE, version=message.version, image=message.SerializeToString())
+
+
+def _owned(
+    connection: Connection, workspace: str, kind: Kind, id: str, stamp: Stamp, changes: list[Change]
+) -> Iterator[tuple[Kind, RecordMessage]]:
+    """The records that have to be deleted first, one at a time; other references to it are cleared, with their changes."""
+    for referrer, ids in _referring(connection, workspace, kind, id):
+        reference = referrer.field.reference
+        assert reference is not None
+        for other_id in ids:
+            message = records.load(connection, referrer.kind, workspace, other_id)
+            if message is None:  # deleted already, by another of its references
+                continue
+            if reference.owned or reference.follows:
+                yield referrer.kind, message
+            else:
+                changes.append(_clear(connection, workspace, referrer, message, id, stamp))
+
+
+def _clear(
+    connection: Connection, workspace: str, referrer: Referrer, message: RecordMessage, target_id: str, stamp: Stamp
+) -> Change:
+    """Takes the reference to the target out of a record, under a new version."""
     before = type(message)()
     before.CopyFrom(message)
     if referrer.field.repeated:
@@ -89,4 +109,4 @@ def _release(
         message.ClearField(referrer.field.name)
     stamp(message)
     records.update(connection, referrer.kind, workspace, before, message)
-    return [Change(referrer.kind.name, id, UPDATE, version=message.version, image=message.SerializeToString())]
+    return Change(referrer.kind.name, message.id, UPDATE, version=message.version, image=message.SerializeToString())

@@ -66,7 +66,7 @@ def append(connection: Connection, heads: Heads, workspace: str, mutation: Appen
     """Adds the entries and returns the first and last of their numbers; (0, 0) when there are none."""
     journal = mutation.journal
     key = (workspace, journal.name, mutation.parent_kind, mutation.parent_id)
-    head = heads.get(key) or _open(connection, journal, key)
+    head = heads.get(key) or _find_or_new(connection, journal, key)
     expected = mutation.expected_last_number
     if expected is not None and expected != head.last_number:
         raise VersionMismatch(
@@ -77,6 +77,8 @@ def append(connection: Connection, heads: Heads, workspace: str, mutation: Appen
         )
     if not mutation.rows:
         return 0, 0
+    if not head.journal_id:
+        head = _make(connection, key)
     first = head.last_number + 1
     stamp = (revision, now_ns)
     connection.executemany(
@@ -88,7 +90,8 @@ def append(connection: Connection, heads: Heads, workspace: str, mutation: Appen
     return first, last
 
 
-def _open(connection: Connection, journal: Journal, key: JournalKey) -> Head:
+def _find_or_new(connection: Connection, journal: Journal, key: JournalKey) -> Head:
+    """The journal, or with the id 0 one that is yet to be made: an append without entries makes none."""
     workspace, _, parent_kind, parent_id = key
     found = find(connection, journal, workspace, parent_kind, parent_id)
     if found is not None:
@@ -100,6 +103,10 @@ def _open(connection: Connection, journal: Journal, key: JournalKey) -> Head:
             kind=parent_kind,
             id=parent_id,
         )
+    return Head(0, 1, 0)
+
+
+def _make(connection: Connection, key: JournalKey) -> Head:
     (journal_id,) = connection.execute(
         "INSERT INTO journal (journal_id, workspace, journal, parent_kind, parent_id, first_number)"
         " SELECT COALESCE(MAX(journal_id), 0) + 1, ?, ?, ?, ?, 1 FROM journal WHERE true RETURNING journal_id",

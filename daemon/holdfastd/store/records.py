@@ -183,6 +183,15 @@ def _explain_refusal(connection: Connection, kind: Kind, workspace: str, message
 
 def _check_cycles(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
     id = message.id
+    for field in kind.references:
+        if field.reference is not None and field.reference.kind == kind.name and getattr(message, field.name) == id:
+            raise FailedPrecondition(
+                f"{kind.name} {id} names itself as its {field.name}.",
+                reason="DEPENDENCY_CYCLE",
+                kind=kind.name,
+                id=id,
+                field=field.name,
+            )
     for field in kind.children:
         if field.reference is None or not field.reference.acyclic or not getattr(message, field.name):
             continue
