@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Makes or refreshes the virtual environment with the daemon, the client and the tools of development.
+#
+#   packaging/setup-venv.sh PYTHON VENV EXTRAS
+#
+# Uses pip only; when Python comes without venv and this runs as root, the system's package of it first.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=$1
+venv=$2
+extras=$3
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+if ! command -v "$python" >/dev/null; then
+    packaging/need.sh "$python" python3 "Holdfast is written in Python."
+fi
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    say "$python is $("$python" --version 2>&1); Holdfast needs 3.11 or newer. Name another: make PYTHON=python3.12 …"
+    exit 1
+fi
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    packaging/need.sh --package "python$version-venv" "Python's venv module makes the environment."
+fi
+if ! "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    say "making $venv with $("$python" --version)"
+    "$python" -m venv --clear "$venv"
+fi
+say "installing into $venv (some 200 MB the first time)"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint packaging/constraints.txt --editable ".[$extras]"

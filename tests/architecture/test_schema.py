@@ -1,0 +1,169 @@
+"""The schema is what `proto/` says: columns, types, NULLs, references and allowed values of every kind and journal."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from holdfastd.model.kinds import JOURNALS, KINDS, Field, FieldType, Journal, Kind, Shape
+from holdfastd.store.connection import Connection
+
+COLUMN_TYPES = {
+    FieldType.STRING: "TEXT",
+    FieldType.JSON: "TEXT",
+    FieldType.INTEGER: "BIGINT",
+    FieldType.REAL: "DOUBLE PRECISION",
+    FieldType.BOOLEAN: "BIGINT",
+    FieldType.TIME: "BIGINT",
+}
+ENTRY_COLUMNS = [
+    ("journal_id", "BIGINT", False),
+    ("number", "BIGINT", False),
+    ("revision", "BIGINT", False),
+    ("create_time", "BIGINT", False),
+]
+# The daemon sets these on every record, so they are never NULL although they are times.
+ALWAYS_SET = {"version", "create_time", "update_time"}
+
+kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+journals = pytest.mark.parametrize("journal", JOURNALS.values(), ids=JOURNALS.keys())
+
+
+def columns(database: Connection, table: str) -> list[tuple[str, str, bool]]:
+    """Name, type and whether it takes NULL, of each column."""
+    return [(name, kind, not not_null) for _, name, kind, not_null, _, _ in database.execute(f"PRAGMA table_info({table})")]
+
+
+def primary_key(database: Connection, table: str) -> list[str]:
+    rows = [(place, name) for _, name, _, _, _, place in database.execute(f"PRAGMA table_info({table})") if place]
+    return [name for _, name in sorted(rows)]
+
+
+def indexes(database: Connection, table: str) -> list[tuple[str, ...]]:
+    """The columns of each index, the primary key's among them."""
+    names = [row[1] for row in database.execute(f"PRAGMA index_list({table})")]
+    return [tuple(row[2] for row in database.execute(f"PRAGMA index_info({name})")) for name in names]
+
+
+def foreign_keys(database: Connection, table: str) -> dict[tuple[str, ...], tuple[str, tuple[str, ...]]]:
+    """From the columns of each foreign key to the table and columns that it refers to."""
+    rows: dict[int, list[tuple[int, str, str, str]]] = {}
+    for number, place, target, source, to, *_ in database.execute(f"PRAGMA foreign_key_list({table})"):
+        rows.setdefault(number, []).append((place, source, target, to))
+    return {
+        tuple(source for _, source, _, _ in sorted(parts)): (parts[0][2], tuple(to for _, _, _, to in sorted(parts)))
+        for parts in rows.values()
+    }
+
+
+def table_sql(database: Connection, table: str) -> str:
+    (sql,) = database.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone()
+    return re.sub(r"\s+", " ", sql)
+
+
+def expected_columns(shape: Shape) -> list[tuple[str, str, bool]]:
+    return [(each.name, COLUMN_TYPES[each.type], each.nullable and each.name not in ALWAYS_SET) for each in shape.columns]
+
+
+def home_of(kind: Kind, field: Field) -> tuple[str, str]:
+    """The table and the column that hold a field."""
+    return (f"{kind.name}_{field.name}", "value") if field.repeated else (kind.name, field.name)
+
+
+@kinds
+def test_a_kind_s_table_has_its_fields_as_columns(database: Connection, kind: Kind) -> None:
+    assert columns(database, kind.name) == [("workspace", "TEXT", False), *expected_columns(kind)]
+    assert primary_key(database, kind.name) == ["workspace", "id"]
+
+
+@kinds
+def test_a_repeated_field_is_a_child_table_that_refers_to_the_record(database: Connection, kind: Kind) -> None:
+    for field in kind.children:
+        table = f"{kind.name}_{field.name}"
+        value = ("value", COLUMN_TYPES[field.type], False)
+        head = [("workspace", "TEXT", False), ("id", "TEXT", False), ("ordinal", "BIGINT", False)]
+        assert columns(database, table) == [*head, value], table
+        assert primary_key(database, table) == ["workspace", "id", "ordinal"], table
+        assert foreign_keys(database, table)["workspace", "id"] == (kind.name, ("workspace", "id")), table
+        assert ("workspace", "value") in [each[:2] for each in indexes(database, table)], table
+
+
+@kinds
+def test_a_reference_is_a_foreign_key_and_an_index_finds_who_refers(database: Connection, kind: Kind) -> None:
+    for field in kind.references:
+        assert field.reference is not None
+        table, column = home_of(kind, field)
+        if field.reference.kind:
+            expected = (field.reference.kind, ("workspace", "id"))
+            assert foreign_keys(database, table).get(("workspace", column)) == expected, f"{table}.{column}"
+            wanted: tuple[str, ...] = ("workspace", column)
+        else:
+            wanted = ("workspace", field.reference.kind_field, column)
+        found = [each[: len(wanted)] for each in indexes(database, table)]
+        assert wanted in found, f"deleting what {table}.{column} refers to would scan {table}: no index leads with {wanted}"
+
+
+@kinds
+def test_a_digest_is_a_foreign_key_to_its_blob(database: Connection, kind: Kind) -> None:
+    for field in kind.blobs:
+        table, column = home_of(kind, field)
+        assert foreign_keys(database, table).get((column,)) == ("blob", ("digest",)), f"{table}.{column}"
+        assert (column,) in [each[:1] for each in indexes(database, table)], f"deleting a blob would scan {table}"
+
+
+@kinds
+def test_no_foreign_key_but_those_of_the_contract_and_none_that_deletes_by_itself(database: Connection, kind: Kind) -> None:
+    for table in [kind.name, *(f"{kind.name}_{each.name}" for each in kind.children)]:
+        rows = list(database.execute(f"PRAGMA foreign_key_list({table})"))
+        assert {(on_update, on_delete) for *_, on_update, on_delete, _ in rows} <= {("NO ACTION", "NO ACTION")}, table
+        if table == kind.name:
+            plain = [each for each in kind.references if each.reference and each.reference.kind and not each.repeated]
+            expected = {("workspace", each.name) for each in plain}
+            assert set(foreign_keys(database, table)) == expected | {(each.name,) for each in kind.blobs}
+
+
+@kinds
+def test_the_allowed_values_are_a_check(database: Connection, kind: Kind) -> None:
+    for field in kind.fields:
+        table, column = home_of(kind, field)
+        found = re.search(rf"\b{column} TEXT[A-Z ]* CHECK \( ?{column} IN \(([^)]*)\)", table_sql(database, table))
+        values = tuple(re.findall(r"'([^']*)'", found[1])) if found else ()
+        assert values == field.values, f"{table}.{column}"
+        if field.values:
+            assert field.default_value in ("", *field.values)
+
+
+@journals
+def test_a_journal_s_table_has_its_fields_as_columns(database: Connection, journal: Journal) -> None:
+    assert columns(database, journal.name) == [*ENTRY_COLUMNS, *expected_columns(journal)]
+    assert primary_key(database, journal.name) == ["journal_id", "number"]
+    assert foreign_keys(database, journal.name)[("journal_id",)] == ("journal", ("journal_id",))
+    assert not journal.children, "entries have no child tables"
+    assert set(journal.parents) <= set(KINDS)
+
+
+def test_every_table_belongs_to_somebody(database: Connection) -> None:
+    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    bookkeeping = {
+        "blob",
+        "blob_candidate",
+        "blob_inline",
+        "blob_reference",
+        "blob_trash",
+        "changes",
+        "commits",
+        "counter",
+        "journal",
+        "meta",
+        "request",
+        "schema_migrations",
+        "workspace",
+    }
+    children = {f"{kind.name}_{each.name}" for kind in KINDS.values() for each in kind.children}
+    assert tables == bookkeeping | set(KINDS) | set(JOURNALS) | children
+
+
+def test_foreign_keys_are_on(database: Connection) -> None:
+    assert database.execute("PRAGMA foreign_keys").fetchone() == (1,)
+    assert database.execute("PRAGMA foreign_key_check").fetchall() == []

@@ -1,0 +1,91 @@
+"""A real daemon for tests: in memory, or on files with HOLDFAST_TEST_PERSISTENCE=sqlite."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from holdfast.autostart import answers
+
+START_TIMEOUT_S = 20.0
+
+
+class DaemonProcess:
+    """A daemon of a test's own, on a short path (a Unix socket's has 107 bytes), to be killed and started again at will."""
+
+    def __init__(self, directory: Path, *flags: str) -> None:
+        self.directory = directory
+        self.socket_path = directory / "run" / "holdfast.sock"
+        self.data_dir = directory / "data"
+        self._flags = flags
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns when it serves."""
+        command = [sys.executable, "-m", "holdfastd", "--socket", str(self.socket_path), *self._flags]
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not answers(self.socket_path):
+            assert self._process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is tidied up."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+    def _end(self, number: signal.Signals) -> int:
+        if self._process is None:
+            return 0
+        self._process.send_signal(number)
+        try:
+            return self._process.wait(START_TIMEOUT_S)
+        finally:
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def daemon() -> Iterator[DaemonProcess]:
+    """The daemon that the tests share. It has to end well."""
+    with tempfile.TemporaryDirectory(prefix="hf-") as directory:
+        in_memory = os.environ.get("HOLDFAST_TEST_PERSISTENCE", "memory") == "memory"
+        flags = ["--persistence", "memory"] if in_memory else ["--data-dir", f"{directory}/data"]
+        shared = DaemonProcess(Path(directory), *flags)
+        shared.start()
+        yield shared
+        assert shared.stop() == 0, shared.log()
+
+
+@pytest.fixture
+def own_daemon() -> Iterator[DaemonProcess]:
+    """A daemon on files of this test's own, to be killed and started again."""
+    with tempfile.TemporaryDirectory(prefix="hf-") as directory:
+        own = DaemonProcess(Path(directory), "--data-dir", f"{directory}/data")
+        own.start()
+        yield own
+        own.stop()
+
+
+@pytest.fixture
+def store(daemon: DaemonProcess) -> Iterator[holdfast.Store]:
+    """A client of the shared daemon in a workspace of its own."""
+    with holdfast.connect(daemon.socket_path, workspace=f"test-{uuid.uuid4().hex}", actor="tester") as client:
+        yield client

@@ -1,0 +1,26 @@
+"""The tools that these tests need and pip does not bring."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def tool(name: str) -> str:
+    """The path of a tool that `make foreign-tools` brings. Without it the test is skipped; in CI it fails."""
+    found = shutil.which(name, path=f"{ROOT / '.tools/bin'}:{os.environ['PATH']}")
+    if found is None:
+        give_up(f"{name} is not here; `make foreign-tools` brings it where Go and npm are")
+    return found
+
+
+def give_up(message: str) -> None:
+    """Skips the test, but never in CI."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
