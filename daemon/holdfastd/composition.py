@@ -33,6 +33,7 @@ from holdfastd.settings import Settings
 from holdfastd.store import blobs as blob_rows
 from holdfastd.store import commits, migrate, requests, space
 from holdfastd.store.connection import Connection
+from holdfastd.store.ledger import Ledger
 from holdfastd.writer.batch import Batcher, Handler
 from holdfastd.writer.writer import Writer
 
@@ -40,7 +41,7 @@ CALLS_THAT_MAY_WAIT = 1_000
 LOW_DISK_BYTES = 256 * 2**20
 
 
-def handlers(ledger: commits.Ledger) -> dict[type, Handler]:
+def handlers(ledger: Ledger) -> dict[type, Handler]:
     """What the writer does for each command."""
     return {
         Commit: functools.partial(commits.commit, ledger),
@@ -56,7 +57,7 @@ def open_writer(
     connection: Connection, settings: Settings, feed: Feed, on_sync_failure: Callable[[BaseException], None]
 ) -> Writer:
     """The writer over its connection."""
-    ledger = commits.Ledger(connection)
+    ledger = Ledger(connection)
     batcher = Batcher(connection, ledger, handlers(ledger), time.time_ns, on_sync_failure)
     return Writer(batcher, feed.publish, queue_max=settings.writer_queue_max, batch_max=settings.batch_max)
 

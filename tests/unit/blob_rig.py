@@ -14,8 +14,8 @@ from holdfastd.model.call import Call
 from holdfastd.service.blob_ports import BlobSettings
 from holdfastd.service.blobs import Blobs
 from holdfastd.store import blobs as rows
-from holdfastd.store.commits import Ledger
 from holdfastd.store.connection import Connection, Readers, open_writer
+from holdfastd.store.ledger import Ledger
 from holdfastd.writer.batch import Batcher
 from holdfastd.writer.writer import Writer
 

@@ -72,7 +72,8 @@ class Admin:
 
     def get_status(self, request: pb.AdminServiceGetStatusRequest, call: Call) -> pb.AdminServiceGetStatusResponse:
         """Tells what runs here and how large the store is."""
-        check_api_version(request.api_version)
+        if request.api_version:
+            check_api_version(request.api_version)
         identity = self._identity
         response = pb.AdminServiceGetStatusResponse(
             daemon_version=__version__,
@@ -142,8 +143,8 @@ class Admin:
 
 
 def check_api_version(version: int) -> None:
-    """FAILED_PRECONDITION that says whom to upgrade; 0 is a client that does not say, such as grpcurl."""
-    if version and not MIN_API_VERSION <= version <= MAX_API_VERSION:
+    """FAILED_PRECONDITION that says whom to upgrade. Not for clients that do not say what they speak, such as grpcurl."""
+    if not MIN_API_VERSION <= version <= MAX_API_VERSION:
         older = "client" if version < MIN_API_VERSION else "daemon"
         raise FailedPrecondition(
             f"The client speaks API version {version}, this daemon {MIN_API_VERSION} to {MAX_API_VERSION}: upgrade the {older}.",

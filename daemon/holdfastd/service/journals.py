@@ -13,12 +13,13 @@ from holdfastd.model.filters import Node, parse_filter
 from holdfastd.model.ids import check_id
 from holdfastd.model.kinds import KINDS, Journal, journal_named
 from holdfastd.model.pages import decode_token, encode_token, page_size
-from holdfastd.service.answers import Budget
+from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget
 from holdfastd.service.feed import Feed, follow
 from holdfastd.service.reading import Reading, Snapshot
 from holdfastd.service.requests import check_parent, workspace_of
 from holdfastd.store import journals, query, records
 from holdfastd.store.journals import Head
+from holdfastd.store.pages import fetch
 
 ROWS_A_FRAME = 2_000
 ROWS_FIRST_FRAME = 100  # so that the first entry is there at once
@@ -36,8 +37,10 @@ class Journals:
         cursor = _Cursor(self._reading, request, call)
         if not request.follow:
             return cursor.frames()
-        topic = (workspace_of(request.workspace), cursor.journal.name, request.parent_id)
-        return _until(cursor, follow(self._feed, [topic], call, cursor.frames, cursor.sign_of_life))
+        workspace = workspace_of(request.workspace)
+        # The parent's own topic, too: with a journal that never began nothing else tells that it was deleted.
+        topics = [(workspace, name, request.parent_id) for name in (cursor.journal.name, request.parent_kind)]
+        return _until(cursor, follow(self._feed, topics, call, cursor.frames, cursor.sign_of_life))
 
     def list(self, request: pb.JournalServiceListRequest, call: Call) -> pb.JournalServiceListResponse:
         """One page of entries over parents, ordered by journal and number."""
@@ -55,10 +58,10 @@ class Journals:
             limit=limit + 1,
         )
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
-            rows = snapshot.connection.execute(sql, parameters).fetchall()
+            rows, all_rows = fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
         response = pb.JournalServiceListResponse(revision=snapshot.revision)
         taken = _fill_list(response, journal, rows[:limit])
-        if taken < len(rows):
+        if taken < len(rows) or not all_rows:
             response.next_page_token = encode_token(scope, (rows[taken - 1][0], rows[taken - 1][3]))
         return response
 
@@ -94,9 +97,10 @@ class _Cursor:
     def frames(self) -> Iterator[pb.JournalServiceReadResponse]:
         """What there is from this place on, a frame a page; at least one frame, which tells the journal's bounds."""
         more, first = True, self._page == ROWS_FIRST_FRAME
-        while more and not self.ended:
+        while first or (more and not self.ended):
             frame, more = self._next()
-            if frame.entries or frame.unreadable or first:
+            # The last one is sent though it is empty: a follower that has seen its end must not wait for more.
+            if frame.entries or frame.unreadable or first or self.ended:
                 yield frame
             first = False
 
@@ -104,13 +108,13 @@ class _Cursor:
         limit = min(self._page, self._left or self._page)
         with self._reading.snapshot(self._call, self._request.workspace, self._request.min_revision) as snapshot:
             head = self._head(snapshot)
-            rows = self._rows(snapshot, head, limit)
+            rows, all_rows = self._rows(snapshot, head, limit)
         self._revision, self._last, self._page = snapshot.revision, head.last_number, ROWS_A_FRAME
         frame = pb.JournalServiceReadResponse(
             first_number=head.first_number, last_number=head.last_number, revision=snapshot.revision
         )
         taken = _fill_frame(frame, self.journal, rows)
-        self._advance(rows, taken, head, more := taken < len(rows) or len(rows) == limit)
+        self._advance(rows, taken, head, more := taken < len(rows) or len(rows) == limit or not all_rows)
         return frame, more
 
     def _head(self, snapshot: Snapshot) -> Head:
@@ -127,7 +131,7 @@ class _Cursor:
             )
         return Head(0, 1, 0)
 
-    def _rows(self, snapshot: Snapshot, head: Head, limit: int) -> list[tuple[Any, ...]]:
+    def _rows(self, snapshot: Snapshot, head: Head, limit: int) -> tuple[list[Sequence[Any]], bool]:
         sql, parameters = query.read_entries(
             self.journal,
             head.journal_id,
@@ -137,7 +141,7 @@ class _Cursor:
             descending=self._request.descending,
             limit=limit,
         )
-        return list(snapshot.connection.execute(sql, parameters).fetchall())
+        return fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
 
     def _advance(self, rows: Sequence[Sequence[Any]], taken: int, head: Head, more: bool) -> None:
         if self._left is not None:

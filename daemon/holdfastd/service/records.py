@@ -11,13 +11,14 @@ from holdfastd.model.ids import check_id
 from holdfastd.model.kinds import Kind, RecordMessage, kind_named
 from holdfastd.model.ordering import parse_order
 from holdfastd.model.pages import decode_token, encode_token, page_size
-from holdfastd.service.answers import Budget, fill_record
+from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record
 from holdfastd.service.reading import Reading, Snapshot
 from holdfastd.service.requests import check_count, workspace_of
 from holdfastd.store import query, records
-from holdfastd.store.pages import Damaged, decode, load_many
+from holdfastd.store.pages import Damaged, decode, fetch, load_many
 
 MAX_KEYS = 1_000
+KEYS_AT_ONCE = 50
 
 
 class Records:
@@ -41,15 +42,12 @@ class Records:
     def batch_get(self, request: pb.StoreServiceBatchGetRequest, call: Call) -> pb.StoreServiceBatchGetResponse:
         """Many records as of one revision."""
         check_count(len(request.keys), MAX_KEYS, "keys")
-        wanted: dict[str, list[str]] = {}
         for key in request.keys:
-            wanted.setdefault(kind_named(key.kind).name, []).append(check_id(key.id, "id"))
-        found: dict[tuple[str, str], RecordMessage | Damaged] = {}
+            kind_named(key.kind)
+            check_id(key.id, "id")
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
-            for name, ids in wanted.items():
-                for each in load_many(snapshot.connection, kind_named(name), snapshot.workspace, ids):
-                    found[name, each.id] = each
-        return _batch(request.keys, found, snapshot.revision)
+            found, sought = _find(snapshot, request.keys)
+        return _batch(request.keys, found, sought, snapshot.revision)
 
     def list(self, request: pb.StoreServiceListRequest, call: Call) -> pb.StoreServiceListResponse:
         """One page of a kind's records."""
@@ -61,11 +59,11 @@ class Records:
         limit = page_size(request.page_size)
         sql, parameters = query.select_page(kind, scope[0], node, order, after, limit + 1)
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
-            rows = snapshot.connection.execute(sql, parameters).fetchall()
+            rows, all_rows = fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
             messages = decode(snapshot.connection, kind, snapshot.workspace, rows[:limit])
         response = pb.StoreServiceListResponse(revision=snapshot.revision)
         taken = _fill_page(response, kind, messages)
-        if taken < len(rows):
+        if taken < len(rows) or not all_rows:
             response.next_page_token = encode_token(scope, order.key_of(rows[taken - 1]))
         return response
 
@@ -95,14 +93,33 @@ def _fill_page(response: pb.StoreServiceListResponse, kind: Kind, messages: Sequ
     return len(messages)
 
 
-def _batch(
-    keys: Sequence[pb.RecordKey], found: dict[tuple[str, str], RecordMessage | Damaged], revision: int
-) -> pb.StoreServiceBatchGetResponse:
+Found = dict[tuple[str, str], RecordMessage | Damaged]
+
+
+def _find(snapshot: Snapshot, keys: Sequence[pb.RecordKey]) -> tuple[Found, int]:
+    """The records behind the keys, and how many keys were looked up: no more than fill an answer."""
+    found: Found = {}
+    size = sought = 0
+    while sought < len(keys) and size <= MAX_ANSWER_BYTES:
+        wanted: dict[str, list[str]] = {}
+        for key in keys[sought : sought + KEYS_AT_ONCE]:
+            wanted.setdefault(key.kind, []).append(key.id)
+        sought = min(len(keys), sought + KEYS_AT_ONCE)
+        for name, ids in wanted.items():
+            for each in load_many(snapshot.connection, kind_named(name), snapshot.workspace, ids):
+                found[name, each.id] = each
+                size += 0 if isinstance(each, Damaged) else each.ByteSize()
+    return found, sought
+
+
+def _batch(keys: Sequence[pb.RecordKey], found: Found, sought: int, revision: int) -> pb.StoreServiceBatchGetResponse:
     response = pb.StoreServiceBatchGetResponse(revision=revision)
     budget = Budget()
-    for key in keys:
+    for position, key in enumerate(keys):
         message = found.get((key.kind, key.id))
-        if message is None:
+        if position >= sought:
+            response.remaining.add(kind=key.kind, id=key.id)
+        elif message is None:
             response.missing.add(kind=key.kind, id=key.id)
         elif isinstance(message, Damaged):
             response.unreadable.add(kind=key.kind, id=key.id, reason=message.reason)

@@ -9,7 +9,7 @@ from holdfastd.errors import InvalidArgument, OutOfRange
 from holdfastd.model import codec
 from holdfastd.model.call import Call
 from holdfastd.model.kinds import JOURNALS, KINDS, kind_named
-from holdfastd.service.answers import Budget, fill_from_image
+from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_from_image
 from holdfastd.service.feed import Feed, Topic, follow
 from holdfastd.service.reading import Reading, Snapshot
 from holdfastd.service.requests import check_count, workspace_of
@@ -69,7 +69,11 @@ class _Cursor:
             place = (self._request.after_revision, END_OF_REVISION)
         else:
             place = (newest, END_OF_REVISION)
-        if place[0] > newest or place[0] < 0:
+        if place[0] < 0:
+            raise InvalidArgument(
+                "after_revision is not negative; 0 is the beginning of the store.", reason="VALUE_INVALID", field="after_revision"
+            )
+        if place[0] > newest:
             raise OutOfRange(
                 f"Revision {place[0]} is yet to come: the store is at {newest}. Is this the store that you watched before?",
                 reason="REVISION_IN_FUTURE",
@@ -111,7 +115,14 @@ class _Cursor:
     def _page(self, snapshot: Snapshot) -> list[Noted]:
         request = self._request
         return changes.page(
-            snapshot.connection, self._workspace, request.kinds, request.ids, self._place, snapshot.revision, ROWS_A_FRAME
+            snapshot.connection,
+            self._workspace,
+            request.kinds,
+            request.ids,
+            self._place,
+            snapshot.revision,
+            ROWS_A_FRAME,
+            MAX_ANSWER_BYTES,
         )
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from holdfastd.model.commands import Commit
 from holdfastd.model.mutations import Change
 from holdfastd.store import meta
+from holdfastd.store.bulk import insert_rows
 from holdfastd.store.connection import Connection
+from holdfastd.store.pages import fetch
 
 OLDEST = "oldest_revision"
 
@@ -55,32 +58,33 @@ def images(connection: Connection, revision: int) -> dict[int, bytes]:
     return dict(connection.execute("SELECT ordinal, image FROM changes WHERE revision = ? AND image IS NOT NULL", (revision,)))
 
 
-def add(connection: Connection, revision: int, time_ns: int, command: Commit, changes: Sequence[Change]) -> None:
-    """Writes a commit's own row and those of its changes."""
-    connection.execute(
-        "INSERT INTO commits (revision, commit_time, workspace, actor, request_id) VALUES (?, ?, ?, ?, ?)",
-        (revision, time_ns, command.workspace, command.actor, command.request_id),
+def commit_row(command: Commit, revision: int, time_ns: int) -> Sequence[Any]:
+    """A commit's own row."""
+    return (revision, time_ns, command.workspace, command.actor, command.request_id)
+
+
+def change_row(command: Commit, revision: int, ordinal: int, change: Change) -> Sequence[Any]:
+    """The row of one of its changes."""
+    return (
+        revision,
+        ordinal,
+        command.workspace,
+        change.kind,
+        change.id,
+        change.action,
+        change.version,
+        change.parent_kind,
+        change.first_number,
+        change.last_number,
+        change.image,
     )
-    connection.executemany(
-        "INSERT INTO changes (revision, ordinal, workspace, kind, id, action, version, parent_kind, first_number, last_number,"
-        " image) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (
-                revision,
-                ordinal,
-                command.workspace,
-                each.kind,
-                each.id,
-                each.action,
-                each.version,
-                each.parent_kind,
-                each.first_number,
-                each.last_number,
-                each.image,
-            )
-            for ordinal, each in enumerate(changes)
-        ],
-    )
+
+
+def add(connection: Connection, commits: Sequence[Sequence[Any]], changes: Sequence[Sequence[Any]]) -> None:
+    """Writes the rows of commits and of what they changed."""
+    insert_rows(connection, "INSERT INTO commits (revision, commit_time, workspace, actor, request_id)", commits)
+    columns = "revision, ordinal, workspace, kind, id, action, version, parent_kind, first_number, last_number, image"
+    insert_rows(connection, f"INSERT INTO changes ({columns})", changes)
 
 
 @lru_cache(maxsize=256)
@@ -103,9 +107,14 @@ def page(
     after: tuple[int, int],
     until: int,
     limit: int,
+    limit_bytes: int,
 ) -> list[Noted]:
-    """Changes after a (revision, ordinal) and up to a revision, in order; empty `kinds` or `ids` mean all."""
-    rows = connection.execute(_page_sql(len(kinds), len(ids)), (*after, until, workspace, *kinds, *ids, limit))
+    """Changes after a (revision, ordinal) and up to a revision, in order; empty `kinds` or `ids` mean all.
+
+    At most `limit`, and fewer when their images alone have more than `limit_bytes`.
+    """
+    cursor = connection.execute(_page_sql(len(kinds), len(ids)), (*after, until, workspace, *kinds, *ids, limit))
+    rows, _ = fetch(cursor, limit_bytes)
     return [
         Noted(revision, ordinal, Change(kind, id, action, version, parent_kind, first, last, image), actor, time_ns)
         for revision, ordinal, kind, id, action, version, parent_kind, first, last, image, actor, time_ns in rows

@@ -1,7 +1,7 @@
 """Applying a commit: its mutations in order, its rows in `commits` and `changes`, its answer in `request`.
 
-Called by the writer inside its transaction, under the commit's savepoint. `Ledger` is what the writer remembers
-between commits; after a rollback it is brought back by `Ledger.reset`.
+Called by the writer inside its transaction, under the commit's savepoint. What is remembered from commit to commit, and
+the history that the batch writes at its end, is the `Ledger`'s.
 """
 
 from __future__ import annotations
@@ -17,35 +17,9 @@ from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed, 
 from holdfastd.model.ids import random_id, sequence_id
 from holdfastd.model.kinds import Kind, RecordMessage
 from holdfastd.model.mutations import APPEND, INSERT, UPDATE, Append, Change, Delete, Insert, Mutation, Result, Update, Upsert
-from holdfastd.store import changes, counters, deletes, journals, meta, records, requests
+from holdfastd.store import changes, counters, deletes, journals, meta, records
 from holdfastd.store.connection import Connection
-from holdfastd.store.journals import Heads
-
-
-class Ledger:
-    """The newest revision and commit time, the workspaces and journals seen. For the holder of the writer's connection only."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.revision, self.commit_time = changes.newest(connection)
-        self.heads = Heads()
-        self._workspaces: set[str] = set()
-
-    def reset(self, revision: int) -> None:
-        """Goes back to a revision: what came after it was rolled back."""
-        self.revision = revision
-        self.heads.clear()
-        self._workspaces.clear()
-
-    def next_time(self, now_ns: int) -> int:
-        """The time of the next commit: never before the last one's, whatever the clock says."""
-        self.commit_time = max(self.commit_time, now_ns)
-        return self.commit_time
-
-    def make_workspace(self, connection: Connection, name: str, now_ns: int) -> None:
-        """Makes the workspace unless it is there."""
-        if name not in self._workspaces:
-            connection.execute("INSERT INTO workspace (name, create_time) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, now_ns))
-            self._workspaces.add(name)
+from holdfastd.store.ledger import Ledger
 
 
 @dataclass(slots=True)
@@ -73,34 +47,18 @@ class _Step:
 
 def commit(ledger: Ledger, connection: Connection, command: Commit, now_ns: int) -> Committed:
     """Applies a commit, or gives the earlier answer when its request id was applied before."""
-    if command.request_id:
-        known = requests.recall(connection, command.workspace, command.actor, command.request_id, command.fingerprint)
-        if known is not None:
-            return _answer_again(connection, command.workspace, *known)
+    known = ledger.recall(connection, command)
+    if known is not None:
+        return _answer_again(connection, command.workspace, *known)
     step = _Step(connection, ledger, command.workspace, ledger.revision + 1, ledger.next_time(now_ns))
     ledger.make_workspace(connection, command.workspace, step.now_ns)
     results = tuple([_APPLY[type(mutation)](step, mutation) for mutation in command.mutations])
     if not step.changes:
         return Committed(ledger.revision, step.now_ns, results, command.workspace)
-    changes.add(connection, step.revision, step.now_ns, command, step.changes)
-    if command.request_id:
-        _remember(step, command, results)
-    ledger.revision = step.revision
-    return Committed(step.revision, step.now_ns, results, command.workspace, tuple(step.changes))
-
-
-def _remember(step: _Step, command: Commit, results: tuple[Result, ...]) -> None:
+    ledger.note(command, step.revision, step.now_ns, step.changes)
     answer = [(each.kind, each.id, each.version, each.first_number, each.last_number, each.ordinal) for each in results]
-    requests.remember(
-        step.connection,
-        command.workspace,
-        command.actor,
-        command.request_id,
-        command.fingerprint,
-        step.revision,
-        step.now_ns,
-        answer,
-    )
+    ledger.remember(command, step.revision, step.now_ns, answer)
+    return Committed(step.revision, step.now_ns, results, command.workspace, tuple(step.changes))
 
 
 def _answer_again(connection: Connection, workspace: str, revision: int, answer: list[list[object]]) -> Committed:
@@ -217,23 +175,12 @@ def make_ids(connection: Connection, workspace: str, kind: Kind, count: int, now
 
 def allocate_ids(ledger: Ledger, connection: Connection, command: AllocateIds, now_ns: int) -> Allocated:
     """Hands out ids for good, or the same ones again when the request id was answered before."""
-    if command.request_id:
-        known = requests.recall(connection, command.workspace, command.actor, command.request_id, command.fingerprint)
-        if known is not None:
-            return Allocated(tuple(str(id) for (id,) in known[1]), ledger.revision)
+    known = ledger.recall(connection, command)
+    if known is not None:
+        return Allocated(tuple(str(id) for (id,) in known[1]), ledger.revision)
     ledger.make_workspace(connection, command.workspace, now_ns)
     ids = make_ids(connection, command.workspace, command.kind, command.count, now_ns)
-    if command.request_id:
-        requests.remember(
-            connection,
-            command.workspace,
-            command.actor,
-            command.request_id,
-            command.fingerprint,
-            ledger.revision,
-            now_ns,
-            [(id,) for id in ids],
-        )
+    ledger.remember(command, ledger.revision, now_ns, [(id,) for id in ids])
     return Allocated(tuple(ids), ledger.revision)
 
 

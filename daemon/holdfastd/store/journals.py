@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from holdfastd.errors import FailedPrecondition, VersionMismatch
 from holdfastd.model.kinds import JOURNALS, KINDS, Journal
 from holdfastd.model.mutations import Append
+from holdfastd.store.bulk import insert_rows
 from holdfastd.store.connection import Connection
 from holdfastd.store.records import exists
 from holdfastd.store.sql import entry_insert_sql, quoted
@@ -66,32 +67,33 @@ def append(connection: Connection, heads: Heads, workspace: str, mutation: Appen
     """Adds the entries and returns the first and last of their numbers; (0, 0) when there are none."""
     journal = mutation.journal
     key = (workspace, journal.name, mutation.parent_kind, mutation.parent_id)
-    head = heads.get(key) or _find_or_new(connection, journal, key)
-    expected = mutation.expected_last_number
-    if expected is not None and expected != head.last_number:
-        raise VersionMismatch(
-            f"The {journal.name} of {mutation.parent_kind} {mutation.parent_id} ends at entry {head.last_number}, not {expected}."
-            " Read on and decide.",
-            expected=expected,
-            actual=head.last_number,
-        )
+    head = heads.get(key) or _find(connection, journal, key)
+    _check_expected(mutation, head.last_number)
     if not mutation.rows:
         return 0, 0
-    if not head.journal_id:
-        head = _make(connection, key)
+    if not head.journal_id:  # only now: whoever has only appends is applied without a savepoint, so nothing may follow that fails
+        head.journal_id = _make(connection, key)
     first = head.last_number + 1
-    stamp = (revision, now_ns)
-    connection.executemany(
-        entry_insert_sql(journal),
-        [(head.journal_id, number, *stamp, *row) for number, row in enumerate(mutation.rows, first)],
-    )
+    rows = [(head.journal_id, number, revision, now_ns, *row) for number, row in enumerate(mutation.rows, first)]
+    insert_rows(connection, entry_insert_sql(journal), rows)
     last = head.last_number + len(mutation.rows)
     heads.put(key, Head(head.journal_id, head.first_number, last))
     return first, last
 
 
-def _find_or_new(connection: Connection, journal: Journal, key: JournalKey) -> Head:
-    """The journal, or with the id 0 one that is yet to be made: an append without entries makes none."""
+def _check_expected(mutation: Append, last_number: int) -> None:
+    expected = mutation.expected_last_number
+    if expected is not None and expected != last_number:
+        raise VersionMismatch(
+            f"The {mutation.journal.name} of {mutation.parent_kind} {mutation.parent_id} ends at entry {last_number},"
+            f" not {expected}. Read on and decide.",
+            expected=expected,
+            actual=last_number,
+        )
+
+
+def _find(connection: Connection, journal: Journal, key: JournalKey) -> Head:
+    """The journal's head; one without an id when it is yet to be made. FAILED_PRECONDITION when it has no parent."""
     workspace, _, parent_kind, parent_id = key
     found = find(connection, journal, workspace, parent_kind, parent_id)
     if found is not None:
@@ -106,13 +108,13 @@ def _find_or_new(connection: Connection, journal: Journal, key: JournalKey) -> H
     return Head(0, 1, 0)
 
 
-def _make(connection: Connection, key: JournalKey) -> Head:
+def _make(connection: Connection, key: JournalKey) -> int:
     (journal_id,) = connection.execute(
         "INSERT INTO journal (journal_id, workspace, journal, parent_kind, parent_id, first_number)"
         " SELECT COALESCE(MAX(journal_id), 0) + 1, ?, ?, ?, ?, 1 FROM journal WHERE true RETURNING journal_id",
         key,
     ).fetchone()
-    return Head(journal_id, 1, 0)
+    return int(journal_id)
 
 
 def of_parent(connection: Connection, workspace: str, kind: str, id: str) -> list[tuple[Journal, Head]]:

@@ -26,6 +26,23 @@ class Damaged:
     reason: str
 
 
+def fetch(rows: Iterable[Sequence[Any]], limit_bytes: int) -> tuple[list[Sequence[Any]], bool]:
+    """The rows up to the one by which their text passes `limit_bytes`, and whether these were all.
+
+    An answer has room for so much, and a page's worth of the largest records would be a gigabyte.
+    """
+    taken: list[Sequence[Any]] = []
+    size = 0
+    for row in rows:
+        taken.append(row)
+        for value in row:
+            if value.__class__ is str or value.__class__ is bytes:
+                size += len(value)  # of a text at most its bytes
+        if size > limit_bytes:
+            return taken, False
+    return taken, True
+
+
 @cache
 def _many_sql(kind: Kind) -> str:
     columns = ", ".join(quoted(each.name) for each in kind.columns)

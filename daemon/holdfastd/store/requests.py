@@ -8,51 +8,65 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+from typing import Any
 
 from holdfastd.errors import InvalidArgument
-from holdfastd.model.commands import ExpireRequests
+from holdfastd.model.commands import AllocateIds, Commit, ExpireRequests
+from holdfastd.store.bulk import insert_rows
 from holdfastd.store.connection import Connection
 
+KEYS_A_STATEMENT = 64
+
+RequestKey = tuple[str, str, str]  # workspace, actor, request id
+Row = tuple[int, bytes, bytes]  # revision, fingerprint, answer
 Answer = tuple[int, list[list[object]]]
 
+_INSERT = "INSERT INTO request (workspace, actor, request_id, revision, create_time, fingerprint, answer)"
 
-def recall(connection: Connection, workspace: str, actor: str, request_id: str, fingerprint: bytes) -> Answer | None:
-    """The revision and answer of an earlier request with this id; None when there is none.
 
-    INVALID_ARGUMENT (REQUEST_ID_REUSED) when that request had another body.
-    """
-    row = connection.execute(
-        "SELECT revision, fingerprint, answer FROM request WHERE workspace = ? AND actor = ? AND request_id = ?",
-        (workspace, actor, request_id),
-    ).fetchone()
-    if row is None:
-        return None
-    revision, known, answer = row
-    if known != fingerprint:
+@cache
+def _find_sql(count: int) -> str:
+    keys = ", ".join(["(?, ?, ?)"] * count)
+    return (
+        "SELECT workspace, actor, request_id, revision, fingerprint, answer FROM request"
+        f" WHERE (workspace, actor, request_id) IN (VALUES {keys})"
+    )
+
+
+def find(connection: Connection, keys: Sequence[RequestKey]) -> dict[RequestKey, Row | None]:
+    """What is kept of each of these requests; None where nothing is."""
+    found: dict[RequestKey, Row | None] = dict.fromkeys(keys)
+    for start in range(0, len(keys), KEYS_A_STATEMENT):
+        some = keys[start : start + KEYS_A_STATEMENT]
+        for workspace, actor, request_id, *row in connection.execute(_find_sql(len(some)), tuple(chain.from_iterable(some))):
+            found[workspace, actor, request_id] = (row[0], row[1], row[2])
+    return found
+
+
+def answer_of(row: Row, command: Commit | AllocateIds) -> Answer:
+    """The revision and answer that are kept; INVALID_ARGUMENT (REQUEST_ID_REUSED) when they are another request's."""
+    revision, fingerprint, answer = row
+    if fingerprint != command.fingerprint:
         raise InvalidArgument(
-            f"request_id {request_id!r} was used for another request, at revision {revision}. Use a new id for each request.",
+            f"request_id {command.request_id!r} was used for another request, at revision {revision}."
+            " Use a new id for each request.",
             reason="REQUEST_ID_REUSED",
             revision=revision,
         )
     return revision, json.loads(answer)
 
 
-def remember(
-    connection: Connection,
-    workspace: str,
-    actor: str,
-    request_id: str,
-    fingerprint: bytes,
-    revision: int,
-    now_ns: int,
-    answer: Sequence[Sequence[object]],
-) -> None:
-    """Keeps an answer."""
-    connection.execute(
-        "INSERT INTO request (workspace, actor, request_id, revision, create_time, fingerprint, answer)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (workspace, actor, request_id, revision, now_ns, fingerprint, json.dumps(answer).encode()),
-    )
+def row_of(command: Commit | AllocateIds, revision: int, now_ns: int, answer: Sequence[Sequence[object]]) -> Sequence[Any]:
+    """What `add` keeps of an answer."""
+    key = (command.workspace, command.actor, command.request_id)
+    return (*key, revision, now_ns, command.fingerprint, json.dumps(answer).encode())
+
+
+def add(connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+    """Keeps answers."""
+    insert_rows(connection, _INSERT, rows)
 
 
 def expire(connection: Connection, command: ExpireRequests, now_ns: int) -> int:

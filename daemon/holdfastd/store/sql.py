@@ -84,7 +84,6 @@ def cycle_sql(kind: Kind, field: Field) -> str:
 
 @cache
 def entry_insert_sql(journal: Journal) -> str:
-    """Adds an entry: journal_id, number, revision, create_time and then the journal's columns."""
+    """The head of an insert of entries: journal_id, number, revision, create_time and then the journal's columns."""
     columns = "".join(f", {quoted(field.name)}" for field in journal.columns)
-    marks = ", ?" * len(journal.columns)
-    return f"INSERT INTO {quoted(journal.name)} (journal_id, number, revision, create_time{columns}) VALUES (?, ?, ?, ?{marks})"
+    return f"INSERT INTO {quoted(journal.name)} (journal_id, number, revision, create_time{columns})"

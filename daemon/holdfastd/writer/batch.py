@@ -12,8 +12,8 @@ from typing import Any
 
 from holdfastd import failpoints
 from holdfastd.errors import HoldfastError
-from holdfastd.store.commits import Ledger
 from holdfastd.store.connection import Connection, Error, is_io_failure, translate
+from holdfastd.store.ledger import Ledger
 from holdfastd.writer.waiter import Waiter
 
 Handler = Callable[[Connection, Any, int], Any]
@@ -67,21 +67,30 @@ class Batcher:
             return []
 
     def _attempt(self, batch: Sequence[Waiter]) -> list[Waiter]:
-        start = self._ledger.revision
+        start = self._ledger.mark()
         try:
-            self._begin()  # 1. take the write lock
+            self._begin(batch)  # 1. take the write lock
             applied = [each for each in batch if self._apply(each)]  # 2. each under its savepoint
-            self._commit()  # 3. sync
+            self._flush()  # 3. the history of all of them
+            self._commit()  # 4. sync
         except BaseException:
             self._ledger.reset(start)
+            self._ledger.forget()
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
-        return applied  # 4. the caller acknowledges
+        return applied  # 5. the caller acknowledges
 
-    def _begin(self) -> None:
+    def _begin(self, batch: Sequence[Waiter]) -> None:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            self._ledger.begin(self._connection, [each.command for each in batch])
+        except Error as error:
+            raise _BatchGone(None, error) from error
+
+    def _flush(self) -> None:
+        try:
+            self._ledger.flush(self._connection)
         except Error as error:
             raise _BatchGone(None, error) from error
 
@@ -97,28 +106,31 @@ class Batcher:
 
     def _apply(self, waiter: Waiter) -> bool:
         """Applies one command; False when it was refused and has left no trace."""
-        start = self._ledger.revision
         try:
             waiter.call.check()
         except HoldfastError as gone:
             waiter.fail(gone)
             return False
+        self._ledger.prepare(self._connection, waiter.command)
+        start, guarded = self._ledger.mark(), not self._ledger.cannot_be_refused(waiter.command)
         try:
-            self._connection.execute("SAVEPOINT command")
+            if guarded:
+                self._connection.execute("SAVEPOINT command")
             waiter.result = self._handlers[type(waiter.command)](self._connection, waiter.command, self._clock_ns())
             failpoints.hit("writer.in_batch")
-            self._connection.execute("RELEASE command")
+            if guarded:
+                self._connection.execute("RELEASE command")
         except Exception as error:  # whatever it is, it concerns this command only, unless the transaction is gone
             self._ledger.reset(start)
-            self._undo(waiter, error)
+            self._undo(waiter, error, guarded)
             waiter.fail(_known(error))
             return False
         return True
 
-    def _undo(self, waiter: Waiter, error: Exception) -> None:
+    def _undo(self, waiter: Waiter, error: Exception, guarded: bool) -> None:
         if isinstance(error, Error) and is_io_failure(error):  # a large transaction syncs the log's header before its COMMIT
             self._on_sync_failure(error)
-        if not self._connection.in_transaction:
+        if not guarded or not self._connection.in_transaction:
             raise _BatchGone(waiter, error) from error
         try:
             self._connection.execute("ROLLBACK TO command")
