@@ -350,6 +350,7 @@ def test_the_steps_have_failpoints(store: Rig, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(failpoints, "hit", hits.append)
     store.put(TEXT)
     assert [hit for hit in hits if hit.startswith("blobs.")] == [
+        "blobs.created",
         "blobs.before_sync",
         "blobs.after_sync",
         "blobs.after_rename",

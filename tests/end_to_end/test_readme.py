@@ -1,0 +1,63 @@
+"""README and ARCHITECTURE say what is true: the tours run as written, and the files that are named exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.M | re.S)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of a user who has never run Holdfast."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("HOLDFAST_", "XDG_", "PERSIST"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
+    environment = own | {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "run"), "PATH": path}
+    (tmp_path / "run").mkdir(mode=0o700)
+    yield environment
+    subprocess.run(["holdfast", "down"], env=environment, cwd=tmp_path, check=True, timeout=30, capture_output=True)
+
+
+def run(command: list[str], environment: dict[str, str]) -> str:
+    done = subprocess.run(command, env=environment, cwd=environment["HOME"], timeout=60, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_both_tours_run_as_written(home: dict[str, str]) -> None:
+    (python,) = blocks("python")
+    said = run([sys.executable, "-c", python], home)
+    assert "2 response Reading login.py" in said
+    assert "is at version 2, not 1" in said
+    assert "TASK-001 Fix the timeout" in said
+    shell = next(block for block in blocks("sh") if "holdfast up" in block)
+    said = run(["bash", "-euo", "pipefail", "-c", shell], home)
+    assert "first try" in said
+    assert "The timeout is in milliseconds" in said
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_what_the_documents_name_exists(document: str) -> None:
+    text = (ROOT / document).read_text()
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+    files = re.findall(r"`((?:tests|daemon|client|proto|migrations|packaging|docs)/[\w./*-]+)`", text)
+    missing = [name for name in [*links, *files] if not list(ROOT.glob(name.rstrip("/")))]
+    assert not missing
+
+
+def test_the_make_targets_that_the_readme_names_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    named = set(re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text()))
+    assert named <= targets | {"help"}
