@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfastd import filesystem
+from holdfastd import filesystem, locks
 from holdfastd.errors import SetupError
 from holdfastd.filesystem import find_mount, is_local, refuse_non_local
 from holdfastd.locks import DataDirLock, FileLock, LockHeld, SocketLock, check_socket_dir, check_socket_path, read_holder
@@ -244,3 +244,18 @@ def test_this_machines_own_mounts_can_be_read(tmp_path: Path) -> None:
     found = find_mount(tmp_path)
     assert found is None or filesystem.MOUNTS.exists()
     assert find_mount(tmp_path, tmp_path / "no such file") is None
+
+
+def test_a_lock_on_a_file_that_was_replaced_meanwhile_does_not_count(lock: FileLock, monkeypatch: pytest.MonkeyPatch) -> None:
+    take, taken = locks._try_lock, []
+
+    def replace_the_first(descriptor: int) -> bool:
+        taken.append(take(descriptor))
+        if len(taken) == 1:
+            lock.path.unlink()
+        return taken[-1]
+
+    monkeypatch.setattr(locks, "_try_lock", replace_the_first)
+    lock.acquire()
+    with pytest.raises(LockHeld):
+        FileLock(lock.path).acquire()

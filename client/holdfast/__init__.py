@@ -1,0 +1,115 @@
+"""Holdfast's client: one durable store that many agents share, reached through its daemon.
+
+    import holdfast
+
+    with holdfast.connect() as store:
+        task = store.tasks.create(title="Fix the login")
+        store.tasks.update(task.id, status="running", version=task.version)
+
+What is named here is loaded when it is first used, so that the daemon, which shares the generated code in `holdfast.v1`,
+does not pay for the client.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.artifacts import Artifacts as Artifacts
+    from holdfast.blobs import Blobs as Blobs
+    from holdfast.checkpoints import Checkpoints as Checkpoints
+    from holdfast.checkpoints import SavedCheckpoint as SavedCheckpoint
+    from holdfast.collection import Collection as Collection
+    from holdfast.errors import AlreadyExists as AlreadyExists
+    from holdfast.errors import Cancelled as Cancelled
+    from holdfast.errors import Closed as Closed
+    from holdfast.errors import Compacted as Compacted
+    from holdfast.errors import DataLoss as DataLoss
+    from holdfast.errors import DeadlineExceeded as DeadlineExceeded
+    from holdfast.errors import DiskFull as DiskFull
+    from holdfast.errors import FailedPrecondition as FailedPrecondition
+    from holdfast.errors import HasDependents as HasDependents
+    from holdfast.errors import HoldfastError as HoldfastError
+    from holdfast.errors import InternalError as InternalError
+    from holdfast.errors import InvalidArgument as InvalidArgument
+    from holdfast.errors import NotFound as NotFound
+    from holdfast.errors import OutOfRange as OutOfRange
+    from holdfast.errors import ParentNotFound as ParentNotFound
+    from holdfast.errors import PermissionDenied as PermissionDenied
+    from holdfast.errors import ResourceExhausted as ResourceExhausted
+    from holdfast.errors import StartFailed as StartFailed
+    from holdfast.errors import TooLarge as TooLarge
+    from holdfast.errors import Unavailable as Unavailable
+    from holdfast.errors import Unimplemented as Unimplemented
+    from holdfast.errors import VersionMismatch as VersionMismatch
+    from holdfast.errors import VersionSkew as VersionSkew
+    from holdfast.errors import WorkspaceNotFound as WorkspaceNotFound
+    from holdfast.filters import quoted as quoted
+    from holdfast.store import Store as Store
+    from holdfast.store import connect as connect
+    from holdfast.transaction import Transaction as Transaction
+    from holdfast.transcripts import Transcripts as Transcripts
+    from holdfast.values import Json as Json
+    from holdfast.values import json_value as json_value
+    from holdfast.values import plain as plain
+    from holdfast.watch import Watch as Watch
+    from holdfast.writer import Writer as Writer
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "artifacts": ("Artifacts",),
+    "blobs": ("Blobs",),
+    "checkpoints": ("Checkpoints", "SavedCheckpoint"),
+    "collection": ("Collection",),
+    "errors": (
+        "AlreadyExists",
+        "Cancelled",
+        "Closed",
+        "Compacted",
+        "DataLoss",
+        "DeadlineExceeded",
+        "DiskFull",
+        "FailedPrecondition",
+        "HasDependents",
+        "HoldfastError",
+        "InternalError",
+        "InvalidArgument",
+        "NotFound",
+        "OutOfRange",
+        "ParentNotFound",
+        "PermissionDenied",
+        "ResourceExhausted",
+        "StartFailed",
+        "TooLarge",
+        "Unavailable",
+        "Unimplemented",
+        "VersionMismatch",
+        "VersionSkew",
+        "WorkspaceNotFound",
+    ),
+    "filters": ("quoted",),
+    "store": ("Store", "connect"),
+    "transaction": ("Transaction",),
+    "transcripts": ("Transcripts",),
+    "values": ("Json", "json_value", "plain"),
+    "watch": ("Watch",),
+    "writer": ("Writer",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *_HOME_OF]
+
+
+def __getattr__(name: str) -> Any:
+    if (home := _HOME_OF.get(name)) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import_module(f"{__name__}.forks")  # before grpc, which reads its environment when it is loaded
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

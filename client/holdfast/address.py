@@ -1,0 +1,93 @@
+"""Where a store is: the socket of its daemon and, for the per-user store, the data directory that names it.
+
+Nothing here opens a socket or a store's file; only `daemon.json`, in which a running daemon says where it listens, is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+SOCKET_VARIABLE = "HOLDFAST_SOCKET"
+DATA_DIR_VARIABLE = "HOLDFAST_DATA_DIR"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The per-user store: where its daemon keeps its data, and how one is started that has to be.
+
+    `data_dir` also holds the start lock and the log of a daemon that a client starts; `flags` tell that daemon what to serve.
+    """
+
+    data_dir: Path
+    socket_path: Path
+    flags: tuple[str, ...]
+
+    @property
+    def described_socket(self) -> Path:
+        """The socket that the running daemon, if there is one, says it listens on; else the one it would be given."""
+        described = self._description().get("socket")
+        return Path(described) if isinstance(described, str) and described else self.socket_path
+
+    @property
+    def described_pid(self) -> int:
+        """The process id in `daemon.json`, which may be out of date; 0 when there is none."""
+        pid = self._description().get("pid")
+        return pid if isinstance(pid, int) else 0
+
+    def _description(self) -> dict[str, object]:
+        try:
+            found = json.loads((self.data_dir / "daemon.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def explicit_socket(address: str | os.PathLike[str] | None) -> Path | None:
+    """The socket that the caller or `HOLDFAST_SOCKET` names (a path, or `unix:PATH`); None when neither does."""
+    given = os.fspath(address) if address is not None else os.environ.get(SOCKET_VARIABLE, "")
+    if not given:
+        return None
+    for prefix in ("unix://", "unix:"):
+        if given.startswith(prefix):
+            given = given[len(prefix) :]
+            break
+    if not given or "://" in given:
+        raise ValueError(f"{address!r} is not an address: give the path of a Unix socket, or `unix:PATH`.")
+    return Path(given).absolute()
+
+
+def user_place() -> Place:
+    """The per-user store, as `HOLDFAST_DATA_DIR`, `PERSIST_DB_PATH`, `PERSISTENCE` and the XDG variables say, in this order."""
+    default = _xdg_dir("XDG_DATA_HOME", Path.home() / ".local" / "share") / "holdfast"
+    runtime = runtime_dir()
+    data_dir, database = os.environ.get(DATA_DIR_VARIABLE, ""), os.environ.get("PERSIST_DB_PATH", "")
+    if os.environ.get("PERSISTENCE", "") == "memory":
+        return Place(runtime / "memory", runtime / "holdfast-memory.sock", ("--persistence", "memory"))
+    if database and not data_dir:
+        path = Path(database).absolute()
+        beside = path.with_name(path.name + ".d")
+        return Place(beside, runtime / _own_socket(beside), ("--persist-db-path", str(path)))
+    chosen = Path(data_dir).absolute() if data_dir else default
+    socket_name = "holdfast.sock" if chosen == default else _own_socket(chosen)
+    return Place(chosen, runtime / socket_name, ("--data-dir", str(chosen)))
+
+
+def runtime_dir() -> Path:
+    """Where sockets lie: `$XDG_RUNTIME_DIR/holdfast`, or a private directory of the user where there is none."""
+    base = _xdg_dir("XDG_RUNTIME_DIR", Path())
+    return base / "holdfast" if base.is_absolute() and base.is_dir() else Path(f"/tmp/holdfast-{os.getuid()}")
+
+
+def _xdg_dir(variable: str, default: Path) -> Path:
+    """The XDG specification has relative paths ignored."""
+    given = Path(os.environ.get(variable, ""))
+    return given if given.is_absolute() else default
+
+
+def _own_socket(data_dir: Path) -> str:
+    """A name for the socket of another store than the default one, short enough for the limit of socket paths."""
+    return f"holdfast-{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]}.sock"

@@ -1,0 +1,114 @@
+"""What keeps `os.fork` safe: none of our calls is inside gRPC while the process forks, and the child takes nothing over.
+
+gRPC's C core lays its threads down before a fork and takes them up after it, but only if no thread is inside it; otherwise
+the child crashes in its first call (grpc issue 13998). So a fork waits a moment for our unary calls to end, and new ones
+wait for the fork. Streams are gRPC's own affair, which it handles (within a second) when GRPC_ENABLE_FORK_SUPPORT is set
+before it is loaded; this module sets it, so it comes first (`holdfast.__getattr__`). When a fork could not be made safe,
+the child is told so instead of crashing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from types import TracebackType
+from typing import Protocol
+
+CALMING_S = 5.0
+VARIABLE = "GRPC_ENABLE_FORK_SUPPORT"
+
+
+class Forkable(Protocol):
+    """Something that must be renewed in a forked child."""
+
+    def after_fork(self) -> None:
+        """Makes the object usable in the child; called before any other code of the child."""
+
+
+class _Calls:
+    """The calls that run inside gRPC: unary ones as a context manager, streams counted."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._forking = False
+        self._running = 0
+        self._streams = 0
+
+    def __enter__(self) -> None:
+        with self._changed:
+            while self._forking:
+                self._changed.wait()
+            self._running += 1
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._changed:
+            self._running -= 1
+            if self._forking:
+                self._changed.notify_all()
+
+    def count_stream(self, opened: int) -> None:
+        """One stream more, or (-1) less, is open."""
+        with self._changed:
+            while self._forking and opened > 0:
+                self._changed.wait()
+            self._streams += opened
+
+    def calm(self) -> None:
+        """Before a fork: lets nobody in, and waits until nobody is."""
+        with self._changed:
+            self._forking = True
+            self._changed.wait_for(lambda: self._running == 0, CALMING_S)
+
+    def resume(self) -> None:
+        """After a fork, in the parent."""
+        with self._changed:
+            self._forking = False
+            self._changed.notify_all()
+
+    def danger(self) -> str:
+        """In the child: why it may not use gRPC; empty when it may."""
+        if self._running:
+            return f"calls of other threads did not end within {CALMING_S:g} s"
+        if self._streams and not _supported:
+            return f"streams were open; set {VARIABLE}=1, or import holdfast before grpc"
+        return ""
+
+
+def _support_grpc() -> bool:
+    if "grpc" not in sys.modules:
+        os.environ.setdefault(VARIABLE, "1")
+    return os.environ.get(VARIABLE, "0").lower() in ("1", "true", "yes")
+
+
+_supported = _support_grpc()
+_objects: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_danger = ""
+
+generation = 0  # another number in every child, so that one comparison tells whether an object was made before the fork
+calls = _Calls()
+
+
+def register(item: Forkable) -> None:
+    """Has `item.after_fork()` called in every child forked from now on, for as long as the item lives."""
+    _objects.add(item)
+
+
+def check() -> None:
+    """Raises RuntimeError in a child whose fork could not be made safe."""
+    if _danger:
+        raise RuntimeError(f"This process was forked while Holdfast was busy in its parent: {_danger}.")
+
+
+def _renew() -> None:
+    global generation, calls, _danger
+    generation += 1
+    _danger = calls.danger()
+    calls = _Calls()
+    for item in list(_objects):
+        item.after_fork()
+
+
+# Looked up at each fork, for the child has a gate of its own.
+os.register_at_fork(before=lambda: calls.calm(), after_in_parent=lambda: calls.resume(), after_in_child=_renew)

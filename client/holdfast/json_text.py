@@ -1,0 +1,88 @@
+"""JSON text that comes back as equal values: what would not is refused, never bent.
+
+Accepted are None, bool, int of any size, finite float, str, dict with str keys, list, and tuple, which comes back as a list.
+`google.protobuf.Struct` would turn 1 into 1.0 and lose 2**53 + 1, so JSON travels as text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+_PLAIN = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+_WHOLE: frozenset[type] = frozenset((str, int, bool, type(None)))
+_WHOLE_OR_FLOAT: frozenset[type] = _WHOLE | {float}
+
+
+def to_json(value: object) -> bytes:
+    """Compact JSON in UTF-8, keys in their own order.
+
+    Raises TypeError for values that JSON does not have, ValueError for NaN, infinities, lone surrogates and circles.
+    """
+    try:
+        text = orjson.dumps(value, option=_PLAIN)
+    except TypeError:
+        return _long_way(value)
+    # orjson refuses keys that are no strings, but writes NaN as null, and classes such as UUID as text.
+    _check_values(value, _WHOLE if b"null" in text else _WHOLE_OR_FLOAT)
+    return text
+
+
+def from_json(text: str | bytes) -> Any:
+    """The value of JSON text, integers exact."""
+    return json.loads(text)
+
+
+def _long_way(value: object) -> bytes:
+    """For what orjson does not take: integers over 64 bits, deep nesting; and for saying what is wrong with the rest."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"A string holds a lone surrogate, {error.object[error.start]!r}, which UTF-8 cannot say.") from None
+    except RecursionError:
+        raise ValueError("The value is nested too deeply for JSON.") from None
+    _check_keys(value)
+    _check_values(value, _WHOLE)
+    return text
+
+
+def _check_values(value: object, harmless: frozenset[type]) -> None:
+    """Refuses what encoders bend. Containers of harmless values only, which nearly all are, are passed over at C's speed."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            inside: Iterable[object] = item.values()
+        elif isinstance(item, list | tuple):
+            inside = item
+        else:
+            _check_single(item)
+            continue
+        if not harmless.issuperset(map(type, inside)):
+            stack.extend(each for each in inside if type(each) not in harmless)
+
+
+def _check_single(item: object) -> None:
+    if isinstance(item, float):
+        if not math.isfinite(item):
+            raise ValueError(f"JSON has no {item!r}.")
+    elif item is not None and not isinstance(item, str | int):
+        raise TypeError(f"JSON has no {type(item).__name__}.")
+
+
+def _check_keys(value: object) -> None:
+    """The standard library turns keys that are no strings into strings."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            for key in item:
+                if not isinstance(key, str):
+                    raise TypeError(f"The key {key!r} is no string; it would come back as one.")
+            stack.extend(item.values())
+        elif isinstance(item, list | tuple):
+            stack.extend(item)

@@ -1,0 +1,161 @@
+"""The store as a program sees it: the collections by their nouns, and what concerns all of them."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+from holdfast.address import explicit_socket, user_place
+from holdfast.artifacts import Artifacts
+from holdfast.blobs import Blobs
+from holdfast.checkpoints import Checkpoints
+from holdfast.collection import Collection, Records, Scope
+from holdfast.connection import Connection
+from holdfast.kinds import KINDS
+from holdfast.streams import SingleStream
+from holdfast.transaction import Transaction
+from holdfast.transcripts import Transcripts
+from holdfast.v1 import admin_service_pb2, record_pb2
+from holdfast.watch import Watch
+
+DEFAULT_TIMEOUT_S = 30.0
+DEFAULT_IDLE_EXIT_S = 900
+CONNECT_TIMEOUT_S = 2.0
+
+
+def connect(
+    address: str | os.PathLike[str] | None = None,
+    *,
+    workspace: str = "default",
+    actor: str | None = None,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    idle_exit_s: int = DEFAULT_IDLE_EXIT_S,
+) -> Store:
+    """Connects to a store; use it in a `with` block, or `close()` it.
+
+    Without an `address` (a socket's path, or `unix:PATH`) and without `HOLDFAST_SOCKET`, it is the per-user store, whose
+    daemon is started when none runs, to end `idle_exit_s` seconds after its last call (0: never). With one, nothing is ever
+    started, and Unavailable is raised when nobody answers within `connect_timeout_s`.
+
+    `actor` is kept with every write, and is the user's name when not given. `timeout_s` is how long one call may take, with its
+    retries while the daemon is away. Raises VersionSkew, StartFailed, Unavailable.
+    """
+    socket_path = explicit_socket(address)
+    connection = Connection(
+        socket_path=socket_path, place=None if socket_path else user_place(), timeout_s=timeout_s, idle_exit_s=idle_exit_s
+    )
+    try:
+        connection.open(connect_timeout_s)
+    except BaseException:
+        connection.close()
+        raise
+    return Store(connection, workspace, _user_name() if actor is None else actor)
+
+
+class Store:
+    """One workspace of a store. Safe in threads; a forked child goes on with a connection of its own.
+
+    Every kind is a collection under its plural: `store.tasks`, `store.sessions`. The first write to a workspace makes it.
+    """
+
+    constructs: Collection[record_pb2.Construct]
+    sessions: Collection[record_pb2.Session]
+    links: Collection[record_pb2.Link]
+    tasks: Collection[record_pb2.Task]
+    checkpoints: Checkpoints
+    artifacts: Artifacts
+
+    def __init__(self, connection: Connection, workspace: str, actor: str) -> None:
+        self._connection = connection
+        self._scope = Scope(connection, workspace, actor)
+        self.blobs = Blobs(connection)
+        self.transcripts = Transcripts(self._scope)
+        special: dict[str, Records[Any]] = {
+            "checkpoint": Checkpoints(self._scope, KINDS["checkpoint"], self.blobs),
+            "artifact": Artifacts(self._scope, KINDS["artifact"], self.blobs),
+        }
+        self._collections = {each.name: special.get(each.name) or Collection[Any](self._scope, each) for each in KINDS.values()}
+        for kind in KINDS.values():
+            setattr(self, kind.noun, self._collections[kind.name])
+
+    @property
+    def workspace(self) -> str:
+        """The workspace that the collections are about."""
+        return self._scope.workspace
+
+    @property
+    def actor(self) -> str:
+        """Who the writes are by."""
+        return self._scope.actor
+
+    @property
+    def revision(self) -> int:
+        """The highest revision of the store that this connection has seen."""
+        return self._connection.revision
+
+    def collection(self, kind: str) -> Records[Any]:
+        """The collection of a kind by its name, such as `task`. Raises KeyError for a kind that the client does not know."""
+        return self._collections[kind]
+
+    def in_workspace(self, workspace: str) -> Store:
+        """The same store and connection, another workspace. Closing either closes both."""
+        return Store(self._connection, workspace, self._scope.actor)
+
+    def transaction(self) -> Transaction:
+        """Steps that apply as one commit at the end of a `with` block, or not at all."""
+        return Transaction(self._scope, self.checkpoints, self.artifacts)
+
+    def watch(
+        self,
+        *,
+        kinds: Iterable[str] = (),
+        ids: Iterable[str] = (),
+        since: int | None = None,
+        cursor: str = "",
+        replay_only: bool = False,
+    ) -> Watch:
+        """Changes of the workspace, each once and in order, as they happen, until its `close()` is called.
+
+        `kinds` are kinds and journals (`transcript`), `ids` records' (or journals' parents') ids; empty means all. Begins
+        after the revision `since`, at a `cursor` of an earlier watch, or (with neither) now. With `replay_only` it ends at the
+        present.
+        Raises Compacted when the changes after `since` are gone, OutOfRange for a revision yet to come.
+        """
+        return self._scope.watch(kinds, ids, since, cursor, replay_only=replay_only)
+
+    def status(self) -> admin_service_pb2.AdminServiceGetStatusResponse:
+        """What runs there and how large the store is."""
+        return self._connection.call(lambda stubs: stubs.admin.GetStatus, admin_service_pb2.AdminServiceGetStatusRequest())
+
+    def run_job(
+        self, job: str, /, *, dry_run: bool = False, options: Mapping[str, str] | None = None
+    ) -> Iterator[admin_service_pb2.AdminServiceRunJobResponse]:
+        """Runs a job of the daemon's, such as `sweep`, and yields its progress; the last frame has the counts."""
+        request = admin_service_pb2.AdminServiceRunJobRequest(job=job, dry_run=dry_run, options=options)
+        return iter(SingleStream(self._connection, lambda stubs: stubs.admin.RunJob, lambda: request))
+
+    def verify(self, *, read_blobs: bool = False) -> Iterator[admin_service_pb2.AdminServiceVerifyResponse]:
+        """Checks every row and blob against each other and yields what is wrong; with `read_blobs` also every content."""
+        request = admin_service_pb2.AdminServiceVerifyRequest(read_blobs=read_blobs)
+        return iter(SingleStream(self._connection, lambda stubs: stubs.admin.Verify, lambda: request))
+
+    def close(self) -> None:
+        """Closes the connection. Calls and streams that still run end with an error. Closing twice does nothing."""
+        self._connection.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())

@@ -1,0 +1,163 @@
+"""The transcripts of sessions and tasks: appended in batches, read as a stream, followed live."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast.collection import Scope, report_unreadable
+from holdfast.entries import entry_of
+from holdfast.ids import request_id
+from holdfast.reader import Reader
+from holdfast.v1 import entry_pb2, journal_service_pb2
+from holdfast.writer import Acknowledged, Writer
+
+JOURNAL = "transcript"
+
+EntryLike = entry_pb2.Entry | entry_pb2.Transcript | Mapping[str, object]
+
+
+class Transcripts:
+    """The transcripts of one workspace. Safe in threads.
+
+    An entry has a `role` (required), `content`, `task_id`, `phase`, `iteration`, `metadata` (any JSON value) and `time` (when the
+    author wrote it). It is numbered 1, 2, 3 … within its transcript. At most 1 MiB; put more into a blob.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def append(
+        self,
+        parent_id: str,
+        /,
+        *,
+        role: str,
+        content: str = "",
+        task_id: str = "",
+        phase: str = "",
+        iteration: int = 0,
+        metadata: object = None,
+        time: datetime.datetime | Timestamp | None = None,
+        parent_kind: str = "session",
+        expected_last_number: int | None = None,
+    ) -> int:
+        """Appends one entry and returns its number. Durable when it returns.
+
+        `expected_last_number` is the last entry that the caller has seen; VersionMismatch when there are others.
+        Raises ParentNotFound, TooLarge, InvalidArgument.
+        """
+        fields = {"role": role, "content": content, "task_id": task_id, "phase": phase, "iteration": iteration}
+        entry = entry_of({**fields, "metadata": metadata, "time": time})
+        return self._append(parent_id, [entry], parent_kind, expected_last_number).start
+
+    def append_many(
+        self,
+        parent_id: str,
+        entries: Iterable[EntryLike],
+        /,
+        *,
+        parent_kind: str = "session",
+        expected_last_number: int | None = None,
+    ) -> range:
+        """Appends entries (messages, or dicts of their fields), all or none, and returns their numbers; none: an empty range.
+
+        One call takes 10,000 entries and 16 MiB; `writer` takes any number. Raises as `append` does.
+        """
+        return self._append(parent_id, [entry_of(each) for each in entries], parent_kind, expected_last_number)
+
+    def writer(
+        self, parent_id: str, /, *, parent_kind: str = "session", on_acknowledged: Callable[[Acknowledged], None] | None = None
+    ) -> Writer:
+        """A writer that gathers entries while a call is in flight; use it in a `with` block, at whose end all is durable.
+
+        `on_acknowledged` is called from the writer's own thread after each batch with the numbers that it got.
+        """
+        return Writer(self._scope, parent_kind=parent_kind, parent_id=parent_id, on_acknowledged=on_acknowledged)
+
+    def read(
+        self,
+        parent_id: str,
+        /,
+        *,
+        start: int = 0,
+        end: int = 0,
+        limit: int = 0,
+        descending: bool = False,
+        filter: str = "",
+        follow: bool = False,
+        parent_kind: str = "session",
+    ) -> Reader:
+        """The entries from number `start` to `end`, in order, at most `limit`; 0 means no bound.
+
+        Reading past the end gives nothing. With `follow` it waits for more, until closed. After an outage it goes on
+        where it stood. Raises NotFound when there is no such parent, and InvalidArgument for a filter that does not parse.
+        """
+        request = journal_service_pb2.JournalServiceReadRequest(
+            workspace=self._scope.workspace,
+            journal=JOURNAL,
+            parent_kind=parent_kind,
+            parent_id=parent_id,
+            start=start,
+            end=end,
+            limit=limit,
+            descending=descending,
+            filter=filter,
+            follow=follow,
+        )
+        return Reader(self._scope.connection, request)
+
+    def follow(self, parent_id: str, /, *, start: int = 0, filter: str = "", parent_kind: str = "session") -> Reader:
+        """The entries from `start` on and those yet to come, until its `close()` is called."""
+        request = journal_service_pb2.JournalServiceReadRequest(
+            workspace=self._scope.workspace,
+            journal=JOURNAL,
+            parent_kind=parent_kind,
+            parent_id=parent_id,
+            start=start,
+            filter=filter,
+            follow=True,
+        )
+        return Reader(self._scope.connection, request)
+
+    def list(
+        self, *, filter: str = "", parent_kind: str = "", parent_id: str = "", page_size: int = 0, limit: int | None = None
+    ) -> Iterator[entry_pb2.Entry]:
+        """Entries over all parents (or one), ordered by transcript and number, read page by page. Each names its parent."""
+        request = journal_service_pb2.JournalServiceListRequest(
+            workspace=self._scope.workspace,
+            journal=JOURNAL,
+            parent_kind=parent_kind,
+            parent_id=parent_id,
+            filter=filter,
+            page_size=page_size,
+        )
+        return self._pages(request, limit)
+
+    def _pages(self, request: journal_service_pb2.JournalServiceListRequest, limit: int | None) -> Iterator[entry_pb2.Entry]:
+        left = limit
+        while left is None or left > 0:
+            page = self._scope.connection.call(lambda stubs: stubs.journal.List, request)
+            report_unreadable(page.unreadable)
+            yield from page.entries[:left]
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+            left = None if left is None else left - len(page.entries)
+
+    def _append(
+        self, parent_id: str, entries: Sequence[entry_pb2.Entry], parent_kind: str, expected_last_number: int | None
+    ) -> range:
+        request = journal_service_pb2.JournalServiceAppendRequest(
+            workspace=self._scope.workspace,
+            actor=self._scope.actor,
+            request_id=request_id(),
+            parent_kind=parent_kind,
+            parent_id=parent_id,
+            entries=entries,
+            expected_last_number=expected_last_number,
+        )
+        answer = self._scope.connection.call(lambda stubs: stubs.journal.Append, request)
+        return range(answer.first_number, answer.last_number + 1) if answer.first_number else range(0)

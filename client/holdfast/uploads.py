@@ -1,0 +1,44 @@
+"""Sending contexts: of one that resembles the last, only the middle that changed."""
+
+from __future__ import annotations
+
+import hashlib
+
+from holdfast.blobs import Blobs
+from holdfast.errors import BaseNotFound
+from holdfast.session_memory import Content
+from holdfast.sources import source_of
+from holdfast.trim import common_prefix, common_suffix
+from holdfast.v1 import blob_service_pb2
+
+LEAST_SAVING_BYTES = 4096
+
+
+def digest_of(data: bytes) -> str:
+    """The digest that names these bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def upload_context(blobs: Blobs, data: bytes, base: Content | None) -> Content:
+    """Stores a context's bytes, as the difference from `base` where that is shorter; all of them when the store lost the base."""
+    content = Content(digest_of(data), data)
+    header = blob_service_pb2.BlobPutHeader(digest=content.digest, size_bytes=len(data))
+    if base is not None:
+        header.base_digest = base.digest
+        prefix = common_prefix(base.data, data)
+        suffix = common_suffix(base.data, data, min(len(base.data), len(data)) - prefix)
+        if prefix + suffix >= LEAST_SAVING_BYTES:
+            try:
+                _send_middle(blobs, header, data, prefix, suffix)
+                return content
+            except BaseNotFound:
+                header.base_digest = ""
+    header.ClearField("delta")
+    blobs.upload(header, source_of(data))
+    return content
+
+
+def _send_middle(blobs: Blobs, header: blob_service_pb2.BlobPutHeader, data: bytes, prefix: int, suffix: int) -> None:
+    header.delta.prefix_bytes = prefix
+    header.delta.suffix_bytes = suffix
+    blobs.upload(header, source_of(memoryview(data)[prefix : len(data) - suffix]))

@@ -1,0 +1,42 @@
+"""What the end-to-end tests start: daemons that die with the test, and streams on them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tests.end_to_end.daemons import SERVING, DaemonProcess, Directory, connect
+
+
+@pytest.fixture
+def directory() -> Iterator[Directory]:
+    path = Path(tempfile.mkdtemp(prefix="hf-"))
+    made = Directory(path)
+    yield made
+    for daemon in made.daemons:
+        daemon.process.kill()
+        daemon.process.wait()
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def watching() -> Iterator[Callable[[DaemonProcess], Any]]:
+    """Opens a stream that ends only when the daemon does."""
+    channels = []
+
+    def watch(daemon: DaemonProcess) -> Any:
+        channel = connect(daemon.socket)
+        channels.append(channel)
+        stream = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(stream).status == SERVING
+        return stream
+
+    yield watch
+    for each in channels:
+        each.close()

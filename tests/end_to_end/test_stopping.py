@@ -1,0 +1,171 @@
+"""How a daemon ends: in order, at once, when idle, when something hangs, when the disk cannot be trusted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+
+from holdfast.v1 import blob_service_pb2, blob_service_pb2_grpc, record_pb2, store_service_pb2, store_service_pb2_grpc
+from holdfastd.daemon import EXIT_STUCK, EXIT_SYNC_FAILED, Daemon, watchdog
+from holdfastd.settings import load_settings
+from tests.end_to_end.daemons import NOT_SERVING, PATIENCE_S, DaemonProcess, Directory, connect, eventually
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_in_order(directory: Directory, number: int) -> None:
+    daemon = directory.serve()
+    store_id = daemon.card()["store_id"]
+    assert daemon.end(number) == 0
+    assert daemon.card()["clean"] is True
+    assert "pid" not in daemon.card()
+    assert not daemon.socket.exists()
+    assert not (daemon.data_dir / "holdfast.db-wal").exists()
+    again = directory.serve()
+    assert again.card()["store_id"] == store_id
+    assert "unclean" not in again.log()
+
+
+def commit(daemon: DaemonProcess, **fields: Any) -> Any:
+    """Begins a commit of one construct and returns its future."""
+    insert = store_service_pb2.Insert(record=record_pb2.Record(construct=record_pb2.Construct(name="x", **fields)))
+    request = store_service_pb2.StoreServiceCommitRequest(mutations=[store_service_pb2.Mutation(insert=insert)])
+    stub = store_service_pb2_grpc.StoreServiceStub(connect(daemon.socket))
+    return stub.Commit.future(request, timeout=PATIENCE_S)
+
+
+def watch_store(daemon: DaemonProcess) -> Any:
+    """A Watch that has delivered its first frame."""
+    stream = store_service_pb2_grpc.StoreServiceStub(connect(daemon.socket)).Watch(
+        store_service_pb2.StoreServiceWatchRequest(after_revision=0)
+    )
+    next(stream)
+    return stream
+
+
+def test_a_watch_is_told_and_does_not_hold_the_daemon_up(directory: Directory) -> None:
+    daemon = directory.serve("store", "run/s.sock", "--grace", "60")
+    commit(daemon).result()
+    stream = watch_store(daemon)
+    assert daemon.end() == 0
+    with pytest.raises(grpc.RpcError) as caught:
+        for _ in stream:
+            pass
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert "calls_cut_off" not in daemon.log()
+
+
+def test_health_says_so_first_and_its_watchers_do_not_hold_the_daemon_up(
+    directory: Directory, watching: Callable[[DaemonProcess], Any]
+) -> None:
+    daemon = directory.serve("store", "run/s.sock", "--grace", "60")
+    stream = watching(daemon)
+    daemon.process.send_signal(signal.SIGTERM)
+    assert next(stream).status == NOT_SERVING
+    assert daemon.process.wait(5.0) == 0, daemon.log()
+    assert daemon.card()["clean"] is True
+
+
+def test_a_running_commit_is_finished_and_acknowledged(directory: Directory) -> None:
+    daemon = directory.serve(HOLDFAST_FAILPOINTS="writer.before_commit=sleep:1")
+    future = commit(daemon)
+    time.sleep(0.5)
+    assert daemon.end() == 0, daemon.log()
+    assert future.result().revision == 1
+
+
+def test_a_call_that_hangs_is_cut_off_after_the_grace(directory: Directory) -> None:
+    daemon = directory.serve("store", "run/s.sock", "--grace", "0.5")
+    release = threading.Event()
+
+    def frames() -> Any:
+        yield blob_service_pb2.BlobServicePutRequest(header=blob_service_pb2.BlobPutHeader())
+        release.wait(PATIENCE_S)
+
+    future = blob_service_pb2_grpc.BlobServiceStub(connect(daemon.socket)).Put.future(frames())
+    time.sleep(0.5)
+    began = time.monotonic()
+    assert daemon.end() == 0, daemon.log()
+    assert 0.4 < time.monotonic() - began < 5.0
+    release.set()
+    assert future.exception() is not None
+    assert "event=calls_cut_off" in daemon.log()
+    assert "event=call_failed" not in daemon.log()
+    assert daemon.card()["clean"] is True
+
+
+def test_a_second_signal_ends_at_once(directory: Directory) -> None:
+    daemon = directory.serve("store", "run/s.sock", "--grace", "60", HOLDFAST_FAILPOINTS="writer.before_commit=sleep:30")
+    future = commit(daemon)
+    time.sleep(0.5)
+    daemon.process.send_signal(signal.SIGTERM)
+    assert eventually(lambda: "event=stopping" in daemon.log())
+    assert daemon.process.poll() is None
+    began = time.monotonic()
+    assert daemon.end() == 128 + signal.SIGTERM
+    assert time.monotonic() - began < 2.0
+    assert future.exception() is not None
+    assert "event=stopped_at_once" in daemon.log()
+    assert "event=last_stop_was_unclean" in directory.serve().log()
+
+
+def test_a_writer_that_hangs_does_not_keep_the_daemon(directory: Directory) -> None:
+    daemon = directory.serve("store", "run/s.sock", "--grace", "0.3", HOLDFAST_FAILPOINTS="writer.before_commit=sleep:30")
+    future = commit(daemon)
+    time.sleep(0.5)
+    assert daemon.end() == EXIT_STUCK
+    assert future.exception() is not None
+    assert "event=writer_not_drained" in daemon.log()
+    assert "event=last_stop_was_unclean" in directory.serve().log()
+
+
+def test_the_watchdog_ends_the_process_and_says_where_its_threads_were(caplog: pytest.LogCaptureFixture) -> None:
+    codes: list[int] = []
+    watchdog(0.05, codes.append).join()
+    assert codes == [EXIT_STUCK]
+    [record] = [each for each in caplog.records if each.message == "stuck"]
+    assert "thread_0" in vars(record)
+    watchdog(0.05, codes.append).cancel()
+    time.sleep(0.1)
+    assert codes == [EXIT_STUCK]
+
+
+def test_an_idle_daemon_ends_and_a_watched_one_does_not(directory: Directory) -> None:
+    daemon = directory.serve("store", "run/s.sock", "--idle-exit", "1")
+    commit(daemon).result()
+    stream = watch_store(daemon)
+    with pytest.raises(TimeoutError):
+        daemon.wait(1.7)
+    stream.cancel()
+    assert daemon.wait(PATIENCE_S) == 0
+    assert "event=idle" in daemon.log()
+    assert daemon.card()["clean"] is True
+
+
+def test_a_failed_fsync_stops_the_process(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: list[int] = []
+    paths = {"data_dir": str(directory.path / "store"), "socket": str(directory.path / "s.sock")}
+    daemon = Daemon(load_settings(paths, {}), end_process=codes.append)
+    daemon.open()
+    try:
+        with connect(directory.path / "s.sock") as channel:
+            content = [os.urandom(1 << 20)]
+            frames = [blob_service_pb2.BlobServicePutRequest(header=blob_service_pb2.BlobPutHeader())]
+            frames += [blob_service_pb2.BlobServicePutRequest(chunk=chunk) for chunk in content]
+            monkeypatch.setattr(os, "fsync", refuse)
+            with pytest.raises(grpc.RpcError):
+                blob_service_pb2_grpc.BlobServiceStub(channel).Put(iter(frames), timeout=PATIENCE_S)
+    finally:
+        monkeypatch.undo()
+        daemon.close()
+    assert codes == [EXIT_SYNC_FAILED]
+
+
+def refuse(descriptor: int) -> None:
+    raise OSError(5, "Input/output error")
