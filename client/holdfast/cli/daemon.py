@@ -1,0 +1,146 @@
+"""`up`, `down` and `status`: the daemon itself."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import struct
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast import autostart
+from holdfast.cli import exits
+from holdfast.cli.holder import Holder, holder_of
+from holdfast.cli.options import Options
+from holdfast.cli.reach import named_socket, not_running, open_running, open_store, place_of, socket_of
+from holdfast.cli.text import duration_text, one_line, size_text, time_text
+from holdfast.errors import DeadlineExceeded, FailedPrecondition
+
+if TYPE_CHECKING:
+    from holdfast.v1 import admin_service_pb2
+
+POLL_S = 0.02
+
+
+def up(options: Options, given: argparse.Namespace) -> int:
+    """Starts the daemon of the per-user store unless it runs, and says where it is."""
+    was_running = autostart.answers(socket_of(options))
+    if not was_running and named_socket(options) is not None:
+        raise not_running(options)
+    with open_store(options, idle_exit_s=given.idle_exit) as store:
+        status = store.status()
+    if options.as_json:
+        _print_json({"started": not was_running}, status)
+    else:
+        print(f"{'already running' if was_running else 'started'}: pid {status.pid}")
+        _print_pairs([("socket", status.socket_path), ("data", status.data_dir or "in memory")])
+    return exits.OK
+
+
+def status(options: Options, given: argparse.Namespace) -> int:
+    """Says what runs and how large the store is; Unavailable when nothing runs."""
+    with open_running(options) as store:
+        found = store.status()
+    if options.as_json:
+        _print_json({}, found)
+    else:
+        _print_pairs(_described(found))
+    return exits.OK
+
+
+def _described(found: admin_service_pb2.AdminServiceGetStatusResponse) -> Iterable[tuple[str, str]]:
+    uptime_s = (datetime.now(UTC) - found.start_time.ToDatetime(UTC)).total_seconds()
+    versions = f"{found.min_api_version} to {found.max_api_version}"
+    yield "daemon", f"holdfast {found.daemon_version} (API {versions}, schema {found.schema_version}), pid {found.pid}"
+    yield "socket", found.socket_path
+    yield "data", found.data_dir or "in memory"
+    yield "store", found.store_id
+    yield "running", f"{duration_text(uptime_s)}, since {time_text(found.start_time.ToJsonString())}"
+    yield "revision", f"{found.revision} (changes kept after {found.oldest_revision})"
+    yield "database", size_text(found.database_bytes)
+    yield "blobs", f"{found.blob_count}, {size_text(found.blob_bytes)}, stored in {size_text(found.blob_stored_bytes)}"
+    yield "queued", f"{found.queued_commits} commits"
+    yield "workspaces", ", ".join(found.workspaces) or "none yet"
+    for warning in found.warnings:
+        yield "warning", warning
+
+
+def down(options: Options, given: argparse.Namespace) -> int:
+    """Stops the daemon, if one runs, and waits until it has let go of its socket and its store."""
+    holder = _find(options)
+    if holder is None:
+        return _say_stopped(options, None)
+    _check_same_process(holder, socket_of(options))
+    with suppress(ProcessLookupError):  # it was on its way out
+        os.kill(holder.pid, signal.SIGTERM)
+    _await_end(holder.pid, [*_lock_files(options), *holder.further_locks], options.timeout_s)
+    return _say_stopped(options, holder.pid)
+
+
+def _find(options: Options) -> Holder | None:
+    found = (holder_of(each) for each in _lock_files(options))
+    return next((each for each in found if each is not None), None)
+
+
+def _lock_files(options: Options) -> list[Path]:
+    """The files that a daemon of this socket, or of this store, holds locks on."""
+    path, place = socket_of(options), place_of(options)
+    locks = [path.with_name(path.name + ".lock")]
+    return locks if place is None else [*locks, place.data_dir / "daemon.json"]
+
+
+def _check_same_process(holder: Holder, path: Path) -> None:
+    """A pid from another container means nothing here, or another process: the kernel knows who listens."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            return  # it listens no more; the lock says who it is
+        listener = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    if listener != holder.pid:
+        raise FailedPrecondition(
+            f"The daemon at {path} calls itself pid {holder.pid}, which is not its pid here. Stop it where it was started.",
+            reason="OTHER_PID_NAMESPACE",
+            metadata={"pid": str(holder.pid)},
+        )
+
+
+def _await_end(pid: int, locks: Iterable[Path], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    for path in locks:
+        while (holder := holder_of(path)) is not None and holder.pid == pid:
+            if time.monotonic() > deadline:
+                raise DeadlineExceeded(
+                    f"The daemon, pid {pid}, is still stopping after {timeout_s:g} s. Run `holdfast down` again to hurry it.",
+                    metadata={"pid": str(pid)},
+                )
+            time.sleep(POLL_S)
+
+
+def _say_stopped(options: Options, pid: int | None) -> int:
+    if options.as_json:
+        from holdfast.cli.json_form import json_line
+
+        print(json_line({"stopped": pid is not None, "pid": pid}))
+    else:
+        print("not running" if pid is None else f"stopped: pid {pid}")
+    return exits.OK
+
+
+def _print_json(first: dict[str, object], status: admin_service_pb2.AdminServiceGetStatusResponse) -> None:
+    from holdfast.cli.json_form import json_form, json_line
+
+    print(json_line(first | json_form(status)))
+
+
+def _print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    for name, value in pairs:
+        print(f"{name:<11}{one_line(value)}")

@@ -1,0 +1,43 @@
+"""Exit codes, and errors as people and programs read them on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from holdfast import errors
+from holdfast.cli.text import visible
+
+OK = 0
+FAILED = 1
+USAGE = 2
+UNREACHABLE = 3
+NOT_FOUND = 4
+CONFLICT = 5
+INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+PIPE_CLOSED = 141  # 128 + SIGPIPE
+
+_CODES: tuple[tuple[type[errors.HoldfastError], int], ...] = (
+    (errors.InvalidArgument, USAGE),
+    (errors.Unavailable, UNREACHABLE),
+    (errors.NotFound, NOT_FOUND),
+    (errors.AlreadyExists, CONFLICT),
+    (errors.VersionMismatch, CONFLICT),
+    (errors.FailedPrecondition, CONFLICT),
+    (errors.OutOfRange, CONFLICT),
+)
+
+
+def exit_code_of(error: errors.HoldfastError) -> int:
+    """The exit code that tells a script what sort of error it was."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+
+
+def report(error: errors.HoldfastError, *, as_json: bool) -> int:
+    """Says on stderr what went wrong, as a line or as a JSON object, and returns the exit code."""
+    if as_json:
+        told = {"reason": error.reason, "message": error.message, "metadata": error.metadata}
+        print(json.dumps(told), file=sys.stderr)
+    else:
+        print(f"holdfast: {visible(error.message)}", file=sys.stderr)
+    return exit_code_of(error)

@@ -1,0 +1,76 @@
+"""Which fields of a kind a table shows, and how a field looks in a cell. Derived from the descriptors, for any kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from holdfast.cli.json_form import json_line
+from holdfast.cli.kind_names import unknown
+from holdfast.cli.table import Column
+from holdfast.cli.text import one_line, size_text, time_text
+from holdfast.kinds import Kind
+from holdfast.v1 import options_pb2
+
+TELLING = ("number", "name", "title", "type", "status", "agent")
+CELL_CHARACTERS = 400
+
+_NUMBERS = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_DOUBLE)
+
+
+def default_fields(kind: Kind) -> list[str]:
+    """The id and version, what people tell records apart by, what a record cannot do without, and when it last changed."""
+    own = [each for each in kind.message_class.DESCRIPTOR.fields if each.name not in ("id", "version")]
+    return ["id", "version", *(each.name for each in own if _is_telling(each.name, rules_of(each))), "update_time"]
+
+
+def rules_of(field: Any) -> options_pb2.FieldRules:
+    """What the contract says of a field (a `FieldDescriptor`)."""
+    rules: options_pb2.FieldRules = field.GetOptions().Extensions[options_pb2.rules]
+    return rules
+
+
+def _is_telling(name: str, rules: options_pb2.FieldRules) -> bool:
+    return name in TELLING or rules.required or (rules.output_only and name.endswith("_bytes"))
+
+
+def chosen_fields(kind: Kind, names: str) -> list[str]:
+    """The fields that a list by commas names, or the default ones. `metadata.branch` reaches into a field marked JSON."""
+    if not names:
+        return default_fields(kind)
+    chosen = [each.strip().lower() if "." not in each else each.strip() for each in names.split(",")]
+    for each in chosen:
+        name, _, inside = each.partition(".")
+        if name not in kind.fields or (inside and not kind.fields[name].json):
+            raise unknown(f"field of a {kind.name}", each, kind.fields, reason="FIELD_UNKNOWN")
+    return chosen
+
+
+def column_of(kind: Kind, name: str) -> Column:
+    """A field's column."""
+    field = kind.message_class.DESCRIPTOR.fields_by_name[name.partition(".")[0]]
+    return Column(name.upper() if "." not in name else name, right=field.cpp_type in _NUMBERS and not field.is_repeated)
+
+
+def value_at(form: Mapping[str, Any], name: str) -> Any:
+    """The value of a field, or of what a path leads to inside of it; None where there is nothing."""
+    first, *path = name.split(".")
+    value = form[first]
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def cell(name: str, value: Any) -> str:
+    """A value on one line: text as it is, times to the second, sizes in units, lists of words by commas, the rest as JSON."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return one_line(time_text(value) if name.endswith("_time") else value)
+    if isinstance(value, int) and name.endswith("_bytes"):
+        return size_text(value)
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return one_line(", ".join(map(str, value)))
+    return one_line(json_line(value))

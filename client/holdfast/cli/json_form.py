@@ -1,0 +1,52 @@
+"""Messages as JSON for programs: fields marked JSON decoded, times in RFC 3339 with all their digits, integers exact."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from google.protobuf.message import Message
+
+from holdfast.kinds import TIMESTAMP, fields_of
+from holdfast.values import json_value
+
+
+def json_form(message: Message) -> dict[str, Any]:
+    """Every field of a message; None where a time, a message or a JSON field is unset. Of a oneof only what is set."""
+    fields = fields_of(message.DESCRIPTOR)
+    form: dict[str, Any] = {}
+    for field in message.DESCRIPTOR.fields:
+        in_choice = field.containing_oneof is not None and not field.containing_oneof.name.startswith("_")
+        if in_choice and not message.HasField(field.name):
+            continue
+        value = getattr(message, field.name)
+        if fields[field.name].repeated:
+            form[field.name] = dict(value) if hasattr(value, "items") else [_item(each) for each in value]
+        elif fields[field.name].json:
+            form[field.name] = json_value(value)
+        else:
+            form[field.name] = None if isinstance(value, Message) and not message.HasField(field.name) else _item(value)
+    return form
+
+
+def _item(value: Any) -> Any:
+    if not isinstance(value, Message):
+        return value
+    if value.DESCRIPTOR.full_name == TIMESTAMP:
+        return value.ToJsonString()  # type: ignore[attr-defined]
+    return json_form(value)
+
+
+def json_line(value: object) -> str:
+    """JSON on one line, in characters that stdout can take."""
+    return json.dumps(value, ensure_ascii=not _takes_unicode(), separators=(",", ":"))
+
+
+def json_block(value: object) -> str:
+    """JSON over several lines for people."""
+    return json.dumps(value, ensure_ascii=not _takes_unicode(), indent=2)
+
+
+def _takes_unicode() -> bool:
+    return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"

@@ -1,0 +1,75 @@
+"""Text as a terminal shows it: made harmless, measured in columns and cut to fit. Also sizes and times for people."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+ELLIPSIS = "…"
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_LAYOUT = {"\n": "\n", "\t": "\t"}
+_SPACES = {"\n": " ", "\t": " ", "\r": " "}
+
+
+def visible(text: str) -> str:
+    """The text with control characters spelled out, so that no content steers the terminal. Newlines and tabs stay."""
+    return _CONTROLS.sub(lambda found: _LAYOUT.get(found[0]) or _spelled(found[0]), text)
+
+
+def one_line(text: str) -> str:
+    """The same on one line: newlines and tabs become spaces."""
+    return _CONTROLS.sub(lambda found: _SPACES.get(found[0]) or _spelled(found[0]), text)
+
+
+def _spelled(character: str) -> str:
+    return f"\\x{ord(character):02x}" if character < "\u0100" else f"\\u{ord(character):04x}"
+
+
+def columns_of(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def fitted(text: str, columns: int) -> str:
+    """The text, cut with an ellipsis where it takes more columns than there are."""
+    if len(text) * 2 <= columns or columns_of(text) <= columns:
+        return text
+    kept, left = 0, columns - 1
+    while (left := left - _columns(text[kept])) >= 0:
+        kept += 1
+    return text[:kept] + ELLIPSIS
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def size_text(size_bytes: int) -> str:
+    """`512 B`, `1.5 KiB`, `3.2 GiB`."""
+    size, units = float(size_bytes), iter(("KiB", "MiB", "GiB", "TiB"))
+    if size < 1024:
+        return f"{size_bytes} B"
+    unit = ""
+    while size >= 1024 and (larger := next(units, "")):
+        size, unit = size / 1024, larger
+    return f"{size:.1f} {unit}"
+
+
+def duration_text(seconds: float) -> str:
+    """`42 s`, `3 min`, `2 h 5 min`, `4 d 2 h`."""
+    minutes, rest = divmod(int(max(seconds, 0)), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    if not hours:
+        return f"{minutes} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if days else f"{hours} h {minutes} min"
+
+
+def time_text(rfc3339: str) -> str:
+    """A time to the second, still one that filters understand."""
+    return rfc3339[:19] + "Z" if len(rfc3339) > 19 else rfc3339

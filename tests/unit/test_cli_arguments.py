@@ -1,0 +1,148 @@
+"""Arguments of the command line: where options may stand, what is refused, what completion offers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from holdfast.cli import main
+from holdfast.cli.commands import COMMANDS
+from holdfast.cli.completion import candidates
+from holdfast.cli.fields import chosen_fields, default_fields
+from holdfast.cli.kind_names import kind_named, watched_name
+from holdfast.cli.options import DEFAULT_TIMEOUT_S, Options
+from holdfast.cli.parser import parse
+from holdfast.errors import InvalidArgument
+from holdfast.kinds import KINDS
+from holdfast.store import DEFAULT_TIMEOUT_S as CLIENT_TIMEOUT_S
+
+NOBODY = "/nonexistent/holdfast.sock"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--socket s --json --workspace w --timeout 5 list tasks",
+        "list tasks --socket s --json --workspace w --timeout 5",
+        "--socket s --workspace other list --json tasks --workspace w --timeout 5",
+    ],
+)
+def test_global_options_stand_before_or_after_the_command(line: str) -> None:
+    assert Options.of(parse(line.split())) == Options("s", "w", True, 5.0)
+
+
+def test_the_defaults_are_the_clients() -> None:
+    assert Options.of(parse(["status"])) == Options()
+    assert DEFAULT_TIMEOUT_S == CLIENT_TIMEOUT_S
+
+
+@pytest.mark.parametrize("command", [each.name for each in COMMANDS])
+def test_every_command_has_help_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "examples:\n  " in shown
+    assert f"holdfast {command}" in shown.partition("examples:")[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("lst", "did you mean list?"),
+        ("frobnicate", "they are up, down"),
+        ("list", "KIND"),
+        ("list taks", "Did you mean tasks?"),
+        ("list transcripts", "holdfast tail"),
+        ("list tasks --limit -1", "0 or more"),
+        ("list tasks --page-size 1001", "1,000 or less"),
+        ("list tasks --columns id,titel", "Did you mean title?"),
+        ("list tasks --columns title.x", "There is no field"),
+        ("list tasks --timeout 0", "more than 0"),
+        ("list tasks --lim 3", "--lim"),
+        ("status --socket tcp://host", "unix:PATH"),
+        ("show task", "ID"),
+        ("cat --all ses_1", "--all and DIR go together"),
+        ("cat ses_1 dir", "--all and DIR go together"),
+        ("tail s --parent-kind nobody", "There is no kind"),
+        ("watch --since soon", "whole number"),
+        ("completion tcsh", "choose from"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(line: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("holdfast: ")
+    assert err.count("\n") == 1
+    assert said in err
+
+
+def test_without_a_command_there_is_help_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "exit codes:" in capsys.readouterr().err
+
+
+def test_text_that_is_no_utf8_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["list", "tasks", "--columns", "\udcff"]) == 2
+    assert capsys.readouterr().err.startswith("holdfast: ")
+
+
+def test_kinds_by_singular_plural_and_whatever_case() -> None:
+    for kind in KINDS.values():
+        assert {kind_named(name).name for name in (kind.name, kind.noun, kind.name.upper())} == {kind.name}
+        assert watched_name(kind.noun) == kind.name
+    assert watched_name("transcripts") == "transcript"
+    with pytest.raises(InvalidArgument, match=r"Did you mean transcript\?"):
+        watched_name("transkript")
+
+
+def test_default_columns_come_from_the_contract() -> None:
+    assert default_fields(KINDS["task"]) == ["id", "version", "title", "status", "update_time"]
+    assert default_fields(KINDS["link"])[2:] == ["type", "from_kind", "from_id", "to_kind", "to_id", "update_time"]
+    for kind in KINDS.values():
+        assert set(default_fields(kind)) <= set(kind.fields)
+        assert len(set(default_fields(kind))) == len(default_fields(kind))
+    assert chosen_fields(KINDS["task"], "ID, metadata.Branch.x") == ["id", "metadata.Branch.x"]
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("sw", ["sweep"]),
+        ("--json sta", ["status"]),
+        ("--workspace list sta", ["status"]),
+        ("list t", ["task"]),
+        ("show s", ["session"]),
+        ("watch --kind t", ["task", "transcript"]),
+        ("sweep --d", ["--dry-run"]),
+        ("sweep --j", ["--json"]),
+        ("sweep x y", []),
+        ("completion ", ["bash", "fish", "zsh"]),
+        ("tail --parent-kind ta", ["task"]),
+        ("tail --filter ta", []),
+        ("nonsense ta", []),
+        (f"--socket {NOBODY} show task ", []),
+        (f"show --socket={NOBODY} task ", []),
+        (f"--socket {NOBODY} show nothing ", []),
+    ],
+)
+def test_completion(line: str, offered: list[str]) -> None:
+    assert candidates(line.split(" ")) == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_ask_the_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    assert "holdfast _complete " in capsys.readouterr().out
+
+
+def test_help_and_completion_do_not_load_grpc() -> None:
+    program = (
+        "import sys; from holdfast.cli import main\n"
+        "for line in (['_complete', 'list', 't'], ['completion', 'bash'], ['lst']): main(line)\n"
+        "sys.exit('grpc' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0

@@ -1,0 +1,74 @@
+"""What the command line prints: cut to a width, harmless to a terminal, in units that people read."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.cli.table import GAP, LEAST_COLUMNS, Column, fit, write_table
+from holdfast.cli.text import columns_of, duration_text, fitted, one_line, size_text, time_text, visible
+
+
+@given(st.text(), st.integers(1, 40))
+def test_what_is_fitted_fits_and_is_only_cut_at_the_end(text: str, columns: int) -> None:
+    shown = fitted(text, columns)
+    assert columns_of(shown) <= columns
+    assert shown == text or (shown.endswith("…") and text.startswith(shown[:-1]))
+    assert (shown == text) is (columns_of(text) <= columns) or shown == text
+
+
+def test_wide_and_combining_characters_are_measured_as_terminals_do() -> None:
+    assert [columns_of(each) for each in ("abc", "日本", "e\u0301", "👍")] == [3, 4, 1, 2]
+    assert fitted("日本語", 5) == "日本…"
+    assert fitted("abcdef", 6) == "abcdef"
+    assert fitted("abcdefg", 6) == "abcde…"
+
+
+@given(st.text())
+def test_no_control_character_reaches_the_terminal(text: str) -> None:
+    for shown, allowed in ((visible(text), "\n\t"), (one_line(text), "")):
+        assert not [each for each in shown if each not in allowed and (each < " " or "\x7f" <= each <= "\x9f")]
+
+
+def test_escape_sequences_are_spelled_out() -> None:
+    assert visible("\x1b[31mred\n\u202eevil") == "\\x1b[31mred\n\\u202eevil"
+    assert one_line("two\nlines\tand\rmore") == "two lines and more"
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=8), st.integers(1, 400))
+def test_widths_fit_the_terminal_when_they_can(widths: list[int], limit: int) -> None:
+    fitting = fit(widths, limit)
+    gaps = len(GAP) * (len(widths) - 1)
+    least = sum(min(width, LEAST_COLUMNS) for width in widths) + gaps
+    assert sum(fitting) + gaps <= max(limit, least)
+    assert all(now <= before for now, before in zip(fitting, widths, strict=True))
+    if sum(widths) + gaps <= limit:
+        assert fitting == widths
+
+
+def test_the_first_column_is_the_last_to_be_cut() -> None:
+    assert fit([30, 60, 40], 30 + 2 + 20 + 2 + 20) == [30, 20, 20]
+    assert fit([30, 60, 40], 24) == [8, 6, 6]
+
+
+def test_a_table_is_aligned_and_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = [Column("ID"), Column("SIZE", right=True), Column("TITLE")]
+    rows = [["a", "5", "short"], ["b", "1000", "x" * 50]]
+    write_table(columns, rows, None)
+    assert capsys.readouterr().out == f"ID  SIZE  TITLE\na      5  short\nb   1000  {'x' * 50}\n"
+    write_table(columns, rows, 20)
+    assert capsys.readouterr().out == f"ID  SIZE  TITLE\na      5  short\nb   1000  {'x' * 9}…\n"
+
+
+def test_a_table_without_rows_is_its_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    write_table([Column("ID"), Column("TITLE")], [], 80)
+    assert capsys.readouterr().out == "ID  TITLE\n"
+
+
+def test_sizes_durations_and_times() -> None:
+    sizes = {0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 3 << 20: "3.0 MiB", 5 << 30: "5.0 GiB", 1 << 60: "1048576.0 TiB"}
+    assert {size: size_text(size) for size in sizes} == sizes
+    durations = {-1: "0 s", 59: "59 s", 60: "1 min", 3660: "1 h 1 min", 90_000: "1 d 1 h"}
+    assert {each: duration_text(each) for each in durations} == durations
+    assert time_text("2026-01-02T03:04:05.123456789Z") == time_text("2026-01-02T03:04:05Z") == "2026-01-02T03:04:05Z"
