@@ -21,7 +21,7 @@ from typing import Any
 
 from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, failpoints, logs
 from holdfastd.composition import open_services
-from holdfastd.errors import DataLoss
+from holdfastd.errors import DataLoss, DiskFull
 from holdfastd.filesystem import refuse_non_local
 from holdfastd.jobs.checkpointer import CheckpointJob
 from holdfastd.jobs.scheduler import Scheduler
@@ -160,6 +160,9 @@ class Daemon:
         """The last checkpoint; after it the database file alone is the whole store."""
         try:
             done = self._checkpointer.truncate()
+        except DiskFull:  # the log keeps what the database has no room for; the next daemon goes on with it
+            log.warning("log_not_emptied", extra={"reason": DiskFull.reason})
+            return
         except DataLoss as error:
             self.on_sync_failure(error)
             raise

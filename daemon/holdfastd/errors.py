@@ -71,6 +71,9 @@ class DiskFull(Exhausted):
 
     reason = "DISK_FULL"
 
+    def __init__(self, message: str, *, reason: str | None = None, retry_delay_s: float = 5.0, **metadata: object) -> None:
+        super().__init__(message, reason=reason, retry_delay_s=retry_delay_s, **metadata)
+
 
 class Stopping(HoldfastError):
     """The daemon is going down: reconnect and try again."""

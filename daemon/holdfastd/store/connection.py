@@ -96,7 +96,7 @@ def translate(error: Error) -> HoldfastError | None:
     """Our error for SQLite's, by its code; None when it is not one that a caller can do something about."""
     code = error_code(error)
     if code == sqlite.SQLITE_FULL:
-        return DiskFull("The disk is full; nothing was written. Free some space and try again.", retry_delay_s=5.0)
+        return DiskFull("The disk is full; nothing was written. Free some space and try again.")
     if code == sqlite.SQLITE_INTERRUPT:
         return Cancelled("The caller has gone; the read was given up.")
     if code in (sqlite.SQLITE_CORRUPT, sqlite.SQLITE_NOTADB):
