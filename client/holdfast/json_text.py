@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -51,26 +51,32 @@ def _long_way(value: object) -> bytes:
 
 
 def _check_values(value: object, harmless: frozenset[type]) -> None:
-    """Refuses what encoders bend. Containers of harmless values only, which nearly all are, are passed over at C's speed."""
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            inside: Iterable[object] = item.values()
-        elif isinstance(item, list | tuple):
-            inside = item
-        else:
-            _check_single(item)
-            continue
-        if not harmless.issuperset(map(type, inside)):
-            stack.extend(each for each in inside if type(each) not in harmless)
+    """Refuses what encoders bend, a level of the nesting at a time, so that harmless values are passed over at C's speed."""
+    level = [value]
+    while level:
+        inside = _inside(level)
+        level = [] if harmless.issuperset(map(type, inside)) else [each for each in inside if type(each) not in harmless]
+
+
+def _inside(level: list[Any]) -> list[object]:
+    """What the containers of a level hold; refuses what is no container and no JSON."""
+    types = set(map(type, level))
+    if types == {dict}:
+        return list(chain.from_iterable(map(dict.values, level)))
+    if types == {list}:
+        return list(chain.from_iterable(level))
+    dicts = [each for each in level if isinstance(each, dict)]
+    arrays = [each for each in level if isinstance(each, list | tuple)]
+    for each in level:
+        _check_single(each)
+    return [*chain.from_iterable(map(dict.values, dicts)), *chain.from_iterable(arrays)]
 
 
 def _check_single(item: object) -> None:
     if isinstance(item, float):
         if not math.isfinite(item):
             raise ValueError(f"JSON has no {item!r}.")
-    elif item is not None and not isinstance(item, str | int):
+    elif item is not None and not isinstance(item, str | int | dict | list | tuple):
         raise TypeError(f"JSON has no {type(item).__name__}.")
 
 

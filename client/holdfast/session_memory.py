@@ -10,6 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from holdfast import forks
+from holdfast.digests import Hashed
 
 CONTENT_LIMIT_BYTES = 64 << 20
 SESSIONS_LIMIT = 10_000
@@ -17,10 +18,11 @@ SESSIONS_LIMIT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The bytes of a context and the digest that the store knows them by."""
+    """The bytes of a context, the digest that the store knows them by, and what is left of making it."""
 
     digest: str
     data: bytes
+    hashed: Hashed | None = None
 
 
 class SessionMemory:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from holdfast.blobs import Blobs
+from holdfast.digests import hash_content
 from holdfast.errors import BaseNotFound
 from holdfast.session_memory import Content
 from holdfast.sources import source_of
@@ -14,18 +13,14 @@ from holdfast.v1 import blob_service_pb2
 LEAST_SAVING_BYTES = 4096
 
 
-def digest_of(data: bytes) -> str:
-    """The digest that names these bytes."""
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
 def upload_context(blobs: Blobs, data: bytes, base: Content | None) -> Content:
     """Stores a context's bytes, as the difference from `base` where that is shorter; all of them when the store lost the base."""
-    content = Content(digest_of(data), data)
+    prefix = common_prefix(base.data, data) if base is not None else 0
+    hashed = hash_content(data, base.hashed if base is not None else None, prefix)
+    content = Content(hashed.digest, data, hashed)
     header = blob_service_pb2.BlobPutHeader(digest=content.digest, size_bytes=len(data))
     if base is not None:
         header.base_digest = base.digest
-        prefix = common_prefix(base.data, data)
         suffix = common_suffix(base.data, data, min(len(base.data), len(data)) - prefix)
         if prefix + suffix >= LEAST_SAVING_BYTES:
             try:

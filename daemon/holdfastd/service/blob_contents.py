@@ -8,9 +8,11 @@ first byte is yielded.
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import closing
 
+from holdfast.digests import Hashed
 from holdfastd.blobs.cache import ContentCache
 from holdfastd.blobs.codec import Damaged, plain_chunks
 from holdfastd.blobs.delta import decode_delta
@@ -21,6 +23,7 @@ from holdfastd.model.call import Call
 from holdfastd.service.blob_ports import CHUNK_BYTES, Snapshots
 from holdfastd.store import blobs as rows
 
+HASHES_KEPT = 64
 _ATTEMPTS = 3  # a sweep and a Put may each replace the file under a reader, but not for ever
 
 Link = tuple[BlobRow, bytes | None]
@@ -53,6 +56,7 @@ class BlobContents:
         self._readers = readers
         self._files = files
         self._cache = cache
+        self._hashed: OrderedDict[str, Hashed] = OrderedDict()
 
     def read(self, digest: str, offset: int, length: int, call: Call) -> Reading:
         """A range in chunks of up to 1 MiB; `length` 0 means to the end.
@@ -103,6 +107,16 @@ class BlobContents:
         """Whether there is such a blob just now."""
         with self._readers.snapshot(call) as connection:
             return rows.blob(connection, digest) is not None
+
+    def hashed(self, digest: str) -> Hashed | None:
+        """The states of a content's hash, when it was hashed lately."""
+        return self._hashed.get(digest)
+
+    def remember_hash(self, hashed: Hashed) -> None:
+        """Keeps the states of a content's hash for the next one that begins like it."""
+        self._hashed[hashed.digest] = hashed
+        while len(self._hashed) > HASHES_KEPT:
+            self._hashed.popitem(last=False)
 
     def remember(self, digest: str, content: bytes) -> None:
         """A verified content that the next delta may need."""

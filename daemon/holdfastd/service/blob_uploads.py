@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import Protocol
 
+from holdfast.digests import hash_content
 from holdfastd.blobs.delta import Cut
 from holdfastd.errors import DataLoss, Exhausted, InvalidArgument, NotFound
 from holdfastd.model.blobs import BlobRow, PutHeader, PutResult, RenewBlob, StoredBlob, digest_of, named_digest
@@ -147,10 +148,13 @@ class DeltaUpload:
     def finish(self, call: Call) -> PutResult:
         content = self._cut.splice(self._base_content, bytes(self._middle))
         self._middle.clear()
-        digest = digest_of(content)
-        check_outcome(self._header, len(content), digest)
-        known = KnownBase(self._header.base_digest, self._base_content, self._cut)
-        return result_of(store_content(self._uploading, digest, content, self._header.base_digest, known, call))
+        contents, base_digest = self._uploading.contents, self._header.base_digest
+        hashed = hash_content(content, contents.hashed(base_digest), self._cut.prefix)
+        check_outcome(self._header, len(content), hashed.digest)
+        known = KnownBase(base_digest, self._base_content, self._cut)
+        stored = store_content(self._uploading, hashed.digest, content, base_digest, known, call)
+        contents.remember_hash(hashed)
+        return result_of(stored)
 
     def abort(self) -> None:
         self._middle.clear()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.v1 import store_service_pb2 as pb
+from holdfastd.errors import InvalidArgument
 from holdfastd.model.call import Call
 from holdfastd.model.filters import parse_filter
 from holdfastd.model.ids import check_id
 from holdfastd.model.kinds import Kind, RecordMessage, kind_named
-from holdfastd.model.ordering import parse_order
+from holdfastd.model.ordering import Order, parse_order
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record
 from holdfastd.service.reading import Reading, Snapshot
@@ -18,7 +19,8 @@ from holdfastd.store import query, records
 from holdfastd.store.pages import Damaged, decode, fetch, load_many
 
 MAX_KEYS = 1_000
-KEYS_AT_ONCE = 50
+KEYS_AT_ONCE = 20
+MAX_TOKEN_BYTES = 64 * 2**10
 
 
 class Records:
@@ -64,7 +66,7 @@ class Records:
         response = pb.StoreServiceListResponse(revision=snapshot.revision)
         taken = _fill_page(response, kind, messages)
         if taken < len(rows) or not all_rows:
-            response.next_page_token = encode_token(scope, order.key_of(rows[taken - 1]))
+            response.next_page_token = _token(scope, order, rows[taken - 1])
         return response
 
     def count(self, request: pb.StoreServiceCountRequest, call: Call) -> pb.StoreServiceCountResponse:
@@ -73,6 +75,17 @@ class Records:
         sql, parameters = query.count(kind, workspace_of(request.workspace), parse_filter(request.filter))
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             return _count(snapshot, sql, parameters)
+
+
+def _token(scope: Sequence[str], order: Order, row: Sequence[object]) -> str:
+    token = encode_token(scope, order.key_of(row))
+    if len(token) > MAX_TOKEN_BYTES:
+        raise InvalidArgument(
+            "A page would end at a record whose value is too long to order by. Order by something else, or filter it out.",
+            reason="ORDER_BY_INVALID",
+            limit=MAX_TOKEN_BYTES,
+        )
+    return token
 
 
 def _count(snapshot: Snapshot, sql: str, parameters: Sequence[object]) -> pb.StoreServiceCountResponse:

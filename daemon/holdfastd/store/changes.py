@@ -91,10 +91,13 @@ def add(connection: Connection, commits: Sequence[Sequence[Any]], changes: Seque
 def _page_sql(kinds: int, ids: int) -> str:
     by_kind = f" AND changes.kind IN ({', '.join('?' * kinds)})" if kinds else ""
     by_id = f" AND changes.id IN ({', '.join('?' * ids)})" if ids else ""
+    # Only the history of one record is found by its index. By that of a workspace SQLite would sort the whole of it for
+    # each page; the expression keeps it on the primary key, from the place on.
+    workspace = "changes.workspace" if kinds == ids == 1 else "(changes.workspace || '')"
     return (
         "SELECT changes.revision, ordinal, kind, id, action, version, parent_kind, first_number, last_number, image,"
         " commits.actor, commits.commit_time FROM changes JOIN commits ON commits.revision = changes.revision"
-        " WHERE (changes.revision, ordinal) > (?, ?) AND changes.revision <= ? AND changes.workspace = ?"
+        f" WHERE (changes.revision, ordinal) > (?, ?) AND changes.revision <= ? AND {workspace} = ?"
         f"{by_kind}{by_id} ORDER BY changes.revision, ordinal LIMIT ?"
     )
 

@@ -88,6 +88,12 @@ class Batcher:
         except Error as error:
             raise _BatchGone(None, error) from error
 
+    def _prepare(self, waiter: Waiter) -> None:
+        try:
+            self._ledger.prepare(self._connection, waiter.command)
+        except Error as error:
+            raise _BatchGone(None, error) from error
+
     def _flush(self) -> None:
         try:
             self._ledger.flush(self._connection)
@@ -111,7 +117,7 @@ class Batcher:
         except HoldfastError as gone:
             waiter.fail(gone)
             return False
-        self._ledger.prepare(self._connection, waiter.command)
+        self._prepare(waiter)
         start, guarded = self._ledger.mark(), not self._ledger.cannot_be_refused(waiter.command)
         try:
             if guarded:

@@ -1,0 +1,217 @@
+"""One agent: takes tasks that all agents share, works on them step by step, and saves its context after each step.
+
+Killed at any moment and started again it goes on from its latest checkpoint. What it did after that checkpoint it finds in the
+store and does not do again. Runs as a process of its own: `python -m holdfast.demo.agent PLACE NAME`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import holdfast
+from holdfast.demo.acknowledgements import Acknowledgements
+from holdfast.demo.assignment import Assignment, Message, Product, Source, Step
+from holdfast.demo.conversations import Conversations
+from holdfast.demo.library import Library
+from holdfast.v1 import record_pb2
+from holdfast.writer import Acknowledged
+
+BOARD = "BOARD"
+PATIENCE_S = 60.0
+
+
+def session_of(agent: str) -> str:
+    """The id of the agent's session, which outlives its processes."""
+    return f"{agent}-session"
+
+
+def source_of(trajectories: str) -> Source:
+    """Where the assignments come from: a file of conversations, or the standard library."""
+    return Conversations(Path(trajectories)) if trajectories else Library()
+
+
+class Agent:
+    """`pace_s` is how long it waits after each step, in the place of a model that thinks."""
+
+    def __init__(self, store: holdfast.Store, name: str, source: Source, notes: Acknowledgements, pace_s: float) -> None:
+        self._store = store
+        self._name = name
+        self._source = source
+        self._notes = notes
+        self._pace_s = pace_s
+        self._session = session_of(name)
+        self._context: dict[str, Any] = {"agent": name, "task": "", "step": 0, "messages": []}
+        self._done_since: set[str] = set()
+
+    def run(self) -> None:
+        """Until no task is left."""
+        self._begin()
+        while self._context["task"] or self._take_task():
+            self._work()
+
+    def _begin(self) -> None:
+        if self._store.sessions.exists(self._session):
+            self._resume()
+            return
+        with self._store.transaction() as commit:
+            commit.constructs.create(id=self._name, name=self._name, type="agent", metadata={"pid": os.getpid()})
+            commit.sessions.create(id=self._session, construct_id=self._name, title=f"{self._name} at work")
+        self._notes.note("session", id=self._session, revision=commit.revision)
+
+    def _resume(self) -> None:
+        """Takes the context of the latest checkpoint, and a look at what was written after it."""
+        try:
+            latest = self._store.checkpoints.latest(self._session)
+        except holdfast.NotFound:
+            return
+        self._context = latest.load()
+        entries = self._store.transcripts.read(self._session, start=self._context["last_number"] + 1)
+        self._done_since = {holdfast.json_value(each.transcript.metadata)["mark"] for each in entries}
+        self._notes.note(
+            "resumed",
+            checkpoint=latest.number,
+            context=latest.context_digest,
+            done_since=len(self._done_since),
+            item=self._context["item"],
+            step=self._context["step"],
+        )
+
+    def _take_task(self) -> bool:
+        """Takes the first task that is free; when another agent was faster, the next one. False when none is left."""
+        for task in self._store.tasks.list(filter='status = "created"', limit=20):
+            context = {**self._context, "task": task.id, "item": _item(task), "step": 0}
+            context.setdefault("last_number", 0)
+            try:
+                with self._store.transaction() as commit:
+                    taken = commit.tasks.update(task.id, version=task.version, status="running", assignees=[self._name])
+                    saved = commit.checkpoints.save(self._session, context=context, name=f"took {_item(task)}")
+            except holdfast.VersionMismatch:
+                self._notes.note("lost race", id=task.id)
+                continue
+            self._context = context
+            self._note_task(taken)
+            self._note_checkpoint(saved)
+            return True
+        return self._store.tasks.count('status = "created"') > 0
+
+    def _work(self) -> None:
+        assignment = self._source.prepare(self._context["item"])
+        for number in range(self._context["step"], len(assignment.steps)):
+            self._do(assignment.steps[number], number)
+            time.sleep(self._pace_s)
+        self._finish(assignment)
+
+    def _do(self, step: Step, number: int) -> None:
+        """One step: what was said and found goes into the transcript, files become artifacts, then a checkpoint."""
+        self._write(step.messages, number)
+        for product in step.products:
+            self._put(product)
+        messages = [*self._context["messages"], *({"role": each.role, "content": each.content} for each in step.messages)]
+        self._context.update(step=number + 1, messages=messages, last_number=self._last_number())
+        saved = self._store.checkpoints.save(self._session, context=self._context, name=f"{self._context['item']}: {step.title}")
+        self._note_checkpoint(saved)
+
+    def _write(self, messages: Sequence[Message], number: int) -> None:
+        marks = [f"{self._context['task']}.{number}.{n}" for n in range(len(messages))]
+        missing = [(mark, each) for mark, each in zip(marks, messages, strict=True) if mark not in self._done_since]
+        waiting = deque(mark for mark, _ in missing)
+
+        def note(batch: Acknowledged) -> None:
+            done = [waiting.popleft() for _ in range(batch.first_number, batch.last_number + 1)]
+            self._notes.note("entries", first=batch.first_number, marks=done, revision=batch.revision)
+
+        with self._store.transcripts.writer(self._session, on_acknowledged=note) as writer:
+            for mark, each in missing:
+                about = {"mark": mark, **each.metadata}
+                writer.write(
+                    role=each.role, content=each.content, task_id=self._context["task"], iteration=number, metadata=about
+                )
+
+    def _put(self, product: Product) -> None:
+        """The name is the task's and the product's, so that one that is there already is found."""
+        task = self._context["task"]
+        for _ in self._store.artifacts.list(
+            filter=f"task_id = {holdfast.quoted(task)} AND name = {holdfast.quoted(product.name)}"
+        ):
+            return
+        put = self._store.artifacts.put(
+            source=product.content,
+            construct_id=self._name,
+            task_id=task,
+            type=product.type,
+            name=product.name,
+            content_type=product.content_type,
+        )
+        self._notes.note("artifact", id=put.id, digest=f"sha256:{hashlib.sha256(product.content).hexdigest()}")
+
+    def _finish(self, assignment: Assignment) -> None:
+        """The task is done, the board that all agents share counts it, a link tells who did it: one commit, or none of it."""
+        while True:
+            task, board = self._store.tasks.get(self._context["task"]), self._store.tasks.get(BOARD)
+            context = {**self._context, "task": "", "step": 0}
+            try:
+                with self._store.transaction() as commit:
+                    about = {"item": assignment.name, "tally": dict(assignment.tally), "summary": assignment.summary}
+                    done = commit.tasks.update(task.id, version=task.version, status="completed", metadata=about)
+                    tally = _added(holdfast.json_value(board.metadata), assignment.tally)
+                    counted = commit.tasks.update(BOARD, version=board.version, metadata=tally)
+                    link = commit.links.create(
+                        type="done-in", from_kind="task", from_id=task.id, to_kind="session", to_id=self._session
+                    )
+                    saved = commit.checkpoints.save(self._session, context=context, name=f"{assignment.name}: done")
+            except holdfast.VersionMismatch:
+                self._notes.note("lost race", id=BOARD)
+                continue
+            break
+        self._context = context
+        self._note_task(done)
+        self._note_task(counted)
+        self._notes.note("link", id=link.id)
+        self._note_checkpoint(saved)
+
+    def _last_number(self) -> int:
+        for entry in self._store.transcripts.read(self._session, descending=True, limit=1):
+            return entry.number
+        return 0
+
+    def _note_task(self, task: record_pb2.Task) -> None:
+        self._notes.note("task", id=task.id, version=task.version, status=task.status)
+
+    def _note_checkpoint(self, saved: holdfast.SavedCheckpoint | record_pb2.Checkpoint) -> None:
+        about = {"item": self._context["item"], "step": self._context["step"], "in_task": bool(self._context["task"])}
+        self._notes.note("checkpoint", id=saved.id, number=saved.number, digest=saved.context_digest, **about)
+
+
+def _item(task: record_pb2.Task) -> str:
+    return str(holdfast.json_value(task.metadata)["item"])
+
+
+def _added(before: dict[str, int], more: Any) -> dict[str, int]:
+    return {name: before.get(name, 0) + count for name, count in more.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The process of one agent."""
+    parser = argparse.ArgumentParser(prog="python -m holdfast.demo.agent", description="One agent of the demo.")
+    parser.add_argument("place", type=Path, help="the demo's directory")
+    parser.add_argument("name")
+    parser.add_argument("--socket", required=True)
+    parser.add_argument("--pace", type=float, default=0.2)
+    parser.add_argument("--trajectories", default="")
+    options = parser.parse_args(arguments)
+    notes = Acknowledgements(options.place, options.name)
+    with holdfast.connect(options.socket, actor=options.name, timeout_s=PATIENCE_S, connect_timeout_s=PATIENCE_S) as store:
+        Agent(store, options.name, source_of(options.trajectories), notes, options.pace).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

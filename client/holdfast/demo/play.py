@@ -1,0 +1,157 @@
+"""What happens in the demo, in its order: agents at work, one of them killed, then the daemon, and the end of the work."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import holdfast
+from holdfast.demo.acknowledgements import Acknowledgements, last_note
+from holdfast.demo.agent import BOARD, PATIENCE_S, source_of
+from holdfast.demo.processes import Process, ProcessFailed, socket_of, start_agent, start_daemon
+
+Tell = Callable[[str], None]
+
+POLL_S = 0.02
+AWAY_S = 1.0
+# Which part of the tasks is done when somebody dies.
+AGENT_DIES_AT, DAEMON_DIES_AT = 0.3, 0.6
+_PAUSE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The demo as it was asked for."""
+
+    place: Path
+    agents: int
+    tasks: int
+    pace_s: float
+    trajectories: str
+
+
+class Audience(threading.Thread):
+    """Watches the tasks of the store, as any program could, and tells of each that is done. Outlives the daemon's death."""
+
+    def __init__(self, store: holdfast.Store, total: int, tell: Tell) -> None:
+        super().__init__(name="audience", daemon=True)
+        self._watch = store.watch(kinds=["task"], since=0)
+        self._total = total
+        self._tell = tell
+        self.done = 0
+
+    def run(self) -> None:
+        try:
+            for change in self._watch:
+                if change.record.task.status == "completed":
+                    self._tell_of(change.record.task, change.actor)
+        except holdfast.HoldfastError as error:
+            self._tell(f"the watch ended: {error}")
+
+    def _tell_of(self, task: Any, actor: str) -> None:
+        self.done += 1
+        about = holdfast.json_value(task.metadata)
+        self._tell(f"  {actor:<9} {about['item']:<32} {about['summary']}  ({self.done} of {self._total})")
+
+    def close(self) -> None:
+        self._watch.close()
+        self.join(_PAUSE_S)
+
+
+class Play:
+    """One performance. `close` ends every process that is left."""
+
+    def __init__(self, plan: Plan, tell: Tell) -> None:
+        self._plan = plan
+        self._tell = tell
+        self._agents: dict[str, Process] = {}
+        self._daemon = start_daemon(plan.place)
+
+    def run(self) -> None:
+        """All of it, with the daemon still serving at the end. Raises ProcessFailed."""
+        self._tell(f"the daemon serves, process {self._daemon.pid}")
+        with holdfast.connect(socket_of(self._plan.place), actor="director", timeout_s=PATIENCE_S) as store:
+            total = self._hand_out(store)
+            audience = Audience(store, total, self._tell)
+            audience.start()
+            for number in range(1, self._plan.agents + 1):
+                self._start(f"agent-{number}")
+            self._tell(f"{total} tasks are handed out, {self._plan.agents} agents start")
+            self._wait(lambda: audience.done >= total * AGENT_DIES_AT)
+            self._kill_agent(f"agent-{(self._plan.agents + 1) // 2}")
+            self._wait(lambda: audience.done >= total * DAEMON_DIES_AT)
+            self._kill_daemon()
+            self._wait(self._all_ended)
+            self._wait(lambda: audience.done >= total)
+            audience.close()
+        self._tell("all agents have done their work")
+
+    def close(self) -> None:
+        """Stops the daemon in order; kills what is left of the agents."""
+        for agent in self._agents.values():
+            agent.kill()
+        if not self._daemon.ended():
+            self._daemon.stop()
+
+    def _hand_out(self, store: holdfast.Store) -> int:
+        """The tasks that the agents share, in one commit, and the board on which they count."""
+        notes = Acknowledgements(self._plan.place, "director")
+        names = source_of(self._plan.trajectories).names(self._plan.tasks)
+        with store.transaction() as commit:
+            made = [commit.tasks.create(id=BOARD, title="What all agents have counted", status="planned", metadata={})]
+            made += [commit.tasks.create(title=f"Work on {name}", metadata={"item": name}) for name in names]
+        for task in made:
+            notes.note("task", id=task.id, version=task.version, status=task.status)
+        return len(names)
+
+    def _start(self, name: str) -> None:
+        self._agents[name] = start_agent(self._plan.place, name, self._plan.pace_s, self._plan.trajectories)
+
+    def _wait(self, until: Callable[[], bool]) -> None:
+        """Polls, and looks after the processes meanwhile. Raises ProcessFailed."""
+        deadline = float("inf")
+        while not until():
+            if self._daemon.ended() or time.monotonic() > deadline:
+                raise ProcessFailed("The work ended too early, and nobody had killed anything; see the logs.")
+            if self._all_ended():  # the audience hears of the last tasks a moment later
+                deadline = min(deadline, time.monotonic() + _PAUSE_S)
+            time.sleep(POLL_S)
+
+    def _all_ended(self) -> bool:
+        return sum(each.ended() for each in self._agents.values()) == len(self._agents)
+
+    def _kill_agent(self, name: str) -> None:
+        """In the middle of a task, as soon as it is in one."""
+        self._wait(lambda: self._agents[name].ended() or self._in_task(name) is not None)
+        if self._agents[name].ended():
+            self._tell(f"  {name} has done its work already and cannot be killed any more")
+            return
+        at = self._in_task(name) or {"item": "its work", "step": 0}
+        self._agents[name].kill()
+        self._tell(f"✗ {name} is killed with SIGKILL in the middle of {at['item']}, {at['step']} steps done")
+        time.sleep(AWAY_S)
+        self._start(name)
+        self._tell(f"  {name} is started again, process {self._agents[name].pid}")
+        self._wait(lambda: last_note(self._plan.place, name, "resumed") is not None)
+        back = last_note(self._plan.place, name, "resumed") or {}
+        self._tell(f"✓ {name} goes on from its checkpoint {back['checkpoint']}: {back['item']}, {back['step']} steps done")
+
+    def _in_task(self, name: str) -> dict[str, Any] | None:
+        """Where the agent is, when it has done a step of a task and not all of it."""
+        note = last_note(self._plan.place, name, "checkpoint")
+        return note if note is not None and note["in_task"] and note["step"] else None
+
+    def _kill_daemon(self) -> None:
+        busy = sum(not each.ended() for each in self._agents.values())
+        self._daemon.kill()
+        self._tell(f"✗ the daemon is killed with SIGKILL; {busy} agents are at work and wait")
+        time.sleep(AWAY_S)
+        began = time.monotonic()
+        self._daemon = start_daemon(self._plan.place)
+        self._tell(
+            f"✓ the daemon serves again after {time.monotonic() - began:.1f} s, process {self._daemon.pid}; the agents go on"
+        )
