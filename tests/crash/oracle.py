@@ -1,0 +1,185 @@
+"""Holds the store against the workers' ledgers. Asked while every worker stands still between two operations.
+
+Of what was acknowledged everything must be there, once and in order; of what was refused nothing; what a killed worker had
+under way is there whole or not at all, and stays so; and nothing is there that nobody asked for. Problems are sentences.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+
+import holdfast
+from holdfast.v1 import blob_service_pb2
+from tests.crash.history import History, differences
+from tests.crash.ledger import DONE, REFUSED, TRIED, Ledgers, Operation
+from tests.crash.worker import FLURRY_CALL
+
+_LEASE_MARGIN_NS = 300_000_000
+
+
+class Oracle:
+    """Remembers what it has judged, so that each question costs what has happened since the last."""
+
+    def __init__(self, directory: Path) -> None:
+        self._ledgers = Ledgers(directory)
+        self._history = History()
+        self._owners: dict[str, Operation] = {}
+        self._judged: set[str] = set()
+        self._last_revision: dict[str, int] = {}
+        self._allocated: dict[str, str] = {}
+        self._abandoned: dict[str, bool] = {}
+
+    @property
+    def operations(self) -> int:
+        """How many operations were judged."""
+        return len(self._judged)
+
+    @property
+    def revision(self) -> int:
+        """The revision up to which the store was looked at."""
+        return self._history.revision
+
+    def ask(self, store: holdfast.Store) -> list[str]:
+        """What is wrong."""
+        self._ledgers.read()
+        problems = self._verified(store)
+        self._history.catch_up(store)
+        problems += self._history.problems + self._ledgers.problems + differences(self._history, store)
+        new = [each for each in self._ledgers.operations.values() if each.id not in self._judged]
+        for each in new:
+            self._owners.update(dict.fromkeys((*each.keys, *each.entries), each))
+        for each in new:
+            problems += self._judge(each, store)
+            self._judged.add(each.id)
+        return problems + self._strangers()
+
+    @staticmethod
+    def _verified(store: holdfast.Store) -> list[str]:
+        frames = list(store.verify(read_blobs=True))
+        problems = [f"verify: {each.reason} {each.subject}: {each.detail}" for frame in frames for each in frame.problems]
+        return problems if frames and frames[-1].finished else [*problems, "verify did not finish"]
+
+    def _judge(self, operation: Operation, store: holdfast.Store) -> list[str]:
+        name = f"{operation.id} ({operation.what}, {operation.stage})"
+        keys = [*operation.keys, *(operation.entries if self._has_journal(operation) else ())]
+        revisions = [self._history.seen[key][0] for key in keys if self._history.seen.get(key)]
+        missing = [key for key in keys if not self._history.seen.get(key)]
+        if operation.streamed:
+            problems = self._judge_stream(operation, keys, missing)
+        else:
+            problems = self._judge_whole(operation, revisions, missing)
+        problems += self._in_order(operation, revisions)
+        problems += self._entries_in_order(operation)
+        if operation.stage == DONE:
+            problems += self._judge_outcome(operation, store)
+        return [f"{name}: {each}" for each in problems]
+
+    def _has_journal(self, operation: Operation) -> bool:
+        """Entries go with their session; what it held when it went nobody can ask."""
+        return bool(operation.entries) and ("session", operation.parent) in self._history.records
+
+    @staticmethod
+    def _judge_whole(operation: Operation, revisions: list[int], missing: list[str]) -> list[str]:
+        if operation.stage == DONE and missing:
+            return [f"was acknowledged, and {missing} are not there"]
+        if operation.stage == REFUSED and revisions:
+            return [f"was refused, and is there at revisions {revisions}"]
+        if revisions and missing:
+            return [f"is there in part: {missing} are not"]
+        return [f"was one commit, and is at revisions {revisions}"] if len(set(revisions)) > 1 else []
+
+    @staticmethod
+    def _judge_stream(operation: Operation, keys: list[str], missing: list[str]) -> list[str]:
+        there = len(keys) - len(missing)
+        if missing and missing != keys[there:]:
+            return [f"is there with holes: {missing} are not"]
+        if keys and there < operation.acknowledged:
+            return [f"{operation.acknowledged} entries were acknowledged, and {there} are there"]
+        return []
+
+    def _in_order(self, operation: Operation, revisions: list[int]) -> list[str]:
+        """A worker does one thing after the other, but for its flurries."""
+        if not revisions:
+            return []
+        before = self._last_revision.get(operation.worker, 0)
+        self._last_revision[operation.worker] = max(before, revisions[-1])
+        if operation.what == FLURRY_CALL:
+            return []
+        wrong = revisions != sorted(revisions) or revisions[0] <= before
+        return [f"is at revisions {revisions}, and what the worker did before at {before}"] if wrong else []
+
+    def _entries_in_order(self, operation: Operation) -> list[str]:
+        places = [self._history.places[mark] for mark in operation.entries if mark in self._history.places]
+        numbers = [number for _, number in places]
+        if any(journal != ("session", operation.parent) for journal, _ in places):
+            return [f"has entries in another journal than {operation.parent}"]
+        if operation.streamed:
+            return [] if numbers == sorted(numbers) else [f"has its entries in the order {numbers}"]
+        first = operation.outcome.get("first", numbers[0] if numbers else 0)
+        wrong = numbers and numbers != list(range(first, first + len(numbers)))
+        return [f"was to have entries from number {first} on, and has {numbers}"] if wrong else []
+
+    def _judge_outcome(self, operation: Operation, store: holdfast.Store) -> list[str]:
+        outcome = operation.outcome
+        problems = []
+        if "digest" in outcome and outcome["digest"] != outcome["expected"]:
+            problems.append(f"was given the digest {outcome['digest']} for {outcome['expected']}")
+        for id in (outcome.get("allocated", ""), outcome.get("id", "") if operation.what == "task" else ""):
+            if id and id in self._allocated:
+                problems.append(f"was given the id {id}, as {self._allocated[id]} was")
+            elif id:
+                self._allocated[id] = operation.id
+        if outcome.get("until_ns", 0) > time.time_ns() + _LEASE_MARGIN_NS and not store.blobs.exists(outcome["loose"]):
+            problems.append(f"has a lease on {outcome['loose']}, which is not there")
+        return problems + self._unreadable(outcome, store)
+
+    def _unreadable(self, outcome: dict[str, str], store: holdfast.Store) -> list[str]:
+        """What a client reads is what was saved, for records that are still there."""
+        kinds = [kind for kind in ("checkpoint", "artifact") if (kind, outcome.get("id", "")) in self._history.records]
+        if "digest" not in outcome or not kinds:
+            return []
+        record = self._history.records[kinds[0], outcome["id"]]
+        named = record.checkpoint.context_digest or record.artifact.content_digest
+        if named != outcome["digest"]:
+            return [f"names the content {named} instead of {outcome['digest']}"]
+        read = hashlib.sha256(store.blobs.get(named)).hexdigest()
+        return [] if named == f"sha256:{read}" else [f"reads as sha256:{read} instead of {named}"]
+
+    def _strangers(self) -> list[str]:
+        """Marks that no ledger has, and operations of killed workers that came true after they had been found undone."""
+        fells = {each for key, owner in self._owners.items() if key.startswith("-") for each in self._history.seen.get(key, ())}
+        found = []
+        for mark, revisions in self._history.seen.items():
+            if mark not in self._owners and not (mark.startswith("-") and revisions[0] in fells):
+                found.append(f"{mark} is there at revisions {revisions}, and nobody asked for it")
+        for id, operation in self._ledgers.operations.items():
+            if operation.stage == TRIED and operation.keys and not operation.streamed:
+                there = bool(self._history.seen.get(operation.keys[0]))
+                if self._abandoned.setdefault(id, there) != there:
+                    found.append(f"{id} came true long after its worker was killed")
+        return found
+
+
+def stray_files(store: holdfast.Store, data_dir: Path) -> list[str]:
+    """Blob files that no row names. For the end, when the leases are over and a sweep has run."""
+    found = []
+    for path in sorted((data_dir / "blobs").rglob("*")):
+        if path.is_file() and not _named_by_row(store, path, data_dir):
+            found.append(f"{path.relative_to(data_dir)} is a file that no row names")
+    return found
+
+
+def _named_by_row(store: holdfast.Store, path: Path, data_dir: Path) -> bool:
+    stat = _stat(store, path)
+    return stat is not None and stat.path == str(path.relative_to(data_dir))
+
+
+def _stat(store: holdfast.Store, path: Path) -> blob_service_pb2.BlobServiceStatResponse | None:
+    if path.parent.name == "tmp":
+        return None
+    try:
+        return store.blobs.stat(f"sha256:{path.name[:64]}")
+    except holdfast.NotFound:
+        return None

@@ -1,0 +1,168 @@
+"""One store through many deaths of its daemon: load, death, restart, oracle, and again.
+
+Three workers live as long as the store; one is killed with each daemon and replaced, so that calls whose caller is gone
+occur as well. A daemon may die again before the oracle is through; that counts as a round too, and the next start is asked.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import holdfast
+from tests.crash import deaths, worker
+from tests.crash.daemon import LEASE_S, DaemonFailed, DaemonProcess
+from tests.crash.deaths import Death
+from tests.crash.gate import Gate
+from tests.crash.ledger import Ledgers
+from tests.crash.oracle import Oracle, stray_files
+
+LASTING_WORKERS = 3
+QUIET_TIMEOUT_S = 60.0
+_MORTAL_SLOT = LASTING_WORKERS + 1
+_ORACLE_TIMEOUT_S = 60.0
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["tests.crash.worker"])
+
+
+class Broken(Exception):
+    """The store is not what it must be: `problems` are sentences, `round` counts within the store."""
+
+    def __init__(self, problems: list[str], round: int, death: Death) -> None:
+        super().__init__(problems[0])
+        self.problems = problems
+        self.round = round
+        self.death = death
+
+
+class Trial:
+    """One store. `seed` decides how the daemons die and what the workers try; the machine decides how it interleaves."""
+
+    def __init__(self, directory: Path, seed: str, deaths_seen: Counter[str], tell: Callable[[str], None]) -> None:
+        self._directory = directory
+        self._seed = seed
+        self._rng = random.Random(seed)
+        self._deaths_seen = deaths_seen
+        self._tell = tell
+        self._workers: dict[int, BaseProcess] = {}
+        self._born = 0
+        self._round = 0
+        self._death = deaths.timed(self._rng)
+        directory.mkdir(mode=0o700)
+        self._gate = Gate(directory / "gate")
+        self.oracle = Oracle(directory)
+
+    def run(self, rounds: int) -> None:
+        """All rounds, then a thorough look by someone who has seen nothing yet. Raises Broken; ends its processes."""
+        self._gate.pause()
+        daemon = DaemonProcess(self._directory, self._death)
+        try:
+            daemon.wait_until_serving()
+            worker.set_up(daemon.socket, self._directory)
+            for slot in range(1, _MORTAL_SLOT + 1):
+                self._start_worker(slot)
+            for self._round in range(1, rounds + 1):
+                self._one_round(daemon)
+                self._death = deaths.drawn(self._rng)
+                daemon = DaemonProcess(self._directory, self._death if self._round < rounds else None)
+            self._look_at_the_end(daemon)
+        except (DaemonFailed, TimeoutError, holdfast.HoldfastError) as error:
+            raise Broken([f"{type(error).__name__}: {error}"], self._round, self._death) from error
+        finally:
+            self._kill_workers()
+            daemon.kill()
+
+    def _one_round(self, daemon: DaemonProcess) -> None:
+        """The oracle, then load until the daemon is dead."""
+        if not (daemon.wait_until_serving() and self._quiet(daemon) and self._ask(daemon, self.oracle)):
+            self._count(f"{self._death.failpoint}, in recovery")
+            return
+        self._gate.release()
+        self._count(self._end(daemon))
+        self._gate.pause()
+        self._start_worker(_MORTAL_SLOT)
+
+    def _end(self, daemon: DaemonProcess) -> str:
+        """Waits for the death that was drawn, or brings it about; says how it came."""
+        died = daemon.wait_for_death(self._death.after_s)
+        self._kill_worker(_MORTAL_SLOT)
+        if died:
+            return self._death.failpoint
+        if self._death.orderly:
+            return "SIGTERM" if daemon.terminate() else self._death.failpoint
+        daemon.kill()
+        return "SIGKILL, failpoint not reached" if self._death.failpoint else "SIGKILL"
+
+    def _quiet(self, daemon: DaemonProcess) -> bool:
+        """Whether every worker has finished what it had under way; False when the daemon died over it."""
+        return self._gate.wait_for(sorted(self._workers), lambda: daemon.dead() or self._someone_failed(), QUIET_TIMEOUT_S)
+
+    def _someone_failed(self) -> bool:
+        failed = [slot for slot, process in self._workers.items() if not process.is_alive()]
+        if failed:
+            self._raise(self._ledger_problems() or [f"the workers {failed} ended"])
+        return False
+
+    def _ledger_problems(self) -> list[str]:
+        ledgers = Ledgers(self._directory)
+        ledgers.read()
+        return ledgers.problems
+
+    def _ask(self, daemon: DaemonProcess, oracle: Oracle) -> bool:
+        """Whether the oracle could look; False when the daemon died over it. Raises Broken with what it found."""
+        try:
+            with holdfast.connect(daemon.socket, actor="oracle", timeout_s=_ORACLE_TIMEOUT_S) as store:
+                problems = oracle.ask(store)
+        except holdfast.HoldfastError:
+            if daemon.dead():
+                return False
+            raise
+        if problems:
+            self._raise(problems)
+        return True
+
+    def _look_at_the_end(self, daemon: DaemonProcess) -> None:
+        """Everything anew from revision 0, the files on disk, and a stop in order that keeps what is there."""
+        if not (daemon.wait_until_serving() and self._quiet(daemon)):
+            raise DaemonFailed("the daemon died, and nobody had asked it to")
+        self._kill_workers()
+        self._ask(daemon, self.oracle)
+        self._ask(daemon, Oracle(self._directory))
+        time.sleep(LEASE_S + 0.2)
+        with holdfast.connect(daemon.socket) as store:
+            list(store.run_job("sweep"))
+            if strays := stray_files(store, self._directory / "store"):
+                self._raise(strays)
+        self._ask(daemon, self.oracle)
+        if not daemon.terminate():
+            raise DaemonFailed("the daemon did not stop in order")
+
+    def _raise(self, problems: list[str]) -> None:
+        raise Broken(problems, self._round, self._death)
+
+    def _count(self, how: str) -> None:
+        self._deaths_seen[how] += 1
+        self._tell(f"round {self._round}: {how}")
+
+    def _start_worker(self, slot: int) -> None:
+        self._born += 1
+        name = f"w{slot}.{self._born}"
+        arguments = (name, slot, str(self._directory), str(self._directory / "s"), f"{self._seed}/{name}")
+        process = processes.Process(target=worker.run, args=arguments, name=name, daemon=True)
+        process.start()
+        self._workers[slot] = process
+
+    def _kill_worker(self, slot: int) -> None:
+        if (process := self._workers.pop(slot, None)) is not None:
+            process.kill()
+            process.join()
+
+    def _kill_workers(self) -> None:
+        for slot in sorted(self._workers):
+            self._kill_worker(slot)

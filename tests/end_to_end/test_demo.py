@@ -1,0 +1,90 @@
+"""The demo, in short: it ends well, and its proof fails when something acknowledged is not there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.demo.analysis import analyse, propose_docstrings
+
+DEMO = (sys.executable, "-m", "holdfast.demo")
+SHORT = ("--agents", "3", "--modules", "2", "--pace", "0.05")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*DEMO, *arguments], capture_output=True, text=True, timeout=100, check=False)
+
+
+@pytest.fixture(scope="module")
+def performed() -> Iterator[tuple[Path, subprocess.CompletedProcess[str]]]:
+    """A demo that is over, and where it took place. The path is short, for a socket's is limited."""
+    with tempfile.TemporaryDirectory(prefix="hf-") as directory:
+        place = Path(directory) / "d"
+        yield place, run(*SHORT, "--directory", str(place))
+
+
+@pytest.mark.slow
+def test_agents_and_daemon_are_killed_and_nothing_is_lost(
+    performed: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    _, result = performed
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "the daemon is killed with SIGKILL" in result.stdout
+    assert "agent-2 goes on from its checkpoint" in result.stdout or "agent-2 has done its work already" in result.stdout
+    assert "(6 of 6)" in result.stdout
+    assert "Nothing acknowledged was lost" in result.stdout
+
+
+@pytest.mark.slow
+def test_proof_fails_when_an_acknowledged_item_is_missing(
+    performed: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    place, _ = performed
+    assert run("--prove", str(place)).returncode == 0
+    with (place / "acknowledged" / "agent-1.jsonl").open("a") as file:
+        file.write(json.dumps({"what": "entries", "first": 9999, "marks": ["TASK-001.0.0"], "revision": 1}) + "\n")
+        file.write(json.dumps({"what": "checkpoint", "id": "ckp_none", "number": 1, "digest": ""}) + "\n")
+        file.write(json.dumps({"what": "task", "id": "BOARD", "version": 2, "status": "failed"}) + "\n")
+    result = run("--prove", str(place))
+    assert result.returncode == 1
+    assert "TASK-001.0.0 was acknowledged as entry 9999 and is not there" in result.stdout
+    assert "(ckp_none) was acknowledged and is not there as it was" in result.stdout
+    assert "BOARD: version 2 (failed) was acknowledged and is not there" in result.stdout
+    assert "BOARD: version 2 was acknowledged 2 times" in result.stdout
+
+
+@pytest.mark.slow
+def test_conversations_are_replayed() -> None:
+    with tempfile.TemporaryDirectory(prefix="hf-") as directory:
+        path = Path(directory) / "talks.jsonl"
+        call = {"id": "c1", "function": {"name": "look", "arguments": "{}"}, "type": "function"}
+        messages = [
+            {"role": "user", "content": "Where is my bag?"},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c1", "content": '{"bag": "Oslo"}'},
+            {"role": "assistant", "content": "In Oslo."},
+        ]
+        talks = [{"id": f"talk-{n}", "reward": 1.0, "messages": messages * 4} for n in range(4)]
+        path.write_text("".join(json.dumps(talk) + "\n" for talk in talks))
+        place = Path(directory) / "d"
+        result = run("--agents", "2", "--modules", "2", "--pace", "0.1", "--directory", str(place), "--trajectories", str(path))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "talk-3" in result.stdout
+    assert "16 messages, 4 tool calls" in result.stdout
+
+
+def test_findings_and_proposed_change_of_a_module() -> None:
+    method = ["    def f(self, b):", "        # HACK: more", "        if b and self:", "            return 1", "        return 2"]
+    source = "\n".join(["class A:", "    x = 1", "", *method, ""])
+    found = analyse(source)
+    assert [(each.name, each.complexity, each.lines) for each in found.functions] == [("A.f", 3, 5)]
+    assert found.comments == [(5, "# HACK: more")]
+    assert found.undocumented == [(1, "A"), (4, "A.f")]
+    assert '+    """To be described: the class A."""' in propose_docstrings(source, "a.py")
+    assert '+        """To be described: A.f(b)."""' in propose_docstrings(source, "a.py")

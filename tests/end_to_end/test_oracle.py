@@ -1,0 +1,166 @@
+"""The oracle of the crash tests must be able to fail: stores are damaged behind the daemon's back, and it has to say so.
+
+Where the rows can be made to fit each other again they are: then only the ledgers know better.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from tests.crash.daemon import DaemonProcess
+from tests.crash.ledger import Ledger
+from tests.crash.oracle import Oracle, stray_files
+from tests.crash.worker import Worker, set_up
+
+Damage = Callable[[sqlite3.Connection], object]
+
+
+class Loaded:
+    """A copy of a store after some load, with the ledgers of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.ledger = Ledger(directory, "late")
+        self.daemon: DaemonProcess | None = None
+
+    def damage(self, how: Damage) -> None:
+        """Changes the database of the stopped daemon."""
+        with closing(sqlite3.connect(self.directory / "store" / "holdfast.db")) as connection:
+            how(connection)
+            connection.commit()
+
+    def connect(self) -> holdfast.Store:
+        """A client of the store's daemon, which is started for it."""
+        if self.daemon is None:
+            self.daemon = DaemonProcess(self.directory)
+            assert self.daemon.wait_until_serving()
+        return holdfast.connect(self.daemon.socket)
+
+    def problems(self) -> str:
+        """What the oracle says, a line a problem."""
+        with self.connect() as store:
+            return "\n".join(Oracle(self.directory).ask(store))
+
+
+@pytest.fixture(scope="module")
+def original() -> Iterator[Path]:
+    """A directory with a stopped store that has seen every operation."""
+    with tempfile.TemporaryDirectory(prefix="hf-oracle-") as name:
+        directory = Path(name)
+        daemon = DaemonProcess(directory)
+        assert daemon.wait_until_serving()
+        set_up(daemon.socket, directory)
+        with holdfast.connect(daemon.socket, actor="w") as store:
+            worker = Worker(store, Ledger(directory, "w"), random.Random(1))
+            worker.begin()
+            worker.every_operation()
+            worker.every_operation()
+            worker.append_many()
+        assert daemon.terminate()
+        yield directory
+
+
+@pytest.fixture
+def loaded(original: Path) -> Iterator[Loaded]:
+    with tempfile.TemporaryDirectory(prefix="hf-oracle-") as name:
+        copy = Loaded(Path(shutil.copytree(original, Path(name) / "o")))
+        yield copy
+        if copy.daemon is not None:
+            copy.daemon.kill()
+
+
+LAST_APPEND = "SELECT revision, ordinal, id, last_number FROM changes WHERE action = 4 AND last_number > first_number"
+
+
+def last_append(connection: sqlite3.Connection) -> tuple[int, int, int, int]:
+    """Revision and ordinal of the newest change that appended several entries, its journal, and the last number."""
+    revision, ordinal, parent, last = connection.execute(f"{LAST_APPEND} ORDER BY revision DESC").fetchone()
+    (journal,) = connection.execute("SELECT journal_id FROM journal WHERE parent_id = ?", (parent,)).fetchone()
+    return revision, ordinal, journal, last
+
+
+def drop_last_entry(connection: sqlite3.Connection) -> None:
+    revision, ordinal, journal, last = last_append(connection)
+    connection.execute("DELETE FROM transcript WHERE journal_id = ? AND number = ?", (journal, last))
+    connection.execute("UPDATE changes SET last_number = last_number - 1 WHERE revision = ? AND ordinal = ?", (revision, ordinal))
+
+
+def double_last_entry(connection: sqlite3.Connection) -> None:
+    revision, ordinal, journal, last = last_append(connection)
+    columns = "revision, create_time, task_id, phase, iteration, role, content, metadata, time"
+    connection.execute(
+        f"INSERT INTO transcript (journal_id, number, {columns}) SELECT journal_id, number + 1, {columns}"
+        " FROM transcript WHERE journal_id = ? AND number = ?",
+        (journal, last),
+    )
+    connection.execute("UPDATE changes SET last_number = last_number + 1 WHERE revision = ? AND ordinal = ?", (revision, ordinal))
+
+
+def drop_entry_in_the_middle(connection: sqlite3.Connection) -> None:
+    _, _, journal, last = last_append(connection)
+    connection.execute("DELETE FROM transcript WHERE journal_id = ? AND number = ?", (journal, last - 1))
+
+
+def lose_update(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE construct SET name = 'nobody', version = version + 1 WHERE id IN (SELECT MIN(id) FROM construct)")
+
+
+def test_sound_store_has_no_problems(loaded: Loaded) -> None:
+    assert loaded.problems() == ""
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (drop_last_entry, "was acknowledged, and"),
+        (double_last_entry, "is there 2 times"),
+        (drop_entry_in_the_middle, "verify: journal_gap"),
+        (lose_update, "is listed as something else than history tells"),
+    ],
+)
+def test_damaged_rows_are_reported(loaded: Loaded, damage: Damage, found: str) -> None:
+    loaded.damage(damage)
+    assert found in loaded.problems()
+
+
+def test_flipped_byte_in_a_blob_file_is_reported(loaded: Loaded) -> None:
+    file = next(path for path in sorted((loaded.directory / "store" / "blobs").rglob("*")) if path.is_file())
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert "verify: blob_damaged" in loaded.problems()
+
+
+def test_what_only_the_ledger_has_is_reported(loaded: Loaded) -> None:
+    op = loaded.ledger.new_id()
+    loaded.ledger.tried(op, "construct", [op])
+    loaded.ledger.done(op, id="cst_none")
+    assert f"{op} (construct, done): was acknowledged, and ['{op}'] are not there" in loaded.problems()
+
+
+def test_what_was_refused_and_is_there_is_reported(loaded: Loaded) -> None:
+    op = loaded.ledger.new_id()
+    loaded.ledger.tried(op, "construct", [op])
+    loaded.ledger.refused(op, "VERSION_MISMATCH")
+    with loaded.connect() as store:
+        store.constructs.create(name=op)
+        store.constructs.create(name="uninvited")
+    problems = loaded.problems()
+    assert "was refused, and is there" in problems
+    assert "uninvited is there at revisions" in problems
+
+
+def test_file_that_no_row_names_is_reported(loaded: Loaded) -> None:
+    stray = loaded.directory / "store" / "blobs" / "tmp" / "left"
+    stray.touch()
+    with loaded.connect() as store:
+        assert stray_files(store, loaded.directory / "store") == ["blobs/tmp/left is a file that no row names"]
