@@ -164,18 +164,30 @@ def _until(cursor: _Cursor, frames: Iterator[pb.JournalServiceReadResponse]) -> 
 
 
 def _fill_frame(frame: pb.JournalServiceReadResponse, journal: Journal, rows: Sequence[Sequence[Any]]) -> int:
-    """How many of the rows the frame takes."""
-    budget, add, entries = Budget(), entry_codec(journal).add, frame.entries
-    for taken, (number, revision, created, *columns) in enumerate(rows):
+    """How many of the rows the frame takes. Measured once, for nearly always all of them fit."""
+    add, entries = entry_codec(journal).add, frame.entries
+    for number, revision, created, *columns in rows:
         try:
-            entry = add(entries, number, revision, create_time(created), columns)
+            add(entries, number, revision, create_time(created), columns)
         except (TypeError, ValueError) as error:
             frame.unreadable.add(kind=journal.name, id=str(number), reason=str(error))
-            continue
-        if not budget.takes(entry.ByteSize()):
-            del entries[-1]
-            return taken
-    return len(rows)
+    if frame.ByteSize() <= MAX_ANSWER_BYTES or len(entries) < 2:
+        return len(rows)
+    return _cut_frame(frame, rows)
+
+
+def _cut_frame(frame: pb.JournalServiceReadResponse, rows: Sequence[Sequence[Any]]) -> int:
+    """Takes out of a frame what is one too much; how many of the rows are left in it."""
+    budget = Budget()
+    fitting = next(place for place, entry in enumerate(frame.entries) if not budget.takes(entry.ByteSize()))
+    number = frame.entries[fitting].number
+    del frame.entries[fitting:]
+    taken = next(place for place, row in enumerate(rows) if row[0] == number)
+    left = {str(row[0]) for row in rows[:taken]}
+    unreadable = [each for each in frame.unreadable if each.id in left]
+    del frame.unreadable[:]
+    frame.unreadable.extend(unreadable)
+    return taken
 
 
 def _fill_list(response: pb.JournalServiceListResponse, journal: Journal, rows: Sequence[Sequence[Any]]) -> int:
