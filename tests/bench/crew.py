@@ -1,0 +1,128 @@
+"""Client processes that stay for all rounds and begin each job at the same moment.
+
+Spawned, not forked: gRPC's threads do not survive a fork. What a member prepares (connections, sessions) it keeps.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from threading import Barrier
+from types import TracebackType
+from typing import Any
+
+from tests.bench.figures import percentile
+
+Job = Callable[..., Any]
+Prepare = Callable[..., Mapping[str, Job]]
+
+_processes = multiprocessing.get_context("spawn")
+_READY = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one process did in one round."""
+
+    count: int
+    elapsed_s: float
+    p50_us: float = 0.0
+    p99_us: float = 0.0
+    failures: int = 0
+
+    @property
+    def rate(self) -> float:
+        return self.count / self.elapsed_s
+
+
+class Crew:
+    """`count` processes; `prepare(index, *arguments)` runs in each and returns the jobs that it can do, by name.
+
+    `prepare` is a function of a module, for it is named to the processes, not sent. An error in a member is raised here.
+    """
+
+    def __init__(self, count: int, prepare: Prepare, *arguments: Any) -> None:
+        self._barrier = _processes.Barrier(count)
+        self._members = [self._hire(prepare, index, arguments) for index in range(count)]
+        for process, connection in self._members:
+            _receive(process, connection)
+
+    def _hire(self, prepare: Prepare, index: int, arguments: tuple[Any, ...]) -> tuple[Any, Connection]:
+        ours, theirs = _processes.Pipe()
+        process = _processes.Process(target=_serve, args=(theirs, self._barrier, prepare, index, arguments), daemon=True)
+        process.start()
+        theirs.close()
+        return process, ours
+
+    def run(self, job: str, *arguments: Any) -> list[Any]:
+        """Does the job in all processes at once and returns what each found, in their order."""
+        for _, connection in self._members:
+            connection.send((job, arguments))
+        return [_receive(process, connection) for process, connection in self._members]
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for process, connection in self._members:
+            connection.close()
+            process.join(5.0)
+            if process.is_alive():
+                process.kill()
+
+
+def _receive(process: Any, connection: Connection) -> Any:
+    wait([connection, process.sentinel])
+    if not connection.poll():
+        raise RuntimeError(f"A process of the benchmark ended with {process.exitcode}.")
+    done, answer = connection.recv()
+    if not done:
+        raise RuntimeError(f"In a process of the benchmark:\n{answer}")
+    return answer
+
+
+def _serve(connection: Connection, barrier: Barrier, prepare: Prepare, index: int, arguments: tuple[Any, ...]) -> None:
+    try:
+        jobs = prepare(index, *arguments)
+        connection.send((True, _READY))
+        while True:
+            name, details = connection.recv()
+            barrier.wait()
+            connection.send((True, jobs[name](*details)))
+    except EOFError:
+        return
+    except BaseException:
+        barrier.abort()
+        connection.send((False, traceback.format_exc()))
+
+
+def repeat(call: Callable[[], int], seconds: float) -> Sample:
+    """Calls again and again for so long. `call` returns how many entries it got done, 0 for a failure."""
+    times: list[float] = []
+    count = failures = 0
+    began = now = time.perf_counter()
+    end = began + seconds
+    while now < end:
+        done = call()
+        after = time.perf_counter()
+        times.append(after - now)
+        now = after
+        count += done
+        failures += not done
+    times.sort()
+    return Sample(count, now - began, percentile(times, 0.5) * 1e6, percentile(times, 0.99) * 1e6, failures)
+
+
+def rate_of_all(samples: list[Sample]) -> float:
+    """Entries a second of all processes together, up to the end of the last one."""
+    return sum(each.count for each in samples) / max(each.elapsed_s for each in samples)
+
+
+def evenness(samples: list[Sample]) -> float:
+    """The slowest process's rate over the fastest's."""
+    rates = [each.rate for each in samples]
+    return min(rates) / max(rates)
