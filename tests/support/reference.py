@@ -35,7 +35,7 @@ class Model:
 
     def insert(self, kind: str, id: str, fields: dict[str, Any]) -> None:
         if self.records.get((kind, id)) is not None:
-            raise Refused("PARENT_NOT_FOUND" if self._dangles(kind, fields) else "ID_TAKEN")
+            raise Refused("PARENT_NOT_FOUND" if self._dangles(kind, id, fields) else "ID_TAKEN")
         self._check(kind, id, fields)
         self.records[kind, id] = {"version": 1, **copy.deepcopy(fields)}
 
@@ -95,19 +95,16 @@ class Model:
     def _waiting(self, id: str) -> list[Key]:
         return [key for key, each in self.records.items() if id and id in each.get("blocked_by", [])]
 
-    def _dangles(self, kind: str, fields: dict[str, Any]) -> bool:
+    def _dangles(self, kind: str, id: str, fields: dict[str, Any]) -> bool:
         named = [(name.removesuffix("_id"), value) for name, value in fields.items() if name in OWNED_BY.get(kind, ()) and value]
-        named += [("task", each) for each in fields.get("blocked_by", [])]
+        named += [("task", each) for each in fields.get("blocked_by", []) if each != id]
         named += list(_ends(fields)) if kind == "link" else []
         return any(key not in self.records for key in named)
 
     def _check(self, kind: str, id: str, fields: dict[str, Any]) -> None:
-        waits_for_itself = self._reaches(fields.get("blocked_by", []), id)
-        if id in fields.get("blocked_by", []) and kind == "task":
-            raise Refused("DEPENDENCY_CYCLE")
-        if self._dangles(kind, fields):
+        if self._dangles(kind, id, fields):
             raise Refused("PARENT_NOT_FOUND")
-        if kind == "task" and waits_for_itself:
+        if kind == "task" and self._reaches(fields.get("blocked_by", []), id):
             raise Refused("DEPENDENCY_CYCLE")
 
     def _reaches(self, ids: Sequence[str], target: str) -> bool:

@@ -1,0 +1,193 @@
+"""The feed: whoever waits for something is woken by it, by nothing else, and never too late."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.v1 import journal_service_pb2, store_service_pb2
+from holdfastd.errors import NotFound, Stopping
+from holdfastd.model.call import Call
+from holdfastd.model.commands import Committed
+from holdfastd.model.mutations import INSERT, Change
+from holdfastd.service import feed as feed_module
+from holdfastd.service.feed import Feed, Subscription, follow
+from holdfastd.store import changes
+from tests.support.engine import Engine, append, delete, insert_session, insert_task
+
+PATIENCE_S = 10.0
+
+
+def committed(*changes: tuple[str, str], workspace: str = "w") -> Committed:
+    return Committed(1, 1, (), workspace, tuple(Change(kind, id, INSERT) for kind, id in changes))
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    made = Engine(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("topic", "woken"),
+    [
+        (("w",), True),
+        (("w", "task"), True),
+        (("w", "task", "T"), True),
+        (("v",), False),
+        (("w", "session"), False),
+        (("w", "task", "U"), False),
+    ],
+)
+def test_topics(topic: tuple[str, ...], woken: bool) -> None:
+    feed = Feed()
+    with feed.subscribe([topic], Call()) as subscription:
+        feed.publish([committed(("task", "T"), ("link", "L")), "an answer of another command"])
+        assert subscription.wait(0) is woken
+
+
+def test_what_comes_between_clear_and_wait_is_not_lost() -> None:
+    feed = Feed()
+    with feed.subscribe([("w",)], Call()) as subscription:
+        subscription.clear()
+        feed.publish([committed(("task", "T"))])
+        assert subscription.wait(0)
+        subscription.clear()
+        assert not subscription.wait(0)
+
+
+def test_whoever_has_left_is_forgotten() -> None:
+    feed = Feed()
+    for _ in range(3):
+        with feed.subscribe([("w",), ("w", "task", "T"), ("w",)], Call()):
+            assert feed._topics
+    assert not feed._topics
+
+
+def test_the_end_of_the_call_and_of_the_daemon_wake() -> None:
+    feed, call = Feed(), Call()
+    with feed.subscribe([("w",)], call) as subscription:
+        call.end()
+        assert subscription.wait(0)
+    with feed.subscribe([("w",)], Call()) as subscription:
+        feed.close()
+        assert subscription.wait(0)
+        with pytest.raises(Stopping):
+            subscription.clear()
+
+
+def test_a_quiet_stream_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_module, "HEARTBEAT_S", 0.01)
+    frames = follow(Feed(), [("w",)], Call(), lambda: iter(()), lambda: "alive")
+    assert [next(frames) for _ in range(3)] == ["alive"] * 3
+
+
+class Collecting:
+    """A stream that a thread reads to its end."""
+
+    def __init__(self, pool: ThreadPoolExecutor, frames: Iterator[Any], pick: Callable[[Any], list[Any]]) -> None:
+        self.items: list[Any] = []
+        self._changed = threading.Condition()
+        self.ended = pool.submit(self._run, frames, pick)
+
+    def _run(self, frames: Iterator[Any], pick: Callable[[Any], list[Any]]) -> None:
+        for frame in frames:
+            with self._changed:
+                self.items += pick(frame)
+                self._changed.notify_all()
+
+    def await_count(self, count: int) -> list[Any]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.items) >= count, PATIENCE_S), self.items
+        return self.items
+
+
+def test_followers_and_watchers_see_each_thing_once_while_eight_threads_write(engine: Engine) -> None:
+    engine.submit(insert_session("S"))
+    watch_call, follow_call = Call(), Call()
+    watching = engine.watches.watch(store_service_pb2.StoreServiceWatchRequest(after_revision=0), watch_call)
+    request = journal_service_pb2.JournalServiceReadRequest(parent_kind="session", parent_id="S", follow=True)
+    with ThreadPoolExecutor(12) as pool:
+        watched = Collecting(pool, watching, lambda frame: [(each.revision, each.ordinal) for each in frame.changes])
+        followed = Collecting(
+            pool, engine.journals.read(request, follow_call), lambda frame: [each.number for each in frame.entries]
+        )
+        writers = [
+            pool.submit(lambda: [engine.submit(append("S", "a", "b"), insert_task()) for _ in range(30)]) for _ in range(8)
+        ]
+        for each in writers:
+            each.result(60)
+        assert followed.await_count(480) == list(range(1, 481))
+        expected = [(1, 0), *((revision, ordinal) for revision in range(2, 242) for ordinal in (0, 1))]
+        assert watched.await_count(481) == expected
+        watch_call.end()
+        follow_call.end()
+        watched.ended.result(PATIENCE_S)
+        followed.ended.result(PATIENCE_S)
+
+
+def test_a_follower_whose_parent_is_deleted_is_told_at_once(engine: Engine) -> None:
+    engine.submit(insert_session("S"), append("S", "a"))
+    request = journal_service_pb2.JournalServiceReadRequest(parent_kind="session", parent_id="S", follow=True)
+    with ThreadPoolExecutor(1) as pool:
+        followed = Collecting(pool, engine.journals.read(request, Call()), lambda frame: list(frame.entries))
+        followed.await_count(1)
+        began = time.monotonic()
+        engine.submit(delete("session", "S", cascade=True))
+        with pytest.raises(NotFound):
+            followed.ended.result(PATIENCE_S)
+        assert time.monotonic() - began < 5
+
+
+def test_a_follower_of_a_journal_that_never_began_is_told_at_once_too(engine: Engine) -> None:
+    engine.submit(insert_session("S"))
+    request = journal_service_pb2.JournalServiceReadRequest(parent_kind="session", parent_id="S", follow=True)
+    with ThreadPoolExecutor(1) as pool:
+        followed = Collecting(pool, engine.journals.read(request, Call()), lambda frame: [frame.last_number])
+        followed.await_count(1)
+        began = time.monotonic()
+        engine.submit(delete("session", "S"))
+        with pytest.raises(NotFound):
+            followed.ended.result(PATIENCE_S + 5)
+        assert time.monotonic() - began < 5
+
+
+def test_a_subscription_wakes_many_times(engine: Engine) -> None:
+    with engine.feed.subscribe([("default", "task")], Call()) as subscription:
+        assert isinstance(subscription, Subscription)
+        for _ in range(5):
+            subscription.clear()
+            engine.submit(insert_task())
+            assert subscription.wait(0)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "ids", "index"),
+    [(0, 0, "(revision,ordinal)>"), (2, 0, "(revision,ordinal)>"), (1, 3, "(revision,ordinal)>"), (1, 1, "id=?")],
+)
+def test_a_page_of_changes_is_found_from_its_place_on(engine: Engine, kinds: int, ids: int, index: str) -> None:
+    """By no index whose order is another: that would sort the whole history, images and all, for each wake-up."""
+    parameters = [0, 0, 5, "default", *["x"] * (kinds + ids), 10]
+    plan = [row[-1] for row in engine.query("EXPLAIN QUERY PLAN " + changes._page_sql(kinds, ids), *parameters)]
+    assert index in plan[0].replace(", ", ",")
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plan
+
+
+def test_what_comes_while_a_follower_reads_is_read_next_and_not_at_the_next_sign_of_life() -> None:
+    feed = Feed()
+
+    def read() -> Iterator[str]:
+        yield "read"
+        feed.publish([committed(("task", "T"))])  # too late for what was just read
+
+    frames = follow(feed, [("w",)], Call(), read, lambda: "alive")
+    began = time.monotonic()
+    assert [next(frames) for _ in range(3)] == ["read", "read", "read"]
+    assert time.monotonic() - began < 5

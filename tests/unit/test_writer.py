@@ -1,0 +1,268 @@
+"""The writer's queue: who leads, who waits, who is told what. On a real database."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfastd.errors import Cancelled, DeadlineExceeded, Exhausted, HoldfastError, NotFound, Stopping
+from holdfastd.model.call import Call
+from tests.support.engine import Engine, append, commit_of, delete, insert_session, insert_task, update_task
+
+PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A command that keeps the writer busy until it is let go."""
+
+    begun: threading.Event
+    go_on: threading.Event
+
+
+def run_hold(connection: Any, command: Hold, now_ns: int) -> str:
+    command.begun.set()
+    assert command.go_on.wait(PATIENCE_S)
+    return "held"
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    made = Engine(tmp_path, extra_handlers={Hold: run_hold}, queue_max=50, batch_max=20)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(64) as threads:
+        yield threads
+
+
+class Holding:
+    """The writer is busy inside the block, and what is submitted there waits."""
+
+    def __init__(self, engine: Engine, pool: ThreadPoolExecutor) -> None:
+        self.engine, self.pool = engine, pool
+        self.command = Hold(threading.Event(), threading.Event())
+
+    def __enter__(self) -> Holding:
+        self.held: Future[Any] = self.pool.submit(self.engine.writer.submit, self.command, Call())
+        assert self.command.begun.wait(PATIENCE_S)
+        return self
+
+    def queue(self, *actions: Callable[[], Any]) -> list[Future[Any]]:
+        """Submits one after the other, so that they wait in this order."""
+        futures = []
+        for action in actions:
+            before = self.engine.writer.queued
+            futures.append(self.pool.submit(action))
+            assert eventually(lambda before=before: self.engine.writer.queued > before)
+        return futures
+
+    def __exit__(self, *_: object) -> None:
+        self.command.go_on.set()
+        assert self.held.result(PATIENCE_S) == "held"
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    give_up = time.monotonic() + PATIENCE_S
+    while not (done := condition()) and time.monotonic() < give_up:
+        time.sleep(0.001)
+    return done
+
+
+def statements(engine: Engine) -> list[str]:
+    """What the connection executes from now on."""
+    seen: list[str] = []
+    engine.connection.set_trace_callback(seen.append)
+    return seen
+
+
+def test_what_waits_meanwhile_is_one_transaction(engine: Engine, pool: ThreadPoolExecutor) -> None:
+    with Holding(engine, pool) as holding:
+        futures = holding.queue(*[lambda: engine.submit(insert_task())] * 5)
+        seen = statements(engine)
+    assert [each.result(PATIENCE_S).revision for each in futures] == [1, 2, 3, 4, 5]
+    assert [each for each in seen if each.startswith(("BEGIN", "COMMIT"))] == ["COMMIT", "BEGIN IMMEDIATE", "COMMIT"]
+    assert engine.query("SELECT count(*) FROM task") == [(5,)]
+
+
+def test_a_batch_takes_no_more_than_it_may(engine: Engine, pool: ThreadPoolExecutor) -> None:
+    with Holding(engine, pool) as holding:
+        futures = holding.queue(*[lambda: engine.submit(insert_task())] * 45)
+        seen = statements(engine)
+    assert sorted(each.result(PATIENCE_S).revision for each in futures) == list(range(1, 46))
+    assert seen.count("BEGIN IMMEDIATE") == 3  # 20 + 20 + 5
+
+
+def test_results_are_published_in_order_after_the_commit_and_before_the_answer(engine: Engine) -> None:
+    in_transaction = []
+    engine.feed.publish = lambda results: in_transaction.append(engine.connection.in_transaction)  # type: ignore[method-assign]
+    for expected in range(1, 4):
+        engine.submit(insert_task())
+        assert [each.revision for each in engine.published] == list(range(1, expected + 1))
+    assert in_transaction == [False, False, False]
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_again(engine: Engine, pool: ThreadPoolExecutor) -> None:
+    with Holding(engine, pool) as holding:
+        futures = holding.queue(*[lambda: engine.submit(insert_task())] * 50)
+        with pytest.raises(Exhausted) as caught:
+            engine.submit(insert_task())
+    assert caught.value.reason == "QUEUE_FULL"
+    assert caught.value.metadata == {"limit": "50"}
+    assert caught.value.retry_delay_s > 0
+    assert len({each.result(PATIENCE_S).revision for each in futures}) == 50
+    assert engine.query("SELECT count(*) FROM task") == [(50,)]
+
+
+def test_a_deadline_that_passes_in_the_queue_leaves_no_trace(engine: Engine, pool: ThreadPoolExecutor) -> None:
+    with Holding(engine, pool) as holding:
+        (first, late, last) = holding.queue(
+            lambda: engine.submit(insert_task(title="first")),
+            lambda: engine.submit(insert_task(title="late"), call=Call(0.05)),
+            lambda: engine.submit(insert_task(title="last")),
+        )
+        with pytest.raises(DeadlineExceeded, match="nothing was applied"):
+            late.result(PATIENCE_S)  # at once, while the writer is still busy
+    assert (first.result(PATIENCE_S).revision, last.result(PATIENCE_S).revision) == (1, 2)
+    assert engine.query("SELECT title FROM task ORDER BY id") == [("first",), ("last",)]
+
+
+def test_the_first_in_the_queue_does_not_wait_past_its_deadline_either(engine: Engine, pool: ThreadPoolExecutor) -> None:
+    with Holding(engine, pool) as holding:
+        (late, last) = holding.queue(
+            lambda: engine.submit(insert_task(title="late"), call=Call(0.05)), lambda: engine.submit(insert_task(title="last"))
+        )
+        with pytest.raises(DeadlineExceeded):
+            late.result(2.0)
+    assert last.result(PATIENCE_S).revision == 1
+    assert engine.query("SELECT title FROM task") == [("last",)]
+
+
+def test_a_caller_that_has_gone_before_its_turn_leaves_no_trace(engine: Engine, pool: ThreadPoolExecutor) -> None:
+    call = Call()
+    with Holding(engine, pool) as holding:
+        (gone, other) = holding.queue(
+            lambda: engine.submit(insert_session("S"), append("S", "a"), call=call, request_id="r"),
+            lambda: engine.submit(insert_task()),
+        )
+        call.end()
+    with pytest.raises(Cancelled):
+        gone.result(PATIENCE_S)
+    assert other.result(PATIENCE_S).revision == 1
+    for table in ("session", "journal", "transcript", "request"):
+        assert engine.query(f"SELECT count(*) FROM {table}") == [(0,)], table
+    assert engine.revisions() == [1]
+
+
+def test_stop_refuses_what_comes_and_finishes_what_waits(engine: Engine, pool: ThreadPoolExecutor) -> None:
+    with Holding(engine, pool) as holding:
+        futures = holding.queue(*[lambda: engine.submit(insert_task())] * 30)
+        assert engine.writer.stop(0.05) is False
+        with pytest.raises(Stopping):
+            engine.submit(insert_task())
+        stopped = pool.submit(engine.writer.stop, PATIENCE_S)
+    assert stopped.result(PATIENCE_S) is True
+    assert [each.result(0).revision for each in futures] == list(range(1, 31))
+    with pytest.raises(Stopping):
+        engine.submit(insert_task())
+
+
+def test_first_come_first_served(engine: Engine, pool: ThreadPoolExecutor) -> None:
+    """A thread that submits again and again never gets ahead of one that waits."""
+    with Holding(engine, pool) as holding:
+        futures = holding.queue(*[lambda n=n: engine.submit(insert_task(title=f"{n:02d}")) for n in range(40)])
+    revisions = [each.result(PATIENCE_S).revision for each in futures]
+    assert revisions == sorted(revisions)
+
+
+def test_sixteen_threads_share_the_writer_fairly(tmp_path: Path) -> None:
+    engine = Engine(tmp_path, batch_max=8)
+    stop = threading.Event()
+    counts = [0] * 16
+
+    def work(number: int) -> None:
+        while not stop.is_set():
+            engine.submit(insert_task(f"{number}-{counts[number]}"))
+            counts[number] += 1
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for each in threads:
+        each.start()
+    time.sleep(0.8)
+    stop.set()
+    for each in threads:
+        each.join(PATIENCE_S)
+    engine.close()
+    assert min(counts) > 0.5 * max(counts), counts
+
+
+def random_command(chance: random.Random) -> tuple[tuple[Any, ...], type[HoldfastError] | None]:
+    """Mutations and the error that they must come to."""
+    what = chance.random()
+    if what < 0.5:
+        return (insert_task(),), None
+    if what < 0.7:
+        return (append("S", *"x" * chance.randint(1, 5)),), None
+    if what < 0.85:  # refused after it has changed something
+        return (insert_task(), append("S", "lost"), update_task("nobody", title="x")), NotFound
+    return (delete("task", "nobody"),), NotFound
+
+
+def test_every_outcome_comes_once_under_sixteen_threads(tmp_path: Path) -> None:
+    """No wake-up is lost, nobody gets another's answer, and what was refused left nothing."""
+    engine = Engine(tmp_path, batch_max=5)
+    engine.submit(insert_session("S"))
+    revisions: list[int] = []
+    entries: list[int] = []
+    lock = threading.Lock()
+
+    def work(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(60):
+            mutations, error = random_command(chance)
+            timeout_s = chance.choice([30.0, 30.0, 0.0005])
+            try:
+                committed = engine.submit(*mutations, call=Call(timeout_s))
+            except DeadlineExceeded:
+                assert timeout_s < 1
+                continue
+            except NotFound:
+                assert error is NotFound
+                continue
+            assert error is None
+            assert len(committed.results) == len(mutations)
+            with lock:
+                revisions.append(committed.revision)
+                result = committed.results[0]
+                entries.extend(range(result.first_number, result.last_number + 1) if result.last_number else ())
+
+    with ThreadPoolExecutor(16) as threads:
+        for future in [threads.submit(work, seed) for seed in range(16)]:
+            future.result(60)
+    assert sorted(revisions) == engine.revisions()[1:] == list(range(2, len(revisions) + 2))
+    assert sorted(entries) == list(range(1, len(entries) + 1))
+    assert [row[0] for row in engine.query("SELECT number FROM transcript ORDER BY number")] == sorted(entries)
+    assert engine.query("SELECT count(*) FROM transcript WHERE content = 'lost'") == [(0,)]
+    assert engine.writer.queued == 0
+    engine.close()
+
+
+def test_a_command_that_nobody_handles_harms_nobody_else(engine: Engine, pool: ThreadPoolExecutor) -> None:
+    with Holding(engine, pool) as holding:
+        (wrong, right) = holding.queue(
+            lambda: engine.writer.submit(object(), Call()), lambda: engine.writer.submit(commit_of(insert_task()), Call())
+        )
+    with pytest.raises(KeyError):
+        wrong.result(PATIENCE_S)
+    assert right.result(PATIENCE_S).revision == 1
