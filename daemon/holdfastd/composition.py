@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import shutil
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +39,7 @@ from holdfastd.writer.writer import Writer
 
 CALLS_THAT_MAY_WAIT = 1_000
 LOW_DISK_BYTES = 256 * 2**20
+RESERVED_DISK_BYTES = 2 * 2**20  # the last writes are those that give space back
 
 
 def handlers(ledger: Ledger) -> dict[type, Handler]:
@@ -58,7 +59,8 @@ def open_writer(
 ) -> Writer:
     """The writer over its connection."""
     ledger = Ledger(connection)
-    batcher = Batcher(connection, ledger, handlers(ledger), time.time_ns, on_sync_failure)
+    has_room = functools.partial(_has_room, settings)
+    batcher = Batcher(connection, ledger, handlers(ledger), time.time_ns, on_sync_failure, has_room)
     return Writer(batcher, feed.publish, queue_max=settings.writer_queue_max, batch_max=settings.batch_max)
 
 
@@ -170,13 +172,22 @@ def _identity(core: Core) -> Identity:
     )
 
 
+def _has_room(settings: Settings) -> bool:
+    return _free_bytes(settings) >= RESERVED_DISK_BYTES
+
+
+def _free_bytes(settings: Settings) -> int:
+    found = os.statvfs(settings.database_path.parent)
+    return found.f_bavail * found.f_frsize
+
+
 def _database_bytes(settings: Settings) -> int:
     path = settings.database_path
     return sum(each.stat().st_size for each in (path, path.with_name(path.name + "-wal")) if each.exists())
 
 
 def _warnings(settings: Settings) -> list[str]:
-    free = shutil.disk_usage(settings.data_dir).free
+    free = _free_bytes(settings)
     if free < LOW_DISK_BYTES:
         return [f"The disk of {settings.data_dir} has {free // 2**20} MiB left; a full one refuses writes."]
     return []

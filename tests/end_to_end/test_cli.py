@@ -85,6 +85,7 @@ def test_list_filters_orders_limits_and_chooses_columns(run: Run, store: holdfas
 
 def test_a_table_keeps_to_the_width_of_the_terminal(run: Run, store: holdfast.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.tasks.create(title="word " * 100_000)
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert len(run("list", "tasks").lines[1]) > 500_000
     monkeypatch.setenv("COLUMNS", "70")
     heading, row = run("list", "tasks").lines

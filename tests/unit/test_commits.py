@@ -282,3 +282,12 @@ def test_one_commit_may_do_several_things_to_one_record(engine: Engine) -> None:
     ]
     assert engine.submit(append("T", "y", parent_kind="task")).results[0].first_number == 1
     assert get(engine, "task", "T") == record_pb2.Task.FromString(engine.changes()[-2].record.task.SerializeToString())
+
+
+def test_a_commit_that_leaves_too_much_history_is_refused(engine: Engine) -> None:
+    """A request of a few kilobytes could otherwise leave gigabytes of images."""
+    engine.submit(insert_task("T", description="x" * 1_900_000))
+    with pytest.raises(InvalidArgument) as refused:
+        engine.submit(*[update_task("T", priority=str(number)) for number in range(40)])
+    assert refused.value.reason == "TOO_LARGE"
+    assert engine.revisions() == [1]

@@ -173,7 +173,7 @@ def test_stop_refuses_what_comes_and_finishes_what_waits(engine: Engine, pool: T
             engine.submit(insert_task())
         stopped = pool.submit(engine.writer.stop, PATIENCE_S)
     assert stopped.result(PATIENCE_S) is True
-    assert [each.result(0).revision for each in futures] == list(range(1, 31))
+    assert [each.result(PATIENCE_S).revision for each in futures] == list(range(1, 31))
     with pytest.raises(Stopping):
         engine.submit(insert_task())
 

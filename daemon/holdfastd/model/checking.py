@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from functools import cache
 
@@ -61,6 +62,17 @@ def _canonicalise(field: Field) -> Check:
     return check
 
 
+def _check_real(field: Field) -> Check:
+    name = field.name
+
+    def check(message: Message) -> None:
+        value = getattr(message, name)
+        if not math.isfinite(value):
+            raise InvalidArgument(f"{name} is {value}; it must be a finite number.", reason="VALUE_INVALID", field=name)
+
+    return check
+
+
 def _check_time(field: Field) -> Check:
     name = field.name
 
@@ -82,7 +94,12 @@ def check_of(field: Field) -> Check:
         return _accept
     if field.repeated:
         return _check_strings(field)
-    checks = {FieldType.STRING: _check_string, FieldType.JSON: _canonicalise, FieldType.TIME: _check_time}
+    checks = {
+        FieldType.STRING: _check_string,
+        FieldType.JSON: _canonicalise,
+        FieldType.TIME: _check_time,
+        FieldType.REAL: _check_real,
+    }
     return checks[field.type](field) if field.type in checks else _accept
 
 

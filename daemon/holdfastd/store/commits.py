@@ -21,6 +21,9 @@ from holdfastd.store import changes, counters, deletes, journals, meta, records
 from holdfastd.store.connection import Connection
 from holdfastd.store.ledger import Ledger
 
+# A few small updates of one large record make a large history: each leaves the whole record.
+MAX_COMMIT_IMAGE_BYTES = 64 * 2**20
+
 
 @dataclass(slots=True)
 class _Step:
@@ -32,6 +35,7 @@ class _Step:
     revision: int
     now_ns: int
     changes: list[Change] = field(default_factory=list)
+    image_bytes: int = 0
 
     def stamp(self, message: RecordMessage) -> None:
         """Makes the message its own next version."""
@@ -42,6 +46,13 @@ class _Step:
         """Notes a change of a record."""
         change = Change(kind.name, message.id, action, version=message.version, image=message.SerializeToString())
         self.changes.append(change)
+        self.image_bytes += len(change.image or b"")
+        if self.image_bytes > MAX_COMMIT_IMAGE_BYTES:
+            raise InvalidArgument(
+                f"The records of this commit come to more than {MAX_COMMIT_IMAGE_BYTES:,} bytes. Split it.",
+                reason="TOO_LARGE",
+                limit=MAX_COMMIT_IMAGE_BYTES,
+            )
         return Result(kind.name, change.id, change.version, image=change.image, ordinal=len(self.changes) - 1)
 
 

@@ -11,7 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from holdfastd import failpoints
-from holdfastd.errors import HoldfastError
+from holdfastd.errors import DiskFull, HoldfastError
+from holdfastd.model.blobs import DiscardFile, EmptyTrash, SweepBlobs
+from holdfastd.model.commands import Commit, ExpireRequests, FreePages
+from holdfastd.model.mutations import Delete
 from holdfastd.store.connection import Connection, Error, is_io_failure, translate
 from holdfastd.store.ledger import Ledger
 from holdfastd.writer.waiter import Waiter
@@ -38,12 +41,15 @@ class Batcher:
         handlers: Mapping[type, Handler],
         clock_ns: Callable[[], int],
         on_sync_failure: Callable[[Exception], None],
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._connection = connection
         self._ledger = ledger
         self._handlers = handlers
         self._clock_ns = clock_ns
         self._on_sync_failure = on_sync_failure
+        self._has_room = has_room
+        self._is_full = False
 
     def run(self, batch: Sequence[Waiter]) -> list[Waiter]:
         """Applies the batch and returns the waiters whose results are durable; every other one has its error set."""
@@ -82,6 +88,7 @@ class Batcher:
         return applied  # 5. the caller acknowledges
 
     def _begin(self, batch: Sequence[Waiter]) -> None:
+        self._is_full = not self._has_room()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._ledger.begin(self._connection, [each.command for each in batch])
@@ -114,8 +121,9 @@ class Batcher:
         """Applies one command; False when it was refused and has left no trace."""
         try:
             waiter.call.check()
-        except HoldfastError as gone:
-            waiter.fail(gone)
+            self._check_room(waiter.command)
+        except HoldfastError as refusal:
+            waiter.fail(refusal)
             return False
         self._prepare(waiter)
         start, guarded = self._ledger.mark(), not self._ledger.cannot_be_refused(waiter.command)
@@ -133,6 +141,12 @@ class Batcher:
             return False
         return True
 
+    def _check_room(self, command: object) -> None:
+        """Refuses what needs space while there is some left. SQLite without any may report an I/O error that cannot be told from
+        a failed sync; and what gives space back needs a little itself."""
+        if self._is_full and not _gives_space(command):
+            raise DiskFull("The disk is full; nothing was written. Free some space and try again.", retry_delay_s=5.0)
+
     def _undo(self, waiter: Waiter, error: Exception, guarded: bool) -> None:
         if isinstance(error, Error) and is_io_failure(error):  # a large transaction syncs the log's header before its COMMIT
             self._on_sync_failure(error)
@@ -143,6 +157,12 @@ class Batcher:
             self._connection.execute("RELEASE command")
         except Error as second:
             raise _BatchGone(waiter, error) from second
+
+
+def _gives_space(command: object) -> bool:
+    if isinstance(command, Commit):
+        return all(isinstance(each, Delete) for each in command.mutations)
+    return isinstance(command, SweepBlobs | EmptyTrash | DiscardFile | ExpireRequests | FreePages)
 
 
 def _known(error: Exception) -> Exception:
