@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= daemon,dev
-JOBS ?= 2
+JOBS ?= 4
 ROUNDS ?= 500
 ARGS ?=
 
