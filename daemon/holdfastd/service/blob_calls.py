@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 from holdfast.v1 import blob_service_pb2 as pb
@@ -12,6 +13,8 @@ from holdfastd.model.call import Call
 from holdfastd.service.blob_uploads import Upload
 from holdfastd.service.blobs import Blobs
 
+FAREWELL_S = 0.05
+
 
 class BlobCalls:
     """Put, Get and Stat. Thread-safe."""
@@ -21,9 +24,12 @@ class BlobCalls:
 
     def put(self, requests: Iterator[pb.BlobServicePutRequest], call: Call) -> pb.BlobServicePutResponse:
         """Stores what the stream brings; a stream that breaks off leaves nothing that is named."""
-        upload = self._blobs.begin(_header(next(requests, None)), call)
+        header = _header(next(requests, None))
+        upload = self._blobs.begin(header, call)
         try:
             _feed(upload, requests)
+            if header.size_bytes is None:
+                _let_farewell_come(call)
             call.check()
             result = upload.finish(call)
         except BaseException:
@@ -75,6 +81,14 @@ def _header(request: pb.BlobServicePutRequest | None) -> PutHeader:
     delta = (header.delta.prefix_bytes, header.delta.suffix_bytes) if header.HasField("delta") else None
     size = header.size_bytes if header.HasField("size_bytes") else None
     return PutHeader(header.digest, size, header.base_digest, delta)
+
+
+def _let_farewell_come(call: Call) -> None:
+    """A caller that goes in the middle ends its stream like one that is done: grpcio may tell of the end before it tells that
+    nobody is there any more. Where no size was announced that would make a blob of what had come."""
+    gone = threading.Event()
+    call.on_end(gone.set)
+    gone.wait(FAREWELL_S)
 
 
 def _feed(upload: Upload, requests: Iterator[pb.BlobServicePutRequest]) -> None:
