@@ -55,7 +55,7 @@ test-files: setup
 	HOLDFAST_TEST_PERSISTENCE=sqlite $(PYTEST) $(FAST) -n $(JOBS) -q $(ARGS)
 
 test-slow: setup foreign-tools
-	$(PYTEST) -m "slow or foreign" -q $(ARGS)
+	HOLDFAST_TEST_PERSISTENCE=sqlite $(PYTEST) -m "slow or foreign" -n $(JOBS) -q $(ARGS)
 
 # grpcurl and the Node packages, where Go and npm are. Elsewhere their tests are skipped by name, and fail in CI.
 foreign-tools:

@@ -39,7 +39,7 @@ CREATE TABLE changes (
     image BYTEA,
     PRIMARY KEY (revision, ordinal)
 );
-CREATE INDEX changes_by_record ON changes (workspace, kind, id, revision);
+CREATE INDEX changes_by_record ON changes (workspace, kind, id, revision, ordinal);
 
 -- Answers to requests that carried an id, kept so that a retry applies once.
 CREATE TABLE request (
@@ -188,6 +188,49 @@ CREATE TABLE session_tags (
 );
 CREATE INDEX session_tags_by_value ON session_tags (workspace, value, id);
 
+CREATE TABLE initiative (
+    workspace TEXT NOT NULL,
+    id TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    create_time BIGINT NOT NULL,
+    update_time BIGINT NOT NULL,
+    title TEXT NOT NULL,
+    vision TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (
+        status IN ('draft', 'active', 'completed', 'archived')
+    ),
+    owner TEXT NOT NULL,
+    metadata TEXT,
+    PRIMARY KEY (workspace, id)
+);
+CREATE INDEX initiative_by_create_time ON initiative (workspace, create_time, id);
+CREATE INDEX initiative_by_status ON initiative (workspace, status, create_time, id);
+
+CREATE TABLE initiative_decisions (
+    workspace TEXT NOT NULL,
+    id TEXT NOT NULL,
+    ordinal BIGINT NOT NULL,
+    decision TEXT NOT NULL,
+    rationale TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    time BIGINT,
+    PRIMARY KEY (workspace, id, ordinal),
+    FOREIGN KEY (workspace, id) REFERENCES initiative (workspace, id)
+);
+
+CREATE TABLE initiative_blocked_by (
+    workspace TEXT NOT NULL,
+    id TEXT NOT NULL,
+    ordinal BIGINT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (workspace, id, ordinal),
+    FOREIGN KEY (workspace, id) REFERENCES initiative (workspace, id),
+    FOREIGN KEY (workspace, value) REFERENCES initiative (workspace, id)
+);
+CREATE INDEX initiative_blocked_by_by_value ON initiative_blocked_by (workspace, value, id);
+-- Covers the way from a record to what it waits for; without it SQLite takes the one above, which is entered by workspace only.
+CREATE UNIQUE INDEX initiative_blocked_by_by_id ON initiative_blocked_by (workspace, id, value);
+
 CREATE TABLE task (
     workspace TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -206,9 +249,12 @@ CREATE TABLE task (
     rationale_log TEXT,
     metadata TEXT,
     construct_id TEXT,
+    initiative_id TEXT,
     PRIMARY KEY (workspace, id),
-    FOREIGN KEY (workspace, construct_id) REFERENCES construct (workspace, id)
+    FOREIGN KEY (workspace, construct_id) REFERENCES construct (workspace, id),
+    FOREIGN KEY (workspace, initiative_id) REFERENCES initiative (workspace, id)
 );
+CREATE INDEX task_by_initiative ON task (workspace, initiative_id, create_time, id);
 CREATE INDEX task_by_create_time ON task (workspace, create_time, id);
 CREATE INDEX task_by_status ON task (workspace, status, create_time, id);
 CREATE INDEX task_by_construct ON task (workspace, construct_id, create_time, id);
@@ -233,6 +279,8 @@ CREATE TABLE task_blocked_by (
     FOREIGN KEY (workspace, value) REFERENCES task (workspace, id)
 );
 CREATE INDEX task_blocked_by_by_value ON task_blocked_by (workspace, value, id);
+-- Covers the way from a record to what it waits for; without it SQLite takes the one above, which is entered by workspace only.
+CREATE UNIQUE INDEX task_blocked_by_by_id ON task_blocked_by (workspace, id, value);
 
 CREATE TABLE task_tags (
     workspace TEXT NOT NULL,
@@ -279,6 +327,75 @@ CREATE TABLE checkpoint_tags (
 );
 CREATE INDEX checkpoint_tags_by_value ON checkpoint_tags (workspace, value, id);
 
+CREATE TABLE workflow (
+    workspace TEXT NOT NULL,
+    id TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    create_time BIGINT NOT NULL,
+    update_time BIGINT NOT NULL,
+    workflow_id TEXT NOT NULL,
+    workflow_version BIGINT NOT NULL,
+    parent_version BIGINT NOT NULL,
+    name TEXT NOT NULL,
+    description TEXT NOT NULL,
+    definition TEXT,
+    metadata TEXT,
+    PRIMARY KEY (workspace, id)
+);
+CREATE INDEX workflow_by_create_time ON workflow (workspace, create_time, id);
+CREATE INDEX workflow_by_workflow_id ON workflow (workspace, workflow_id, workflow_version, id);
+
+CREATE TABLE workflow_phases (
+    workspace TEXT NOT NULL,
+    id TEXT NOT NULL,
+    ordinal BIGINT NOT NULL,
+    name TEXT NOT NULL,
+    template_id TEXT NOT NULL,
+    gate_type TEXT NOT NULL,
+    max_iterations BIGINT NOT NULL,
+    settings TEXT,
+    PRIMARY KEY (workspace, id, ordinal),
+    FOREIGN KEY (workspace, id) REFERENCES workflow (workspace, id)
+);
+
+CREATE TABLE workflow_variables (
+    workspace TEXT NOT NULL,
+    id TEXT NOT NULL,
+    ordinal BIGINT NOT NULL,
+    name TEXT NOT NULL,
+    description TEXT NOT NULL,
+    type TEXT NOT NULL,
+    required BIGINT NOT NULL CHECK (required IN (0, 1)),
+    default_value TEXT,
+    PRIMARY KEY (workspace, id, ordinal),
+    FOREIGN KEY (workspace, id) REFERENCES workflow (workspace, id)
+);
+
+CREATE TABLE run (
+    workspace TEXT NOT NULL,
+    id TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    create_time BIGINT NOT NULL,
+    update_time BIGINT NOT NULL,
+    workflow TEXT,
+    task_id TEXT,
+    status TEXT NOT NULL,
+    current_phase TEXT NOT NULL,
+    inputs TEXT,
+    outputs TEXT,
+    error TEXT NOT NULL,
+    start_time BIGINT,
+    end_time BIGINT,
+    metadata TEXT,
+    PRIMARY KEY (workspace, id),
+    FOREIGN KEY (workspace, workflow) REFERENCES workflow (workspace, id),
+    FOREIGN KEY (workspace, task_id) REFERENCES task (workspace, id)
+);
+CREATE INDEX run_by_create_time ON run (workspace, create_time, id);
+CREATE INDEX run_by_workflow ON run (workspace, workflow, create_time, id);
+CREATE INDEX run_by_task ON run (workspace, task_id, create_time, id);
+CREATE INDEX run_by_status ON run (workspace, status, create_time, id);
+
 CREATE TABLE artifact (
     workspace TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -295,16 +412,19 @@ CREATE TABLE artifact (
     content_size_bytes BIGINT NOT NULL,
     description TEXT NOT NULL,
     metadata TEXT,
+    run_id TEXT,
     PRIMARY KEY (workspace, id),
     FOREIGN KEY (workspace, construct_id) REFERENCES construct (workspace, id),
     FOREIGN KEY (workspace, session_id) REFERENCES session (workspace, id),
-    FOREIGN KEY (workspace, task_id) REFERENCES task (workspace, id)
+    FOREIGN KEY (workspace, task_id) REFERENCES task (workspace, id),
+    FOREIGN KEY (workspace, run_id) REFERENCES run (workspace, id)
 );
 CREATE INDEX artifact_by_create_time ON artifact (workspace, create_time, id);
 CREATE INDEX artifact_by_type ON artifact (workspace, type, create_time, id);
 CREATE INDEX artifact_by_construct ON artifact (workspace, construct_id, create_time, id);
 CREATE INDEX artifact_by_session ON artifact (workspace, session_id, create_time, id);
 CREATE INDEX artifact_by_task ON artifact (workspace, task_id, create_time, id);
+CREATE INDEX artifact_by_run ON artifact (workspace, run_id, create_time, id);
 CREATE INDEX artifact_by_content ON artifact (content_digest);
 
 CREATE TABLE link (

@@ -18,6 +18,13 @@ import holdfast
 from holdfast.autostart import answers
 
 START_TIMEOUT_S = 20.0
+SLOW_FOLDERS = ("registry", "scenarios")  # every kind with values of every sort, and whole stories: seconds each
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
 
 
 class DaemonProcess:

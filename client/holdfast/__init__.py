@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from holdfast.checkpoints import Checkpoints as Checkpoints
     from holdfast.checkpoints import SavedCheckpoint as SavedCheckpoint
     from holdfast.collection import Collection as Collection
+    from holdfast.domain.manifest import Manifest as Manifest
+    from holdfast.domain.states import State as State
+    from holdfast.domain.workflow_diff import WorkflowDiff as WorkflowDiff
     from holdfast.errors import AlreadyExists as AlreadyExists
     from holdfast.errors import Cancelled as Cancelled
     from holdfast.errors import Closed as Closed
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from holdfast.errors import VersionSkew as VersionSkew
     from holdfast.errors import WorkspaceNotFound as WorkspaceNotFound
     from holdfast.filters import quoted as quoted
+    from holdfast.filters import quoted_time as quoted_time
     from holdfast.store import Store as Store
     from holdfast.store import connect as connect
     from holdfast.transaction import Transaction as Transaction
@@ -63,6 +67,9 @@ _HOMES = {
     "blobs": ("Blobs",),
     "checkpoints": ("Checkpoints", "SavedCheckpoint"),
     "collection": ("Collection",),
+    "domain.manifest": ("Manifest",),
+    "domain.states": ("State",),
+    "domain.workflow_diff": ("WorkflowDiff",),
     "errors": (
         "AlreadyExists",
         "Cancelled",
@@ -89,7 +96,7 @@ _HOMES = {
         "VersionSkew",
         "WorkspaceNotFound",
     ),
-    "filters": ("quoted",),
+    "filters": ("quoted", "quoted_time"),
     "store": ("Store", "connect"),
     "transaction": ("Transaction",),
     "transcripts": ("Transcripts",),

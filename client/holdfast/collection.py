@@ -123,6 +123,13 @@ class Records(Generic[M]):
         """
         return self._listed(filter, order_by, page_size, limit)
 
+    def first(self, *, filter: str = "", order_by: str = "") -> M | None:
+        """The first record that `list` would give; None when there is none."""
+        try:
+            return next(self._listed(filter, order_by, 0, 1), None)
+        except WorkspaceNotFound:
+            return None
+
     def count(self, filter: str = "") -> int:
         """How many records a filter matches."""
         request = store_service_pb2.StoreServiceCountRequest(workspace=self._scope.workspace, kind=self._kind.name, filter=filter)
@@ -142,7 +149,9 @@ class Records(Generic[M]):
         self._scope.commit([mutations.delete(self._kind, id, version, cascade)])
 
     def next_id(self) -> str:
-        """A new id for a record of this kind, which nobody else is given."""
+        """A new id for a record of this kind, which nobody else is given. TypeError where ids are made of a record's fields."""
+        if self._kind.id_template:
+            raise TypeError(f"The id of a {self._kind.name} is made of its fields: {self._kind.id_template}")
         if self._kind.sequence_ids:
             return self._scope.allocate(self._kind.name, 1)[0]
         return random_id(self._kind.id_prefix)

@@ -10,7 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
+from weakref import WeakSet
 
 import grpc
 from google.protobuf.message import Message
@@ -29,6 +30,13 @@ Response = TypeVar("Response", bound=Message)
 PROBE_S = 0.03
 
 
+class Buffering(Protocol):
+    """Something that holds what is not durable yet."""
+
+    def settle(self) -> None:
+        """Waits until it is durable; raises when it will not be. Does nothing once closed."""
+
+
 class Connection:
     """The channel, its reopening, and the retries. `place` is set when a daemon may be started, `socket_path` otherwise."""
 
@@ -41,6 +49,7 @@ class Connection:
         self._stubs: Stubs | None = None
         self._closed = False
         self._revision = 0
+        self._writers: WeakSet[Buffering] = WeakSet()
         forks.register(self)
 
     @property
@@ -69,6 +78,18 @@ class Connection:
         except Unavailable as error:
             raise self._nobody(error) from None
 
+    def add_writer(self, writer: Buffering) -> None:
+        """Has `flush_writers` wait for what the writer takes, for as long as it lives."""
+        with self._lock:
+            self._writers.add(writer)
+
+    def flush_writers(self) -> None:
+        """Waits until all that the writers took is durable. Raises the error that ended one of them."""
+        with self._lock:
+            writers = list(self._writers)
+        for each in writers:
+            each.settle()
+
     def close(self) -> None:
         """Ends the calls that still run, with Closed or Cancelled, and the channel. Closing twice does nothing."""
         with self._lock:
@@ -78,6 +99,7 @@ class Connection:
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
+        self._writers = WeakSet()  # they go on in the parent
         if self._stubs is not None:
             close_channel(self._stubs)
             self._stubs = None

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast.values import timestamp
+
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
@@ -10,6 +16,18 @@ def quoted(text: str) -> str:
     return f'"{text.translate(_ESCAPES)}"'
 
 
+def quoted_time(time: datetime.datetime | Timestamp) -> str:
+    """An aware `datetime` as a filter's literal: `filter=f"create_time > {quoted_time(yesterday)}"`."""
+    return f'"{timestamp(time).ToJsonString()}"'
+
+
 def both(one: str, other: str) -> str:
     """A filter that asks for both; an empty one asks for nothing."""
     return f"({one}) AND ({other})" if one and other else one or other
+
+
+def equal(**values: str | int) -> str:
+    """A filter that asks for these values of these fields; those that are empty are not asked for."""
+    return " AND ".join(
+        f"{name} = {quoted(value) if isinstance(value, str) else value}" for name, value in values.items() if value
+    )

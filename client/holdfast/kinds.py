@@ -1,6 +1,6 @@
 """The kinds of records as the client sees them, read from the protobuf descriptors and their options.
 
-A kind's collection bears its name with an `s`: kind `task`, `store.tasks`. Nothing else lists the kinds, but for the
+A kind's collection bears its name in the plural: kind `task`, `store.tasks`. Nothing else lists the kinds, but for the
 annotations that type checkers read, which a test holds against this registry.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from string import Formatter
 
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -28,6 +29,15 @@ class Field:
     time: bool
     repeated: bool
     output_only: bool
+    member: bool  # a list of messages
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """A record is done when `status_field` has one of these values, and ready when all that it waits for is done."""
+
+    status_field: str
+    done_values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,16 @@ class Kind:
     fields: Mapping[str, Field]
     id_prefix: str
     sequence_ids: bool
+    id_template: str
+    readiness: Readiness | None
     immutable: bool
+
+    def made_id(self, message: Message) -> str:
+        """The id that the kind's template makes of the record's fields; empty when only the daemon knows them, or without one."""
+        names = [name for _, name, _, _ in Formatter().parse(self.id_template) if name]
+        if any(self.fields[name].output_only or not getattr(message, name) for name in names):
+            return ""
+        return self.id_template.format_map({name: getattr(message, name) for name in names})
 
 
 @cache
@@ -51,13 +70,36 @@ def fields_of(descriptor: Descriptor) -> Mapping[str, Field]:
 
 def _read_field(descriptor: FieldDescriptor) -> Field:
     rules = descriptor.GetOptions().Extensions[options_pb2.rules]
+    time = descriptor.message_type is not None and descriptor.message_type.full_name == TIMESTAMP
     return Field(
         name=descriptor.name,
         json=rules.json,
-        time=descriptor.message_type is not None and descriptor.message_type.full_name == TIMESTAMP,
+        time=time,
         repeated=descriptor.is_repeated,
         output_only=rules.output_only or descriptor.name in ("version", "create_time", "update_time"),
+        member=descriptor.is_repeated and descriptor.message_type is not None and not time,
     )
+
+
+def plural(kind: str) -> str:
+    """A kind's name in the plural: `task_states`, `branches`."""
+    if kind.endswith(("s", "x", "z", "ch", "sh")):
+        return kind + "es"
+    if kind.endswith("y") and kind[-2] not in "aeiou":
+        return kind[:-1] + "ies"
+    return kind + "s"
+
+
+def _noun(kind: str, options: options_pb2.KindOptions) -> str:
+    """A kind whose ids are made of nothing has one record, so its collection is named in the singular."""
+    single = options.id_template and "{" not in options.id_template
+    return kind if single else plural(kind)
+
+
+def _readiness(options: options_pb2.KindOptions) -> Readiness | None:
+    if not options.HasField("readiness"):
+        return None
+    return Readiness(options.readiness.status_field, tuple(options.readiness.done_values))
 
 
 def _read_kind(member: FieldDescriptor) -> Kind:
@@ -65,11 +107,13 @@ def _read_kind(member: FieldDescriptor) -> Kind:
     options = member.message_type.GetOptions().Extensions[options_pb2.kind]
     return Kind(
         name=member.name,
-        noun=member.name + "s",
+        noun=_noun(member.name, options),
         message_class=message_factory.GetMessageClass(member.message_type),
         fields=fields_of(member.message_type),
         id_prefix=options.id_prefix,
         sequence_ids=options.id_style == options_pb2.ID_STYLE_SEQUENCE,
+        id_template=options.id_template,
+        readiness=_readiness(options),
         immutable=options.immutable,
     )
 

@@ -14,6 +14,20 @@ from holdfast.blobs import Blobs
 from holdfast.checkpoints import Checkpoints
 from holdfast.collection import Collection, Records, Scope
 from holdfast.connection import Connection
+from holdfast.domain.attachments import Attachments
+from holdfast.domain.audit import AuditLog
+from holdfast.domain.branches import Branches
+from holdfast.domain.comments import Comments
+from holdfast.domain.constitution import Constitution
+from holdfast.domain.initiatives import Initiatives
+from holdfast.domain.logs import Logs
+from holdfast.domain.phase_outputs import PhaseOutputs
+from holdfast.domain.runs import Runs
+from holdfast.domain.specs import Specs
+from holdfast.domain.states import States
+from holdfast.domain.task_contexts import TaskContexts
+from holdfast.domain.tasks import Tasks
+from holdfast.domain.workflows import Workflows
 from holdfast.kinds import KINDS
 from holdfast.streams import SingleStream
 from holdfast.transaction import Transaction
@@ -60,27 +74,46 @@ class Store:
     """One workspace of a store. Safe in threads; a forked child goes on with a connection of its own.
 
     Every kind is a collection under its plural: `store.tasks`, `store.sessions`. The first write to a workspace makes it.
+    `states`, `specs`, `attachments`, `logs` and `contexts` are views of some of them, and `audit` of the history of all.
     """
 
     constructs: Collection[record_pb2.Construct]
     sessions: Collection[record_pb2.Session]
-    links: Collection[record_pb2.Link]
-    tasks: Collection[record_pb2.Task]
     checkpoints: Checkpoints
     artifacts: Artifacts
+    links: Collection[record_pb2.Link]
+    tasks: Tasks
+    plans: Collection[record_pb2.Plan]
+    initiatives: Initiatives
+    bugs: Collection[record_pb2.Bug]
+    status_updates: Collection[record_pb2.StatusUpdate]
+    design_notes: Collection[record_pb2.DesignNote]
+    comments: Comments
+    gate_decisions: Collection[record_pb2.GateDecision]
+    branches: Branches
+    constitution: Constitution
+    task_states: Collection[record_pb2.TaskState]
+    phase_templates: Collection[record_pb2.PhaseTemplate]
+    workflows: Workflows
+    runs: Runs
+    phase_outputs: PhaseOutputs
+    execution_logs: Logs
 
     def __init__(self, connection: Connection, workspace: str, actor: str) -> None:
         self._connection = connection
         self._scope = Scope(connection, workspace, actor)
         self.blobs = Blobs(connection)
         self.transcripts = Transcripts(self._scope)
-        special: dict[str, Records[Any]] = {
-            "checkpoint": Checkpoints(self._scope, KINDS["checkpoint"], self.blobs),
-            "artifact": Artifacts(self._scope, KINDS["artifact"], self.blobs),
-        }
+        self.audit = AuditLog(self._scope)
+        special = _special(self._scope, self.blobs)
         self._collections = {each.name: special.get(each.name) or Collection[Any](self._scope, each) for each in KINDS.values()}
         for kind in KINDS.values():
             setattr(self, kind.noun, self._collections[kind.name])
+        self.logs = self.execution_logs
+        self.states = States(self._scope, self.task_states, self.gate_decisions)
+        self.specs = Specs(self.phase_outputs)
+        self.attachments = Attachments(self.artifacts)
+        self.contexts = TaskContexts(self)
 
     @property
     def workspace(self) -> str:
@@ -127,6 +160,13 @@ class Store:
         """
         return self._scope.watch(kinds, ids, since, cursor, replay_only=replay_only)
 
+    def sync(self) -> None:
+        """Returns when everything is durable that this client buffers, which is what its open writers took; else at once.
+
+        Raises the error that ended a writer.
+        """
+        self._connection.flush_writers()
+
     def status(self) -> admin_service_pb2.AdminServiceGetStatusResponse:
         """What runs there and how large the store is."""
         return self._connection.call(lambda stubs: stubs.admin.GetStatus, admin_service_pb2.AdminServiceGetStatusRequest())
@@ -152,6 +192,24 @@ class Store:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _special(scope: Scope, blobs: Blobs) -> dict[str, Records[Any]]:
+    """The collections of the kinds that have methods of their own."""
+    tasks, runs = Tasks(scope, KINDS["task"]), Runs(scope, KINDS["run"])
+    return {
+        "artifact": Artifacts(scope, KINDS["artifact"], blobs),
+        "branch": Branches(scope, KINDS["branch"]),
+        "checkpoint": Checkpoints(scope, KINDS["checkpoint"], blobs),
+        "comment": Comments(scope, KINDS["comment"]),
+        "constitution": Constitution(scope, KINDS["constitution"]),
+        "execution_log": Logs(scope, KINDS["execution_log"], blobs, runs),
+        "initiative": Initiatives(scope, KINDS["initiative"], tasks),
+        "phase_output": PhaseOutputs(scope, KINDS["phase_output"]),
+        "run": runs,
+        "task": tasks,
+        "workflow": Workflows(scope, KINDS["workflow"]),
+    }
 
 
 def _user_name() -> str:

@@ -14,6 +14,10 @@ from holdfast import mutations
 from holdfast.artifacts import Artifacts
 from holdfast.checkpoints import Checkpoints, SavedCheckpoint
 from holdfast.collection import Records, Scope
+from holdfast.domain.attachments import attachment_fields
+from holdfast.domain.phase_outputs import placed
+from holdfast.domain.specs import spec_fields
+from holdfast.domain.states import GateLike, State, state_steps
 from holdfast.entries import entry_of
 from holdfast.errors import Closed
 from holdfast.kinds import KINDS, Kind
@@ -35,10 +39,25 @@ class Transaction:
 
     constructs: StagedRecords[record_pb2.Construct]
     sessions: StagedRecords[record_pb2.Session]
-    links: StagedRecords[record_pb2.Link]
-    tasks: StagedRecords[record_pb2.Task]
     checkpoints: StagedCheckpoints
     artifacts: StagedArtifacts
+    links: StagedRecords[record_pb2.Link]
+    tasks: StagedRecords[record_pb2.Task]
+    plans: StagedRecords[record_pb2.Plan]
+    initiatives: StagedRecords[record_pb2.Initiative]
+    bugs: StagedRecords[record_pb2.Bug]
+    status_updates: StagedRecords[record_pb2.StatusUpdate]
+    design_notes: StagedRecords[record_pb2.DesignNote]
+    comments: StagedRecords[record_pb2.Comment]
+    gate_decisions: StagedRecords[record_pb2.GateDecision]
+    branches: StagedRecords[record_pb2.Branch]
+    constitution: StagedRecords[record_pb2.Constitution]
+    task_states: StagedRecords[record_pb2.TaskState]
+    phase_templates: StagedRecords[record_pb2.PhaseTemplate]
+    workflows: StagedRecords[record_pb2.Workflow]
+    runs: StagedRecords[record_pb2.Run]
+    phase_outputs: StagedPhaseOutputs
+    execution_logs: StagedRecords[record_pb2.ExecutionLog]
 
     def __init__(self, scope: Scope, checkpoints: Checkpoints, artifacts: Artifacts) -> None:
         self.scope = scope
@@ -50,9 +69,13 @@ class Transaction:
         special: dict[str, object] = {
             "checkpoint": StagedCheckpoints(self, KINDS["checkpoint"], checkpoints),
             "artifact": StagedArtifacts(self, KINDS["artifact"], artifacts),
+            "phase_output": StagedPhaseOutputs(self, KINDS["phase_output"]),
         }
         for kind in KINDS.values():
             setattr(self, kind.noun, special.get(kind.name) or StagedRecords(self, kind))
+        self.states = StagedStates(self)
+        self.specs = StagedSpecs(self.phase_outputs)
+        self.attachments = StagedAttachments(self.artifacts, artifacts)
 
     def __enter__(self) -> Transaction:
         return self
@@ -68,6 +91,22 @@ class Transaction:
         self._check_open()
         self._steps.append(step)
         self._settles.append(settle)
+
+    def stage_record(self, kind: Kind, step: Mutation, record: record_pb2.Record) -> Any:
+        """Adds a step about a record; returns a copy of its message, so that what the caller does to it changes nothing here."""
+        shown = kind.message_class()
+        shown.CopyFrom(getattr(record, kind.name))
+        if kind.id_template and not shown.id:  # type: ignore[attr-defined]
+            shown.id = kind.made_id(shown)  # type: ignore[attr-defined]
+
+        def settle(result: MutationResult, answer: StoreServiceCommitResponse) -> None:
+            if result.HasField("record"):
+                shown.CopyFrom(getattr(result.record, kind.name))
+            else:
+                _settle_alone(shown, result, answer)
+
+        self.stage(step, settle)
+        return shown
 
     def _check_open(self) -> None:
         if self._over:
@@ -111,7 +150,7 @@ class StagedRecords(Generic[M]):
     def _stage_insert(self, message: M | None, fields: dict[str, object]) -> M:
         step = mutations.insert(self._kind, message, fields)
         value = getattr(step.insert.record, self._kind.name)
-        if not value.id:
+        if not value.id and not self._kind.id_template:
             value.id = self._next_id()
         return self._staged(step, step.insert.record)
 
@@ -119,18 +158,7 @@ class StagedRecords(Generic[M]):
         return Records[Any](self._transaction.scope, self._kind).next_id()
 
     def _staged(self, step: Mutation, record: record_pb2.Record) -> M:
-        """Stages the step; returns a copy of its message, so that what the caller does to it changes nothing here."""
-        shown = self._kind.message_class()
-        shown.CopyFrom(getattr(record, self._kind.name))
-
-        def settle(result: MutationResult, answer: StoreServiceCommitResponse) -> None:
-            if result.HasField("record"):
-                shown.CopyFrom(getattr(result.record, self._kind.name))
-            else:
-                _settle_alone(shown, result, answer)
-
-        self._transaction.stage(step, settle)
-        return cast(M, shown)
+        return cast(M, self._transaction.stage_record(self._kind, step, record))
 
 
 def _settle_alone(shown: Any, result: MutationResult, answer: StoreServiceCommitResponse) -> None:
@@ -178,6 +206,59 @@ class StagedArtifacts(StagedRecords[record_pb2.Artifact]):
     def put(self, *, source: SourceLike, **fields: object) -> record_pb2.Artifact:
         """Adds an artifact, whose content is uploaded at once; as `Artifacts.put`."""
         return self._stage_insert(None, self._artifacts.stored_content(source, fields))
+
+
+class StagedPhaseOutputs(StagedRecords[record_pb2.PhaseOutput]):
+    """Phase outputs in a transaction."""
+
+    def save(self, message: record_pb2.PhaseOutput | None = None, /, **fields: object) -> record_pb2.PhaseOutput:
+        """Adds an output, or changes the given fields of the one of that phase; as `PhaseOutputs.save`."""
+        return super().save(message, **placed(message, fields))
+
+
+class StagedAttachments:
+    """Attachments in a transaction."""
+
+    def __init__(self, staged: StagedArtifacts, artifacts: Artifacts) -> None:
+        self._staged = staged
+        self._artifacts = artifacts
+
+    def save(
+        self, task_id: str, name: str, source: SourceLike, /, *, content_type: str | None = None, **fields: object
+    ) -> record_pb2.Artifact:
+        """Stores a file under a task and a name, whose content is uploaded at once; as `Attachments.save`."""
+        about = attachment_fields(task_id, name, {"content_type": content_type, **fields})
+        return self._staged.save(None, **self._artifacts.stored_content(source, about))
+
+
+class StagedSpecs:
+    """Specs in a transaction."""
+
+    def __init__(self, phase_outputs: StagedPhaseOutputs) -> None:
+        self._phase_outputs = phase_outputs
+
+    def save(self, task_id: str, content: str, /, *, run_id: str | None = None, **fields: object) -> record_pb2.PhaseOutput:
+        """Writes the spec of a task; as `Specs.save`."""
+        return self._phase_outputs.save(None, **spec_fields(task_id, content, run_id, fields))
+
+
+class StagedStates:
+    """States of tasks in a transaction."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def save(self, task_id: str, /, *, gates: Iterable[GateLike] = (), version: int = 0, **fields: object) -> State:
+        """Makes or changes a task's state, with decisions at its gates; as `States.save`. Returns those of its messages."""
+        first, *rest = state_steps(task_id, gates, version, fields)
+        state = first.update.record if version else first.upsert.record
+        message: record_pb2.TaskState = self._transaction.stage_record(KINDS["task_state"], first, state)
+        return State(message, tuple(self._decision(step) for step in rest))
+
+    def _decision(self, step: Mutation) -> record_pb2.GateDecision:
+        record = step.insert.record if step.HasField("insert") else step.upsert.record
+        decision: record_pb2.GateDecision = self._transaction.stage_record(KINDS["gate_decision"], step, record)
+        return decision
 
 
 class StagedTranscripts:

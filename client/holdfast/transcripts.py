@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast.collection import Scope, report_unreadable
+from holdfast.collection import Scope
 from holdfast.entries import entry_of
+from holdfast.entry_pages import entry_pages
 from holdfast.ids import request_id
 from holdfast.reader import Reader
 from holdfast.v1 import entry_pb2, journal_service_pb2
@@ -75,7 +76,9 @@ class Transcripts:
 
         `on_acknowledged` is called from the writer's own thread after each batch with the numbers that it got.
         """
-        return Writer(self._scope, parent_kind=parent_kind, parent_id=parent_id, on_acknowledged=on_acknowledged)
+        writer = Writer(self._scope, parent_kind=parent_kind, parent_id=parent_id, on_acknowledged=on_acknowledged)
+        self._scope.connection.add_writer(writer)
+        return writer
 
     def read(
         self,
@@ -134,18 +137,7 @@ class Transcripts:
             filter=filter,
             page_size=page_size,
         )
-        return self._pages(request, limit)
-
-    def _pages(self, request: journal_service_pb2.JournalServiceListRequest, limit: int | None) -> Iterator[entry_pb2.Entry]:
-        left = limit
-        while left is None or left > 0:
-            page = self._scope.connection.call(lambda stubs: stubs.journal.List, request)
-            report_unreadable(page.unreadable)
-            yield from page.entries[:left]
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
-            left = None if left is None else left - len(page.entries)
+        return entry_pages(self._scope, request, limit)
 
     def _append(
         self, parent_id: str, entries: Sequence[entry_pb2.Entry], parent_kind: str, expected_last_number: int | None

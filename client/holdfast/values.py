@@ -1,14 +1,14 @@
 """Plain Python values in and out of protobuf messages.
 
 Going in, a field marked JSON takes any JSON value (or `Json(text)` for text as it is), a time takes an aware `datetime` or
-a `Timestamp`, and None leaves a field unset. Coming out, `plain` makes a dict of a message, with JSON decoded and times as
-`datetime`.
+a `Timestamp`, a list of messages takes messages or dicts of their fields, and None leaves a field unset. Coming out, `plain`
+makes a dict of a message, with JSON decoded and times as `datetime`.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,9 @@ def _set(message: Message, name: str, field: Field, value: object) -> None:
     message.ClearField(field.name)
     if value is None:
         return
+    if field.member:
+        _set_members(message, name, field, value)
+        return
     try:
         if field.json:
             setattr(message, field.name, json_field(value))
@@ -100,9 +103,30 @@ def _set_scalar(message: Message, field: Field, value: object) -> None:
 
 
 def _set_repeated(message: Message, field: Field, value: object) -> None:
-    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
+    getattr(message, field.name).extend(_items(value))
+
+
+def _set_members(message: Message, name: str, field: Field, value: object) -> None:
+    """A list of messages: each a message, or a dict of its fields."""
+    path, members = f"{name}.{field.name}", getattr(message, field.name)
+    try:
+        items = list(_items(value))
+    except TypeError as error:
+        raise TypeError(f"{path}: {error}") from None
+    for item in items:
+        member: Message = members.add()
+        if isinstance(item, Mapping):
+            fill(member, path, item)
+        elif isinstance(item, type(member)):
+            member.CopyFrom(item)
+        else:
+            raise TypeError(f"{path}: expected {member.DESCRIPTOR.name} messages or dicts, not {type(item).__name__}")
+
+
+def _items(value: object) -> Iterable[Any]:
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise TypeError(f"expected a list, not {type(value).__name__}")
-    getattr(message, field.name).extend(value)
+    return value
 
 
 def not_utf8(field: str) -> InvalidArgument:

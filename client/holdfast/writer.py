@@ -131,6 +131,11 @@ class Writer:
             self._raise_error()
             return self._last_number
 
+    def settle(self) -> None:
+        """As `flush`, but nothing when it is closed. Called by `Store.sync`."""
+        if not self._closed:
+            self.flush()
+
     def close(self) -> None:
         """Flushes and ends the writer, which takes nothing more then, also when this raises. Closing twice does nothing."""
         if self._closed:

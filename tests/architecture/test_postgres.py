@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from holdfastd.model.codec import child_columns
 from holdfastd.model.kinds import JOURNALS, KINDS, FieldType
 from holdfastd.store.migrate import find_migrations
 
@@ -73,9 +74,13 @@ def test_every_kind_and_journal_has_its_table(postgres: psycopg.Connection) -> N
     for table, column, kind in rows:
         found.setdefault(table, {})[column] = kind
     for shape in [*KINDS.values(), *JOURNALS.values()]:
-        for field in shape.fields:
-            table, column = (f"{shape.name}_{field.name}", "value") if field.repeated else (shape.name, field.name)
-            assert found[table][column] == POSTGRES_TYPES[field.type], f"{table}.{column}"
+        for field in shape.columns:
+            assert found[shape.name][field.name] == POSTGRES_TYPES[field.type], f"{shape.name}.{field.name}"
+        for field in shape.children:
+            table = f"{shape.name}_{field.name}"
+            held = field.member.columns if field.member else (field,)
+            for name, each in zip(child_columns(field), held, strict=True):
+                assert found[table][name] == POSTGRES_TYPES[each.type], f"{table}.{name}"
 
 
 def test_foreign_keys_hold(postgres: psycopg.Connection) -> None:

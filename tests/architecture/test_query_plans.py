@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import pytest
 
 from holdfastd.model.filters import parse_filter
-from holdfastd.model.kinds import JOURNALS, KINDS, FieldType
+from holdfastd.model.kinds import JOURNALS, KINDS, REFERRERS, FieldType, Kind
 from holdfastd.model.ordering import Order, parse_order
-from holdfastd.store import query
+from holdfastd.store import audits, changes, query
 from holdfastd.store.connection import Connection
+from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, referrers_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,51 @@ LISTS = [
     Listing("artifact", 'type = "diff"', "", "artifact_by_type", "workspace=? AND type=?"),
     Listing("link", 'from_kind = "task" AND from_id = "t"', "", "link_by_from", "workspace=? AND from_kind=? AND from_id=?"),
     Listing("link", 'to_kind = "task" AND to_id = "t"', "", "link_by_to", "workspace=? AND to_kind=? AND to_id=?"),
+    Listing("bug", 'task_id = "t"', "", "bug_by_task", "workspace=? AND task_id=?"),
+    Listing("bug", 'status = "open"', "create_time desc", "bug_by_status", "workspace=? AND status=?"),
+    Listing("bug", 'severity = "high"', "", "bug_by_severity", "workspace=? AND severity=?"),
+    Listing("comment", 'task_id = "t"', "", "comment_by_task", "workspace=? AND task_id=?"),
+    Listing("comment", 'task_id = "t" AND type = "review"', "", "comment_by_task_type", "workspace=? AND task_id=? AND type=?"),
+    Listing("task", 'initiative_id = "i"', "", "task_by_initiative", "workspace=? AND initiative_id=?"),
+    Listing("run", 'task_id = "t"', "", "run_by_task", "workspace=? AND task_id=?"),
+    Listing("run", 'workflow = "w@1"', "create_time desc", "run_by_workflow", "workspace=? AND workflow=?"),
+    Listing("run", 'status = "running"', "", "run_by_status", "workspace=? AND status=?"),
+    Listing("phase_output", 'run_id = "r"', "", "phase_output_by_run", "workspace=? AND run_id=?"),
+    Listing("phase_output", 'task_id = "t"', "", "phase_output_by_task", "workspace=? AND task_id=?"),
+    Listing("status_update", "", "create_time desc", "status_update_by_create_time", "workspace=?"),
+    Listing("status_update", 'task_id = "t"', "create_time desc", "status_update_by_task", "workspace=? AND task_id=?"),
+    Listing("design_note", "", "create_time", "design_note_by_create_time", "workspace=?"),
+    Listing("design_note", 'create_time > "2026-01-01"', "", "design_note_by_create_time", "workspace=? AND create_time>?"),
+    Listing("gate_decision", 'task_id = "t"', "", "gate_decision_by_task", "workspace=? AND task_id=?"),
+    Listing("workflow", 'workflow_id = "w"', "workflow_version desc", "workflow_by_workflow_id", "workspace=? AND workflow_id=?"),
+    Listing("execution_log", 'run_id = "r"', "", "execution_log_by_run", "workspace=? AND run_id=?"),
+    Listing(
+        "execution_log",
+        'workflow_id = "w" AND start_time >= "2026-01-01"',
+        "start_time desc",
+        "execution_log_by_start_time",
+        "workspace=? AND workflow_id=? AND start_time>?",
+    ),
+    Listing(
+        "execution_log", 'workflow_id = "w"', "create_time desc", "execution_log_by_workflow", "workspace=? AND workflow_id=?"
+    ),
+    Listing(
+        "execution_log",
+        'workflow_id = "w" AND workflow_version = 2',
+        "create_time desc",
+        "execution_log_by_workflow_version",
+        "workspace=? AND workflow_id=? AND workflow_version=?",
+    ),
+    Listing("execution_log", 'status = "failed"', "create_time desc", "execution_log_by_status", "workspace=? AND status=?"),
+    Listing(
+        "branch",
+        'status = "active" AND (activity_time < "2026-01-01" OR (activity_time = null AND create_time < "2026-01-01"))',
+        "",
+        "branch_by_status",
+        "workspace=? AND status=?",
+    ),
+    Listing("task_state", 'status = "running"', "", "task_state_by_status", "workspace=? AND status=?"),
+    Listing("plan", 'to_construct_id = "c"', "", "plan_by_to_construct", "workspace=? AND to_construct_id=?"),
 ]
 MEMBERSHIPS = [("task", "tags"), ("task", "assignees"), ("task", "blocked_by"), ("session", "tags"), ("checkpoint", "tags")]
 
@@ -101,8 +147,8 @@ def test_membership_walks_the_list_in_its_order_and_asks_the_index_of_values(dat
     for steps in page_plans(database, kind, f'{field}:"x"', ""):
         assert_no_scan(steps)
         assert not [each for each in steps if "TEMP B-TREE" in each], steps
-        index = f"{kind}_{field}_by_value (workspace=? AND value=? AND id=?)"
-        assert any(index in each for each in steps), steps
+        ways = ("by_value (workspace=? AND value=? AND id=?)", "by_id (workspace=? AND id=? AND value=?)")
+        assert any(f"{kind}_{field}_{way}" in each for way in ways for each in steps), steps
 
 
 def test_the_newest_checkpoint_is_one_step_into_an_index(database: Connection) -> None:
@@ -125,6 +171,111 @@ def test_the_entries_of_a_task_are_found_over_all_sessions(database: Connection,
     steps = plan(database, query.list_entries(JOURNALS["transcript"], "default", node, after=after, limit=100))
     assert_no_scan(steps)
     assert steps[0].startswith("SEARCH e USING INDEX transcript_by_task (task_id=?"), steps
+    assert not [each for each in steps if "TEMP B-TREE" in each], steps
+
+
+@pytest.mark.parametrize(("text", "index"), [("ready = true", "task_by_create_time"), ("ready = false", "task_by_create_time")])
+def test_what_is_ready_is_one_query_that_scans_nothing(database: Connection, text: str, index: str) -> None:
+    for steps in page_plans(database, "task", text, ""):
+        assert_no_scan(steps)
+        assert steps[0].startswith(f"SEARCH t USING INDEX {index}"), steps
+        assert any("SEARCH edge USING COVERING INDEX task_blocked_by_by_id (workspace=? AND id=?)" in each for each in steps)
+        assert any("SEARCH other USING INDEX sqlite_autoindex_task_1 (workspace=? AND id=?)" in each for each in steps), steps
+        assert not [each for each in steps if "TEMP B-TREE" in each], steps
+
+
+@pytest.mark.parametrize("target", REFERRERS)
+def test_who_refers_to_a_record_is_found_by_an_index(database: Connection, target: str) -> None:
+    for referrer in REFERRERS[target]:
+        field, reference = referrer.field, referrer.field.reference
+        assert reference is not None
+        sql = referrers_sql(referrer.kind, field, reference.kind_field)
+        (step,) = plan(database, (sql, ("w",) * sql.count("?")))
+        column = "value" if field.repeated else field.name
+        by_kind = f"{reference.kind_field}=? AND " if reference.kind_field else ""
+        assert step.startswith("SEARCH") and f"(workspace=? AND {by_kind}{column}=?" in step, step
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+def test_what_a_record_is_made_of_is_read_by_its_key(database: Connection, kind: Kind) -> None:
+    statements = [kind_sql(kind).select, kind_sql(kind).update, kind_sql(kind).delete, kind_sql(kind).exists]
+    statements += [sql for each in kind.children for sql in (child_sql(kind, each).select, child_sql(kind, each).delete)]
+    statements += [key_sql(kind, key) for key in kind.keys]
+    for sql in statements:
+        steps = plan(database, (sql, (1,) * sql.count("?")))  # of a delete, with the look at every table that might refer
+        assert_no_scan(steps)
+        assert all("(workspace=? AND " in each for each in steps), steps
+
+
+@pytest.mark.parametrize("name", [name for name, each in KINDS.items() if each.readiness])
+def test_a_cycle_is_looked_for_from_edge_to_edge(database: Connection, name: str) -> None:
+    kind = KINDS[name]
+    assert kind.readiness is not None
+    steps = plan(database, (cycle_sql(kind, kind.by_name[kind.readiness.waits_for]), (1, 1, 1, 1)))
+    index = f"USING COVERING INDEX {name}_blocked_by_by_id (workspace=? AND id=?)"
+    assert len([each for each in steps if index in each]) == 2, steps
+    assert {each for each in steps if each.startswith("SCAN")} == {"SCAN reached"}, steps
+
+
+def test_what_is_ready_of_a_status_goes_through_the_status(database: Connection) -> None:
+    for steps in page_plans(database, "task", 'status = "created" AND ready = true', ""):
+        assert steps[0].startswith("SEARCH t USING INDEX task_by_status (workspace=? AND status=?"), steps
+        assert not [each for each in steps if "TEMP B-TREE" in each], steps
+
+
+BY_RECORD = "SEARCH changes USING INDEX changes_by_record (workspace=? AND kind=? AND id=? AND "
+BY_HISTORY = "SEARCH changes USING INDEX sqlite_autoindex_changes_1 ((revision,ordinal)>(?,?)"
+EARLIER = "SEARCH earlier USING INDEX changes_by_record (workspace=? AND kind=? AND id=? AND revision<?)"
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "way"),
+    [
+        ("", {"kind": "task", "id": "t"}, BY_RECORD),
+        ('kind = "task" AND id = "t"', {}, BY_RECORD),
+        ('id = "t"', {"kind": "task"}, BY_RECORD),
+        ("", {}, BY_HISTORY),
+        ('actor = "ann"', {}, BY_HISTORY),
+        ('time > "2026-01-01"', {}, BY_HISTORY),
+        ('action = "delete"', {"kind": "task"}, BY_HISTORY),
+        ('id = "t"', {}, BY_HISTORY),
+    ],
+)
+def test_the_audit_is_never_sorted(database: Connection, text: str, names: dict[str, str], way: str) -> None:
+    statement = audits.select_page("default", parse_filter(text), after=(3, 4), limit=100, **names)
+    steps = plan(database, statement)
+    assert_no_scan(steps)
+    assert steps[0].startswith(way), steps
+    assert [each for each in steps if each.startswith("SEARCH earlier")] == [EARLIER], steps
+    assert not [each for each in steps if "TEMP B-TREE" in each], steps
+
+
+def test_the_first_commit_of_a_time_is_found_by_halving(database: Connection) -> None:
+    steps = plan(database, (audits.FIRST_AT, (1, 1)))
+    assert "SEARCH commits USING INDEX sqlite_autoindex_commits_1 (revision=?)" in steps, steps
+    assert {each for each in steps if each.startswith("SCAN")} <= {"SCAN search", "SCAN CONSTANT ROW"}, steps
+
+
+def test_the_first_commit_of_a_time_is_the_right_one(database: Connection) -> None:
+    database.execute("BEGIN")
+    try:
+        times = [10, 10, 20, 30, 30, 30, 40]
+        rows = [(revision, time) for revision, time in enumerate(times, 1)]
+        database.executemany("INSERT INTO commits VALUES (?, ?, '', '', '')", rows)
+        for time in range(5, 46, 5):
+            expected = next((revision for revision, each in rows if each >= time), len(rows) + 1)
+            assert audits.first_at(database, time) == expected, time
+    finally:
+        database.execute("ROLLBACK")
+    assert audits.first_at(database, 1) == 1, "in an empty store"
+
+
+@pytest.mark.parametrize(("kinds", "ids", "way"), [(0, 0, BY_HISTORY), (2, 0, BY_HISTORY), (0, 1, BY_HISTORY), (1, 1, BY_RECORD)])
+def test_a_watch_reads_on_from_its_place_and_sorts_nothing(database: Connection, kinds: int, ids: int, way: str) -> None:
+    sql, count = changes.page_sql(kinds, ids), 5 + kinds + ids
+    steps = plan(database, (sql, (1,) * count))
+    assert_no_scan(steps)
+    assert steps[0].startswith(way), steps
     assert not [each for each in steps if "TEMP B-TREE" in each], steps
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from holdfastd.model.kinds import JOURNALS, KINDS, Field, FieldType, Journal, Kind, Shape
+from holdfastd.model.kinds import JOURNALS, KINDS, STORED_JOURNALS, Field, FieldType, Journal, Kind, Shape
 from holdfastd.store.connection import Connection
 
 COLUMN_TYPES = {
@@ -27,7 +27,8 @@ ENTRY_COLUMNS = [
 ALWAYS_SET = {"version", "create_time", "update_time"}
 
 kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
-journals = pytest.mark.parametrize("journal", JOURNALS.values(), ids=JOURNALS.keys())
+journals = pytest.mark.parametrize("journal", STORED_JOURNALS.values(), ids=STORED_JOURNALS.keys())
+derived = [each for each in JOURNALS.values() if each.derived]
 
 
 def columns(database: Connection, table: str) -> list[tuple[str, str, bool]]:
@@ -81,12 +82,24 @@ def test_a_kind_s_table_has_its_fields_as_columns(database: Connection, kind: Ki
 def test_a_repeated_field_is_a_child_table_that_refers_to_the_record(database: Connection, kind: Kind) -> None:
     for field in kind.children:
         table = f"{kind.name}_{field.name}"
-        value = ("value", COLUMN_TYPES[field.type], False)
+        held = expected_columns(field.member) if field.member else [("value", COLUMN_TYPES[field.type], False)]
         head = [("workspace", "TEXT", False), ("id", "TEXT", False), ("ordinal", "BIGINT", False)]
-        assert columns(database, table) == [*head, value], table
+        assert columns(database, table) == [*head, *held], table
         assert primary_key(database, table) == ["workspace", "id", "ordinal"], table
         assert foreign_keys(database, table)["workspace", "id"] == (kind.name, ("workspace", "id")), table
-        assert ("workspace", "value") in [each[:2] for each in indexes(database, table)], table
+        if field.member is None:
+            assert ("workspace", "value") in [each[:2] for each in indexes(database, table)], table
+
+
+@kinds
+def test_fields_that_are_unique_together_are_a_key_of_the_table(database: Connection, kind: Kind) -> None:
+    names = [row[1] for row in database.execute(f"PRAGMA index_list({kind.name})") if row[2] and row[3] == "u"]
+    found = {tuple(row[2] for row in database.execute(f"PRAGMA index_info({name})")) for name in names}
+    assert found == {("workspace", *key) for key in kind.keys}
+    for name in {name for key in kind.keys for name in key}:
+        field = kind.by_name[name]
+        # Records where it is unset are not held to the key; so it is NULL there, unless no record is without it.
+        assert field.nullable or field.required, f"{kind.name}.{name}"
 
 
 @kinds
@@ -125,8 +138,9 @@ def test_no_foreign_key_but_those_of_the_contract_and_none_that_deletes_by_itsel
 
 @kinds
 def test_the_allowed_values_are_a_check(database: Connection, kind: Kind) -> None:
-    for field in kind.fields:
-        table, column = home_of(kind, field)
+    members = [(f"{kind.name}_{each.name}", inner) for each in kind.children if each.member for inner in each.member.fields]
+    for table, field in [*((home_of(kind, each)[0], each) for each in kind.fields), *members]:
+        column = "value" if field.repeated else field.name
         found = re.search(rf"\b{column} TEXT[A-Z ]* CHECK \( ?{column} IN \(([^)]*)\)", table_sql(database, table))
         values = tuple(re.findall(r"'([^']*)'", found[1])) if found else ()
         assert values == field.values, f"{table}.{column}"
@@ -141,6 +155,23 @@ def test_a_journal_s_table_has_its_fields_as_columns(database: Connection, journ
     assert foreign_keys(database, journal.name)[("journal_id",)] == ("journal", ("journal_id",))
     assert not journal.children, "entries have no child tables"
     assert set(journal.parents) <= set(KINDS)
+
+
+@pytest.mark.parametrize("journal", derived, ids=lambda each: each.name)
+def test_a_derived_journal_is_a_view_with_its_fields_and_its_place(database: Connection, journal: Journal) -> None:
+    found = {name: kind for name, kind, _ in columns(database, journal.name)}
+    # A column that the view works out has no declared type.
+    for field in journal.columns:
+        assert found[field.name] in (COLUMN_TYPES[field.type], ""), field.name
+    assert set(found) == {"workspace", "revision", "ordinal", "number", "create_time", "image"} | {
+        each.name for each in journal.columns
+    }
+    assert not journal.parents and not journal.children
+
+
+def test_the_views_are_those_of_the_derived_journals(database: Connection) -> None:
+    views = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'view'")}
+    assert views == {each.name for each in derived}
 
 
 def test_every_table_belongs_to_somebody(database: Connection) -> None:
@@ -161,7 +192,7 @@ def test_every_table_belongs_to_somebody(database: Connection) -> None:
         "workspace",
     }
     children = {f"{kind.name}_{each.name}" for kind in KINDS.values() for each in kind.children}
-    assert tables == bookkeeping | set(KINDS) | set(JOURNALS) | children
+    assert tables == bookkeeping | set(KINDS) | set(STORED_JOURNALS) | children
 
 
 def test_foreign_keys_are_on(database: Connection) -> None:

@@ -1,4 +1,4 @@
-"""What the end-to-end tests start: daemons that die with the test, and streams on them."""
+"""What the end-to-end tests start: daemons that die with the test, streams on them, and commands."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+import holdfast
+from holdfast.cli import main
+from tests.end_to_end.command_line import Ran, Run
 from tests.end_to_end.daemons import SERVING, DaemonProcess, Directory, connect
 
 
@@ -40,3 +43,15 @@ def watching() -> Iterator[Callable[[DaemonProcess], Any]]:
     yield watch
     for each in channels:
         each.close()
+
+
+@pytest.fixture
+def run(daemon: Any, store: holdfast.Store, capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
+    """Runs a command line against the shared daemon, in the workspace of `store`."""
+
+    def call(*arguments: str) -> Ran:
+        code = main(["--socket", str(daemon.socket_path), "--workspace", store.workspace, *arguments])
+        out, err = capsysbinary.readouterr()
+        return Ran(code, out, err.decode())
+
+    return call

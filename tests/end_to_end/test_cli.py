@@ -5,53 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import holdfast
-from holdfast.cli import main
+from tests.end_to_end.command_line import Ran, Run
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command printed and how it ended."""
-
-    code: int
-    raw: bytes
-    err: str
-
-    @property
-    def out(self) -> str:
-        return self.raw.decode()
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
-
-    @property
-    def objects(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines]
-
-
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def run(daemon: Any, store: holdfast.Store, capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Runs a command line against the shared daemon, in the workspace of `store`."""
-
-    def call(*arguments: str) -> Ran:
-        code = main(["--socket", str(daemon.socket_path), "--workspace", store.workspace, *arguments])
-        out, err = capsysbinary.readouterr()
-        return Ran(code, out, err.decode())
-
-    return call
 
 
 def test_list_is_a_table_and_json_lines(run: Run, store: holdfast.Store) -> None:

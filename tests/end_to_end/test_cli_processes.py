@@ -22,6 +22,8 @@ import holdfast
 from holdfast.autostart import answers
 from holdfast.cli import main
 
+pytestmark = pytest.mark.slow  # processes of its own
+
 COMMAND = [sys.executable, "-m", "holdfast"]
 PATIENCE_S = 15.0
 
@@ -209,20 +211,29 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
-def test_bash_completes(daemon: Any, store: holdfast.Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("show tasks th", "the-task"),
+        ("set task the-task sta", "status="),
+        ("set task the-task status = ru", "running"),  # as bash takes words apart
+        ("create comment task_id = th", "the-task"),
+    ],
+)
+def test_bash_completes(daemon: Any, store: holdfast.Store, tmp_path: Path, words: str, offered: str) -> None:
     if (bash := shutil.which("bash")) is None:
         pytest.skip("no bash here")
     store.tasks.create(title="t", id="the-task")
     (tmp_path / "holdfast").write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
     (tmp_path / "holdfast").chmod(0o755)
     script = subprocess.run([*COMMAND, "completion", "bash"], capture_output=True, text=True, check=True).stdout
-    words = f"holdfast --socket {daemon.socket_path} --workspace {store.workspace} show tasks th"
+    typed = f"holdfast --socket {daemon.socket_path} --workspace {store.workspace} {words}"
     asked = (
-        f'{script}\nCOMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _holdfast; printf "%s\\n" "${{COMPREPLY[@]}}"'
+        f'{script}\nCOMP_WORDS=({typed}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _holdfast; printf "%s\\n" "${{COMPREPLY[@]}}"'
     )
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run([bash, "-c", asked], env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("the-task\n", "")
+    assert (done.stdout, done.stderr) == (f"{offered}\n", "")
 
 
 def test_down_waits_for_the_locks_and_says_when_it_takes_too_long(own_daemon: Any, capsys: pytest.CaptureFixture[str]) -> None:

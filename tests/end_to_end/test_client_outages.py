@@ -12,6 +12,8 @@ import pytest
 
 import holdfast
 
+pytestmark = pytest.mark.slow  # processes of its own
+
 
 def eventually(condition: Callable[[], bool], patience_s: float = 15.0) -> bool:
     deadline = time.monotonic() + patience_s

@@ -19,6 +19,8 @@ import holdfast
 from holdfast.address import user_place
 from holdfast.autostart import answers
 
+pytestmark = pytest.mark.slow  # processes of its own
+
 
 @pytest.fixture
 def user(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:

@@ -14,6 +14,8 @@ import pytest
 from tests.end_to_end.daemons import DaemonProcess, Directory
 from tests.support.api import Api, Refusal, insert, refusal_of
 
+pytestmark = pytest.mark.slow  # processes of its own
+
 MIB = 2**20
 
 

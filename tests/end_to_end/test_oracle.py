@@ -21,6 +21,8 @@ from tests.crash.ledger import Ledger
 from tests.crash.oracle import Oracle, stray_files
 from tests.crash.worker import Worker, set_up
 
+pytestmark = pytest.mark.slow  # processes of its own
+
 Damage = Callable[[sqlite3.Connection], object]
 
 

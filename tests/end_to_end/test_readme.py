@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # processes of its own
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")
 
@@ -46,6 +48,8 @@ def test_both_tours_run_as_written(home: dict[str, str]) -> None:
     said = run(["bash", "-euo", "pipefail", "-c", shell], home)
     assert "first try" in said
     assert "The timeout is in milliseconds" in said
+    assert "status: running → completed" in said
+    assert "TASK-002  created, ready  Test the timeout" in said
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -17,6 +17,8 @@ from holdfastd.daemon import EXIT_STUCK, EXIT_SYNC_FAILED, Daemon, watchdog
 from holdfastd.settings import load_settings
 from tests.end_to_end.daemons import NOT_SERVING, PATIENCE_S, DaemonProcess, Directory, connect, eventually
 
+pytestmark = pytest.mark.slow  # processes of its own
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_in_order(directory: Directory, number: int) -> None:

@@ -30,6 +30,8 @@ json_texts = st.builds(
 
 def values_of(field: Field) -> st.SearchStrategy[Any]:
     """Values of one field that the door accepts."""
+    if field.member is not None:
+        return st.lists(messages(field.member, whole=True), max_size=3)
     if field.values:
         one: st.SearchStrategy[Any] = st.sampled_from(field.values)
     else:
@@ -37,7 +39,7 @@ def values_of(field: Field) -> st.SearchStrategy[Any]:
             FieldType.STRING: texts,
             FieldType.JSON: json_texts,
             FieldType.INTEGER: integers,
-            FieldType.REAL: st.floats(allow_nan=False),
+            FieldType.REAL: st.floats(allow_nan=False, allow_infinity=False),
             FieldType.BOOLEAN: st.booleans(),
             FieldType.TIME: times_ns,
         }[field.type]
@@ -54,10 +56,11 @@ def put(message: Message, field: Field, value: Any) -> None:
 
 
 @st.composite
-def messages(draw: st.DrawFn, shape: Shape) -> Any:
-    """A message of the shape with any of its fields set."""
+def messages(draw: st.DrawFn, shape: Shape, whole: bool = False) -> Any:
+    """A message of the shape with any of its fields set; a whole one has those that are required."""
     message = shape.message_class()
     for field in shape.fields:
-        if draw(st.booleans()):
-            put(message, field, draw(values_of(field)))
+        required = whole and field.required
+        if required or draw(st.booleans()):
+            put(message, field, draw(values_of(field).filter(bool) if required else values_of(field)))
     return message

@@ -16,10 +16,10 @@ from holdfastd.service.blobs import Blobs
 from holdfastd.store import blobs as rows
 from holdfastd.store.connection import Connection, Readers, open_writer
 from holdfastd.store.ledger import Ledger
+from holdfastd.store.migrate import migrate
 from holdfastd.writer.batch import Batcher
 from holdfastd.writer.writer import Writer
 
-SCHEMA = Path(__file__).parents[2] / "migrations" / "0001_first.sql"
 HOUR_NS = 3600 * 10**9
 
 
@@ -32,8 +32,7 @@ class Rig:
         self.now_ns = time.time_ns()
         self.sync_failures: list[BaseException] = []
         self.connection: Connection = open_writer(data_dir / "holdfast.db")
-        if not self.connection.execute("SELECT 1 FROM sqlite_master").fetchall():
-            self.connection.executescript(SCHEMA.read_text())
+        migrate(self.connection, data_dir / "snapshots")
         batcher = Batcher(self.connection, Ledger(self.connection), rows.APPLY, lambda: self.now_ns, self.sync_failures.append)
         self.writer = Writer(batcher, lambda results: None, queue_max=100, batch_max=100)
         self.readers = Readers(data_dir / "holdfast.db", count=2)

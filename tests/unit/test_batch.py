@@ -12,7 +12,6 @@ import sqlcipher3.dbapi2 as sqlite
 
 from holdfastd.errors import AlreadyExists, DiskFull, FailedPrecondition, InvalidArgument, NotFound, VersionMismatch
 from holdfastd.model.call import Call
-from holdfastd.model.kinds import KINDS
 from holdfastd.model.mutations import Mutation
 from holdfastd.store.connection import Error
 from holdfastd.writer.waiter import Waiter
@@ -228,8 +227,7 @@ def test_what_the_writer_remembers_goes_back_too(engine: Engine) -> None:
     assert engine.query("SELECT content FROM transcript") == [("b",)]
 
 
-def test_every_kind_has_its_handler_under_the_savepoint(engine: Engine) -> None:
-    assert set(KINDS) == {"construct", "session", "checkpoint", "artifact", "link", "task"}
+def test_an_append_follows_what_it_is_appended_to_in_one_batch(engine: Engine) -> None:
     (result,) = run(engine, *commits([insert_session("S"), append("S")]))
     assert result.results[1].first_number == 0
 

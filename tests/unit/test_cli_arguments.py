@@ -10,7 +10,7 @@ import pytest
 from holdfast.cli import main
 from holdfast.cli.commands import COMMANDS
 from holdfast.cli.completion import candidates
-from holdfast.cli.fields import chosen_fields, default_fields
+from holdfast.cli.fields import chosen_fields, default_fields, descriptor_of, rules_of
 from holdfast.cli.kind_names import kind_named, watched_name
 from holdfast.cli.options import DEFAULT_TIMEOUT_S, Options
 from holdfast.cli.parser import parse
@@ -18,6 +18,7 @@ from holdfast.errors import InvalidArgument
 from holdfast.kinds import KINDS
 from holdfast.store import DEFAULT_TIMEOUT_S as CLIENT_TIMEOUT_S
 
+TASK_STATUSES = rules_of(descriptor_of(KINDS["task"], "status")).values
 NOBODY = "/nonexistent/holdfast.sock"
 
 
@@ -60,6 +61,15 @@ def test_every_command_has_help_with_examples(command: str, capsys: pytest.Captu
         ("list tasks --page-size 1001", "1,000 or less"),
         ("list tasks --columns id,titel", "Did you mean title?"),
         ("list tasks --columns title.x", "There is no field"),
+        ("list task-states --columns phases.nothing", "There is no field"),
+        ("create tsk title=x", "Did you mean tasks?"),
+        ("create task titel=x", "Did you mean title?"),
+        ("create task title=x --lim 3", "--lim"),
+        ("show task TASK-001 TASK-002", "unrecognized arguments: TASK-002"),
+        ("list tasks --limit 3 more", "unrecognized arguments: more"),
+        ("set task TASK-001", "Say what to set"),
+        ("set task TASK-001 status=x --version 0", "1 or more"),
+        ("graph plans", "There is no graph of plans"),
         ("list tasks --timeout 0", "more than 0"),
         ("list tasks --lim 3", "--lim"),
         ("status --socket tcp://host", "unix:PATH"),
@@ -92,7 +102,9 @@ def test_text_that_is_no_utf8_is_refused(capsys: pytest.CaptureFixture[str], mon
 
 def test_kinds_by_singular_plural_and_whatever_case() -> None:
     for kind in KINDS.values():
-        assert {kind_named(name).name for name in (kind.name, kind.noun, kind.name.upper())} == {kind.name}
+        assert {kind_named(name).name for name in (kind.name, kind.noun, kind.name.upper(), kind.noun.replace("_", "-"))} == {
+            kind.name
+        }
         assert watched_name(kind.noun) == kind.name
     assert watched_name("transcripts") == "transcript"
     with pytest.raises(InvalidArgument, match=r"Did you mean transcript\?"):
@@ -114,14 +126,34 @@ def test_default_columns_come_from_the_contract() -> None:
         ("sw", ["sweep"]),
         ("--json sta", ["status"]),
         ("--workspace list sta", ["status"]),
-        ("list t", ["task"]),
-        ("show s", ["session"]),
-        ("watch --kind t", ["task", "transcript"]),
+        ("list ta", ["task", "task_state"]),
+        ("list co", ["comment", "constitution", "construct"]),
+        ("list task-", ["task-state"]),
+        ("show s", ["session", "status_update"]),
+        ("watch --kind t", ["task", "task_state", "transcript"]),
         ("sweep --d", ["--dry-run"]),
         ("sweep --j", ["--json"]),
         ("sweep x y", []),
         ("completion ", ["bash", "fish", "zsh"]),
-        ("tail --parent-kind ta", ["task"]),
+        ("create de", ["design_note"]),
+        ("create design-", ["design-note"]),
+        ("create design-note su", ["superseded_by="]),
+        ("create task title=x st", ["status="]),
+        ("create task version", []),
+        ("create task --act", ["--actor"]),
+        ("set task T-1 status=c", ["status=classifying", "status=completed", "status=created"]),
+        ("set task T-1 status = run", ["status=running"]),
+        ("set task T-1 status =", [f"status={each}" for each in sorted(TASK_STATUSES)]),
+        ("create gate-decision approved=", ["approved=false", "approved=true"]),
+        ("create session start_time=", ["start_time=now"]),
+        ("create link from_kind=ta", ["from_kind=task", "from_kind=task_state"]),
+        (f"--socket {NOBODY} create bug task_id=", []),
+        ("list tasks --columns id,bl", ["id,blocked_by"]),
+        ("list tasks --order-by ti", ["title"]),
+        ("list --columns ti", []),
+        ("graph t", ["task"]),
+        ("log phase-", ["phase-output", "phase-template"]),
+        ("tail --parent-kind ta", ["task", "task_state"]),
         ("tail --filter ta", []),
         ("nonsense ta", []),
         (f"--socket {NOBODY} show task ", []),

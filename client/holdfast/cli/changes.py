@@ -31,14 +31,14 @@ def watch(options: Options, given: argparse.Namespace) -> int:
 def change_form(change: store_service_pb2.Change) -> dict[str, Any]:
     """A change as one object; `record` is the record as it was after it."""
     form = json_form(change)
-    form["action"] = _action(change)
+    form["action"] = action_of(change)
     if form["record"] is not None:
         form["record"] = form["record"].get(change.kind)
     return form
 
 
 def _line(change: store_service_pb2.Change) -> str:
-    parts = [f"{change.revision:>8}", time_text(change.commit_time.ToJsonString()), f"{_action(change):<6}", _subject(change)]
+    parts = [f"{change.revision:>8}", time_text(change.commit_time.ToJsonString()), f"{action_of(change):<6}", _subject(change)]
     return one_line("  ".join(each for each in [*parts, _label(change), f"by {change.actor}" if change.actor else ""] if each))
 
 
@@ -57,5 +57,6 @@ def _label(change: store_service_pb2.Change) -> str:
     return next((f'"{label}"' for name in LABELS if (label := getattr(value, name, ""))), "")
 
 
-def _action(change: store_service_pb2.Change) -> str:
+def action_of(change: store_service_pb2.Change) -> str:
+    """What happened, in a word: insert, update, delete, append or drop."""
     return store_service_pb2.Action.Name(change.action).removeprefix("ACTION_").lower()

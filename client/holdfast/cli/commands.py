@@ -25,6 +25,10 @@ class Offer(Enum):
     IDS = "ids of the kind before"
     SESSIONS = "ids of sessions"
     CONTENTS = "ids of records with content"
+    FIELDS = "FIELD=VALUE of the kind before"
+    COLUMNS = "names of fields of the kind before, by commas"
+    GRAPHS = "kinds that have a graph"
+    GRAPH_IDS = "ids that the graph before may be about"
     SHELLS = "shells"
 
 
@@ -40,6 +44,10 @@ class Argument:
     @property
     def is_option(self) -> bool:
         return self.flags[0].startswith("-")
+
+    @property
+    def repeats(self) -> bool:
+        return self.settings.get("nargs") == "*"
 
     @property
     def takes_value(self) -> bool:
@@ -121,7 +129,25 @@ GLOBAL_ARGUMENTS = (
     ),
 )
 
-_KIND = _option("kind", help="what to look at, such as tasks or session", offer=Offer.KINDS, metavar="KIND")
+_KIND = _option("kind", help="the kind of record, such as tasks or session", offer=Offer.KINDS, metavar="KIND")
+_ID = _option(
+    "id",
+    help="the record's id; may be left out for a kind of which there is one, such as constitution",
+    offer=Offer.IDS,
+    metavar="ID",
+    nargs="?",
+)
+_FIELDS = _option(
+    "fields",
+    help="what to set, as FIELD=VALUE; see the end of `holdfast create --help`",
+    offer=Offer.FIELDS,
+    metavar="FIELD=VALUE",
+    nargs="*",
+)
+_ACTOR = _option("--actor", help="who does it, for the history (default: your user name)", metavar="NAME", default=None)
+_VERSION = _option(
+    "--version", help="only if this is still the record's version; exits with 5 else", metavar="N", type=positive, default=0
+)
 _SESSION = _option("session", help="the session's id", offer=Offer.SESSIONS, metavar="SESSION")
 
 COMMANDS = (
@@ -162,10 +188,22 @@ COMMANDS = (
         (
             _KIND,
             _option("--filter", help="which ones, as in the examples below", metavar="FILTER", default=""),
-            _option("--order-by", help="fields, such as `update_time desc` (default: create_time)", metavar="FIELDS", default=""),
+            _option(
+                "--order-by",
+                help="fields, such as `update_time desc` (default: create_time)",
+                offer=Offer.COLUMNS,
+                metavar="FIELDS",
+                default="",
+            ),
             _option("--limit", help="how many at most", metavar="N", type=count, default=None),
             _option("--page-size", help="how many to fetch at a time", metavar="N", type=page_size, default=0),
-            _option("--columns", help="which fields to show, such as id,title,metadata.branch", metavar="FIELDS", default=""),
+            _option(
+                "--columns",
+                help="which fields to show, such as id,title,metadata.branch",
+                offer=Offer.COLUMNS,
+                metavar="FIELDS",
+                default="",
+            ),
         ),
         '  holdfast list tasks --filter \'status = "running" AND tags:"urgent"\'\n'
         "  holdfast list sessions --order-by 'update_time desc' --limit 20\n"
@@ -176,8 +214,96 @@ COMMANDS = (
         "show",
         "show one record with all its fields",
         "records:show_record",
-        (_KIND, _option("id", help="the record's id", offer=Offer.IDS, metavar="ID")),
-        "  holdfast show task TASK-001\n  holdfast show session ses_… --json",
+        (_KIND, _ID),
+        "  holdfast show task TASK-001\n  holdfast show session ses_… --json\n  holdfast show constitution",
+    ),
+    Command(
+        "create",
+        "add a record of any kind, and print its id",
+        "writing:create",
+        (
+            _KIND,
+            _FIELDS,
+            _option(
+                "--json-file",
+                help="take fields from the JSON object in FILE (- is stdin), as `show --json` writes it; FIELD=VALUE wins",
+                metavar="FILE",
+                default=None,
+            ),
+            _ACTOR,
+        ),
+        "  holdfast create task title='Fix the login' tags=urgent tags=auth metadata='{\"branch\": \"fix/login\"}'\n"
+        "  holdfast create comment task_id=TASK-001 type=review file_path=login.py line=42 body=@remark.md\n"
+        "  holdfast create artifact task_id=TASK-001 type=diff content_digest=@login.diff\n"
+        "  holdfast create link type=follows from_kind=task from_id=TASK-002 to_kind=session to_id=ses_…\n"
+        "  holdfast show task TASK-001 --json | holdfast create task --json-file - --workspace other\n"
+        "\n"
+        "values:\n"
+        "  FIELD=@FILE reads a file (@- stdin; @@ is a plain @), into a blob where the field is a digest; FIELD= clears\n"
+        "  a list is the field several times: tags=a tags=b\n"
+        '  fields of JSON take JSON, lists of messages a JSON object each: \'phases={"phase": "plan"}\'\n'
+        "  times are like 2026-01-31T12:00:00Z, or now; booleans true or false",
+    ),
+    Command(
+        "set",
+        "change fields of a record, and print its new version",
+        "writing:set_fields",
+        (_KIND, _ID, _FIELDS, _VERSION, _ACTOR),
+        "  holdfast set task TASK-001 status=running assignees=ann\n"
+        "  holdfast set task TASK-001 status=completed --version 4       exits with 5 when somebody was faster\n"
+        "  holdfast set session ses_… end_time=now tags=                 a list is replaced; an empty value clears\n"
+        "  holdfast set constitution content=@rules.md",
+    ),
+    Command(
+        "delete",
+        "remove a record",
+        "writing:delete",
+        (_KIND, _ID, _VERSION, _switch("--cascade", help="also delete what belongs to it, and unlink what refers to it"), _ACTOR),
+        "  holdfast delete task TASK-001              exits with 5, and says what hangs on it, when something does\n"
+        "  holdfast delete construct cst_… --cascade",
+    ),
+    Command(
+        "log",
+        "show the history of a record as a diff, newest first",
+        "record_log:log",
+        (
+            _option("what", help="the record's kind, or the id alone", offer=Offer.KINDS, metavar="KIND"),
+            _option("id", help="the record's id", offer=Offer.IDS, metavar="ID", nargs="?"),
+            _option("-n", "--limit", help="how many changes at most", metavar="N", type=count, default=None),
+        ),
+        "  holdfast log task TASK-001\n"
+        "  holdfast log TASK-001 -n 1                 what was changed last, by whom\n"
+        "  holdfast log design-note dsn_… --json | jq .fields",
+    ),
+    Command(
+        "graph",
+        "show what waits for what, or what came from what, as trees",
+        "graph:graph",
+        (
+            _option(
+                "what",
+                help="tasks (the default), initiatives, checkpoints or workflow",
+                offer=Offer.GRAPHS,
+                metavar="KIND",
+                nargs="?",
+            ),
+            _option(
+                "id",
+                help="the session of the checkpoints, the workflow, or the task to begin with",
+                offer=Offer.GRAPH_IDS,
+                metavar="ID",
+                nargs="?",
+            ),
+            _switch("--ready", help="begin with what waits for nothing any more, and leave out what is done"),
+            _switch("--reverse", help="below each record what it comes after, instead of what comes after it"),
+            _option("--filter", help="only records that match", metavar="FILTER", default=""),
+        ),
+        "  holdfast graph                             all tasks, and below each what waits for it\n"
+        "  holdfast graph --ready                     what can be worked on now, and what that lets begin\n"
+        "  holdfast graph tasks TASK-007 --reverse    what TASK-007 waits for\n"
+        "  holdfast graph --filter 'initiative_id = \"INIT-001\"'\n"
+        "  holdfast graph checkpoints ses_…\n"
+        "  holdfast graph workflow ship               its versions",
     ),
     Command(
         "cat",

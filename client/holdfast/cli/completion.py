@@ -10,11 +10,15 @@ import argparse
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from holdfast.cli import exits
 from holdfast.cli.commands import COMMANDS, COMMANDS_BY_NAME, GLOBAL_ARGUMENTS, Argument, Command, Offer
 from holdfast.cli.options import DEFAULT_WORKSPACE, Options
 from holdfast.errors import HoldfastError
+
+if TYPE_CHECKING:
+    from holdfast.kinds import Kind
 
 IDS_OFFERED = 200
 PATIENCE_S = 1.0
@@ -24,6 +28,9 @@ _BASH = """\
 _holdfast() {
     local IFS=$'\\n'
     COMPREPLY=($(holdfast _complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+    # bash takes a word apart at "=", and completes what is after it
+    [[ ${COMP_WORDS[COMP_CWORD]} == = || ${COMP_WORDS[COMP_CWORD-1]} == = ]] && COMPREPLY=("${COMPREPLY[@]#*=}")
+    [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace 2>/dev/null
 }
 complete -o default -F _holdfast holdfast
 """
@@ -33,7 +40,8 @@ _ZSH = """\
 _holdfast() {
     local -a offered
     offered=(${(f)"$(holdfast _complete "${(@)words[2,CURRENT]}" 2>/dev/null)"})
-    if (( $#offered )); then compadd -a offered; else _files; fi
+    if [[ $offered[1] == *= ]]; then compadd -S '' -a offered
+    elif (( $#offered )); then compadd -a offered; else _files; fi
 }
 if [[ $funcstack[1] == _holdfast ]]; then _holdfast; else compdef _holdfast holdfast; fi
 """
@@ -67,9 +75,22 @@ def complete(words: list[str]) -> int:
 
 def candidates(words: list[str]) -> list[str]:
     """What the last word may become."""
-    *before, current = words or [""]
+    *before, current = _joined(words) or [""]
     line = _read(before)
     return sorted({each for each in _offered(line, current) if each.startswith(current)})
+
+
+def _joined(words: list[str]) -> list[str]:
+    """The words with those together that bash took apart: `status`, `=`, `run` are one."""
+    joined: list[str] = []
+    glue = False
+    for word in words:
+        if joined and (glue or word == "="):
+            joined[-1] += word
+        else:
+            joined.append(word)
+        glue = word == "="
+    return joined
 
 
 @dataclass
@@ -84,6 +105,16 @@ class _Line:
     @property
     def arguments(self) -> tuple[Argument, ...]:
         return (*(self.command.arguments if self.command else ()), *GLOBAL_ARGUMENTS)
+
+    @property
+    def kind(self) -> Kind | None:
+        """The kind that the first word after the command names."""
+        from holdfast.cli.kind_names import kind_named
+
+        try:
+            return kind_named(self.positionals[0]) if self.positionals else None
+        except HoldfastError:
+            return None
 
     def options(self) -> Options:
         """The store to ask for ids."""
@@ -123,6 +154,8 @@ def _offered(line: _Line, current: str) -> Iterable[str]:
     if line.command is None:
         return [] if line.positionals else [each.name for each in COMMANDS]
     positionals = [each for each in line.command.arguments if not each.is_option]
+    if positionals and positionals[-1].repeats:
+        positionals += positionals[-1:] * len(line.positionals)
     return _values(line, positionals[len(line.positionals)], current) if len(line.positionals) < len(positionals) else []
 
 
@@ -131,40 +164,66 @@ def _values(line: _Line, argument: Argument, current: str) -> Iterable[str]:
         return list(_SCRIPTS)
     if argument.offer is Offer.NOTHING:
         return []
+    from holdfast.cli import field_completion as fields
+    from holdfast.cli.graph import LINEAGES
     from holdfast.cli.kind_names import JOURNALS
     from holdfast.kinds import KINDS
 
     if argument.offer is Offer.KINDS:
-        return list(KINDS)
+        return _spelled(KINDS, current)
     if argument.offer is Offer.WATCHED:
-        return [*KINDS, *JOURNALS]
-    return _ids(line.options(), _kinds_of_ids(line, argument), current)
+        return _spelled([*KINDS, *JOURNALS], current)
+    if argument.offer is Offer.GRAPHS:
+        return list(LINEAGES)
+    if argument.offer is Offer.COLUMNS:
+        return fields.columns(line.kind, current)
+    if argument.offer is Offer.FIELDS and (found := fields.assignments(line.kind, current)) is not None:
+        return found
+    return _prefixed_ids(line, argument, current)
+
+
+def _spelled(names: Iterable[str], current: str) -> list[str]:
+    """Names of kinds, with hyphens for those who write hyphens."""
+    return [each.replace("_", "-") if "-" in current else each for each in names]
+
+
+def _prefixed_ids(line: _Line, argument: Argument, current: str) -> Iterable[str]:
+    """Ids; after `FIELD=` those of the records that the field refers to."""
+    if argument.offer is not Offer.FIELDS:
+        return _ids(line.options(), _kinds_of_ids(line, argument), current)
+    from holdfast.cli.field_completion import referred_kind
+
+    name, _, text = current.partition("=")
+    kind = referred_kind(line.kind, name, line.positionals)
+    return (f"{name}={each}" for each in _ids(line.options(), [kind] if kind else [], text))
 
 
 def _kinds_of_ids(line: _Line, argument: Argument) -> list[str]:
     from holdfast.cli.contents import KINDS_WITH_CONTENT
-    from holdfast.cli.kind_names import kind_named
+    from holdfast.cli.graph import LINEAGES
 
     if argument.offer is Offer.SESSIONS:
         return ["session"]
     if argument.offer is Offer.CONTENTS:
         return [each.name for each in KINDS_WITH_CONTENT]
-    try:
-        return [kind_named(line.positionals[0]).name]
-    except HoldfastError:
+    if line.kind is None:
         return []
+    if argument.offer is Offer.GRAPH_IDS and (lineage := LINEAGES.get(line.kind.name)) is not None and lineage.scope:
+        return [lineage.scope_kind] if lineage.scope_kind else []
+    return [line.kind.name]
 
 
 def _ids(options: Options, kinds: list[str], prefix: str) -> Iterator[str]:
     """The first ids that begin like this, or the newest; none when there is no daemon to ask."""
-    from holdfast.cli.reach import open_running
+    from holdfast.cli.reach import open_running, records_of
     from holdfast.filters import quoted
+    from holdfast.kinds import KINDS
 
     filter, order_by = (f"id >= {quoted(prefix)}", "id") if prefix else ("", "create_time desc")
     try:
         with open_running(options) as store:
             for kind in kinds:
-                found = store.collection(kind).list(filter=filter, order_by=order_by, limit=IDS_OFFERED)
+                found = records_of(store, KINDS[kind]).list(filter=filter, order_by=order_by, limit=IDS_OFFERED)
                 yield from (each.id for each in found if _PLAIN_ID.fullmatch(each.id))
     except (HoldfastError, OSError):
         return

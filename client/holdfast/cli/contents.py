@@ -15,8 +15,7 @@ from holdfast.cli.fields import rules_of
 from holdfast.cli.json_form import json_line
 from holdfast.cli.kind_names import kind_named
 from holdfast.cli.options import Options
-from holdfast.cli.reach import open_store
-from holdfast.cli.records import message_of
+from holdfast.cli.reach import open_store, records_of
 from holdfast.errors import FailedPrecondition, InvalidArgument, NotFound
 from holdfast.kinds import KINDS, Kind
 
@@ -84,7 +83,7 @@ def _with_content(kind: Kind) -> Kind:
 def _digest_of(store: Store, kind: Kind, id: str) -> str | None:
     """The digest of a record's content, empty when it has none; None when there is no such record."""
     try:
-        digest: str = getattr(message_of(store.collection(kind.name).get(id)), blob_field(kind))
+        digest: str = getattr(records_of(store, kind).get(id), blob_field(kind))
     except NotFound:
         return None
     return digest

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from holdfast.cli.json_form import json_line
-from holdfast.cli.kind_names import unknown
+from holdfast.cli.json_form import json_block, json_line
+from holdfast.cli.kind_names import said, unknown
 from holdfast.cli.table import Column
-from holdfast.cli.text import one_line, size_text, time_text
+from holdfast.cli.text import one_line, size_text, time_text, visible
 from holdfast.kinds import Kind
 from holdfast.v1 import options_pb2
 
-TELLING = ("number", "name", "title", "type", "status", "agent")
+# fmt: off
+TELLING = frozenset((
+    "number", "name", "title", "type", "status", "agent", "actor", "author",
+    "owner", "severity", "phase", "current_phase", "task_id", "run_id", "workflow",
+    "variable", "approved", "parent_version", "superseded_by", "edition", "activity_time",
+    "occurrences", "confidence",
+))
+# fmt: on
 CELL_CHARACTERS = 400
 
 _NUMBERS = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_DOUBLE)
@@ -22,8 +29,15 @@ _NUMBERS = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldD
 
 def default_fields(kind: Kind) -> list[str]:
     """The id and version, what people tell records apart by, what a record cannot do without, and when it last changed."""
-    own = [each for each in kind.message_class.DESCRIPTOR.fields if each.name not in ("id", "version")]
+    descriptor = kind.message_class.DESCRIPTOR
+    template = descriptor.GetOptions().Extensions[options_pb2.kind].id_template
+    own = [each for each in descriptor.fields if each.name not in ("id", "version") and f"{{{each.name}}}" not in template]
     return ["id", "version", *(each.name for each in own if _is_telling(each.name, rules_of(each))), "update_time"]
+
+
+def descriptor_of(kind: Kind, name: str) -> FieldDescriptor:
+    """What protobuf says of a field. Raises KeyError for a field that the kind has not."""
+    return cast(FieldDescriptor, kind.message_class.DESCRIPTOR.fields_by_name[name])
 
 
 def rules_of(field: Any) -> options_pb2.FieldRules:
@@ -37,28 +51,40 @@ def _is_telling(name: str, rules: options_pb2.FieldRules) -> bool:
 
 
 def chosen_fields(kind: Kind, names: str) -> list[str]:
-    """The fields that a list by commas names, or the default ones. `metadata.branch` reaches into a field marked JSON."""
+    """The fields that a list by commas names, or the default ones.
+
+    `metadata.branch` reaches into a field marked JSON, `phases.status` into each element of a list of messages.
+    """
     if not names:
         return default_fields(kind)
     chosen = [each.strip().lower() if "." not in each else each.strip() for each in names.split(",")]
     for each in chosen:
         name, _, inside = each.partition(".")
-        if name not in kind.fields or (inside and not kind.fields[name].json):
-            raise unknown(f"field of a {kind.name}", each, kind.fields, reason="FIELD_UNKNOWN")
+        if name not in kind.fields or (inside and not _reaches(kind, name, inside.partition(".")[0])):
+            raise unknown(f"field of {said(kind)}", each, kind.fields, reason="FIELD_UNKNOWN")
     return chosen
+
+
+def _reaches(kind: Kind, name: str, inside: str) -> bool:
+    """Whether there may be something of that name inside of the field."""
+    field = descriptor_of(kind, name)
+    inner = field.message_type if field.is_repeated else None
+    return kind.fields[name].json or (inner is not None and inside in inner.fields_by_name)
 
 
 def column_of(kind: Kind, name: str) -> Column:
     """A field's column."""
-    field = kind.message_class.DESCRIPTOR.fields_by_name[name.partition(".")[0]]
+    field = descriptor_of(kind, name.partition(".")[0])
     return Column(name.upper() if "." not in name else name, right=field.cpp_type in _NUMBERS and not field.is_repeated)
 
 
 def value_at(form: Mapping[str, Any], name: str) -> Any:
     """The value of a field, or of what a path leads to inside of it; None where there is nothing."""
     first, *path = name.split(".")
-    value = form[first]
-    for key in path:
+    value = form.get(first)
+    for depth, key in enumerate(path):
+        if isinstance(value, list) and not depth:
+            return [value_at(each, ".".join(path)) if isinstance(each, dict) else None for each in value]
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
@@ -74,3 +100,21 @@ def cell(name: str, value: Any) -> str:
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return one_line(", ".join(map(str, value)))
     return one_line(json_line(value))
+
+
+def block(kind: Kind, name: str, value: Any) -> str:
+    """A value over as many lines as it needs: text as it is, words by commas, JSON indented, messages one a line."""
+    if value is None or value == []:
+        return ""
+    if kind.fields[name].json:
+        return visible(json_block(value))
+    if isinstance(value, list):
+        return visible("\n".join(map(_told, value)) if kind.fields[name].member else ", ".join(map(str, value)))
+    if isinstance(value, bool):
+        return json_line(value)
+    return f"{value} ({cell(name, value)})" if name.endswith("_bytes") else visible(str(value))
+
+
+def _told(message: Mapping[str, Any]) -> str:
+    """A message in a list, without what is not set in it."""
+    return json_line({name: each for name, each in message.items() if each})

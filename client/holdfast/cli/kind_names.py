@@ -4,30 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 from holdfast.errors import InvalidArgument
-from holdfast.kinds import KINDS, Kind
-from holdfast.v1 import entry_pb2
+from holdfast.kinds import KINDS, Kind, plural
+from holdfast.v1 import entry_pb2, options_pb2
 
-JOURNALS = tuple(each.name for each in entry_pb2.Entry.DESCRIPTOR.oneofs_by_name["value"].fields)
 
-_BY_NAME = {name: kind for kind in KINDS.values() for name in (kind.name, kind.noun)}
+def _is_kept(journal: Any) -> bool:
+    """Whether the journal has entries of its own, which the audit, made of the history, has not."""
+    return not journal.message_type.GetOptions().Extensions[options_pb2.journal].derived
+
+
+JOURNALS = tuple(each.name for each in entry_pb2.Entry.DESCRIPTOR.oneofs_by_name["value"].fields if _is_kept(each))
+
+_BY_NAME = {name: kind for kind in KINDS.values() for name in (kind.name, kind.noun, plural(kind.name))}
 _JOURNALS_BY_NAME = {name: journal for journal in JOURNALS for name in (journal, f"{journal}s")}
 
 
 def kind_named(name: str) -> Kind:
-    """The kind of that name, singular or plural. Raises InvalidArgument with a suggestion."""
-    plain = _plain(name)
+    """The kind of that name: singular or plural, with hyphens or underscores. Raises InvalidArgument with a suggestion."""
+    plain = plain_name(name)
     if (kind := _BY_NAME.get(plain)) is not None:
         return kind
     if plain in _JOURNALS_BY_NAME:
         raise InvalidArgument(f"{name} is a journal, not a kind. Read it with `holdfast tail SESSION`.", reason="KIND_UNKNOWN")
-    raise unknown("kind", name, [each.noun for each in KINDS.values()], reason="KIND_UNKNOWN")
+    raise unknown("kind", name, [plural(each.name) for each in KINDS.values()], reason="KIND_UNKNOWN")
+
+
+def is_kind(name: str) -> bool:
+    """Whether that is a kind's name."""
+    return plain_name(name) in _BY_NAME
 
 
 def watched_name(name: str) -> str:
     """The name of a kind or a journal, given in the singular or the plural. Raises InvalidArgument with a suggestion."""
-    plain = _plain(name)
+    plain = plain_name(name)
     if (journal := _JOURNALS_BY_NAME.get(plain)) is not None:
         return journal
     if (kind := _BY_NAME.get(plain)) is not None:
@@ -35,14 +47,33 @@ def watched_name(name: str) -> str:
     raise unknown("kind", name, [*KINDS, *JOURNALS], reason="KIND_UNKNOWN")
 
 
+def only_id(kind: Kind) -> str:
+    """The id of a kind's one record; empty for kinds of which there may be many."""
+    return "" if "{" in kind.id_template else kind.id_template
+
+
+def id_of(kind: Kind, given: str | None) -> str:
+    """The id that a command is about. Raises InvalidArgument when it is left out and there may be many."""
+    if id := given or only_id(kind):
+        return id
+    raise InvalidArgument(f"Say which {kind.name.replace('_', ' ')}: the ID is missing.", reason="USAGE")
+
+
 def unknown(what: str, name: str, known: Iterable[str], *, reason: str) -> InvalidArgument:
     """The error for a name that is not among the known ones."""
     names = list(known)
-    close = get_close_matches(_plain(name), names, n=1)
+    close = get_close_matches(plain_name(name), names, n=1)
     suggestion = f" Did you mean {close[0]}?" if close else ""
     said = f"There is no {what} {name!r}.{suggestion} There are: {', '.join(names)}."
     return InvalidArgument(said, reason=reason, metadata={"name": name})
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A name as the contract spells it."""
     return name.lower().replace("-", "_")
+
+
+def said(kind: Kind) -> str:
+    """The kind with its article, as a sentence has it: `a task`, `an artifact`."""
+    words = kind.name.replace("_", " ")
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"

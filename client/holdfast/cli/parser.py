@@ -10,12 +10,15 @@ import holdfast
 from holdfast.cli.commands import COMMANDS, COMMANDS_BY_NAME, GLOBAL_ARGUMENTS, Argument, Command
 from holdfast.errors import InvalidArgument
 
-_DESCRIPTION = "Looks into a Holdfast store and looks after its daemon."
+_DESCRIPTION = "Looks into a Holdfast store, changes it, and looks after its daemon."
 
 _EPILOG = """\
 examples:
   holdfast up
   holdfast list tasks --filter 'status = "running"'
+  holdfast create task title='Fix the login' tags=urgent
+  holdfast set task TASK-001 status=running
+  holdfast log TASK-001
   holdfast tail ses_… -f
   holdfast COMMAND --help        more about a command, with examples
 
@@ -57,7 +60,25 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The parsed arguments; `command` is None when none was given. Raises InvalidArgument."""
     parser = make_parser()
     _check_command(parser, arguments)
-    return parser.parse_args(arguments)
+    parsed, rest = parser.parse_known_args(arguments)
+    if rest:
+        _place(parser, parsed, rest)
+    return parsed
+
+
+def _place(parser: Parser, parsed: argparse.Namespace, rest: list[str]) -> None:
+    """Gives words that stand after an option to the arguments that may be left out, which argparse fills only before it."""
+    words = list(rest)
+    if parsed.command is not None and not any(each.startswith("-") for each in rest):
+        for argument in COMMANDS_BY_NAME[parsed.command].arguments:
+            name = argument.flags[0]
+            if argument.repeats:
+                setattr(parsed, name, [*getattr(parsed, name), *words])
+                words = []
+            elif words and argument.settings.get("nargs") == "?" and getattr(parsed, name) is None:
+                setattr(parsed, name, words.pop(0))
+    if words:
+        parser.error(f"unrecognized arguments: {' '.join(words)}")
 
 
 def _add_command(commands: Any, command: Command) -> None:

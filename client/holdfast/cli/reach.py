@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from holdfast import autostart
 from holdfast.address import Place, explicit_socket, user_place
 from holdfast.cli.options import Options
 from holdfast.errors import InvalidArgument, Unavailable
+from holdfast.kinds import Kind
 
 if TYPE_CHECKING:
+    from holdfast.collection import Records
     from holdfast.store import Store
 
 
@@ -32,7 +34,7 @@ def socket_of(options: Options) -> Path:
     return named_socket(options) or user_place().described_socket
 
 
-def open_store(options: Options, *, idle_exit_s: int | None = None) -> Store:
+def open_store(options: Options, *, idle_exit_s: int | None = None, actor: str | None = None) -> Store:
     """Connects; the daemon of the per-user store is started when it does not run."""
     from holdfast.store import DEFAULT_IDLE_EXIT_S, connect
 
@@ -41,6 +43,7 @@ def open_store(options: Options, *, idle_exit_s: int | None = None) -> Store:
         return connect(
             path,
             workspace=options.workspace,
+            actor=actor,
             timeout_s=options.timeout_s,
             idle_exit_s=DEFAULT_IDLE_EXIT_S if idle_exit_s is None else idle_exit_s,
         )
@@ -48,6 +51,13 @@ def open_store(options: Options, *, idle_exit_s: int | None = None) -> Store:
         if path is None:
             raise
         raise not_running(options) from None
+
+
+def records_of(store: Store, kind: Kind) -> Records[Any]:
+    """The verbs that every kind has, on plain messages. Some of the store's own collections take and give something else."""
+    from holdfast.collection import Records
+
+    return Records[Any](store.transaction().scope, kind)
 
 
 def open_running(options: Options) -> Store:

@@ -6,16 +6,13 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from google.protobuf.message import Message
-
 from holdfast.cli import exits
-from holdfast.cli.fields import CELL_CHARACTERS, cell, chosen_fields, column_of, value_at
-from holdfast.cli.json_form import json_block, json_form, json_line
-from holdfast.cli.kind_names import kind_named
+from holdfast.cli.fields import CELL_CHARACTERS, block, cell, chosen_fields, column_of, value_at
+from holdfast.cli.json_form import json_form, json_line
+from holdfast.cli.kind_names import id_of, kind_named
 from holdfast.cli.options import Options
-from holdfast.cli.reach import open_store
+from holdfast.cli.reach import open_store, records_of
 from holdfast.cli.table import terminal_columns, write_table
-from holdfast.cli.text import visible
 from holdfast.kinds import Kind
 
 
@@ -24,10 +21,10 @@ def list_records(options: Options, given: argparse.Namespace) -> int:
     kind = kind_named(given.kind)
     fields = chosen_fields(kind, given.columns)
     with open_store(options) as store:
-        found = store.collection(kind.name).list(
+        found = records_of(store, kind).list(
             filter=given.filter, order_by=given.order_by, page_size=given.page_size, limit=given.limit
         )
-        forms = (json_form(message_of(each)) for each in found)
+        forms = (json_form(each) for each in found)
         if options.as_json:
             for form in forms:
                 print(json_line({name: value_at(form, name) for name in fields} if given.columns else form))
@@ -46,8 +43,9 @@ def _rows(forms: Iterator[dict[str, Any]], fields: list[str], most: int | None) 
 def show_record(options: Options, given: argparse.Namespace) -> int:
     """Shows one record with all its fields."""
     kind = kind_named(given.kind)
+    id = id_of(kind, given.id)
     with open_store(options) as store:
-        form = json_form(message_of(store.collection(kind.name).get(given.id)))
+        form = json_form(records_of(store, kind).get(id))
     if options.as_json:
         print(json_line(form))
     else:
@@ -55,26 +53,10 @@ def show_record(options: Options, given: argparse.Namespace) -> int:
     return exits.OK
 
 
-def message_of(record: Any) -> Message:
-    """The message of a record; a checkpoint comes from the client in a wrapper."""
-    message: Message = record if isinstance(record, Message) else record.message
-    return message
-
-
 def _lines(kind: Kind, form: dict[str, Any]) -> Iterator[str]:
     width = max(map(len, form)) + 2
     for name, value in form.items():
-        text = _text(kind, name, value)
+        text = block(kind, name, value)
         first, *more = text.split("\n")
         yield f"{name:<{width}}{first}".rstrip()
         yield from (" " * width + line for line in more)
-
-
-def _text(kind: Kind, name: str, value: Any) -> str:
-    if value is None:
-        return ""
-    if kind.fields[name].json:
-        return visible(json_block(value))
-    if isinstance(value, list):
-        return visible(", ".join(map(str, value)))
-    return f"{value} ({cell(name, value)})" if name.endswith("_bytes") else visible(str(value))

@@ -56,7 +56,9 @@ class BlobPutHeader(_message.Message):
     digest: _builtins.str
     """The digest of the whole content. Required for a delta; otherwise checked when set."""
     size_bytes: _builtins.int
-    """The size of the whole content in bytes. Required for a delta; otherwise checked when set."""
+    """The size of the whole content in bytes. Required for a delta; otherwise checked when set. Set it where it is known: then a
+    stream that breaks off is told for certain from one that ends.
+    """
     base_digest: _builtins.str
     """The digest of a blob that this one resembles, such as the context before it. Required for a delta; otherwise a hint."""
     @_builtins.property

@@ -29,8 +29,11 @@ class Entry(_message.Message):
     PARENT_KIND_FIELD_NUMBER: _builtins.int
     PARENT_ID_FIELD_NUMBER: _builtins.int
     TRANSCRIPT_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
     number: _builtins.int
-    """Output only. 1, 2, 3 … within the journal, without gaps."""
+    """Output only. 1, 2, 3 … within the journal, without gaps. In the audit: within the commit, so that `revision` and
+    `number` together order its entries.
+    """
     revision: _builtins.int
     """Output only. The revision of the commit that appended it."""
     parent_kind: _builtins.str
@@ -45,6 +48,10 @@ class Entry(_message.Message):
     def transcript(self) -> Global___Transcript:
         """An entry of a transcript."""
 
+    @_builtins.property
+    def audit(self) -> Global___Audit:
+        """An entry of the audit."""
+
     def __init__(
         self,
         *,
@@ -54,12 +61,13 @@ class Entry(_message.Message):
         parent_kind: _builtins.str = ...,
         parent_id: _builtins.str = ...,
         transcript: Global___Transcript | None = ...,
+        audit: Global___Audit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "transcript", b"transcript", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "create_time", b"create_time", "transcript", b"transcript", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "number", b"number", "parent_id", b"parent_id", "parent_kind", b"parent_kind", "revision", b"revision", "transcript", b"transcript", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "create_time", b"create_time", "number", b"number", "parent_id", b"parent_id", "parent_kind", b"parent_kind", "revision", b"revision", "transcript", b"transcript", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["transcript"]  # noqa: Y015
+    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["transcript", "audit"]  # noqa: Y015
     _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_value) -> _WhichOneofReturnType_value | None: ...
 
@@ -112,3 +120,75 @@ class Transcript(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Transcript: _TypeAlias = Transcript  # noqa: Y015
+
+@_typing.final
+class Audit(_message.Message):
+    """One change of the store: who did what to which record, when, and what it was before. Made of the history that every
+    commit leaves; nobody appends to it. JournalService.List serves it, the newest last; `parent_kind` and `parent_id`
+    there are the kind and the id of what changed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTOR_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    PARENT_KIND_FIELD_NUMBER: _builtins.int
+    FIRST_NUMBER_FIELD_NUMBER: _builtins.int
+    LAST_NUMBER_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DIFF_FIELD_NUMBER: _builtins.int
+    actor: _builtins.str
+    """Who asked for it, as the request said."""
+    kind: _builtins.str
+    """The kind of the record, or the name of the journal."""
+    id: _builtins.str
+    """The id of the record; of a journal, of its parent."""
+    action: _builtins.str
+    """What was done. `append` and `drop` are done to journals, the others to records."""
+    version: _builtins.int
+    """The record's version after it; of a delete, its last. 0 for a journal."""
+    parent_kind: _builtins.str
+    """The kind of a journal's parent; empty for a record."""
+    first_number: _builtins.int
+    """The number of the first entry appended or dropped; 0 for a record."""
+    last_number: _builtins.int
+    """The number of the last entry appended or dropped; 0 for a record."""
+    request_id: _builtins.str
+    """The request's id, if it had one."""
+    diff: _builtins.str
+    """JSON: `{"status": {"before": "created", "after": "running"}, …}`, the fields that differ. A field that is unset (or
+    zero, or empty) on one side has no value there, so an insert has only `after` and a delete only `before`. Fields that
+    hold JSON are in it as they are, times as in RFC 3339, lists whole. `id`, `version`, `create_time` and `update_time`
+    are left out. When it would pass 1 MiB, values above 32 KiB are given by their length as JSON: `before_bytes` and
+    `after_bytes`. Empty for a journal.
+    """
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was committed."""
+
+    def __init__(
+        self,
+        *,
+        actor: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        id: _builtins.str = ...,
+        action: _builtins.str = ...,
+        version: _builtins.int = ...,
+        parent_kind: _builtins.str = ...,
+        first_number: _builtins.int = ...,
+        last_number: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        request_id: _builtins.str = ...,
+        diff: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "diff", b"diff", "first_number", b"first_number", "id", b"id", "kind", b"kind", "last_number", b"last_number", "parent_kind", b"parent_kind", "request_id", b"request_id", "time", b"time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Audit: _TypeAlias = Audit  # noqa: Y015

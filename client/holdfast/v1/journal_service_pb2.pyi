@@ -127,7 +127,7 @@ class JournalServiceReadRequest(_message.Message):
     workspace: _builtins.str
     """Empty means `default`."""
     journal: _builtins.str
-    """The journal's name; empty means `transcript`."""
+    """The journal's name; empty means `transcript`. Not `audit`."""
     parent_kind: _builtins.str
     """Required. The kind of the parent, such as `session`."""
     parent_id: _builtins.str

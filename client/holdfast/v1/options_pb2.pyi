@@ -59,6 +59,8 @@ class _OnDeleteEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnDelete.Val
     """The delete is refused; with `cascade` this record is deleted first."""
     ON_DELETE_FOLLOW: _OnDelete.ValueType  # 3
     """This record is deleted first, without asking."""
+    ON_DELETE_REFUSE: _OnDelete.ValueType  # 4
+    """The delete is refused, `cascade` or not: this record would lose what it cannot be read without."""
 
 class OnDelete(_OnDelete, metaclass=_OnDeleteEnumTypeWrapper):
     """What becomes of a record when the record that it refers to is deleted."""
@@ -71,6 +73,8 @@ ON_DELETE_OWNED: OnDelete.ValueType  # 2
 """The delete is refused; with `cascade` this record is deleted first."""
 ON_DELETE_FOLLOW: OnDelete.ValueType  # 3
 """This record is deleted first, without asking."""
+ON_DELETE_REFUSE: OnDelete.ValueType  # 4
+"""The delete is refused, `cascade` or not: this record would lose what it cannot be read without."""
 Global___OnDelete: _TypeAlias = OnDelete  # noqa: Y015
 
 @_typing.final
@@ -83,6 +87,9 @@ class KindOptions(_message.Message):
     ID_STYLE_FIELD_NUMBER: _builtins.int
     IMMUTABLE_FIELD_NUMBER: _builtins.int
     CONCERN_FIELD_NUMBER: _builtins.int
+    ID_TEMPLATE_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    READINESS_FIELD_NUMBER: _builtins.int
     id_prefix: _builtins.str
     """Begins every id that the daemon makes for this kind."""
     id_style: Global___IdStyle.ValueType
@@ -91,6 +98,16 @@ class KindOptions(_message.Message):
     """Whether records can only be inserted and deleted, never changed."""
     concern: _builtins.str
     """Groups kinds that may be stored apart: `records`, `workflows`, `logs` or `metrics`."""
+    id_template: _builtins.str
+    """Makes the id of the record's own fields, such as `{workflow_id}@{workflow_version}`; takes the place of `id_style`."""
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___UniqueKey]:
+        """Fields that no two records of a workspace share the values of. An upsert without an id finds its record by them."""
+
+    @_builtins.property
+    def readiness(self) -> Global___Readiness:
+        """What the filter `ready = true` means for this kind."""
+
     def __init__(
         self,
         *,
@@ -98,14 +115,73 @@ class KindOptions(_message.Message):
         id_style: Global___IdStyle.ValueType = ...,
         immutable: _builtins.bool = ...,
         concern: _builtins.str = ...,
+        id_template: _builtins.str = ...,
+        keys: _abc.Iterable[Global___UniqueKey] | None = ...,
+        readiness: Global___Readiness | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["readiness", b"readiness"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concern", b"concern", "id_prefix", b"id_prefix", "id_style", b"id_style", "immutable", b"immutable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concern", b"concern", "id_prefix", b"id_prefix", "id_style", b"id_style", "id_template", b"id_template", "immutable", b"immutable", "keys", b"keys", "readiness", b"readiness"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___KindOptions: _TypeAlias = KindOptions  # noqa: Y015
+
+@_typing.final
+class UniqueKey(_message.Message):
+    """Fields that are unique together. Records where one of them is unset are not held to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the kind's fields."""
+
+    def __init__(
+        self,
+        *,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UniqueKey: _TypeAlias = UniqueKey  # noqa: Y015
+
+@_typing.final
+class Readiness(_message.Message):
+    """A record is ready when everything that it waits for is done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WAITS_FOR_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_FIELD_NUMBER: _builtins.int
+    DONE_VALUES_FIELD_NUMBER: _builtins.int
+    waits_for: _builtins.str
+    """The repeated reference to what it waits for."""
+    status_field: _builtins.str
+    """The field there that tells whether it is done."""
+    @_builtins.property
+    def done_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The values of that field that mean done."""
+
+    def __init__(
+        self,
+        *,
+        waits_for: _builtins.str = ...,
+        status_field: _builtins.str = ...,
+        done_values: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_values", b"done_values", "status_field", b"status_field", "waits_for", b"waits_for"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Readiness: _TypeAlias = Readiness  # noqa: Y015
 
 @_typing.final
 class JournalOptions(_message.Message):
@@ -114,6 +190,9 @@ class JournalOptions(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PARENTS_FIELD_NUMBER: _builtins.int
+    DERIVED_FIELD_NUMBER: _builtins.int
+    derived: _builtins.bool
+    """Whether its entries are made of the store's history. Nobody appends to it, and only List reads it."""
     @_builtins.property
     def parents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Kinds whose records may own such a journal."""
@@ -122,10 +201,11 @@ class JournalOptions(_message.Message):
         self,
         *,
         parents: _abc.Iterable[_builtins.str] | None = ...,
+        derived: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parents", b"parents"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["derived", b"derived", "parents", b"parents"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -182,6 +262,7 @@ class FieldRules(_message.Message):
     SIZE_FIELD_FIELD_NUMBER: _builtins.int
     NUMBER_WITHIN_FIELD_NUMBER: _builtins.int
     SEARCH_FIELD_NUMBER: _builtins.int
+    COMPUTED_FIELD_NUMBER: _builtins.int
     required: _builtins.bool
     """Whether an insert must set it."""
     output_only: _builtins.bool
@@ -200,6 +281,8 @@ class FieldRules(_message.Message):
     """Set by the daemon to 1, 2, 3 … within the record that this sibling field refers to; never reused."""
     search: _builtins.bool
     """Whether full-text search covers it."""
+    computed: _builtins.bool
+    """Whether it is made when it is read: it has no column, and filters do not know it."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The values it may take; empty means any."""
@@ -222,10 +305,11 @@ class FieldRules(_message.Message):
         size_field: _builtins.str = ...,
         number_within: _builtins.str = ...,
         search: _builtins.bool = ...,
+        computed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "default_value", b"default_value", "immutable", b"immutable", "json", b"json", "number_within", b"number_within", "output_only", b"output_only", "reference", b"reference", "required", b"required", "search", b"search", "size_field", b"size_field", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "computed", b"computed", "default_value", b"default_value", "immutable", b"immutable", "json", b"json", "number_within", b"number_within", "output_only", b"output_only", "reference", b"reference", "required", b"required", "search", b"search", "size_field", b"size_field", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

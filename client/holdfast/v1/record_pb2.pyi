@@ -34,6 +34,21 @@ class Record(_message.Message):
     ARTIFACT_FIELD_NUMBER: _builtins.int
     LINK_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    INITIATIVE_FIELD_NUMBER: _builtins.int
+    BUG_FIELD_NUMBER: _builtins.int
+    STATUS_UPDATE_FIELD_NUMBER: _builtins.int
+    DESIGN_NOTE_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    GATE_DECISION_FIELD_NUMBER: _builtins.int
+    BRANCH_FIELD_NUMBER: _builtins.int
+    CONSTITUTION_FIELD_NUMBER: _builtins.int
+    TASK_STATE_FIELD_NUMBER: _builtins.int
+    PHASE_TEMPLATE_FIELD_NUMBER: _builtins.int
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    PHASE_OUTPUT_FIELD_NUMBER: _builtins.int
+    EXECUTION_LOG_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """Output only. The kind's name, such as `task`."""
     id: _builtins.str
@@ -64,6 +79,66 @@ class Record(_message.Message):
     def task(self) -> Global___Task:
         """A task."""
 
+    @_builtins.property
+    def plan(self) -> Global___Plan:
+        """A plan."""
+
+    @_builtins.property
+    def initiative(self) -> Global___Initiative:
+        """An initiative."""
+
+    @_builtins.property
+    def bug(self) -> Global___Bug:
+        """A bug."""
+
+    @_builtins.property
+    def status_update(self) -> Global___StatusUpdate:
+        """A status update."""
+
+    @_builtins.property
+    def design_note(self) -> Global___DesignNote:
+        """A design note."""
+
+    @_builtins.property
+    def comment(self) -> Global___Comment:
+        """A comment."""
+
+    @_builtins.property
+    def gate_decision(self) -> Global___GateDecision:
+        """A gate decision."""
+
+    @_builtins.property
+    def branch(self) -> Global___Branch:
+        """A branch."""
+
+    @_builtins.property
+    def constitution(self) -> Global___Constitution:
+        """A constitution."""
+
+    @_builtins.property
+    def task_state(self) -> Global___TaskState:
+        """A task state."""
+
+    @_builtins.property
+    def phase_template(self) -> Global___PhaseTemplate:
+        """A phase template."""
+
+    @_builtins.property
+    def workflow(self) -> Global___Workflow:
+        """A workflow."""
+
+    @_builtins.property
+    def run(self) -> Global___Run:
+        """A run."""
+
+    @_builtins.property
+    def phase_output(self) -> Global___PhaseOutput:
+        """A phase output."""
+
+    @_builtins.property
+    def execution_log(self) -> Global___ExecutionLog:
+        """An execution log."""
+
     def __init__(
         self,
         *,
@@ -76,12 +151,27 @@ class Record(_message.Message):
         artifact: Global___Artifact | None = ...,
         link: Global___Link | None = ...,
         task: Global___Task | None = ...,
+        plan: Global___Plan | None = ...,
+        initiative: Global___Initiative | None = ...,
+        bug: Global___Bug | None = ...,
+        status_update: Global___StatusUpdate | None = ...,
+        design_note: Global___DesignNote | None = ...,
+        comment: Global___Comment | None = ...,
+        gate_decision: Global___GateDecision | None = ...,
+        branch: Global___Branch | None = ...,
+        constitution: Global___Constitution | None = ...,
+        task_state: Global___TaskState | None = ...,
+        phase_template: Global___PhaseTemplate | None = ...,
+        workflow: Global___Workflow | None = ...,
+        run: Global___Run | None = ...,
+        phase_output: Global___PhaseOutput | None = ...,
+        execution_log: Global___ExecutionLog | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "checkpoint", b"checkpoint", "construct", b"construct", "link", b"link", "session", b"session", "task", b"task", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "branch", b"branch", "bug", b"bug", "checkpoint", b"checkpoint", "comment", b"comment", "constitution", b"constitution", "construct", b"construct", "design_note", b"design_note", "execution_log", b"execution_log", "gate_decision", b"gate_decision", "initiative", b"initiative", "link", b"link", "phase_output", b"phase_output", "phase_template", b"phase_template", "plan", b"plan", "run", b"run", "session", b"session", "status_update", b"status_update", "task", b"task", "task_state", b"task_state", "value", b"value", "workflow", b"workflow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "checkpoint", b"checkpoint", "construct", b"construct", "id", b"id", "kind", b"kind", "link", b"link", "session", b"session", "task", b"task", "value", b"value", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "branch", b"branch", "bug", b"bug", "checkpoint", b"checkpoint", "comment", b"comment", "constitution", b"constitution", "construct", b"construct", "design_note", b"design_note", "execution_log", b"execution_log", "gate_decision", b"gate_decision", "id", b"id", "initiative", b"initiative", "kind", b"kind", "link", b"link", "phase_output", b"phase_output", "phase_template", b"phase_template", "plan", b"plan", "run", b"run", "session", b"session", "status_update", b"status_update", "task", b"task", "task_state", b"task_state", "value", b"value", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["construct", "session", "checkpoint", "artifact", "link", "task"]  # noqa: Y015
+    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["construct", "session", "checkpoint", "artifact", "link", "task", "plan", "initiative", "bug", "status_update", "design_note", "comment", "gate_decision", "branch", "constitution", "task_state", "phase_template", "workflow", "run", "phase_output", "execution_log"]  # noqa: Y015
     _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_value) -> _WhichOneofReturnType_value | None: ...
 
@@ -341,6 +431,7 @@ class Artifact(_message.Message):
     CONTENT_SIZE_BYTES_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The artifact's id."""
     version: _builtins.int
@@ -365,6 +456,8 @@ class Artifact(_message.Message):
     """What it is."""
     metadata: _builtins.str
     """JSON. Whatever else the caller keeps with it."""
+    run_id: _builtins.str
+    """The run that it belongs to, if any. Immutable."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -390,10 +483,11 @@ class Artifact(_message.Message):
         content_size_bytes: _builtins.int = ...,
         description: _builtins.str = ...,
         metadata: _builtins.str = ...,
+        run_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["construct_id", b"construct_id", "content_digest", b"content_digest", "content_size_bytes", b"content_size_bytes", "content_type", b"content_type", "create_time", b"create_time", "description", b"description", "id", b"id", "metadata", b"metadata", "name", b"name", "session_id", b"session_id", "task_id", b"task_id", "type", b"type", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["construct_id", b"construct_id", "content_digest", b"content_digest", "content_size_bytes", b"content_size_bytes", "content_type", b"content_type", "create_time", b"create_time", "description", b"description", "id", b"id", "metadata", b"metadata", "name", b"name", "run_id", b"run_id", "session_id", b"session_id", "task_id", b"task_id", "type", b"type", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -481,6 +575,7 @@ class Task(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     CONSTRUCT_ID_FIELD_NUMBER: _builtins.int
+    INITIATIVE_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The task's id."""
     version: _builtins.int
@@ -499,6 +594,8 @@ class Task(_message.Message):
     """JSON. Whatever else the caller keeps with it."""
     construct_id: _builtins.str
     """The construct that it belongs to, if any. Immutable."""
+    initiative_id: _builtins.str
+    """The initiative that it belongs to, if any."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -536,11 +633,1292 @@ class Task(_message.Message):
         tags: _abc.Iterable[_builtins.str] | None = ...,
         metadata: _builtins.str = ...,
         construct_id: _builtins.str = ...,
+        initiative_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignees", b"assignees", "blocked_by", b"blocked_by", "construct_id", b"construct_id", "create_time", b"create_time", "description", b"description", "id", b"id", "metadata", b"metadata", "priority", b"priority", "rationale_log", b"rationale_log", "status", b"status", "tags", b"tags", "title", b"title", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignees", b"assignees", "blocked_by", b"blocked_by", "construct_id", b"construct_id", "create_time", b"create_time", "description", b"description", "id", b"id", "initiative_id", b"initiative_id", "metadata", b"metadata", "priority", b"priority", "rationale_log", b"rationale_log", "status", b"status", "tags", b"tags", "title", b"title", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Task: _TypeAlias = Task  # noqa: Y015
+
+@_typing.final
+class Plan(_message.Message):
+    """What one construct planned for another to carry out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    FROM_CONSTRUCT_ID_FIELD_NUMBER: _builtins.int
+    TO_CONSTRUCT_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The plan's id."""
+    version: _builtins.int
+    """Output only."""
+    from_construct_id: _builtins.str
+    """The construct that planned. Immutable."""
+    to_construct_id: _builtins.str
+    """The construct that is to carry it out, if it is known yet."""
+    title: _builtins.str
+    """Required. What is to be done, in a line."""
+    body: _builtins.str
+    """What is to be done, at length."""
+    status: _builtins.str
+    """Where it stands, in the caller's own terms."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        from_construct_id: _builtins.str = ...,
+        to_construct_id: _builtins.str = ...,
+        title: _builtins.str = ...,
+        body: _builtins.str = ...,
+        status: _builtins.str = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "create_time", b"create_time", "from_construct_id", b"from_construct_id", "id", b"id", "metadata", b"metadata", "status", b"status", "title", b"title", "to_construct_id", b"to_construct_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Plan: _TypeAlias = Plan  # noqa: Y015
+
+@_typing.final
+class Initiative(_message.Message):
+    """A larger aim that tasks belong to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    VISION_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    BLOCKED_BY_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The initiative's id."""
+    version: _builtins.int
+    """Output only."""
+    title: _builtins.str
+    """Required. What it aims at, in a line."""
+    vision: _builtins.str
+    """What it aims at, at length."""
+    status: _builtins.str
+    """Where it stands."""
+    owner: _builtins.str
+    """Who answers for it."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Decision]:
+        """What was decided on the way, in order."""
+
+    @_builtins.property
+    def blocked_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The initiatives that must be completed before this one; they may not form a cycle."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        title: _builtins.str = ...,
+        vision: _builtins.str = ...,
+        status: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        decisions: _abc.Iterable[Global___Decision] | None = ...,
+        blocked_by: _abc.Iterable[_builtins.str] | None = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "create_time", b"create_time", "decisions", b"decisions", "id", b"id", "metadata", b"metadata", "owner", b"owner", "status", b"status", "title", b"title", "update_time", b"update_time", "version", b"version", "vision", b"vision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Initiative: _TypeAlias = Initiative  # noqa: Y015
+
+@_typing.final
+class Bug(_message.Message):
+    """Something that does not work as it should."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    REPRO_STEPS_FIELD_NUMBER: _builtins.int
+    PROPOSED_FIX_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The bug's id."""
+    version: _builtins.int
+    """Output only."""
+    title: _builtins.str
+    """Required. What is wrong, in a line."""
+    severity: _builtins.str
+    """How bad it is, in the caller's own terms."""
+    status: _builtins.str
+    """Where it stands, in the caller's own terms."""
+    task_id: _builtins.str
+    """The task that it was found in or is mended by, if any."""
+    repro_steps: _builtins.str
+    """JSON. How to see it, step by step."""
+    proposed_fix: _builtins.str
+    """How it might be mended."""
+    actor: _builtins.str
+    """Who reported it."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        title: _builtins.str = ...,
+        severity: _builtins.str = ...,
+        status: _builtins.str = ...,
+        task_id: _builtins.str = ...,
+        repro_steps: _builtins.str = ...,
+        proposed_fix: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time", "id", b"id", "metadata", b"metadata", "proposed_fix", b"proposed_fix", "repro_steps", b"repro_steps", "severity", b"severity", "status", b"status", "task_id", b"task_id", "title", b"title", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Bug: _TypeAlias = Bug  # noqa: Y015
+
+@_typing.final
+class StatusUpdate(_message.Message):
+    """What somebody had to say about how the work goes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The status update's id."""
+    version: _builtins.int
+    """Output only."""
+    actor: _builtins.str
+    """Who says it."""
+    task_id: _builtins.str
+    """The task that it is about, if any. Immutable."""
+    message: _builtins.str
+    """Required. What is said."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        actor: _builtins.str = ...,
+        task_id: _builtins.str = ...,
+        message: _builtins.str = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time", "id", b"id", "message", b"message", "metadata", b"metadata", "task_id", b"task_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatusUpdate: _TypeAlias = StatusUpdate  # noqa: Y015
+
+@_typing.final
+class DesignNote(_message.Message):
+    """What was decided, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    CONSEQUENCES_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    SUPERSEDED_BY_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The design note's id."""
+    version: _builtins.int
+    """Output only."""
+    title: _builtins.str
+    """Required. What it is about, in a line."""
+    context: _builtins.str
+    """What made a decision necessary."""
+    decision: _builtins.str
+    """What was decided."""
+    consequences: _builtins.str
+    """What follows from it."""
+    actor: _builtins.str
+    """Who decided."""
+    superseded_by: _builtins.str
+    """The note that took its place, if any."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        title: _builtins.str = ...,
+        context: _builtins.str = ...,
+        decision: _builtins.str = ...,
+        consequences: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        superseded_by: _builtins.str = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "consequences", b"consequences", "context", b"context", "create_time", b"create_time", "decision", b"decision", "id", b"id", "metadata", b"metadata", "superseded_by", b"superseded_by", "title", b"title", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DesignNote: _TypeAlias = DesignNote  # noqa: Y015
+
+@_typing.final
+class Comment(_message.Message):
+    """A remark on a task, or on a line of its code in a review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    FILE_PATH_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The comment's id."""
+    version: _builtins.int
+    """Output only."""
+    task_id: _builtins.str
+    """Required. The task. Immutable."""
+    type: _builtins.str
+    """What sort of remark it is: `comment`, `review`, or the caller's own term."""
+    author: _builtins.str
+    """Who makes it."""
+    phase: _builtins.str
+    """The phase of the work that it is about."""
+    body: _builtins.str
+    """Required. What is said."""
+    file_path: _builtins.str
+    """For a review: the file."""
+    line: _builtins.int
+    """For a review: the line, from 1."""
+    severity: _builtins.str
+    """For a review: how grave it is, in the caller's own terms."""
+    status: _builtins.str
+    """Where it stands, in the caller's own terms."""
+    resolution: _builtins.str
+    """How it was settled."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        task_id: _builtins.str = ...,
+        type: _builtins.str = ...,
+        author: _builtins.str = ...,
+        phase: _builtins.str = ...,
+        body: _builtins.str = ...,
+        file_path: _builtins.str = ...,
+        line: _builtins.int = ...,
+        severity: _builtins.str = ...,
+        status: _builtins.str = ...,
+        resolution: _builtins.str = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "body", b"body", "create_time", b"create_time", "file_path", b"file_path", "id", b"id", "line", b"line", "metadata", b"metadata", "phase", b"phase", "resolution", b"resolution", "severity", b"severity", "status", b"status", "task_id", b"task_id", "type", b"type", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Comment: _TypeAlias = Comment  # noqa: Y015
+
+@_typing.final
+class GateDecision(_message.Message):
+    """Whether a task may go on past a gate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    GATE_TYPE_FIELD_NUMBER: _builtins.int
+    APPROVED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The gate decision's id."""
+    version: _builtins.int
+    """Output only."""
+    task_id: _builtins.str
+    """Required. The task. Immutable."""
+    phase: _builtins.str
+    """Required. The phase that the gate closes."""
+    gate_type: _builtins.str
+    """What sort of gate it is, such as `human` or `ai`."""
+    approved: _builtins.bool
+    """Whether it may go on."""
+    reason: _builtins.str
+    """Why."""
+    actor: _builtins.str
+    """Who decided."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        task_id: _builtins.str = ...,
+        phase: _builtins.str = ...,
+        gate_type: _builtins.str = ...,
+        approved: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "decide_time", b"decide_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "approved", b"approved", "create_time", b"create_time", "decide_time", b"decide_time", "gate_type", b"gate_type", "id", b"id", "metadata", b"metadata", "phase", b"phase", "reason", b"reason", "task_id", b"task_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GateDecision: _TypeAlias = GateDecision  # noqa: Y015
+
+@_typing.final
+class Branch(_message.Message):
+    """A branch of the code, and when somebody last worked on it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    BASE_BRANCH_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ACTIVITY_TIME_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The branch's id."""
+    version: _builtins.int
+    """Output only."""
+    name: _builtins.str
+    """Required. Its name; also its id. Immutable."""
+    type: _builtins.str
+    """What sort of branch it is, such as `task` or `initiative`."""
+    owner_id: _builtins.str
+    """The id of what it was made for. Not checked."""
+    base_branch: _builtins.str
+    """The branch that it began from."""
+    status: _builtins.str
+    """Where it stands, in the caller's own terms."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def activity_time(self) -> _timestamp_pb2.Timestamp:
+        """When somebody last worked on it."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        name: _builtins.str = ...,
+        type: _builtins.str = ...,
+        owner_id: _builtins.str = ...,
+        base_branch: _builtins.str = ...,
+        status: _builtins.str = ...,
+        activity_time: _timestamp_pb2.Timestamp | None = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activity_time", b"activity_time", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_time", b"activity_time", "base_branch", b"base_branch", "create_time", b"create_time", "id", b"id", "metadata", b"metadata", "name", b"name", "owner_id", b"owner_id", "status", b"status", "type", b"type", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Branch: _TypeAlias = Branch  # noqa: Y015
+
+@_typing.final
+class Constitution(_message.Message):
+    """The rules of a workspace. There is one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    EDITION_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The constitution's id."""
+    version: _builtins.int
+    """Output only."""
+    content: _builtins.str
+    """Required. The rules."""
+    edition: _builtins.str
+    """Which edition it is, in the caller's own terms."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        content: _builtins.str = ...,
+        edition: _builtins.str = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "create_time", b"create_time", "edition", b"edition", "id", b"id", "metadata", b"metadata", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Constitution: _TypeAlias = Constitution  # noqa: Y015
+
+@_typing.final
+class TaskState(_message.Message):
+    """Where the engine is in a task, which is not what people see of its status."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    CURRENT_PHASE_FIELD_NUMBER: _builtins.int
+    PHASES_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The task state's id."""
+    version: _builtins.int
+    """Output only."""
+    task_id: _builtins.str
+    """Required. The task; also the id. Immutable."""
+    status: _builtins.str
+    """Where the engine is."""
+    current_phase: _builtins.str
+    """The phase that it is in."""
+    retries: _builtins.int
+    """How often the whole was tried again."""
+    error: _builtins.str
+    """What went wrong last."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___PhaseState]:
+        """What became of each phase, in order."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        task_id: _builtins.str = ...,
+        status: _builtins.str = ...,
+        current_phase: _builtins.str = ...,
+        phases: _abc.Iterable[Global___PhaseState] | None = ...,
+        retries: _builtins.int = ...,
+        error: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "current_phase", b"current_phase", "end_time", b"end_time", "error", b"error", "id", b"id", "metadata", b"metadata", "phases", b"phases", "retries", b"retries", "start_time", b"start_time", "status", b"status", "task_id", b"task_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskState: _TypeAlias = TaskState  # noqa: Y015
+
+@_typing.final
+class PhaseTemplate(_message.Message):
+    """How a phase is done, for workflows to use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    GATE_TYPE_FIELD_NUMBER: _builtins.int
+    MAX_ITERATIONS_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The phase template's id."""
+    version: _builtins.int
+    """Output only."""
+    name: _builtins.str
+    """Required. What people call it."""
+    description: _builtins.str
+    """What it does."""
+    prompt: _builtins.str
+    """What the agent is told."""
+    agent: _builtins.str
+    """Who does it."""
+    gate_type: _builtins.str
+    """What sort of gate closes it."""
+    max_iterations: _builtins.int
+    """How often it may be tried; 0 means without limit."""
+    settings: _builtins.str
+    """JSON. Whatever else the engine needs."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        prompt: _builtins.str = ...,
+        agent: _builtins.str = ...,
+        gate_type: _builtins.str = ...,
+        max_iterations: _builtins.int = ...,
+        settings: _builtins.str = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "create_time", b"create_time", "description", b"description", "gate_type", b"gate_type", "id", b"id", "max_iterations", b"max_iterations", "metadata", b"metadata", "name", b"name", "prompt", b"prompt", "settings", b"settings", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PhaseTemplate: _TypeAlias = PhaseTemplate  # noqa: Y015
+
+@_typing.final
+class Workflow(_message.Message):
+    """One version of a workflow. Versions are never changed: a change is the next version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    WORKFLOW_VERSION_FIELD_NUMBER: _builtins.int
+    PARENT_VERSION_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PHASES_FIELD_NUMBER: _builtins.int
+    VARIABLES_FIELD_NUMBER: _builtins.int
+    DEFINITION_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The workflow's id."""
+    version: _builtins.int
+    """Output only."""
+    workflow_id: _builtins.str
+    """Required. The workflow, whatever its version."""
+    workflow_version: _builtins.int
+    """Output only. 1, 2, 3 … within the workflow; never reused."""
+    parent_version: _builtins.int
+    """The version that this one was made from; 0 for none."""
+    name: _builtins.str
+    """What people call it."""
+    description: _builtins.str
+    """What it does."""
+    definition: _builtins.str
+    """JSON. Whatever else makes it up."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkflowPhase]:
+        """Its phases, in order."""
+
+    @_builtins.property
+    def variables(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkflowVariable]:
+        """What a run of it is given."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        workflow_id: _builtins.str = ...,
+        workflow_version: _builtins.int = ...,
+        parent_version: _builtins.int = ...,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        phases: _abc.Iterable[Global___WorkflowPhase] | None = ...,
+        variables: _abc.Iterable[Global___WorkflowVariable] | None = ...,
+        definition: _builtins.str = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "definition", b"definition", "description", b"description", "id", b"id", "metadata", b"metadata", "name", b"name", "parent_version", b"parent_version", "phases", b"phases", "update_time", b"update_time", "variables", b"variables", "version", b"version", "workflow_id", b"workflow_id", "workflow_version", b"workflow_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Workflow: _TypeAlias = Workflow  # noqa: Y015
+
+@_typing.final
+class Run(_message.Message):
+    """One execution of a workflow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    CURRENT_PHASE_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The run's id."""
+    version: _builtins.int
+    """Output only."""
+    workflow: _builtins.str
+    """The id of the workflow version that runs, such as `ship@3`. Immutable."""
+    task_id: _builtins.str
+    """The task that it is for, if any. Immutable."""
+    status: _builtins.str
+    """Where it stands, in the caller's own terms."""
+    current_phase: _builtins.str
+    """The phase that it is in."""
+    inputs: _builtins.str
+    """JSON. What it was given."""
+    outputs: _builtins.str
+    """JSON. What came of it."""
+    error: _builtins.str
+    """What went wrong."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        workflow: _builtins.str = ...,
+        task_id: _builtins.str = ...,
+        status: _builtins.str = ...,
+        current_phase: _builtins.str = ...,
+        inputs: _builtins.str = ...,
+        outputs: _builtins.str = ...,
+        error: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "current_phase", b"current_phase", "end_time", b"end_time", "error", b"error", "id", b"id", "inputs", b"inputs", "metadata", b"metadata", "outputs", b"outputs", "start_time", b"start_time", "status", b"status", "task_id", b"task_id", "update_time", b"update_time", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Run: _TypeAlias = Run  # noqa: Y015
+
+@_typing.final
+class PhaseOutput(_message.Message):
+    """What a phase of a run or a task brought forth, such as a spec."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    VARIABLE_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
+    ITERATION_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The phase output's id."""
+    version: _builtins.int
+    """Output only."""
+    run_id: _builtins.str
+    """The run, if any. Immutable."""
+    task_id: _builtins.str
+    """The task, if any. Immutable."""
+    phase: _builtins.str
+    """Required. The phase. Immutable."""
+    variable: _builtins.str
+    """The name that later phases know it by. Immutable."""
+    content: _builtins.str
+    """What it is. More than 2 MiB goes into an artifact."""
+    content_type: _builtins.str
+    """Its media type."""
+    iteration: _builtins.int
+    """The round of the phase that it came from."""
+    source: _builtins.str
+    """Who made it."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        run_id: _builtins.str = ...,
+        task_id: _builtins.str = ...,
+        phase: _builtins.str = ...,
+        variable: _builtins.str | None = ...,
+        content: _builtins.str = ...,
+        content_type: _builtins.str = ...,
+        iteration: _builtins.int = ...,
+        source: _builtins.str = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_variable", b"_variable", "create_time", b"create_time", "update_time", b"update_time", "variable", b"variable"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_variable", b"_variable", "content", b"content", "content_type", b"content_type", "create_time", b"create_time", "id", b"id", "iteration", b"iteration", "metadata", b"metadata", "phase", b"phase", "run_id", b"run_id", "source", b"source", "task_id", b"task_id", "update_time", b"update_time", "variable", b"variable", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__variable: _TypeAlias = _typing.Literal["variable"]  # noqa: Y015
+    _WhichOneofArgType__variable: _TypeAlias = _typing.Literal["_variable", b"_variable"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__variable) -> _WhichOneofReturnType__variable | None: ...
+
+Global___PhaseOutput: _TypeAlias = PhaseOutput  # noqa: Y015
+
+@_typing.final
+class ExecutionLog(_message.Message):
+    """The whole account of a run. Written once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    WORKFLOW_VERSION_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    DETAIL_DIGEST_FIELD_NUMBER: _builtins.int
+    DETAIL_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    DETAIL_TYPE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The execution log's id."""
+    version: _builtins.int
+    """Output only."""
+    run_id: _builtins.str
+    """Required. The run; also the id."""
+    workflow_id: _builtins.str
+    """The workflow, whatever its version."""
+    workflow_version: _builtins.int
+    """The version that ran."""
+    status: _builtins.str
+    """How it ended, in the caller's own terms."""
+    summary: _builtins.str
+    """What there is to know, in short."""
+    detail_digest: _builtins.str
+    """The digest of the blob with everything else."""
+    detail_size_bytes: _builtins.int
+    """Output only. That blob's plain size in bytes."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    detail_type: _builtins.str
+    """That blob's media type, as `Checkpoint.context_type`."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogStep]:
+        """What was done, in order."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        run_id: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        workflow_version: _builtins.int = ...,
+        status: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        steps: _abc.Iterable[Global___LogStep] | None = ...,
+        summary: _builtins.str = ...,
+        detail_digest: _builtins.str = ...,
+        detail_size_bytes: _builtins.int = ...,
+        metadata: _builtins.str = ...,
+        detail_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "detail_digest", b"detail_digest", "detail_size_bytes", b"detail_size_bytes", "detail_type", b"detail_type", "end_time", b"end_time", "id", b"id", "metadata", b"metadata", "run_id", b"run_id", "start_time", b"start_time", "status", b"status", "steps", b"steps", "summary", b"summary", "update_time", b"update_time", "version", b"version", "workflow_id", b"workflow_id", "workflow_version", b"workflow_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExecutionLog: _TypeAlias = ExecutionLog  # noqa: Y015
+
+@_typing.final
+class Decision(_message.Message):
+    """Something that was decided within an initiative."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_FIELD_NUMBER: _builtins.int
+    RATIONALE_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    decision: _builtins.str
+    """Required. What was decided."""
+    rationale: _builtins.str
+    """Why."""
+    actor: _builtins.str
+    """Who decided."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        decision: _builtins.str = ...,
+        rationale: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "decision", b"decision", "rationale", b"rationale", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class PhaseState(_message.Message):
+    """What became of one phase of a task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ITERATIONS_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    phase: _builtins.str
+    """Required. The phase."""
+    status: _builtins.str
+    """Where it stands."""
+    iterations: _builtins.int
+    """How many rounds it took."""
+    retries: _builtins.int
+    """How often it was tried again."""
+    error: _builtins.str
+    """What went wrong last."""
+    metadata: _builtins.str
+    """JSON. Whatever else the engine keeps with it."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended."""
+
+    def __init__(
+        self,
+        *,
+        phase: _builtins.str = ...,
+        status: _builtins.str = ...,
+        iterations: _builtins.int = ...,
+        retries: _builtins.int = ...,
+        error: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "error", b"error", "iterations", b"iterations", "metadata", b"metadata", "phase", b"phase", "retries", b"retries", "start_time", b"start_time", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PhaseState: _TypeAlias = PhaseState  # noqa: Y015
+
+@_typing.final
+class WorkflowPhase(_message.Message):
+    """One phase of a workflow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TEMPLATE_ID_FIELD_NUMBER: _builtins.int
+    GATE_TYPE_FIELD_NUMBER: _builtins.int
+    MAX_ITERATIONS_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Its name, unique within the workflow."""
+    template_id: _builtins.str
+    """The id of the phase template that says how it is done. Not checked."""
+    gate_type: _builtins.str
+    """What sort of gate closes it."""
+    max_iterations: _builtins.int
+    """How often it may be tried; 0 means without limit."""
+    settings: _builtins.str
+    """JSON. Whatever else the engine needs."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        template_id: _builtins.str = ...,
+        gate_type: _builtins.str = ...,
+        max_iterations: _builtins.int = ...,
+        settings: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gate_type", b"gate_type", "max_iterations", b"max_iterations", "name", b"name", "settings", b"settings", "template_id", b"template_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkflowPhase: _TypeAlias = WorkflowPhase  # noqa: Y015
+
+@_typing.final
+class WorkflowVariable(_message.Message):
+    """One variable of a workflow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    REQUIRED_FIELD_NUMBER: _builtins.int
+    DEFAULT_VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Its name, unique within the workflow."""
+    description: _builtins.str
+    """What it is for."""
+    type: _builtins.str
+    """What it holds, in the engine's own terms."""
+    required: _builtins.bool
+    """Whether a run must be given it."""
+    default_value: _builtins.str
+    """JSON. What a run has when it is not given it."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        type: _builtins.str = ...,
+        required: _builtins.bool = ...,
+        default_value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_value", b"default_value", "description", b"description", "name", b"name", "required", b"required", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkflowVariable: _TypeAlias = WorkflowVariable  # noqa: Y015
+
+@_typing.final
+class LogStep(_message.Message):
+    """One step of an execution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. What it was."""
+    status: _builtins.str
+    """How it ended, in the engine's own terms."""
+    detail: _builtins.str
+    """JSON. What it was given and what came of it."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        status: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "end_time", b"end_time", "name", b"name", "start_time", b"start_time", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogStep: _TypeAlias = LogStep  # noqa: Y015

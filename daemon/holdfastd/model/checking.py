@@ -25,11 +25,13 @@ def _refuse_nul(value: str, field: str) -> None:
 
 
 def _check_string(field: Field) -> Check:
-    name, values = field.name, field.values
+    name, values, optional = field.name, field.values, field.optional
 
     def check(message: Message) -> None:
         value = getattr(message, name)
         _refuse_nul(value, name)
+        if optional and not value:
+            message.ClearField(name)  # an empty one is an unset one, or two records would share the value of a key
         if values and value and value not in values:
             known = ", ".join(values)
             raise InvalidArgument(f"{name} {value!r} is not one of: {known}.", reason="VALUE_INVALID", field=name)
@@ -48,6 +50,16 @@ def _check_strings(field: Field) -> Check:
                 raise InvalidArgument(f"{name} holds an empty string.", reason="VALUE_INVALID", field=name)
         if len(set(values)) != len(values):
             raise InvalidArgument(f"{name} names the same value twice.", reason="VALUE_INVALID", field=name)
+
+    return check
+
+
+def _check_members(name: str, member: Shape) -> Check:
+    def check(message: Message) -> None:
+        for each in getattr(message, name):
+            check_values(member, each)
+            set_defaults(member, each)
+            check_required(member, each)
 
     return check
 
@@ -92,6 +104,8 @@ def check_of(field: Field) -> Check:
     """The check of a field that callers may set; JSON is brought into canonical form by it."""
     if field.output_only:
         return _accept
+    if field.member is not None:
+        return _check_members(field.name, field.member)
     if field.repeated:
         return _check_strings(field)
     checks = {
@@ -140,7 +154,7 @@ def check_record(kind: Kind, message: RecordMessage) -> None:
         check_id(message.id, f"{kind.name}.id")
 
 
-def set_defaults(kind: Kind, message: Message) -> None:
+def set_defaults(kind: Shape, message: Message) -> None:
     """Fills the fields that have a default and were left empty."""
     for field in kind.fields:
         if field.default_value and not getattr(message, field.name):

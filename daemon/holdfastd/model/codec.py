@@ -93,6 +93,26 @@ def decoders(shape: Shape) -> tuple[Decoder, ...]:
     return tuple(_decoder(each) for each in shape.columns)
 
 
+def child_columns(field: Field) -> tuple[str, ...]:
+    """The columns of a repeated field's child table, behind workspace, id and ordinal."""
+    return tuple(each.name for each in field.member.columns) if field.member else ("value",)
+
+
+def child_rows(field: Field, message: Message) -> list[tuple[Any, ...]]:
+    """The values of those columns, a row an element."""
+    elements = getattr(message, field.name)
+    return [to_row(field.member, each) for each in elements] if field.member else [(each,) for each in elements]
+
+
+def add_child(field: Field, message: Message, row: Sequence[Any]) -> None:
+    """Adds an element to a repeated field: the inverse of `child_rows`."""
+    elements = getattr(message, field.name)
+    if field.member:
+        fill(field.member, elements.add(), row)
+    else:
+        elements.append(row[0])
+
+
 def to_row(shape: Shape, message: Message) -> tuple[Any, ...]:
     """The values of the shape's columns."""
     return tuple([encode(message) for encode in encoders(shape)])

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NoReturn
@@ -96,6 +97,15 @@ class Or:
 
 
 Node = Comparison | Not | And | Or
+
+
+def conjuncts(node: Node | None) -> Iterator[Comparison]:
+    """The comparisons that have to hold whatever else does."""
+    if isinstance(node, And):
+        for each in node.operands:
+            yield from conjuncts(each)
+    elif isinstance(node, Comparison):
+        yield node
 
 
 @lru_cache(maxsize=128)

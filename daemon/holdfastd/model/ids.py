@@ -7,9 +7,10 @@ ULID, https://github.com/ulid/spec), in lower case, so they sort by time and kee
 from __future__ import annotations
 
 import secrets
+from string import Formatter
 
 from holdfastd.errors import InvalidArgument
-from holdfastd.model.kinds import Kind
+from holdfastd.model.kinds import Kind, RecordMessage
 
 MAX_ID_BYTES = 200
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -24,6 +25,16 @@ def random_id(prefix: str, now_ns: int) -> str:
 def sequence_id(kind: Kind, number: int) -> str:
     """`TASK-001`, and from a thousand on as many digits as it takes."""
     return f"{kind.id_prefix}{number:03d}"
+
+
+def template_id(kind: Kind, message: RecordMessage) -> str:
+    """The id that a kind's template makes of the record's own fields. INVALID_ARGUMENT when one of them is empty."""
+    names = [name for _, name, _, _ in Formatter().parse(kind.id_template) if name]
+    values = {name: getattr(message, name) for name in names}
+    for name, value in values.items():
+        if not value:
+            raise InvalidArgument(f"{kind.name}.{name} is required: it makes the id.", reason="FIELD_REQUIRED", field=name)
+    return check_id(kind.id_template.format_map(values), f"{kind.name}.id")
 
 
 def check_id(value: str, field: str) -> str:

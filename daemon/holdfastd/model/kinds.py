@@ -45,6 +45,7 @@ class FieldType(enum.Enum):
     REAL = "real"
     BOOLEAN = "boolean"
     TIME = "time"
+    MESSAGE = "message"  # repeated only: a row of the child table each
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,10 @@ class Reference:
     @property
     def owned(self) -> bool:
         return self.on_delete == options_pb2.ON_DELETE_OWNED
+
+    @property
+    def refuses(self) -> bool:
+        return self.on_delete == options_pb2.ON_DELETE_REFUSE
 
     @property
     def follows(self) -> bool:
@@ -83,6 +88,8 @@ class Field:
     size_field: str
     number_within: str
     search: bool
+    computed: bool = False  # made when it is read: no column
+    member: Shape | None = None  # of a repeated message: what its rows hold
 
     @property
     def nullable(self) -> bool:
@@ -105,12 +112,21 @@ class Shape:
     @cached_property
     def columns(self) -> tuple[Field, ...]:
         """The fields that are columns of the main table, in the order of the message."""
-        return tuple(each for each in self.fields if not each.repeated)
+        return tuple(each for each in self.fields if not (each.repeated or each.computed))
 
     @cached_property
     def children(self) -> tuple[Field, ...]:
         """The repeated fields, each in a child table `{name}_{field}`."""
         return tuple(each for each in self.fields if each.repeated)
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """A record is ready when each record that `waits_for` names has one of the values in `status_field`."""
+
+    waits_for: str
+    status_field: str
+    done_values: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +135,9 @@ class Kind(Shape):
 
     id_prefix: str = ""
     sequence_ids: bool = False
+    id_template: str = ""  # made of the record's own fields: `{workflow_id}@{workflow_version}`
+    keys: tuple[tuple[str, ...], ...] = ()  # fields that are unique together
+    readiness: Readiness | None = None
     immutable: bool = False
     concern: str = "records"
 
@@ -133,16 +152,19 @@ class Kind(Shape):
 
 @dataclass(frozen=True, eq=False)
 class Journal(Shape):
-    """A journal of entries. Its table has its name."""
+    """A journal of entries. Its table has its name; a derived one is a view of the store's history."""
 
     parents: tuple[str, ...] = field(default=())
+    derived: bool = False
 
 
 def _field_type(descriptor: FieldDescriptor, rules: options_pb2.FieldRules) -> FieldType:
     if descriptor.message_type is not None:
         if descriptor.message_type.full_name == "google.protobuf.Timestamp":
             return FieldType.TIME
-        raise TypeError(f"{descriptor.full_name}: the registry knows no fields of type {descriptor.message_type.full_name}")
+        if descriptor.is_repeated:
+            return FieldType.MESSAGE
+        raise TypeError(f"{descriptor.full_name}: the registry knows no single field of type {descriptor.message_type.full_name}")
     if descriptor.type == FieldDescriptor.TYPE_STRING:
         return FieldType.JSON if rules.json else FieldType.STRING
     if descriptor.type in (FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_INT32):
@@ -157,9 +179,10 @@ def _field_type(descriptor: FieldDescriptor, rules: options_pb2.FieldRules) -> F
 def _read_field(descriptor: FieldDescriptor) -> Field:
     rules = descriptor.GetOptions().Extensions[options_pb2.rules]
     refers = rules.reference if rules.HasField("reference") else None
+    type = _field_type(descriptor, rules)
     return Field(
         name=descriptor.name,
-        type=_field_type(descriptor, rules),
+        type=type,
         repeated=descriptor.is_repeated,
         optional=descriptor.has_presence and descriptor.message_type is None,
         required=rules.required,
@@ -172,7 +195,17 @@ def _read_field(descriptor: FieldDescriptor) -> Field:
         size_field=rules.size_field,
         number_within=rules.number_within,
         search=rules.search,
+        computed=rules.computed,
+        member=_read_member(descriptor) if type is FieldType.MESSAGE else None,
     )
+
+
+def _read_member(descriptor: FieldDescriptor) -> Shape:
+    assert descriptor.message_type is not None
+    member = Shape(**_shape(descriptor.message_type, descriptor.name))
+    if member.children:
+        raise TypeError(f"{descriptor.full_name}: the registry knows no repeated fields inside repeated messages")
+    return member
 
 
 def _shape(descriptor: Descriptor, name: str) -> dict[str, Any]:
@@ -189,6 +222,13 @@ def _members(container: Descriptor) -> Iterator[tuple[str, Descriptor]]:
         yield member.name, member.message_type
 
 
+def _read_readiness(options: options_pb2.KindOptions) -> Readiness | None:
+    if not options.HasField("readiness"):
+        return None
+    readiness = options.readiness
+    return Readiness(readiness.waits_for, readiness.status_field, tuple(readiness.done_values))
+
+
 def _read_kinds() -> dict[str, Kind]:
     kinds = {}
     for name, descriptor in _members(record_pb2.Record.DESCRIPTOR):
@@ -197,6 +237,9 @@ def _read_kinds() -> dict[str, Kind]:
             **_shape(descriptor, name),
             id_prefix=options.id_prefix,
             sequence_ids=options.id_style == options_pb2.ID_STYLE_SEQUENCE,
+            id_template=options.id_template,
+            keys=tuple(tuple(key.fields) for key in options.keys),
+            readiness=_read_readiness(options),
             immutable=options.immutable,
             concern=options.concern or "records",
         )
@@ -207,12 +250,13 @@ def _read_journals() -> dict[str, Journal]:
     journals = {}
     for name, descriptor in _members(entry_pb2.Entry.DESCRIPTOR):
         options = descriptor.GetOptions().Extensions[options_pb2.journal]
-        journals[name] = Journal(**_shape(descriptor, name), parents=tuple(options.parents))
+        journals[name] = Journal(**_shape(descriptor, name), parents=tuple(options.parents), derived=options.derived)
     return journals
 
 
 KINDS: Mapping[str, Kind] = _read_kinds()
 JOURNALS: Mapping[str, Journal] = _read_journals()
+STORED_JOURNALS: Mapping[str, Journal] = {name: each for name, each in JOURNALS.items() if not each.derived}
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,4 +293,16 @@ def journal_named(name: str) -> Journal:
     if (journal := JOURNALS.get(name or "transcript")) is None:
         known = ", ".join(sorted(JOURNALS))
         raise InvalidArgument(f"There is no journal {name!r}. The journals are: {known}.", reason="JOURNAL_UNKNOWN", journal=name)
+    return journal
+
+
+def stored_journal(name: str) -> Journal:
+    """The journal of that name, which is one with entries of its own; INVALID_ARGUMENT for a derived one."""
+    journal = journal_named(name)
+    if journal.derived:
+        raise InvalidArgument(
+            f"The {name} is made of the store's history: it is neither appended to nor read as a stream. Use List.",
+            reason="JOURNAL_DERIVED",
+            journal=name,
+        )
     return journal

@@ -7,6 +7,7 @@
 - A time, number or boolean that is unset, and a JSON key that is missing, matches no comparison, and so matches
   every `!=` and every NOT. `= null` matches what is unset, inside JSON what is there and null.
 - `:*` matches strings that are not empty, numbers and booleans that are not zero, and whatever else is set.
+- A field of the elements of a list, such as `phases.status = "failed"`, matches when any element does.
 - `:` with a value is membership for repeated fields, a substring for strings, `=` for the rest. Inside JSON it asks an
   object for a key, an array for an element, a string for a substring.
 - Strings are compared by code points, capitals and all. Inside JSON only values of the literal's own type match;
@@ -22,7 +23,7 @@ from typing import NoReturn
 
 from holdfastd.model.filter_tokens import quoted, refuse
 from holdfastd.model.filters import Comparison, Literal, LiteralKind, Operator
-from holdfastd.model.kinds import COMMON_FIELDS, Field, FieldType, Journal, Shape
+from holdfastd.model.kinds import COMMON_FIELDS, Field, FieldType, Journal, Kind, Shape
 from holdfastd.model.rfc3339 import parse_time_ns
 
 Operand = str | int | float | None
@@ -53,7 +54,9 @@ def can_be_unset(field: Field) -> bool:
 def filterable_fields(shape: Shape) -> Mapping[str, Field]:
     """The fields that filters may name. Entries have `number`, `revision` and `create_time` besides their own."""
     if isinstance(shape, Journal):
-        return {**_entry_fields(), **shape.by_name}
+        return {**_entry_fields(), **{each.name: each for each in shape.columns}}
+    if isinstance(shape, Kind) and shape.readiness is not None:
+        return {**shape.by_name, READY.name: READY}
     return shape.by_name
 
 
@@ -76,6 +79,10 @@ def _plain(name: str, kind: FieldType) -> Field:
     )
 
 
+# Not a field of any record: whether everything that the record waits for is done (`Kind.readiness`).
+READY = _plain("ready", FieldType.BOOLEAN)
+
+
 @cache
 def _entry_fields() -> Mapping[str, Field]:
     return {
@@ -93,10 +100,24 @@ def check(shape: Shape, comparison: Comparison) -> Predicate:
     """
     field = _field(shape, comparison)
     keys = comparison.path[1:]
+    if field.member is not None:
+        return _within(field, field.member, comparison)
     if keys and field.type is not FieldType.JSON:
         refuse(f"{field.name} has nothing inside: dots lead only into JSON fields.", comparison.position)
     operand = _operand(field, comparison)
     return Predicate(field, keys, comparison.operator, comparison.literal.kind, operand)
+
+
+def _within(field: Field, member: Shape, comparison: Comparison) -> Predicate:
+    """A comparison with a field of the elements: it holds when it does for any of them."""
+    literal = comparison.literal
+    if len(comparison.path) == 1:
+        if comparison.operator is not Operator.HAS or literal.kind is not LiteralKind.ANYTHING:
+            example = f"{field.name}.{member.fields[0].name}"
+            refuse(f"{field.name} is a list: name a field of its elements, such as {example}.", comparison.position)
+        return Predicate(field, (), comparison.operator, literal.kind, None)
+    inner = check(member, Comparison(comparison.path[1:], comparison.operator, literal, comparison.position))
+    return Predicate(field, comparison.path[1:], inner.operator, inner.kind, inner.operand)
 
 
 def _field(shape: Shape, comparison: Comparison) -> Field:

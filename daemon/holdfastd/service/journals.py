@@ -11,9 +11,10 @@ from holdfastd.model.call import Call
 from holdfastd.model.entries import create_time, entry_codec
 from holdfastd.model.filters import Node, parse_filter
 from holdfastd.model.ids import check_id
-from holdfastd.model.kinds import KINDS, Journal, journal_named
+from holdfastd.model.kinds import KINDS, Journal, journal_named, stored_journal
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget
+from holdfastd.service.audits import Audits
 from holdfastd.service.feed import Feed, follow
 from holdfastd.service.reading import Reading, Snapshot
 from holdfastd.service.requests import check_parent, workspace_of
@@ -31,6 +32,7 @@ class Journals:
     def __init__(self, reading: Reading, feed: Feed) -> None:
         self._reading = reading
         self._feed = feed
+        self._audits = Audits(reading)
 
     def read(self, request: pb.JournalServiceReadRequest, call: Call) -> Iterator[pb.JournalServiceReadResponse]:
         """Frames of one journal's entries; with `follow`, without end."""
@@ -43,8 +45,10 @@ class Journals:
         return _until(cursor, follow(self._feed, topics, call, cursor.frames, cursor.sign_of_life))
 
     def list(self, request: pb.JournalServiceListRequest, call: Call) -> pb.JournalServiceListResponse:
-        """One page of entries over parents, ordered by journal and number."""
+        """One page of entries over parents, ordered by journal and number; of the audit, as `Audits.list` says."""
         journal = journal_named(request.journal)
+        if journal.derived:
+            return self._audits.list(request, call)
         scope = (workspace_of(request.workspace), journal.name, request.parent_kind, request.parent_id, request.filter)
         after = decode_token(request.page_token, scope, 2)
         limit = page_size(request.page_size)
@@ -70,7 +74,7 @@ class _Cursor:
     """A place in one journal. Reads a page at a time; no snapshot outlives a page."""
 
     def __init__(self, reading: Reading, request: pb.JournalServiceReadRequest, call: Call) -> None:
-        self.journal = journal_named(request.journal)
+        self.journal = stored_journal(request.journal)
         check_parent(self.journal, request.parent_kind)
         check_id(request.parent_id, "parent_id")
         if request.descending and request.follow:

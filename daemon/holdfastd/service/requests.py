@@ -13,7 +13,7 @@ from holdfastd.errors import InvalidArgument
 from holdfastd.model.checking import check_mask, check_record, check_required
 from holdfastd.model.entries import entry_codec
 from holdfastd.model.ids import check_id, check_name
-from holdfastd.model.kinds import JOURNALS, KINDS, Journal, Kind, RecordMessage, kind_named
+from holdfastd.model.kinds import KINDS, STORED_JOURNALS, Journal, Kind, RecordMessage, kind_named, stored_journal
 from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update, Upsert
 
 DEFAULT_WORKSPACE = "default"
@@ -63,7 +63,8 @@ def _insert(operation: store_service_pb2.Insert) -> Insert:
 
 def _upsert(operation: store_service_pb2.Upsert) -> Upsert:
     kind, message = _value_of(operation.record)
-    check_id(message.id, f"{kind.name}.id")
+    if not (kind.id_template or kind.keys):
+        check_id(message.id, f"{kind.name}.id")
     return Upsert(kind, message, check_mask(kind, message, operation.update_mask.paths))
 
 
@@ -108,10 +109,10 @@ def _journal_of(entries: Sequence[entry_pb2.Entry]) -> Journal:
     name = entries[0].WhichOneof("value") if entries else "transcript"
     if name is None:
         raise InvalidArgument(
-            f"The entry holds no journal that this daemon knows. Set one of: {', '.join(sorted(JOURNALS))}.",
+            f"The entry holds no journal that this daemon knows. Set one of: {', '.join(sorted(STORED_JOURNALS))}.",
             reason="JOURNAL_UNKNOWN",
         )
-    return JOURNALS[name]
+    return stored_journal(name)
 
 
 def check_parent(journal: Journal, parent_kind: str) -> None:

@@ -8,7 +8,7 @@ from holdfast.v1 import store_service_pb2 as pb
 from holdfastd.errors import InvalidArgument, OutOfRange
 from holdfastd.model import codec
 from holdfastd.model.call import Call
-from holdfastd.model.kinds import JOURNALS, KINDS, kind_named
+from holdfastd.model.kinds import KINDS, STORED_JOURNALS, kind_named
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_from_image
 from holdfastd.service.feed import Feed, Topic, follow
 from holdfastd.service.reading import Reading, Snapshot
@@ -52,7 +52,7 @@ class _Cursor:
         check_count(len(request.kinds), MAX_NAMES, "kinds")
         check_count(len(request.ids), MAX_NAMES, "ids")
         for name in request.kinds:
-            if name not in JOURNALS:
+            if name not in STORED_JOURNALS:
                 kind_named(name)
         self._reading = reading
         self._request = request

@@ -15,6 +15,7 @@ from holdfastd.model.mutations import Change
 from holdfastd.store import meta
 from holdfastd.store.bulk import insert_rows
 from holdfastd.store.connection import Connection
+from holdfastd.store.dialect import walked
 from holdfastd.store.pages import fetch
 
 OLDEST = "oldest_revision"
@@ -88,12 +89,13 @@ def add(connection: Connection, commits: Sequence[Sequence[Any]], changes: Seque
 
 
 @lru_cache(maxsize=256)
-def _page_sql(kinds: int, ids: int) -> str:
+def page_sql(kinds: int, ids: int) -> str:
+    """The statement behind `page`, for so many kinds and ids."""
     by_kind = f" AND changes.kind IN ({', '.join('?' * kinds)})" if kinds else ""
     by_id = f" AND changes.id IN ({', '.join('?' * ids)})" if ids else ""
     # Only the history of one record is found by its index. By that of a workspace SQLite would sort the whole of it for
     # each page; the expression keeps it on the primary key, from the place on.
-    workspace = "changes.workspace" if kinds == ids == 1 else "(changes.workspace || '')"
+    workspace = "changes.workspace" if kinds == ids == 1 else walked("changes.workspace")
     return (
         "SELECT changes.revision, ordinal, kind, id, action, version, parent_kind, first_number, last_number, image,"
         " commits.actor, commits.commit_time FROM changes JOIN commits ON commits.revision = changes.revision"
@@ -116,7 +118,7 @@ def page(
 
     At most `limit`, and fewer when their images alone have more than `limit_bytes`.
     """
-    cursor = connection.execute(_page_sql(len(kinds), len(ids)), (*after, until, workspace, *kinds, *ids, limit))
+    cursor = connection.execute(page_sql(len(kinds), len(ids)), (*after, until, workspace, *kinds, *ids, limit))
     rows, _ = fetch(cursor, limit_bytes)
     return [
         Noted(revision, ordinal, Change(kind, id, action, version, parent_kind, first, last, image), actor, time_ns)

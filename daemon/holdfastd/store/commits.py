@@ -14,7 +14,7 @@ from holdfastd.errors import InvalidArgument
 from holdfastd.model import codec
 from holdfastd.model.checking import MAX_RECORD_BYTES, check_size, set_defaults
 from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed, CompactWatches
-from holdfastd.model.ids import random_id, sequence_id
+from holdfastd.model.ids import random_id, sequence_id, template_id
 from holdfastd.model.kinds import Kind, RecordMessage
 from holdfastd.model.mutations import APPEND, INSERT, UPDATE, Append, Change, Delete, Insert, Mutation, Result, Update, Upsert
 from holdfastd.store import changes, counters, deletes, journals, meta, records
@@ -89,6 +89,7 @@ def _insert(step: _Step, mutation: Insert | Upsert) -> Result:
         if each.output_only:
             message.ClearField(each.name)
     set_defaults(kind, message)
+    records.set_numbers(step.connection, kind, step.workspace, message)
     _set_id(step, kind, message)
     message.version = 1
     codec.set_time(message.create_time, step.now_ns)
@@ -98,10 +99,21 @@ def _insert(step: _Step, mutation: Insert | Upsert) -> Result:
 
 
 def _set_id(step: _Step, kind: Kind, message: RecordMessage) -> None:
-    if not message.id:
+    if kind.id_template:
+        _set_template_id(kind, message)
+    elif not message.id:
         message.id = make_ids(step.connection, step.workspace, kind, 1, step.now_ns)[0]
     elif kind.sequence_ids and (digits := message.id.removeprefix(kind.id_prefix)).isdecimal() and len(digits) < 19:
         counters.raise_to(step.connection, step.workspace, kind.name, int(digits))
+
+
+def _set_template_id(kind: Kind, message: RecordMessage) -> None:
+    made = template_id(kind, message)
+    if message.id not in ("", made):
+        raise InvalidArgument(
+            f"The id of a {kind.name} is made of its fields: {made}, not {message.id}.", reason="VALUE_INVALID", field="id"
+        )
+    message.id = made
 
 
 def _update(step: _Step, mutation: Update) -> Result:
@@ -145,9 +157,21 @@ def _set_present(after: RecordMessage, name: str, value: object) -> None:
 
 
 def _upsert(step: _Step, mutation: Upsert) -> Result:
-    if records.exists(step.connection, mutation.kind, step.workspace, mutation.message.id):
-        return _update(step, Update(mutation.kind, mutation.message, mutation.mask, 0))
-    return _insert(step, mutation)
+    kind, message = mutation.kind, mutation.message
+    id = message.id or _find(step, kind, message)
+    if not id or not records.exists(step.connection, kind, step.workspace, id):
+        return _insert(step, mutation)
+    found: RecordMessage = kind.message_class()
+    found.CopyFrom(message)
+    found.id = id
+    return _update(step, Update(kind, found, mutation.mask, 0))
+
+
+def _find(step: _Step, kind: Kind, message: RecordMessage) -> str:
+    """The id of the record that an upsert without an id means; empty when there is none yet."""
+    if kind.id_template and not any(field.number_within for field in kind.columns):
+        return template_id(kind, message)
+    return records.find_by_key(step.connection, kind, step.workspace, message)
 
 
 def _delete(step: _Step, mutation: Delete) -> Result:

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from holdfastd.model.filters import And, Comparison, LiteralKind, Node, Not, Operator, Or
-from holdfastd.model.kinds import JOURNALS, KINDS, Field, FieldType, Shape
-from holdfastd.model.predicates import Predicate, check
+from holdfastd.model.kinds import JOURNALS, KINDS, Field, FieldType, Kind, Shape
+from holdfastd.model.predicates import READY, Predicate, check
 from holdfastd.store import dialect
 from holdfastd.store.dialect import Where
 from holdfastd.store.sql import quoted
@@ -60,9 +60,14 @@ def _comparison(shape: Shape, test: Predicate, alias: str) -> Where:
     if test.operator is Operator.NOT_EQUAL:
         equal = Predicate(test.field, test.keys, Operator.EQUAL, test.kind, test.operand)
         return _negated(_comparison(shape, equal, alias))
+    if test.field is READY and isinstance(shape, Kind):
+        return _ready(shape, test, alias)
     if test.field.repeated:
         return _member(shape, test, alias)
-    column = f"{quoted(alias)}.{quoted(test.field.name)}"
+    return _column(f"{quoted(alias)}.{quoted(test.field.name)}", test)
+
+
+def _column(column: str, test: Predicate) -> Where:
     if test.field.type is FieldType.JSON:
         return _json(column, test)
     if test.kind is LiteralKind.NULL:
@@ -81,9 +86,32 @@ def _operator(test: Predicate) -> str:
 def _member(shape: Shape, test: Predicate, alias: str) -> Where:
     table, outer = quoted(f"{shape.name}_{test.field.name}"), quoted(alias)
     same = f"member.workspace = {outer}.workspace AND member.id = {outer}.id"
+    if test.field.member is not None and test.keys:
+        inner = Predicate(test.field.member.by_name[test.keys[0]], test.keys[1:], test.operator, test.kind, test.operand)
+        found = _column(f"member.{quoted(inner.field.name)}", inner)
+        return Where(f"EXISTS (SELECT 1 FROM {table} AS member WHERE {same} AND {found.sql})", found.parameters)
     if test.kind is LiteralKind.ANYTHING:
         return Where(f"EXISTS (SELECT 1 FROM {table} AS member WHERE {same})")
     return Where(f"EXISTS (SELECT 1 FROM {table} AS member WHERE {same} AND member.value = ?)", (test.operand,))
+
+
+def _ready(kind: Kind, test: Predicate, alias: str) -> Where:
+    assert kind.readiness is not None
+    readiness, outer = kind.readiness, quoted(alias)
+    reference = kind.by_name[readiness.waits_for].reference
+    assert reference is not None
+    # CROSS JOIN: SQLite then goes from the edges to the others, and not through all others for each record
+    # (https://sqlite.org/optoverview.html#manual_control_of_query_plans_using_cross_join).
+    edges, others = quoted(f"{kind.name}_{readiness.waits_for}"), quoted(reference.kind)
+    waiting = Where(
+        f"EXISTS (SELECT 1 FROM {edges} AS edge CROSS JOIN {others} AS other"
+        f" WHERE edge.workspace = {outer}.workspace AND edge.id = {outer}.id"
+        f" AND other.workspace = edge.workspace AND other.id = edge.value"
+        f" AND other.{quoted(readiness.status_field)} NOT IN ({', '.join('?' * len(readiness.done_values))}))",
+        readiness.done_values,
+    )
+    wants_ready = bool(test.operand) or test.kind is LiteralKind.ANYTHING
+    return _negated(waiting) if wants_ready else waiting
 
 
 def _present(column: str, field: Field) -> Where:

@@ -25,23 +25,24 @@ def _referring(connection: Connection, workspace: str, kind: Kind, id: str) -> I
         kind_field = referrer.field.reference.kind_field
         sql = referrers_sql(referrer.kind, referrer.field, kind_field)
         parameters = (workspace, kind.name, id) if kind_field else (workspace, id)
-        if ids := [row[0] for row in connection.execute(sql, parameters)]:
+        if ids := sorted(row[0] for row in connection.execute(sql, parameters)):
             yield referrer, ids
 
 
-def _refuse_dependents(connection: Connection, workspace: str, kind: Kind, id: str) -> None:
+def _refuse_dependents(connection: Connection, workspace: str, kind: Kind, id: str, cascade: bool) -> None:
     counts: Counter[str] = Counter()
     for referrer, ids in _referring(connection, workspace, kind, id):
         assert referrer.field.reference is not None
-        if not referrer.field.reference.follows:
+        if referrer.field.reference.refuses or not (cascade or referrer.field.reference.follows):
             counts[referrer.kind.name] += len(ids)
-    for journal, head in journals.of_parent(connection, workspace, kind.name, id):
-        if (entries := head.last_number - head.first_number + 1) > 0:
-            counts[f"{journal.name} entries"] += entries
+    if not cascade:
+        for journal, head in journals.of_parent(connection, workspace, kind.name, id):
+            counts[f"{journal.name} entries"] += head.last_number - head.first_number + 1
     if counts:
         told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+        advice = "Delete that first." if cascade else "Ask for cascade to delete or unlink these too."
         raise FailedPrecondition(
-            f"{kind.name} {id} is not deleted, for this hangs on it: {told}. Ask for cascade to delete or unlink these too.",
+            f"{kind.name} {id} is not deleted, for this hangs on it: {told}. {advice}",
             reason="HAS_DEPENDENTS",
             **{name.replace(" ", "_"): count for name, count in counts.items()},
         )
@@ -55,14 +56,14 @@ def delete(
     `stamp` raises a message's version and sets its update time, for records that lose a reference.
     Raises FAILED_PRECONDITION (HAS_DEPENDENTS) with the counts when something hangs on it and `cascade` is not asked for.
     """
-    if not cascade:
-        _refuse_dependents(connection, workspace, kind, message.id)
+    _refuse_dependents(connection, workspace, kind, message.id, cascade)
     changes: list[Change] = []
     # A stack of our own: links may lead to links, longer than Python's goes.
     stack = [(kind, message, _owned(connection, workspace, kind, message.id, stamp, changes))]
     while stack:
         kind, message, owned = stack[-1]
         if (child := next(owned, None)) is not None:
+            _refuse_dependents(connection, workspace, child[0], child[1].id, True)
             stack.append((*child, _owned(connection, workspace, child[0], child[1].id, stamp, changes)))
         else:
             changes += _remove(connection, heads, workspace, kind, message)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfastd.errors import FailedPrecondition, VersionMismatch
-from holdfastd.model.kinds import JOURNALS, KINDS, Journal
+from holdfastd.model.kinds import KINDS, STORED_JOURNALS, Journal
 from holdfastd.model.mutations import Append
 from holdfastd.store.bulk import insert_rows
 from holdfastd.store.connection import Connection
@@ -121,7 +121,7 @@ def of_parent(connection: Connection, workspace: str, kind: str, id: str) -> lis
     """Every journal of a record."""
     return [
         (journal, head)
-        for journal in JOURNALS.values()
+        for journal in STORED_JOURNALS.values()
         if kind in journal.parents and (head := find(connection, journal, workspace, kind, id)) is not None
     ]
 

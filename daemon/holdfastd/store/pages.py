@@ -52,7 +52,8 @@ def _many_sql(kind: Kind) -> str:
 @cache
 def _children_sql(kind: Kind, field: Field) -> str:
     table = quoted(f"{kind.name}_{field.name}")
-    return f"SELECT id, value FROM {table} WHERE workspace = ? AND id {any_of('?')} ORDER BY id, ordinal"
+    columns = ", ".join(quoted(name) for name in codec.child_columns(field))
+    return f"SELECT id, {columns} FROM {table} WHERE workspace = ? AND id {any_of('?')} ORDER BY id, ordinal"
 
 
 def load_many(connection: Connection, kind: Kind, workspace: str, ids: Sequence[str]) -> list[RecordMessage | Damaged]:
@@ -68,8 +69,8 @@ def decode(connection: Connection, kind: Kind, workspace: str, rows: Iterable[Se
     if by_id:
         for field in kind.children:
             children = connection.execute(_children_sql(kind, field), (workspace, json.dumps(list(by_id))))
-            for id, value in children:
-                getattr(by_id[id], field.name).append(value)
+            for id, *row in children:
+                codec.add_child(field, by_id[id], row)
     return records
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from holdfastd.model.filters import And, Comparison, Node, Operator
+from holdfastd.model.filters import Node, Operator, conjuncts
 from holdfastd.model.kinds import Journal, Kind
 from holdfastd.model.ordering import Order, OrderKey
 from holdfastd.model.predicates import can_be_unset
@@ -39,7 +39,7 @@ def select_page(
     conditions = [Where("t.workspace = ?", (workspace,)), compile_filter(kind, node, alias="t")]
     if after is not None:
         conditions.append(_after(order.keys, after))
-    where = _all_of(conditions)
+    where = all_of(conditions)
     terms = ", ".join(_order_term(each) for each in order.keys)
     sql = f"SELECT {columns} FROM {quoted(kind.name)} AS t WHERE {where.sql} ORDER BY {terms} LIMIT ?"
     return sql, (*where.parameters, limit)
@@ -47,7 +47,7 @@ def select_page(
 
 def count(kind: Kind, workspace: str, node: Node | None) -> Query:
     """One row with one column: how many records of the kind the filter matches."""
-    where = _all_of([Where("t.workspace = ?", (workspace,)), compile_filter(kind, node, alias="t")])
+    where = all_of([Where("t.workspace = ?", (workspace,)), compile_filter(kind, node, alias="t")])
     return f"SELECT count(*) FROM {quoted(kind.name)} AS t WHERE {where.sql}", where.parameters
 
 
@@ -66,7 +66,7 @@ def read_entries(
     Columns: number, revision, create_time, then those of `journal.columns`.
     """
     span = Where("e.journal_id = ? AND e.number >= ? AND e.number <= ?", (journal_id, start, end or _MAX_NUMBER))
-    where = _all_of([span, compile_filter(journal, node, alias="e")])
+    where = all_of([span, compile_filter(journal, node, alias="e")])
     direction = "DESC" if descending else "ASC"
     table = quoted(journal.name)
     sql = f"SELECT {_entry_columns(journal)} FROM {table} AS e WHERE {where.sql} ORDER BY e.number {direction} LIMIT ?"
@@ -93,7 +93,7 @@ def list_entries(
     conditions += [Where("j.parent_kind = ?", (parent_kind,))] if parent_kind else []
     conditions += [Where("j.parent_id = ?", (parent_id,))] if parent_id else []
     conditions += [_after_entry(leader, *after)] if after is not None else []
-    where = _all_of([*conditions, compile_filter(journal, node, alias="e")])
+    where = all_of([*conditions, compile_filter(journal, node, alias="e")])
     sql = (
         f"SELECT e.journal_id, j.parent_kind, j.parent_id, {_entry_columns(journal)}"
         f" FROM journal AS j JOIN {quoted(journal.name)} AS e ON e.journal_id = j.journal_id"
@@ -104,12 +104,9 @@ def list_entries(
 
 def _leader(journal: Journal, node: Node | None) -> str:
     """The table that SQLite should go through first: it sorts unless the order is by that table's own column."""
-    conjuncts = node.operands if isinstance(node, And) else (node,)
     pinned = ENTRY_INDEXES.get(journal.name, ())
-    for each in conjuncts:
-        if isinstance(each, Comparison) and each.operator is Operator.EQUAL and each.path[0] in pinned:
-            return "e"
-    return "j"
+    leads = any(each.operator is Operator.EQUAL and each.path[0] in pinned for each in conjuncts(node))
+    return "e" if leads else "j"
 
 
 def _after_entry(leader: str, journal_id: Parameter, number: Parameter) -> Where:
@@ -129,7 +126,8 @@ def _entry_columns(journal: Journal) -> str:
     return ", ".join(_column("e", name) for name in (*ENTRY_COLUMNS, *(each.name for each in journal.columns)))
 
 
-def _all_of(conditions: Sequence[Where]) -> Where:
+def all_of(conditions: Sequence[Where]) -> Where:
+    """Conditions joined by AND; those without text are left out."""
     given = [each for each in conditions if each.sql]
     sql = " AND ".join(each.sql for each in given)
     return Where(sql, tuple(parameter for each in given for parameter in each.parameters))
@@ -144,7 +142,7 @@ def _after(keys: Sequence[OrderKey], values: Sequence[Parameter]) -> Where:
     directions = {each.descending for each in keys}
     if len(directions) == 1 and _vector_works(keys, values):
         return _after_vector(keys, values)
-    return _all_of([_first_bound(keys[0], values[0]), _after_steps(keys, values)])
+    return all_of([_first_bound(keys[0], values[0]), _after_steps(keys, values)])
 
 
 def _vector_works(keys: Sequence[OrderKey], values: Sequence[Parameter]) -> bool:
@@ -176,7 +174,7 @@ def _after_steps(keys: Sequence[OrderKey], values: Sequence[Parameter]) -> Where
     alternatives = []
     for index, (key, value) in enumerate(zip(keys, values, strict=True)):
         same = [_same(*each) for each in zip(keys[:index], values[:index], strict=True)]
-        alternatives.append(_all_of([*same, _past(key, value)]))
+        alternatives.append(all_of([*same, _past(key, value)]))
     sql = " OR ".join(f"({each.sql})" for each in alternatives)
     return Where(f"({sql})", tuple(parameter for each in alternatives for parameter in each.parameters))
 

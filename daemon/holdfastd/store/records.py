@@ -7,13 +7,15 @@ made here; SQLite does not say which one failed, so a refused write is looked in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from holdfastd.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, VersionMismatch
 from holdfastd.model import codec
 from holdfastd.model.checking import check_required
 from holdfastd.model.kinds import KINDS, Field, Kind, RecordMessage
 from holdfastd.store import blobs, counters
 from holdfastd.store.connection import Connection, Error, is_constraint
-from holdfastd.store.sql import child_sql, cycle_sql, kind_sql
+from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql
 
 
 def exists(connection: Connection, kind: Kind, workspace: str, id: str) -> bool:
@@ -28,8 +30,8 @@ def load(connection: Connection, kind: Kind, workspace: str, id: str) -> RecordM
         return None
     message: RecordMessage = codec.from_row(kind, row)
     for field in kind.children:
-        values = connection.execute(child_sql(kind, field).select, (workspace, id))
-        getattr(message, field.name).extend([value for (value,) in values])
+        for row in connection.execute(child_sql(kind, field).select, (workspace, id)):
+            codec.add_child(field, message, row)
     return message
 
 
@@ -56,10 +58,9 @@ def not_found(kind: Kind, workspace: str, id: str) -> NotFound:
 
 
 def insert(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
-    """Adds a record whose id, version and times are set; fills its number and blob sizes in."""
+    """Adds a record whose id, version, times and numbers are set; fills its blob sizes in."""
     check_required(kind, message)
     _check_named_kinds(connection, kind, workspace, message)
-    _set_numbers(connection, kind, workspace, message)
     id = message.id
     _set_blob_sizes(connection, kind, message)
     try:
@@ -72,7 +73,7 @@ def insert(connection: Connection, kind: Kind, workspace: str, message: RecordMe
     for field in kind.blobs:
         if digest := getattr(message, field.name):
             blobs.reference(connection, digest, workspace, kind.name, id, field.name)
-    _check_cycles(connection, kind, workspace, message)
+    _check_itself(kind, message)
 
 
 def update(connection: Connection, kind: Kind, workspace: str, before: RecordMessage, after: RecordMessage) -> None:
@@ -90,7 +91,7 @@ def update(connection: Connection, kind: Kind, workspace: str, before: RecordMes
     except Error as error:
         _explain_refusal(connection, kind, workspace, after, error)
         raise
-    _check_cycles(connection, kind, workspace, after)
+    _check_cycles(connection, kind, workspace, after, changed)
 
 
 def delete(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
@@ -105,18 +106,28 @@ def delete(connection: Connection, kind: Kind, workspace: str, message: RecordMe
 
 
 def _insert_children(connection: Connection, kind: Kind, field: Field, workspace: str, message: RecordMessage) -> None:
-    values = getattr(message, field.name)
-    if values:
-        id = message.id
-        rows = [(workspace, id, ordinal, value) for ordinal, value in enumerate(values)]
+    rows = [(workspace, message.id, ordinal, *row) for ordinal, row in enumerate(codec.child_rows(field, message))]
+    if rows:
         connection.executemany(child_sql(kind, field).insert, rows)
 
 
-def _set_numbers(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
+def set_numbers(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
+    """Gives a new record its numbers: 1, 2, 3 … within what its other fields name."""
     for field in kind.columns:
         if field.number_within:
             owner = getattr(message, field.number_within)
             setattr(message, field.name, counters.take(connection, workspace, f"{kind.name}.{field.name}/{owner}", 1))
+
+
+def find_by_key(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> str:
+    """The id of the record that has the message's values in a unique key; empty when there is none, or no key is whole."""
+    for key in kind.keys:
+        values = [getattr(message, name) for name in key]
+        if all(values):
+            row = connection.execute(key_sql(kind, key), (workspace, *values)).fetchone()
+            if row is not None:
+                return str(row[0])
+    return ""
 
 
 def _set_blob_sizes(connection: Connection, kind: Kind, message: RecordMessage) -> None:
@@ -177,29 +188,38 @@ def _explain_refusal(connection: Connection, kind: Kind, workspace: str, message
                 if value:
                     _require_parent(connection, field, KINDS[field.reference.kind], workspace, value)
     id = message.id
+    other = find_by_key(connection, kind, workspace, message)
+    if other and other != id:
+        raise AlreadyExists(
+            f"{kind.name} {other} has the same {' and '.join(kind.keys[0])} already.",
+            reason="KEY_TAKEN",
+            kind=kind.name,
+            id=other,
+        )
     if message.version == 1 and exists(connection, kind, workspace, id):
         raise AlreadyExists(f"There is a {kind.name} {id} already.", reason="ID_TAKEN", kind=kind.name, id=id)
 
 
-def _check_cycles(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
-    id = message.id
+def _check_itself(kind: Kind, message: RecordMessage) -> None:
+    """A record does not refer to itself. For a new one that is every way round there is: nothing refers to it yet."""
     for field in kind.references:
-        if field.reference is not None and field.reference.kind == kind.name and getattr(message, field.name) == id:
-            raise FailedPrecondition(
-                f"{kind.name} {id} names itself as its {field.name}.",
-                reason="DEPENDENCY_CYCLE",
-                kind=kind.name,
-                id=id,
-                field=field.name,
-            )
-    for field in kind.children:
+        if field.reference is None or field.reference.kind != kind.name:
+            continue
+        value = getattr(message, field.name)
+        if message.id in value if field.repeated else message.id == value:
+            raise _cycle(kind, message.id, field, f"{kind.name} {message.id} names itself as its {field.name}.")
+
+
+def _check_cycles(connection: Connection, kind: Kind, workspace: str, message: RecordMessage, changed: Sequence[Field]) -> None:
+    """No references of the changed fields lead back to the record. Every other field was checked when it was set."""
+    _check_itself(kind, message)
+    id = message.id
+    for field in changed:
         if field.reference is None or not field.reference.acyclic or not getattr(message, field.name):
             continue
         if connection.execute(cycle_sql(kind, field), (workspace, id, workspace, id)).fetchone():
-            raise FailedPrecondition(
-                f"{kind.name} {id} would wait for itself through {field.name}.",
-                reason="DEPENDENCY_CYCLE",
-                kind=kind.name,
-                id=id,
-                field=field.name,
-            )
+            raise _cycle(kind, id, field, f"{kind.name} {id} would wait for itself through {field.name}.")
+
+
+def _cycle(kind: Kind, id: str, field: Field, message: str) -> FailedPrecondition:
+    return FailedPrecondition(message, reason="DEPENDENCY_CYCLE", kind=kind.name, id=id, field=field.name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from holdfastd.model.codec import child_columns
 from holdfastd.model.kinds import Field, Journal, Kind
 
 
@@ -55,20 +56,25 @@ def kind_sql(kind: Kind) -> KindSql:
 def child_sql(kind: Kind, field: Field) -> ChildSql:
     """The statements of a repeated field."""
     table = quoted(f"{kind.name}_{field.name}")
+    names = child_columns(field)
+    columns = ", ".join(quoted(name) for name in names)
     return ChildSql(
-        select=f"SELECT value FROM {table} WHERE workspace = ? AND id = ? ORDER BY ordinal",
-        insert=f"INSERT INTO {table} (workspace, id, ordinal, value) VALUES (?, ?, ?, ?)",
+        select=f"SELECT {columns} FROM {table} WHERE workspace = ? AND id = ? ORDER BY ordinal",
+        insert=f"INSERT INTO {table} (workspace, id, ordinal, {columns}) VALUES (?, ?, ?{', ?' * len(names)})",
         delete=f"DELETE FROM {table} WHERE workspace = ? AND id = ?",
     )
 
 
 @cache
 def referrers_sql(kind: Kind, field: Field, kind_field: str) -> str:
-    """The ids of a kind's records whose field refers to (workspace, id), or to (workspace, kind, id) by a kind field."""
+    """The ids of a kind's records whose field refers to (workspace, id), or to (workspace, kind, id) by a kind field.
+
+    In no order: asked for one, SQLite would walk all records in it instead of entering the index of who refers.
+    """
     if field.repeated:
-        return f"SELECT id FROM {quoted(f'{kind.name}_{field.name}')} WHERE workspace = ? AND value = ? ORDER BY id"
+        return f"SELECT id FROM {quoted(f'{kind.name}_{field.name}')} WHERE workspace = ? AND value = ?"
     by_kind = f"{quoted(kind_field)} = ? AND " if kind_field else ""
-    return f"SELECT id FROM {quoted(kind.name)} WHERE workspace = ? AND {by_kind}{quoted(field.name)} = ? ORDER BY id"
+    return f"SELECT id FROM {quoted(kind.name)} WHERE workspace = ? AND {by_kind}{quoted(field.name)} = ?"
 
 
 @cache
@@ -77,7 +83,8 @@ def cycle_sql(kind: Kind, field: Field) -> str:
     table = quoted(f"{kind.name}_{field.name}")
     return (
         f"WITH RECURSIVE reached (id) AS (SELECT value FROM {table} WHERE workspace = ? AND id = ?"
-        f" UNION SELECT edge.value FROM reached JOIN {table} AS edge ON edge.workspace = ? AND edge.id = reached.id)"
+        # CROSS JOIN: from what is reached to its edges, and not through all edges for each of it.
+        f" UNION SELECT edge.value FROM reached CROSS JOIN {table} AS edge WHERE edge.workspace = ? AND edge.id = reached.id)"
         " SELECT 1 FROM reached WHERE id = ? LIMIT 1"
     )
 
@@ -87,3 +94,10 @@ def entry_insert_sql(journal: Journal) -> str:
     """The head of an insert of entries: journal_id, number, revision, create_time and then the journal's columns."""
     columns = "".join(f", {quoted(field.name)}" for field in journal.columns)
     return f"INSERT INTO {quoted(journal.name)} (journal_id, number, revision, create_time{columns})"
+
+
+@cache
+def key_sql(kind: Kind, key: tuple[str, ...]) -> str:
+    """The id of the record with these values in the fields of a unique key."""
+    same = " AND ".join(f"{quoted(name)} = ?" for name in key)
+    return f"SELECT id FROM {quoted(kind.name)} WHERE workspace = ? AND {same}"

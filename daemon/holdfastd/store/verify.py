@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from holdfastd.model.kinds import JOURNALS, KINDS, Kind
+from holdfastd.model.kinds import KINDS, STORED_JOURNALS, Kind
 from holdfastd.model.mutations import APPEND, DELETE
 from holdfastd.store import records
 from holdfastd.store.connection import Connection
@@ -59,7 +59,7 @@ def revisions(connection: Connection) -> Iterator[Found]:
 
 def journals(connection: Connection) -> Iterator[Found]:
     """Entries are numbered without gaps, and every append that history tells of is there."""
-    for name in JOURNALS:
+    for name in STORED_JOURNALS:
         table = quoted(name)
         yield from _rows(
             connection,

@@ -1,0 +1,62 @@
+"""What changed between two images of a record, field by field, and how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import unified_diff
+from typing import Any
+
+from holdfast.cli.fields import block
+from holdfast.kinds import Kind
+
+BOOKKEEPING = ("id", "version", "create_time", "update_time")
+MAX_DIFFED_LINES = 5_000  # difflib's time grows with the square of it
+CONTEXT_LINES = 1
+_EMPTY: tuple[Any, ...] = (None, "", [], 0)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field, as JSON has it, before and after."""
+
+    name: str
+    before: Any
+    after: Any
+
+
+def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FieldChange]:
+    """The fields that differ, in the order of the contract. What a missing image (an empty mapping) lacks is None."""
+    names = [each for each in (after or before) if each not in BOOKKEEPING]
+    return [
+        FieldChange(each, before.get(each), after.get(each)) for each in names if not _same(before.get(each), after.get(each))
+    ]
+
+
+def _same(before: Any, after: Any) -> bool:
+    """Whether there is nothing to tell: a record that comes into being does not change its empty fields."""
+    if before is None or after is None:
+        return (before in _EMPTY) and (after in _EMPTY)
+    return bool(before == after and (type(before) is type(after)))
+
+
+def lines_of(kind: Kind, change: FieldChange) -> Iterator[str]:
+    """The change for people: `+` what came, `-` what went, `old → new` on one line, and lines as a diff."""
+    before, after = block(kind, change.name, change.before), block(kind, change.name, change.after)
+    if "\n" in before or "\n" in after:
+        yield f"  {change.name}:"
+        yield from (f"    {line}" for line in _diff(before, after))
+    elif before and after:
+        yield f"  {change.name}: {before} → {after}"
+    else:
+        yield f"{'-' if before else '+'} {change.name}: {before or after}"
+
+
+def _diff(before: str, after: str) -> Iterator[str]:
+    old, new = (before.split("\n") if before else []), (after.split("\n") if after else [])
+    if len(old) + len(new) > MAX_DIFFED_LINES:
+        yield f"{len(old):,} lines → {len(new):,} lines"
+        return
+    for number, line in enumerate(unified_diff(old, new, n=CONTEXT_LINES, lineterm="")):
+        if number >= 2 and not (line.startswith("@@") and number == 2):  # the file names, and where the first hunk is
+            yield "…" if line.startswith("@@") else line

@@ -1,0 +1,78 @@
+"""The audit: who changed what, when, and how it was before, read from the history that every commit leaves."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast.collection import Scope
+from holdfast.entry_pages import entry_pages
+from holdfast.filters import both, equal, quoted_time
+from holdfast.kinds import kind_of
+from holdfast.mutations import Wrapped
+from holdfast.v1 import entry_pb2, journal_service_pb2
+
+JOURNAL = "audit"
+
+
+class AuditLog:
+    """The audit of one workspace. Nothing writes to it but the store itself. Safe in threads.
+
+    An entry names the `actor`, the `kind` and `id` of what changed, the `action`, the `version` after it, the `time`, and in
+    `diff` (JSON; `holdfast.json_value` decodes it) the fields that differ, each as it was before and as it is after.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def of(
+        self, record: str | Message | Wrapped, id: str = "", /, *, filter: str = "", page_size: int = 0, limit: int | None = None
+    ) -> Iterator[entry_pb2.Audit]:
+        """The entries about one record, oldest first: `of("task", "TASK-001")`, or of a record's message.
+
+        Raises TypeError for a message that is no record, and without an id.
+        """
+        kind, named = (record, id) if isinstance(record, str) else _place(record)
+        if not kind or not named:
+            raise TypeError("audit.of takes a kind and an id, or a record.")
+        return self._entries(kind, named, filter, page_size, limit)
+
+    def query(
+        self,
+        *,
+        filter: str = "",
+        actor: str = "",
+        kind: str = "",
+        action: str = "",
+        since: datetime.datetime | Timestamp | None = None,
+        until: datetime.datetime | Timestamp | None = None,
+        page_size: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[entry_pb2.Audit]:
+        """The entries about every record, oldest first, page by page: by an actor, of a kind, from `since` on, before `until`.
+
+        Raises InvalidArgument for a filter that does not parse, at the first entry.
+        """
+        wanted = both(equal(actor=actor, kind=kind, action=action), filter)
+        wanted = both(wanted, f"time >= {quoted_time(since)}" if since is not None else "")
+        wanted = both(wanted, f"time < {quoted_time(until)}" if until is not None else "")
+        return self._entries("", "", wanted, page_size, limit)
+
+    def _entries(self, kind: str, id: str, filter: str, page_size: int, limit: int | None) -> Iterator[entry_pb2.Audit]:
+        request = journal_service_pb2.JournalServiceListRequest(
+            workspace=self._scope.workspace,
+            journal=JOURNAL,
+            parent_kind=kind,
+            parent_id=id,
+            filter=filter,
+            page_size=page_size,
+        )
+        return (entry.audit for entry in entry_pages(self._scope, request, limit))
+
+
+def _place(record: Message | Wrapped) -> tuple[str, str]:
+    message = record if isinstance(record, Message) else record.message
+    return kind_of(message).name, str(getattr(message, "id", ""))

@@ -1,0 +1,40 @@
+"""Branches of the code, and when somebody last worked on each."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast.collection import Collection
+from holdfast.filters import both, quoted_time
+from holdfast.v1 import record_pb2
+
+
+class Branches(Collection[record_pb2.Branch]):
+    """The branches of one workspace; a branch's name is its id. Safe in threads."""
+
+    def stale(
+        self,
+        before: datetime.datetime | Timestamp,
+        /,
+        *,
+        filter: str = "",
+        order_by: str = "",
+        page_size: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[record_pb2.Branch]:
+        """The active branches that nobody worked on since `before`; of one never touched, its making counts as work."""
+        time = quoted_time(before)
+        untouched = f"(activity_time = null AND create_time < {time})"
+        wanted = f'status = "active" AND (activity_time < {time} OR {untouched})'
+        return self._listed(both(wanted, filter), order_by, page_size, limit)
+
+    def touch(self, name: str, /) -> record_pb2.Branch:
+        """Notes that somebody works on the branch now. Raises NotFound."""
+        return self.update(name, activity_time=datetime.datetime.now(datetime.UTC))
+
+    def set_status(self, name: str, status: str, /) -> record_pb2.Branch:
+        """Says where the branch stands, such as `merged`. Raises NotFound."""
+        return self.update(name, status=status)

@@ -1,0 +1,54 @@
+"""Initiatives: larger aims, the tasks that belong to them, and what was decided on the way."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast.collection import Collection, Scope
+from holdfast.domain.waiting import Waiting
+from holdfast.errors import VersionMismatch
+from holdfast.filters import both, equal
+from holdfast.kinds import Kind
+from holdfast.v1 import record_pb2
+from holdfast.values import timestamp
+
+
+class Initiatives(Waiting[record_pb2.Initiative]):
+    """The initiatives of one workspace. Safe in threads."""
+
+    def __init__(self, scope: Scope, kind: Kind, tasks: Collection[record_pb2.Task]) -> None:
+        super().__init__(scope, kind)
+        self._tasks = tasks
+
+    def tasks(
+        self, initiative_id: str, /, *, filter: str = "", order_by: str = "", page_size: int = 0, limit: int | None = None
+    ) -> Iterator[record_pb2.Task]:
+        """The tasks that belong to an initiative. The options are those of every `list`."""
+        wanted = both(equal(initiative_id=initiative_id), filter)
+        return self._tasks.list(filter=wanted, order_by=order_by, page_size=page_size, limit=limit)
+
+    def decide(
+        self,
+        initiative_id: str,
+        /,
+        *,
+        decision: str,
+        rationale: str = "",
+        actor: str = "",
+        time: datetime.datetime | Timestamp | None = None,
+    ) -> record_pb2.Initiative:
+        """Adds a decision to an initiative and returns it as stored; of decisions made at once none is lost.
+
+        Without `actor` and `time` it is decided by this client, now. Raises NotFound, InvalidArgument.
+        """
+        when = timestamp(time if time is not None else datetime.datetime.now(datetime.UTC))
+        made = record_pb2.Decision(decision=decision, rationale=rationale, actor=actor or self._scope.actor, time=when)
+        while True:
+            found = self.get(initiative_id)
+            try:
+                return self.update(initiative_id, version=found.version, decisions=[*found.decisions, made])
+            except VersionMismatch:
+                continue  # somebody else's change went in first, so the store moves on

@@ -1,0 +1,89 @@
+"""Execution logs: the whole account of a run, written once."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast import mutations
+from holdfast.blobs import Blobs
+from holdfast.collection import Collection, Scope
+from holdfast.contexts import decode_context, encode_context
+from holdfast.errors import NotFound
+from holdfast.filters import both, equal, quoted_time
+from holdfast.kinds import Kind
+from holdfast.v1 import record_pb2
+
+
+class Logs(Collection[record_pb2.ExecutionLog]):
+    """The execution logs of one workspace; a log's id is its run's. Safe in threads."""
+
+    def __init__(self, scope: Scope, kind: Kind, blobs: Blobs, runs: Collection[record_pb2.Run]) -> None:
+        super().__init__(scope, kind)
+        self._blobs = blobs
+        self._runs = runs
+
+    def store(self, run_id: str, /, *, detail: object = None, **fields: object) -> record_pb2.ExecutionLog:
+        """Adds the log of a run: `steps`, `summary`, times, and `detail`, of any size: bytes, text or a JSON value.
+
+        Without a `workflow_id` it and the version are the run's. Durable when it returns. Raises AlreadyExists when the run
+        has its log, ParentNotFound when there is no such run, and for a detail what saving a checkpoint's context raises.
+        """
+        about = fields if "workflow_id" in fields else {**self._workflow_of(run_id), **fields}
+        if detail is not None:
+            content, detail_type = encode_context(detail)
+            about = {**about, "detail_digest": self._blobs.put(content).digest, "detail_type": detail_type}
+        return self._committed(mutations.insert(self._kind, None, {**about, "run_id": run_id}))
+
+    def detail(self, run_id: str, /) -> Any:
+        """The detail of a run's log as it was stored: bytes, text, or an equal JSON value; None without one.
+
+        Raises NotFound when there is no log, DataLoss when its bytes are damaged.
+        """
+        found = self.get(run_id)
+        if not found.detail_digest:
+            return None
+        return decode_context(self._blobs.get(found.detail_digest), found.detail_type)
+
+    def query(
+        self,
+        *,
+        workflow_id: str = "",
+        version: int = 0,
+        status: str = "",
+        since: datetime.datetime | Timestamp | None = None,
+        until: datetime.datetime | Timestamp | None = None,
+        filter: str = "",
+        order_by: str = "",
+        page_size: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[record_pb2.ExecutionLog]:
+        """The logs of a workflow, of a status, of runs that began from `since` on and before `until`; else as every `list`.
+
+        A log that does not say when its run began counts from when it was stored.
+        """
+        wanted = both(equal(workflow_id=workflow_id, workflow_version=version, status=status), filter)
+        wanted = both(wanted, _began(">=", since) if since is not None else "")
+        wanted = both(wanted, _began("<", until) if until is not None else "")
+        return self._listed(wanted, order_by, page_size, limit)
+
+    def recent(self, workflow_id: str, version: int | None = None, /, *, limit: int = 10) -> Iterator[record_pb2.ExecutionLog]:
+        """The logs of a workflow, or of one version of it, that were stored last, the newest first."""
+        if not workflow_id:
+            raise TypeError("logs: name the workflow.")
+        return self.query(workflow_id=workflow_id, version=version or 0, order_by="create_time desc", limit=limit)
+
+    def _workflow_of(self, run_id: str) -> dict[str, object]:
+        try:
+            workflow_id, _, version = self._runs.get(run_id).workflow.rpartition("@")
+        except NotFound:
+            return {}  # the insert says that the run is missing
+        return {"workflow_id": workflow_id, "workflow_version": int(version)} if workflow_id else {}
+
+
+def _began(operator: str, time: datetime.datetime | Timestamp) -> str:
+    moment = quoted_time(time)
+    return f"start_time {operator} {moment} OR (start_time = null AND create_time {operator} {moment})"

@@ -1,0 +1,55 @@
+"""Specs: what is to be built, one text for a task. A spec is the output of the phase `spec`."""
+
+from __future__ import annotations
+
+from holdfast.domain.phase_outputs import PhaseOutputs
+from holdfast.errors import NotFound
+from holdfast.filters import equal
+from holdfast.v1 import record_pb2
+
+PHASE = "spec"
+
+
+class Specs:
+    """The specs of one workspace's tasks. Safe in threads."""
+
+    def __init__(self, phase_outputs: PhaseOutputs) -> None:
+        self._phase_outputs = phase_outputs
+
+    def save(self, task_id: str, content: str, /, *, run_id: str | None = None, **fields: object) -> record_pb2.PhaseOutput:
+        """Writes the spec of a task, or with `run_id` the one that a run of it made, in place of what was there.
+
+        Raises ParentNotFound when there is no such task or run, InvalidArgument.
+        """
+        return self._phase_outputs.save(None, **spec_fields(task_id, content, run_id, fields))
+
+    def get(self, task_id: str, /) -> str | None:
+        """The text of a task's spec, the one written last; None when there is none."""
+        found = self._last(task_id)
+        return None if found is None else found.content
+
+    def get_full(self, task_id: str, /) -> record_pb2.PhaseOutput:
+        """A task's spec with all that is known of it. Raises NotFound."""
+        found = self._last(task_id)
+        if found is None:
+            raise NotFound(f"Task {task_id} has no spec.", reason="RECORD_NOT_FOUND", metadata={"kind": "phase_output"})
+        return found
+
+    def exists(self, task_id: str, /) -> bool:
+        """Whether the task has a spec."""
+        return self._last(task_id) is not None
+
+    def _last(self, task_id: str) -> record_pb2.PhaseOutput | None:
+        return self._phase_outputs.first(filter=_of(task_id), order_by="update_time desc")
+
+
+def spec_fields(task_id: str, content: str, run_id: str | None, fields: dict[str, object]) -> dict[str, object]:
+    """The fields of the phase output that is a spec."""
+    about = {"run_id": run_id} if run_id else {}
+    return {"task_id": task_id, "phase": PHASE, "content": content, **about, **fields}
+
+
+def _of(task_id: str) -> str:
+    if not task_id:
+        raise TypeError("specs: name the task.")
+    return equal(task_id=task_id, phase=PHASE)

@@ -1,0 +1,93 @@
+"""Where the engine is in each task, with what was decided at its gates, as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from holdfast import mutations
+from holdfast.collection import Collection, Scope
+from holdfast.errors import InvalidArgument
+from holdfast.filters import equal
+from holdfast.ids import random_id
+from holdfast.kinds import KINDS
+from holdfast.v1 import record_pb2
+from holdfast.v1.store_service_pb2 import Mutation
+
+PAGE = 1000
+
+GateLike = record_pb2.GateDecision | Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A task's state: the message with its phases, and the decisions at its gates, oldest first."""
+
+    message: record_pb2.TaskState
+    gates: tuple[record_pb2.GateDecision, ...]
+
+
+class States:
+    """The states of one workspace's tasks. Safe in threads."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        task_states: Collection[record_pb2.TaskState],
+        gate_decisions: Collection[record_pb2.GateDecision],
+    ) -> None:
+        self._scope = scope
+        self._task_states = task_states
+        self._gate_decisions = gate_decisions
+
+    def save(self, task_id: str, /, *, gates: Iterable[GateLike] = (), version: int = 0, **fields: object) -> State:
+        """Makes a task's state, or changes the given fields of it, with decisions at its gates, as one commit.
+
+        `phases` is the whole list, of messages or dicts. `gates` are decisions to add or, those that have an id, to change;
+        others stay. `version`, when not 0, is the version of the state that must still be there.
+        Raises ParentNotFound without such a task, VersionMismatch, InvalidArgument.
+        """
+        self._scope.commit(state_steps(task_id, gates, version, fields), return_records=False)
+        return self.load(task_id)
+
+    def load(self, task_id: str, /) -> State:
+        """The state of a task. Raises NotFound when none was saved."""
+        message = self._task_states.get(task_id)
+        return State(message, tuple(self._gate_decisions.list(filter=equal(task_id=task_id), page_size=PAGE)))
+
+    def load_all(self) -> dict[str, State]:
+        """The states of all tasks by the task's id, in a constant number of SQL statements for each thousand rows."""
+        messages = list(self._task_states.list(page_size=PAGE))
+        gates: dict[str, list[record_pb2.GateDecision]] = {each.task_id: [] for each in messages}
+        for gate in self._gate_decisions.list(page_size=PAGE):
+            if gate.task_id in gates:
+                gates[gate.task_id].append(gate)
+        return {each.task_id: State(each, tuple(gates[each.task_id])) for each in messages}
+
+
+def state_steps(task_id: str, gates: Iterable[GateLike], version: int, fields: Mapping[str, object]) -> list[Mutation]:
+    """The steps of a commit that save a state."""
+    kind = KINDS["task_state"]
+    if version:
+        state = mutations.update(kind, task_id, version, {"task_id": task_id, **fields})
+    else:
+        state = mutations.upsert(kind, None, {"task_id": task_id, **fields})
+    decisions = list(gates)
+    # Ids in rising order, for decisions of one commit have the same time and lists break ties by the id.
+    new_ids = sorted(random_id(KINDS["gate_decision"].id_prefix) for _ in decisions)
+    return [state, *(_gate_step(task_id, each, new_id) for each, new_id in zip(decisions, new_ids, strict=True))]
+
+
+def _gate_step(task_id: str, gate: GateLike, new_id: str) -> Mutation:
+    message, fields = (None, gate) if isinstance(gate, Mapping) else (gate, {})
+    named = fields.get("task_id") if message is None else message.task_id
+    _check_task(task_id, named)
+    if fields.get("id") if message is None else message.id:
+        return mutations.upsert(KINDS["gate_decision"], message, {**fields, "task_id": task_id})
+    return mutations.insert(KINDS["gate_decision"], message, {**fields, "id": new_id, "task_id": task_id})
+
+
+def _check_task(task_id: str, named: object) -> None:
+    if named not in (None, "", task_id):
+        message = f"A gate decision of {named} is no part of the state of {task_id}."
+        raise InvalidArgument(message, reason="VALUE_INVALID", metadata={"field": "task_id"})

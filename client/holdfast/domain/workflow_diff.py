@@ -1,0 +1,83 @@
+"""What differs between two versions of a workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.v1 import record_pb2
+from holdfast.values import plain
+
+_OF_THE_VERSION = ("id", "version", "create_time", "update_time", "workflow_version", "parent_version", "phases", "variables")
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A value before and after, as `holdfast.plain` shows it."""
+
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class PartsDiff:
+    """What differs between two lists of parts, by the parts' names. False when nothing does."""
+
+    added: Mapping[str, dict[str, Any]]
+    removed: Mapping[str, dict[str, Any]]
+    changed: Mapping[str, Mapping[str, Changed]]
+    reordered: bool  # those that both have come in another order
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed or self.reordered)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowDiff:
+    """What differs between two versions: fields by their names, phases and variables by theirs. False when nothing does."""
+
+    fields: Mapping[str, Changed]
+    phases: PartsDiff
+    variables: PartsDiff
+
+    def __bool__(self) -> bool:
+        return bool(self.fields or self.phases or self.variables)
+
+
+def diff_of(before: record_pb2.Workflow, after: record_pb2.Workflow) -> WorkflowDiff:
+    """What differs between two versions, of one workflow or of two."""
+    old, new = plain(before), plain(after)
+    told = [name for name in old if name not in _OF_THE_VERSION]
+    return WorkflowDiff(
+        fields=_changes({name: old[name] for name in told}, {name: new[name] for name in told}),
+        phases=_parts(old["phases"], new["phases"]),
+        variables=_parts(old["variables"], new["variables"]),
+    )
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Changed]:
+    return {name: Changed(value, after[name]) for name, value in before.items() if not _same(value, after[name])}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal, and of the same types all the way down, for 1, 1.0 and True are three values in JSON."""
+    if type(one) is not type(other) or one != other:
+        return False
+    if isinstance(one, dict):
+        return all(_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list):
+        return all(map(_same, one, other))
+    return True
+
+
+def _parts(before: Iterable[dict[str, Any]], after: Iterable[dict[str, Any]]) -> PartsDiff:
+    old, new = {each["name"]: each for each in before}, {each["name"]: each for each in after}
+    kept = [name for name in old if name in new]
+    changes = {name: _changes(old[name], new[name]) for name in kept}
+    return PartsDiff(
+        added={name: part for name, part in new.items() if name not in old},
+        removed={name: part for name, part in old.items() if name not in new},
+        changed={name: fields for name, fields in changes.items() if fields},
+        reordered=kept != [name for name in new if name in old],
+    )

@@ -1,0 +1,103 @@
+"""JournalService.List of the audit: what was done to a record, or to everything, as entries with what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from holdfast.v1 import entry_pb2
+from holdfast.v1 import journal_service_pb2 as pb
+from holdfastd.errors import InvalidArgument
+from holdfastd.model.call import Call
+from holdfastd.model.diffs import diff_json
+from holdfastd.model.entries import create_time, entry_codec
+from holdfastd.model.filters import Node, parse_filter
+from holdfastd.model.kinds import KINDS, STORED_JOURNALS, kind_named
+from holdfastd.model.pages import decode_token, encode_token, page_size
+from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget
+from holdfastd.service.reading import Reading, Snapshot
+from holdfastd.service.requests import workspace_of
+from holdfastd.store import audits
+from holdfastd.store.audits import AUDIT, END, Place
+from holdfastd.store.pages import fetch
+
+Row = Sequence[Any]
+
+
+class Audits:
+    """The reading use case of the audit. Thread-safe."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def list(self, request: pb.JournalServiceListRequest, call: Call) -> pb.JournalServiceListResponse:
+        """One page of changes, ordered by revision and place within the commit. Two statements, and one for each time bound."""
+        if request.parent_kind and request.parent_kind not in STORED_JOURNALS:
+            kind_named(request.parent_kind)
+        node = parse_filter(request.filter)
+        scope = (workspace_of(request.workspace), AUDIT.name, request.parent_kind, request.parent_id, request.filter)
+        after = _place(decode_token(request.page_token, scope, 2))
+        limit = page_size(request.page_size)
+        with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
+            rows, all_rows = _rows(snapshot, request, node, after, limit + 1)
+        response = pb.JournalServiceListResponse(revision=snapshot.revision)
+        taken = _fill(response, rows[:limit])
+        if taken < len(rows) or not all_rows:
+            response.next_page_token = encode_token(scope, tuple(rows[taken - 1][:2]))
+        return response
+
+
+def _place(key: Sequence[object] | None) -> Place:
+    if key is None:
+        return (0, END)
+    revision, ordinal = key
+    if not (isinstance(revision, int) and isinstance(ordinal, int)):
+        raise InvalidArgument(
+            "page_token is not one that this daemon gave out. Start again without page_token.", reason="PAGE_TOKEN_INVALID"
+        )
+    return revision, ordinal
+
+
+def _rows(
+    snapshot: Snapshot, request: pb.JournalServiceListRequest, node: Node | None, after: Place, limit: int
+) -> tuple[list[Row], bool]:
+    first, last = audits.span(snapshot.connection, node)
+    sql, parameters = audits.select_page(
+        snapshot.workspace,
+        node,
+        kind=request.parent_kind,
+        id=request.parent_id,
+        after=max(after, (first - 1, END)),
+        until=last,
+        limit=limit,
+    )
+    return fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
+
+
+def _fill(response: pb.JournalServiceListResponse, rows: Sequence[Row]) -> int:
+    """How many of the rows the answer takes."""
+    budget = Budget()
+    for taken, row in enumerate(rows):
+        try:
+            entry = _add(response, row)
+        except (DecodeError, TypeError, ValueError) as error:
+            response.unreadable.add(kind=AUDIT.name, id=f"{row[0]}.{row[2]}", reason=str(error))
+            continue
+        if not budget.takes(entry.ByteSize()):
+            del response.entries[-1]
+            return taken
+    return len(rows)
+
+
+def _add(response: pb.JournalServiceListResponse, row: Row) -> entry_pb2.Entry:
+    revision, _, number, created, *columns, image, before = row
+    kind = KINDS.get(columns[1])
+    diff = ""
+    if kind is not None and image is not None:
+        deleted = columns[3] == "delete"
+        diff = diff_json(kind, image if deleted else before, None if deleted else image)
+    entry = entry_codec(AUDIT).add(response.entries, number, revision, create_time(created), columns)
+    entry.parent_kind, entry.parent_id, entry.audit.diff = columns[1], columns[2], diff
+    return entry

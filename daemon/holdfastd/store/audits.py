@@ -1,0 +1,90 @@
+"""Pages of the audit: the view `audit` over commits and changes, each change with the image before it.
+
+The order is that of the history, (revision, ordinal). Of one record the index by record has it; of everything the
+history itself is walked, and a filter for a time begins the walk where that time begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holdfastd.model.filters import Node, Operator, conjuncts
+from holdfastd.model.kinds import JOURNALS, Journal
+from holdfastd.model.predicates import check
+from holdfastd.store.conditions import compile_filter
+from holdfastd.store.connection import Connection
+from holdfastd.store.dialect import Where, walked
+from holdfastd.store.query import Query, all_of
+from holdfastd.store.sql import quoted
+
+AUDIT: Journal = JOURNALS["audit"]
+END = 2**63 - 1
+
+Place = tuple[int, int]  # revision and ordinal
+
+_BEFORE = (
+    "CASE WHEN e.action = 'update' THEN (SELECT earlier.image FROM changes AS earlier"
+    " WHERE earlier.workspace = e.workspace AND earlier.kind = e.kind AND earlier.id = e.id"
+    " AND (earlier.revision, earlier.ordinal) < (e.revision, e.ordinal)"
+    " ORDER BY earlier.revision DESC, earlier.ordinal DESC LIMIT 1) END"
+)
+# Times of commits never go back and revisions have no gaps, so halving finds the first commit of a time.
+FIRST_AT = (
+    "WITH RECURSIVE search (low, high) AS ("
+    "SELECT 1, (SELECT COALESCE(MAX(revision), 0) + 1 FROM commits)"
+    " UNION ALL SELECT CASE WHEN commits.commit_time < ? THEN commits.revision + 1 ELSE low END,"
+    " CASE WHEN commits.commit_time < ? THEN high ELSE commits.revision END"
+    " FROM search JOIN commits ON commits.revision = (low + high) / 2 WHERE low < high)"
+    " SELECT low FROM search WHERE low = high"
+)
+
+
+def first_at(connection: Connection, time_ns: int) -> int:
+    """The first revision that was committed at that time or later; one more than the newest when there is none."""
+    (revision,) = connection.execute(FIRST_AT, (time_ns, time_ns)).fetchone()
+    return int(revision)
+
+
+def select_page(
+    workspace: str, node: Node | None, *, kind: str = "", id: str = "", after: Place, until: int = END, limit: int
+) -> Query:
+    """Changes of a workspace in the order of history, at most `limit`, after a place and up to the revision `until`.
+
+    An empty `kind` or `id` means every one. Columns: revision, ordinal, number, create_time, those of the audit's
+    message, the image, and for an update the image before it. Raises InvalidArgument when the filter does not fit.
+    """
+    one_record = {"kind", "id"} <= _pinned(node) | ({"kind"} if kind else set()) | ({"id"} if id else set())
+    conditions = [Where(f"{'e.workspace' if one_record else walked('e.workspace')} = ?", (workspace,))]
+    conditions += [Where("e.kind = ?", (kind,))] if kind else []
+    conditions += [Where("e.id = ?", (id,))] if id else []
+    conditions += [Where("(e.revision, e.ordinal) > (?, ?)", after), Where("e.revision <= ?", (until,))]
+    where = all_of([*conditions, compile_filter(AUDIT, node, alias="e")])
+    columns = ", ".join(f"e.{quoted(each.name)}" for each in AUDIT.columns)
+    sql = (
+        f"SELECT e.revision, e.ordinal, e.number, e.create_time, {columns}, e.image, {_BEFORE} FROM audit AS e"
+        f" WHERE {where.sql} ORDER BY e.revision, e.ordinal LIMIT ?"
+    )
+    return sql, (*where.parameters, limit)
+
+
+def span(connection: Connection, node: Node | None) -> tuple[int, int]:
+    """The first and the last revision that the filter's own times leave."""
+    first, last = 1, END
+    for operator, time in _times(node):
+        if operator in (Operator.GREATER, Operator.GREATER_EQUAL, Operator.EQUAL):
+            first = max(first, first_at(connection, time + (operator is Operator.GREATER)))
+        if operator in (Operator.LESS, Operator.LESS_EQUAL, Operator.EQUAL):
+            last = min(last, first_at(connection, time + (operator is not Operator.LESS)) - 1)
+    return first, last
+
+
+def _pinned(node: Node | None) -> set[str]:
+    return {each.path[0] for each in conjuncts(node) if each.operator is Operator.EQUAL}
+
+
+def _times(node: Node | None) -> Iterator[tuple[Operator, int]]:
+    for each in conjuncts(node):
+        if each.path[0] in ("time", "create_time"):
+            predicate = check(AUDIT, each)
+            if isinstance(predicate.operand, int):
+                yield predicate.operator, predicate.operand

@@ -1,0 +1,159 @@
+"""`log` and `graph`: what became of a record, and how records hang together. Against a real daemon."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import holdfast
+from holdfast.cli import main
+from tests.end_to_end.command_line import Run
+
+
+def test_log_is_a_diff_newest_first(run: Run, store: holdfast.Store) -> None:
+    task = store.tasks.create(title="Fix it", description="one\ntwo\nthree", metadata={"a": 1, "b": 2})
+    store.tasks.update(task.id, status="running", description="one\n2\nthree", tags=["x", "y"], metadata={"a": 1, "b": 3})
+    store.tasks.update(task.id, tags=[], title="Fixed\x1b[31m")
+    newest, middle, oldest = (each.split("\n") for each in run("log", "task", task.id).out.rstrip("\n").split("\n\n"))
+    assert newest[0].startswith("revision ")
+    assert newest[0].endswith(f"update task {task.id} v3  by tester")
+    assert newest[1:] == ["  title: Fix it → Fixed\\x1b[31m", "- tags: x, y"]
+    assert middle[1:] == [
+        *("  description:", "     one", "    -two", "    +2", "     three"),
+        "  status: created → running",
+        "+ tags: x, y",
+        *("  metadata:", '       "a": 1,', '    -  "b": 2', '    +  "b": 3', "     }"),
+    ]
+    assert oldest[1:6] == ["+ title: Fix it", "  description:", "    +one", "    +two", "    +three"]
+    assert "+ status: created" in oldest
+    assert run("log", task.id).out == run("log", "tasks", task.id).out
+
+
+def test_log_for_programs(run: Run, store: holdfast.Store) -> None:
+    task = store.tasks.create(title="t", tags=["a"])
+    store.tasks.update(task.id, status="running", tags=["a", "b"])
+    store.tasks.delete(task.id)
+    store.tasks.create(title="again", id=task.id)
+    entries = run("log", task.id, "--json").objects
+    assert [(each["action"], each["version"]) for each in entries] == [("insert", 1), ("delete", 2), ("update", 2), ("insert", 1)]
+    again, deleted, updated, created = (each["fields"] for each in entries)
+    assert again["title"] == {"before": None, "after": "again"}
+    assert deleted["title"] == {"before": "t", "after": None}
+    assert updated == {"status": {"before": "created", "after": "running"}, "tags": {"before": ["a"], "after": ["a", "b"]}}
+    assert list(created) == ["title", "status", "priority", "tags"]
+    revisions = [each["revision"] for each in entries]
+    assert revisions == sorted(revisions, reverse=True)
+    assert {(each["actor"], each["kind"], each["id"]) for each in entries} == {("tester", "task", task.id)}
+    assert [each["version"] for each in run("log", task.id, "--json", "-n", "2").objects] == [1, 2]
+    assert run("log", task.id, "-n", "0").out == ""
+
+
+def test_log_of_an_id_alone(run: Run, store: holdfast.Store) -> None:
+    task = store.tasks.create(title="t", id="same")
+    store.collection("task_state").create(task_id=task.id)
+    store.transcripts.append(task.id, role="note", content="x", parent_kind="task")
+    assert {each["kind"] for each in run("log", "same", "--json").objects} == {"task"}
+    assert run("log", "task-state", "same", "--json").objects[0]["kind"] == "task_state"
+    store.sessions.create(title="s", id="same")
+    ambiguous = run("log", "same", "--json")
+    assert (ambiguous.code, ambiguous.reason) == (5, "AMBIGUOUS")
+    for line in ("log nobody", "log task nobody", "log task", "log nobody --workspace nowhere"):
+        assert run(*line.split()).code == 4
+    assert run("log", "thing", "same").code == 2
+
+
+def test_log_after_compaction_says_what_it_does_not_know(own_daemon: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with holdfast.connect(own_daemon.socket_path) as store:
+        task = store.tasks.create(title="t")
+        list(store.run_job("compact"))
+        store.tasks.update(task.id, status="running")
+        store.tasks.update(task.id, status="paused")
+    assert main(["--socket", str(own_daemon.socket_path), "log", task.id, "--json"]) == 0
+    newest, older = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (newest["fields"]["status"]["after"], older["fields"]) == ("paused", None)
+    assert main(["--socket", str(own_daemon.socket_path), "log", task.id]) == 0
+    assert "what was there before is no longer kept" in capsys.readouterr().out
+
+
+@pytest.fixture
+def tasks(store: holdfast.Store) -> None:
+    """TASK-002 and TASK-003 wait for TASK-001, TASK-004 for both; TASK-005 is alone."""
+    for title, blocked_by in (("a", ()), ("b", (1,)), ("c", (1,)), ("d", (2, 3)), ("e", ())):
+        store.tasks.create(title=title, blocked_by=[f"TASK-00{each}" for each in blocked_by])
+
+
+@pytest.mark.usefixtures("tasks")
+def test_graph_of_tasks(run: Run, store: holdfast.Store) -> None:
+    assert run("graph").lines == [
+        "TASK-001  created, ready  a",
+        "├─ TASK-002  created  b",
+        "│  └─ TASK-004  created  d",
+        "└─ TASK-003  created  c",
+        "   └─ TASK-004  created  d",
+        "TASK-005  created, ready  e",
+    ]
+    assert run("graph", "tasks", "TASK-004", "--reverse").lines == [
+        "TASK-004  created  d",
+        "├─ TASK-002  created  b",
+        "│  └─ TASK-001  created, ready  a",
+        "└─ TASK-003  created  c",
+        "   └─ TASK-001  created, ready  a",
+    ]
+    store.tasks.create(title="f", blocked_by=["TASK-004"])
+    assert run("graph", "task", "TASK-003").lines == [
+        "TASK-003  created  c",
+        "└─ TASK-004  created  d",
+        "   └─ TASK-006  created  f",
+    ]
+    assert "   └─ TASK-004  created  d  (see above)" in run("graph").lines
+    assert run("graph", "--filter", 'title = "b"').lines == ["TASK-002  created  b"]
+    assert run("graph", "tasks", "TASK-999").code == 4
+    assert run("graph", "--filter", "title =").code == 2
+    store.tasks.update("TASK-001", status="completed")
+    store.tasks.update("TASK-002", status="finished")
+    assert run("graph", "--ready").lines == [
+        "TASK-003  created, ready  c",
+        "└─ TASK-004  created  d",
+        "   └─ TASK-006  created  f",
+        "TASK-005  created, ready  e",
+    ]
+
+
+@pytest.mark.usefixtures("tasks")
+def test_graph_for_programs(run: Run) -> None:
+    nodes = {each["id"]: each for each in run("graph", "--json").objects}
+    assert list(nodes) == ["TASK-001", "TASK-002", "TASK-004", "TASK-003", "TASK-005"]
+    assert len(run("graph", "--json").lines) == 5
+    assert nodes["TASK-004"] == {
+        "kind": "task",
+        "id": "TASK-004",
+        "status": "created",
+        "about": ["d"],
+        "parents": ["TASK-002", "TASK-003"],
+        "ready": False,
+    }
+    assert [id for id, each in nodes.items() if each["ready"]] == ["TASK-001", "TASK-005"]
+
+
+def test_graph_of_a_session_and_of_a_workflow(run: Run, store: holdfast.Store) -> None:
+    session = store.sessions.create(title="s")
+    first = store.checkpoints.save(session.id, context="x", name="first")
+    left, right = (store.checkpoints.save(session.id, context=each, parent=first.id, tags=[each]) for each in ("l", "r"))
+    assert run("graph", "checkpoints", session.id).lines == [
+        f"{first.id}  #1  first  1 B",
+        f"├─ {left.id}  #2  l  1 B",
+        f"└─ {right.id}  #3  r  1 B",
+    ]
+    workflows = store.collection("workflow")
+    for parent in (0, 1, 1):
+        workflows.create(workflow_id="ship", parent_version=parent, phases=[{"name": "plan"}])
+    workflows.create(workflow_id="other")
+    assert run("graph", "workflow", "ship").lines == ["ship@1  plan", "├─ ship@2  plan", "└─ ship@3  plan"]
+    initiatives = store.collection("initiative")
+    aim = initiatives.create(title="aim", status="completed").id
+    initiatives.create(title="next", blocked_by=[aim])
+    assert run("graph", "initiatives", "--ready").lines == ["INIT-002  draft, ready  next"]
+    assert run("graph", "checkpoints", "ses_none").code == 4
+    assert run("graph", "workflow", "none").code == 4

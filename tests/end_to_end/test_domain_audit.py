@@ -1,0 +1,47 @@
+"""The audit as the client reads it: of one record, and of all."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+
+import holdfast
+from holdfast.v1 import entry_pb2
+
+
+def test_the_audit_of_a_record(store: holdfast.Store) -> None:
+    task = store.tasks.create(title="t")
+    store.tasks.update(task.id, status="running", tags=["x"])
+    store.tasks.create(title="another")
+    entries = list(store.audit.of("task", task.id))
+    assert entries == list(store.audit.of(task)), "by its kind and id, or by its message"
+    assert [(each.action, each.version, each.actor) for each in entries] == [("insert", 1, "tester"), ("update", 2, "tester")]
+    assert holdfast.json_value(entries[1].diff) == {"status": {"before": "created", "after": "running"}, "tags": {"after": ["x"]}}
+    store.tasks.delete(task.id)
+    assert [each.action for each in store.audit.of(task)] == ["insert", "update", "delete"]
+    with pytest.raises(TypeError):
+        store.audit.of("task")
+    with pytest.raises(TypeError):
+        store.audit.of(entry_pb2.Transcript())
+
+
+def test_the_audit_of_a_checkpoint(store: holdfast.Store) -> None:
+    session = store.sessions.create(title="s")
+    saved = store.checkpoints.save(session.id, context={"a": 1})
+    (entry,) = store.audit.of(saved)
+    assert (entry.kind, entry.id, entry.action) == ("checkpoint", saved.id, "insert")
+
+
+def test_the_audit_is_queried_in_pages(store: holdfast.Store) -> None:
+    task = store.tasks.create(title="t")
+    for number in range(12):
+        store.tasks.update(task.id, priority=str(number))
+    store.bugs.create(title="b")
+    assert len(list(store.audit.query(page_size=5))) == 14
+    assert [each.action for each in store.audit.query(page_size=5, limit=7)] == ["insert", *["update"] * 6]
+    assert [each.kind for each in store.audit.query(kind="bug")] == ["bug"]
+    assert [each.version for each in store.audit.query(action="update", kind="task", filter="version > 11")] == [12, 13]
+    assert len(list(store.audit.query(actor="tester"))) == 14 and list(store.audit.query(actor="nobody")) == []
+    now = datetime.datetime.now(datetime.UTC)
+    assert len(list(store.audit.query(until=now))) == 14 and list(store.audit.query(since=now)) == []

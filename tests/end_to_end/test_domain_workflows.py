@@ -1,0 +1,173 @@
+"""Workflows in versions, the runs of them, and the logs of the runs, over a real daemon."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+
+import holdfast
+from holdfast.v1 import record_pb2
+from tests.end_to_end.test_domain_work import at_once
+
+PHASES = [{"name": "plan"}, {"name": "build", "settings": {"model": "large", "tries": 3}}]
+VARIABLES = [{"name": "PLAN", "required": True}]
+
+
+@pytest.fixture
+def shipped(store: holdfast.Store) -> record_pb2.Workflow:
+    return store.workflows.store("ship", name="Ship it", phases=PHASES, variables=VARIABLES, definition={"b": 1, "a": [1.0]})
+
+
+def numbers(found: Any) -> list[int]:
+    return [each.workflow_version for each in found]
+
+
+def test_storing_what_the_latest_says_adds_nothing(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    assert (shipped.id, shipped.workflow_version, shipped.parent_version) == ("ship@1", 1, 0)
+    same = {"name": "Ship it", "phases": PHASES, "variables": VARIABLES, "definition": {"a": [1.0], "b": 1}}
+    before = store.revision
+    assert store.workflows.store("ship", **same) == shipped == store.workflows.store("ship", shipped)
+    assert store.revision == before
+    other = store.workflows.store("ship", **{**same, "definition": {"a": [1], "b": True}})
+    assert (other.workflow_version, other.parent_version) == (2, 1), "1 is not true, nor 1.0, in JSON"
+    assert store.workflows.store("ship", name="Ship it").workflow_version == 3, "a version says all that it says"
+    assert store.workflows.get("ship", 1) == store.workflows.get("ship@1") == shipped
+
+
+def test_versions_are_explicit(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    store.workflows.store("ship", name="Second")
+    store.workflows.store("send", name="Another workflow")
+    assert store.workflows.latest("ship").name == "Second"
+    assert numbers(store.workflows.versions("ship")) == [1, 2]
+    assert [each.id for each in store.workflows.list()] == ["ship@1", "ship@2", "send@1"]
+    assert store.workflows.exists("ship", 2) and not store.workflows.exists("ship", 3)
+    with pytest.raises(holdfast.NotFound):
+        store.workflows.get("ship")
+    with pytest.raises(holdfast.NotFound):
+        store.workflows.latest("shop")
+    with pytest.raises(holdfast.InvalidArgument):
+        store.workflows.update(shipped.id, name="Changed after all")
+
+
+def test_the_lineage_leads_to_the_first(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    store.workflows.store("ship", name="Second")
+    store.workflows.store("ship", name="Third")
+    branched = store.workflows.store("ship", name="Fourth", parent_version=2)
+    assert numbers(store.workflows.lineage("ship", branched.workflow_version)) == [4, 2, 1]
+    store.workflows.delete("ship", 2)
+    assert numbers(store.workflows.lineage("ship", 4)) == [4]
+    assert store.workflows.store("ship", name="Fifth").workflow_version == 5
+    store.workflows.delete("ship", 5)
+    assert store.workflows.store("ship", name="Sixth").workflow_version == 6, "numbers are not given again"
+    with pytest.raises(holdfast.NotFound):
+        store.workflows.lineage("ship", 5)
+
+
+def test_the_difference_of_two_versions(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    store.workflows.store(
+        "ship",
+        name="Ship it now",
+        phases=[{"name": "build", "settings": {"model": "small", "tries": 3}}, {"name": "plan"}, {"name": "test"}],
+        definition={"a": [1], "b": 1},
+    )
+    found = store.workflows.diff("ship", 1, 2)
+    assert {name: (each.before, each.after) for name, each in found.fields.items()} == {
+        "name": ("Ship it", "Ship it now"),
+        "definition": ({"a": [1.0], "b": 1}, {"a": [1], "b": 1}),
+    }
+    assert list(found.phases.added) == ["test"] and found.phases.removed == {} and found.phases.reordered
+    (change,) = found.phases.changed["build"].values()
+    assert (change.before["model"], change.after["model"]) == ("large", "small") and list(found.phases.changed) == ["build"]
+    assert list(found.variables.removed) == ["PLAN"] and found.variables.removed["PLAN"]["required"] is True
+    assert found and not store.workflows.diff("ship", 2, 2)
+
+
+def test_phases_and_variables_derive_the_next_version(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    changed = store.workflows.set_phase("ship", "build", gate_type="human")
+    assert (changed.workflow_version, changed.parent_version) == (2, 1)
+    assert [(each.name, each.gate_type) for each in store.workflows.phases("ship")] == [("plan", ""), ("build", "human")]
+    assert holdfast.json_value(changed.phases[1].settings) == PHASES[1]["settings"]
+    assert store.workflows.set_phase("ship", "build", gate_type="human") == changed, "it says so already"
+    assert [each.name for each in store.workflows.set_phase("ship", "test", max_iterations=3).phases] == ["plan", "build", "test"]
+    assert [each.name for each in store.workflows.remove_phase("ship", "plan").phases] == ["build", "test"]
+    store.workflows.set_variable("ship", "GOAL", type="text", default_value={"x": None})
+    assert [each.name for each in store.workflows.remove_variable("ship", "PLAN").variables] == ["GOAL"]
+    assert [each.name for each in store.workflows.variables("ship", 1)] == ["PLAN"]
+    assert numbers(store.workflows.lineage("ship", 6)) == [6, 5, 4, 3, 2, 1]
+    with pytest.raises(holdfast.NotFound, match="no phase 'none'"):
+        store.workflows.remove_phase("ship", "none")
+    with pytest.raises(TypeError, match="has no field 'colour'"):
+        store.workflows.set_phase("ship", "build", colour="red")
+    aside = store.workflows.set_variable("ship", "SIDE", base_version=1)
+    assert (aside.workflow_version, aside.parent_version) == (7, 1)
+
+
+def test_of_versions_stored_at_once_none_is_lost(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    made = at_once(6, lambda number: store.workflows.store("ship", name=f"from {number}", parent_version=1))
+    assert sorted(numbers(made)) == [2, 3, 4, 5, 6, 7]
+    assert {each.name for each in store.workflows.versions("ship")} == {"Ship it", *(f"from {number}" for number in range(6))}
+    for each in made:
+        assert store.workflows.get("ship", each.workflow_version) == each
+        assert numbers(store.workflows.lineage("ship", each.workflow_version)) == [each.workflow_version, 1]
+
+
+def test_runs_start_from_a_version(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    task = store.tasks.create(title="t")
+    run = store.runs.start("ship", 1, task_id=task.id, inputs={"goal": "x"})
+    assert (run.id, run.workflow, run.status, run.task_id) == ("RUN-001", "ship@1", "running", task.id)
+    assert holdfast.plain(run)["start_time"] is not None and store.runs.next_id() == "RUN-002"
+    with pytest.raises(holdfast.ParentNotFound):
+        store.runs.start("ship", 9)
+    with pytest.raises(holdfast.HasDependents):
+        store.workflows.delete("ship", 1, cascade=True)
+
+
+@pytest.mark.parametrize("detail", [b"\0\xff" * 1000, "ünicode", {"a": [1, 2.5, None]}, ["x"], 7, None])
+def test_a_log_keeps_its_detail_as_it_was(store: holdfast.Store, shipped: record_pb2.Workflow, detail: Any) -> None:
+    run = store.runs.start("ship", 1)
+    steps = [{"name": "plan", "status": "ok", "detail": {"tokens": 12}}, {"name": "build"}]
+    log = store.logs.store(run.id, status="completed", steps=steps, detail=detail, summary="fine")
+    assert store.logs.get(run.id) == log and store.logs is store.execution_logs
+    assert (log.id, log.workflow_id, log.workflow_version) == (run.id, "ship", 1)
+    assert [holdfast.json_value(each.detail) for each in log.steps] == [{"tokens": 12}, None]
+    found = store.logs.detail(run.id)
+    assert found == detail and type(found) is type(detail)
+
+
+def test_logs_are_written_once(store: holdfast.Store) -> None:
+    run = store.runs.create()
+    store.logs.store(run.id, detail="first")
+    with pytest.raises(holdfast.AlreadyExists):
+        store.logs.store(run.id, detail="second")
+    with pytest.raises(holdfast.InvalidArgument):
+        store.logs.update(run.id, status="changed")
+    assert store.logs.detail(run.id) == "first"
+    with pytest.raises(holdfast.ParentNotFound):
+        store.logs.store("RUN-999")
+    store.logs.delete(run.id)
+    assert not store.logs.exists(run.id)
+
+
+def test_logs_are_queried(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    store.workflows.store("ship", name="Second")
+    start = datetime.datetime(2026, 3, 1, tzinfo=datetime.UTC)
+    day = datetime.timedelta(days=1)
+    for number in range(6):
+        run = store.runs.start("ship", 1 + number % 2)
+        store.logs.store(run.id, status="failed" if number == 3 else "completed", start_time=start + number * day)
+    untimed = store.logs.store(store.runs.create().id, status="failed").id
+    assert [each.id for each in store.logs.query(status="failed")] == ["RUN-004", untimed]
+    assert [each.id for each in store.logs.query(since=start + day, until=start + 3 * day)] == ["RUN-002", "RUN-003"]
+    assert [each.id for each in store.logs.query(workflow_id="ship", since=start + 4 * day)] == ["RUN-005", "RUN-006"]
+    assert [each.id for each in store.logs.query(since=start + 5 * day)] == ["RUN-006", untimed]
+    assert [each.id for each in store.logs.recent("ship", limit=2)] == ["RUN-006", "RUN-005"]
+    assert [each.id for each in store.logs.recent("ship", 1)] == ["RUN-005", "RUN-003", "RUN-001"]
+    assert list(store.logs.recent("shop")) == []
+
+
+def test_the_first_write_of_a_workspace_may_be_a_workflow(store: holdfast.Store) -> None:
+    assert store.workflows.store("ship").workflow_version == 1
+    with pytest.raises(TypeError, match="name the workflow"):
+        store.workflows.latest("")

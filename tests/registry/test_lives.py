@@ -1,0 +1,125 @@
+"""Every kind's records live as the contract says: made, read, changed, told of, and deleted, with values of hypothesis."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from holdfast.v1 import entry_pb2
+from holdfast.v1 import journal_service_pb2 as journal_pb
+from holdfastd.model.kinds import KINDS, Kind
+from tests.conftest import DaemonProcess
+from tests.registry.diffs import expected_diff
+from tests.registry.world import SINGULAR, World, insert_of, stored_form, update_of, without_daemon_s
+from tests.support.api import Api, delete, refused
+
+ACTIONS = ["ACTION_INSERT", "ACTION_UPDATE", "ACTION_DELETE"]
+
+kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+
+
+def audit_of(api: Api, kind: str, id: str) -> list[entry_pb2.Entry]:
+    request = journal_pb.JournalServiceListRequest(workspace=api.workspace, journal="audit", parent_kind=kind, parent_id=id)
+    return list(api.journal.List(request, timeout=30).entries)
+
+
+def lives(kind: Kind, world: World, draw: st.DrawFn) -> list[Any]:
+    """Makes, changes and deletes a record, and returns what it was after each step."""
+    sent = world.drawn(kind, draw)
+    made = world.api.commit(insert_of(kind, sent), return_records=True).results[0]
+    states = [world.api.get(kind.name, made.id)]
+    assert getattr(made.record, kind.name) == states[0]
+    assert made.id == states[0].id == (sent.id or made.id)
+    assert states[0].version == 1 and states[0].create_time == states[0].update_time
+    expected = stored_form(kind, sent)
+    expected.id = made.id
+    assert without_daemon_s(kind, states[0]) == expected
+    if not kind.immutable:
+        states.append(change(kind, world, states[0], draw))
+    world.api.commit(delete(kind.name, made.id))
+    return states
+
+
+def change(kind: Kind, world: World, before: Any, draw: st.DrawFn) -> Any:
+    message, mask = world.changed(kind, before, draw)
+    expected = without_daemon_s(kind, before)
+    for name in mask:
+        expected.ClearField(name)
+        part = kind.message_class()
+        part.CopyFrom(message)
+        for other in kind.fields:
+            if other.name != name:
+                part.ClearField(other.name)
+        expected.MergeFrom(part)
+    world.api.commit(update_of(kind, message, mask, before.version))
+    after = world.api.get(kind.name, before.id)
+    assert after.version == 2 and after.create_time == before.create_time
+    assert without_daemon_s(kind, after) == stored_form(kind, expected)
+    return after
+
+
+def assert_gone(api: Api, kind: Kind, id: str) -> None:
+    refusal = refused(lambda: api.get(kind.name, id))
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.NOT_FOUND, "RECORD_NOT_FOUND")
+    assert api.count(kind.name, filter=f"id = {json.dumps(id, ensure_ascii=False)}") == 0
+
+
+def assert_told(api: Api, kind: Kind, states: list[Any]) -> None:
+    """History has every change once, with the image and the diff that belong to it."""
+    id = states[0].id
+    changes = api.changes(after_revision=0, kinds=[kind.name], ids=[id])
+    names = ACTIONS if len(states) == 2 else [ACTIONS[0], ACTIONS[2]]
+    assert [pb_name(each) for each in changes] == names
+    assert [getattr(each.record, kind.name) for each in changes] == [*states, states[-1]]
+    entries = audit_of(api, kind.name, id)
+    pairs = list(zip([None, *states], [*states, None], strict=True))
+    assert [json.loads(each.audit.diff) for each in entries] == [expected_diff(kind, *pair) for pair in pairs]
+    assert [(each.revision, each.number - 1, each.create_time) for each in entries] == [
+        (each.revision, each.ordinal, each.commit_time) for each in changes
+    ]
+    for entry, told in zip(entries, changes, strict=True):
+        assert f"ACTION_{entry.audit.action.upper()}" == pb_name(told)
+        assert (entry.audit.kind, entry.audit.id, entry.audit.version) == (kind.name, id, told.version)
+        assert (entry.parent_kind, entry.parent_id, entry.audit.time) == (kind.name, id, told.commit_time)
+
+
+def pb_name(change: Any) -> str:
+    return str(type(change).DESCRIPTOR.fields_by_name["action"].enum_type.values_by_number[change.action].name)
+
+
+@kinds
+def test_what_goes_in_comes_out_and_history_tells_of_it(daemon: DaemonProcess, kind: Kind) -> None:
+    with Api(daemon.socket_path) as api:
+
+        @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate], database=None)
+        @given(st.data())
+        def run(data: st.DataObject) -> None:
+            api.workspace = f"test-{uuid.uuid4().hex}"
+            states = lives(kind, World(api), data.draw)
+            assert_gone(api, kind, states[0].id)
+            assert_told(api, kind, states)
+
+        run()
+        assert api.problems() == []
+
+
+def test_a_live_watch_is_told_of_every_kind(world: World) -> None:
+    api, since = world.api, world.api.revision()
+    stream = api.watch(after_revision=since)
+    made = [(kind.name, world.parent(kind.name)) for kind in KINDS.values() if kind.name not in SINGULAR]
+    made += [(name, world.parent(name)) for name in SINGULAR]
+    told: list[tuple[int, int, str, str]] = []
+    for frame in stream:
+        told += [(each.revision, each.ordinal, each.kind, each.id) for each in frame.changes]
+        if told and told[-1][2:] == made[-1]:
+            break
+    stream.cancel()
+    assert {each[2:] for each in told} >= set(made)
+    assert told == sorted(set(told)), "in order, and each once"
+    assert told == [(each.revision, each.ordinal, each.kind, each.id) for each in api.changes(after_revision=since)]

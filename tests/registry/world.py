@@ -1,0 +1,172 @@
+"""Records of any kind for tests, made from the registry alone: what a new kind needs is found in its own options."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from string import Formatter
+from typing import Any
+
+from google.protobuf.message import Message
+from hypothesis import strategies as st
+
+from holdfast.v1 import store_service_pb2 as pb
+from holdfastd.model.kinds import KINDS, Field, FieldType, Kind
+from tests.support.api import Api
+from tests.support.messages import put, texts, values_of
+
+# A template has printable ids only, and a part of it may not be empty.
+id_texts = st.text(st.characters(categories=("L", "N", "P"), max_codepoint=0xFFFF), min_size=1, max_size=20)
+whole_texts = texts.filter(bool)
+CONTENTS = (b"", b"some bytes", b"other bytes")
+SINGULAR = {name for name, kind in KINDS.items() if kind.id_template and "{" not in kind.id_template}
+
+_counter = itertools.count(1)
+
+
+def insert_of(kind: Kind, message: Message) -> pb.Mutation:
+    mutation = pb.Mutation()
+    getattr(mutation.insert.record, kind.name).CopyFrom(message)
+    return mutation
+
+
+def update_of(kind: Kind, message: Message, mask: list[str], version: int = 0) -> pb.Mutation:
+    mutation = pb.Mutation(update=pb.Update(version=version))
+    getattr(mutation.update.record, kind.name).CopyFrom(message)
+    mutation.update.update_mask.paths.extend(mask)
+    return mutation
+
+
+def settable(kind: Kind) -> list[Field]:
+    """What callers set, but for the id."""
+    return [each for each in kind.fields if not each.output_only and each.name != "id"]
+
+
+def template_fields(kind: Kind) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(kind.id_template) if name}
+
+
+def targets_of(kind: Kind, field: Field) -> str:
+    """The kind that a test lets a reference lead to."""
+    assert field.reference is not None
+    return field.reference.kind or "task"
+
+
+class World:
+    """One workspace of a daemon, and the parents that its records are given."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        api.store.AllocateId(pb.StoreServiceAllocateIdRequest(workspace=api.workspace, kind="task"), timeout=30)  # makes it
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """Contents that are there already."""
+        return [self.api.put(content).digest for content in CONTENTS]
+
+    def parent(self, kind: str) -> str:
+        """The id of a new record of that kind with nothing but what it must have."""
+        return self.add(KINDS[kind], self.minimal(KINDS[kind]))
+
+    def minimal(self, kind: Kind) -> Any:
+        """A record unlike any other with nothing but what it must have; its parents are made."""
+        message = kind.message_class()
+        for field in kind.fields:
+            if field.required and not field.output_only:
+                self._require(kind, message, field)
+        return message
+
+    def _require(self, kind: Kind, message: Message, field: Field) -> None:
+        if any(field is not each and each.reference and each.reference.kind_field == field.name for each in kind.references):
+            setattr(message, field.name, "task")
+        elif field.reference is not None:
+            setattr(message, field.name, self.parent(targets_of(kind, field)))
+        else:
+            setattr(message, field.name, f"{field.name}-{next(_counter)}")
+
+    def add(self, kind: Kind, message: Message) -> str:
+        return self.api.commit(insert_of(kind, message)).results[0].id
+
+    def drawn(self, kind: Kind, draw: st.DrawFn, *, every_field: bool = False) -> Any:
+        """A record with hypothesis' values, each reference leading to a new record, each digest to a blob that is there."""
+        message = self.minimal(kind)
+        for field in settable(kind):
+            if every_field or field.required or draw(st.booleans()):
+                self._draw_field(kind, message, field, draw, every_field)
+        if not kind.id_template and draw(st.booleans()):
+            message.id = f"{draw(id_texts)}{next(_counter)}"
+        return message
+
+    def _draw_field(self, kind: Kind, message: Any, field: Field, draw: st.DrawFn, filled: bool) -> None:
+        if field.reference is not None:
+            if field.repeated:
+                getattr(message, field.name).append(self.parent(targets_of(kind, field)))
+            elif not getattr(message, field.name):
+                setattr(message, field.name, self.parent(targets_of(kind, field)))
+            return
+        if field.required and getattr(message, field.name) in KINDS:
+            return
+        message.ClearField(field.name)
+        put(message, field, draw(self._strategy(kind, field, filled)))
+
+    def _strategy(self, kind: Kind, field: Field, filled: bool) -> st.SearchStrategy[Any]:
+        if field.blob:
+            return st.sampled_from(self.digests)
+        if field.name in template_fields(kind):
+            return id_texts
+        values = values_of(field)
+        return values.filter(bool) if field.required or filled else values
+
+    def changed(self, kind: Kind, before: Message, draw: st.DrawFn) -> tuple[Any, list[str]]:
+        """Other values for some of the fields that may be changed, and their names."""
+        names = [each.name for each in settable(kind) if not each.immutable and not each.reference]
+        mask = draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
+        message = kind.message_class()
+        message.id = before.id  # type: ignore[attr-defined]
+        for name in mask:
+            self._draw_field(kind, message, kind.by_name[name], draw, False)
+        return message, mask
+
+
+def stored_form(kind: Kind, sent: Message) -> Any:
+    """What is to be read back, but for the id, the version, the times and other things that the daemon sets."""
+    message = kind.message_class()
+    message.CopyFrom(sent)
+    _settle(kind.fields, message)
+    return message
+
+
+def _settle(fields: tuple[Field, ...], message: Message) -> None:
+    for field in fields:
+        if field.output_only:
+            message.ClearField(field.name)
+        elif field.member is not None:
+            for each in getattr(message, field.name):
+                _settle(field.member.fields, each)
+        elif field.type is FieldType.JSON and getattr(message, field.name):
+            setattr(message, field.name, canonical(getattr(message, field.name)))
+        elif field.default_value and not getattr(message, field.name):
+            setattr(message, field.name, field.default_value)
+        elif field.optional and not getattr(message, field.name):
+            message.ClearField(field.name)
+
+
+def canonical(text: str) -> str:
+    return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def without_daemon_s(kind: Kind, message: Message) -> Any:
+    """A copy without what only the daemon sets."""
+    copy = kind.message_class()
+    copy.CopyFrom(message)
+    for field in kind.fields:
+        if field.output_only:
+            copy.ClearField(field.name)
+    return copy
+
+
+def several(world: World, kind: Kind, count: int) -> Iterator[str]:
+    """The ids of new records of a kind."""
+    return (world.add(kind, world.minimal(kind)) for _ in range(count))

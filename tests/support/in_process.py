@@ -1,0 +1,58 @@
+"""The client over the daemon's insides in this process: no gRPC in between, so that SQL statements can be counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import holdfast
+from holdfast.connection import Connection
+from holdfast.store import Store
+from holdfastd.model.call import Call
+from tests.support.engine import Engine
+
+
+class DirectConnection:
+    """Stands where the client's connection stands and calls an engine's use cases."""
+
+    revision = 0
+
+    def __init__(self, engine: Engine) -> None:
+        def bound(method: Callable[..., Any]) -> Callable[[Any], Any]:
+            return lambda request: method(request, Call(30.0))
+
+        records = engine.records
+        self._stubs = SimpleNamespace(
+            store=SimpleNamespace(
+                Get=bound(records.get),
+                BatchGet=bound(records.batch_get),
+                List=bound(records.list),
+                Count=bound(records.count),
+                Commit=bound(engine.commits.commit),
+                AllocateId=bound(engine.commits.allocate_id),
+            )
+        )
+
+    def call(self, method: Callable[[Any], Callable[[Any], Any]], request: Any) -> Any:
+        return method(self._stubs)(request)
+
+
+def store_over(engine: Engine) -> holdfast.Store:
+    """A store that has the unary calls of StoreService and no others."""
+    return Store(cast(Connection, DirectConnection(engine)), "default", "tester")
+
+
+@contextmanager
+def counted(engine: Engine) -> Iterator[list[str]]:
+    """The statements that the engine's readers run in the block, in a list that grows."""
+    statements: list[str] = []
+    connections = [each.connection for each in engine._readers._all]
+    for each in connections:
+        each.set_trace_callback(statements.append)
+    try:
+        yield statements
+    finally:
+        for each in connections:
+            each.set_trace_callback(None)

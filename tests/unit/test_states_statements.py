@@ -1,0 +1,60 @@
+"""How many SQL statements it takes to load the states of all tasks: the same for three tasks as for three hundred."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from tests.support.engine import Engine
+from tests.support.in_process import counted, store_over
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    made = Engine(tmp_path)
+    yield made
+    made.close()
+
+
+def add_states(store: holdfast.Store, count: int) -> None:
+    phases = [{"phase": "spec", "status": "completed"}, {"phase": "implement", "status": "running", "metadata": {"round": 2}}]
+    for _ in range(count // 10):
+        with store.transaction() as tx:
+            for _ in range(10):
+                task = tx.tasks.create(title="t")
+                gates = [{"phase": "spec", "approved": True}, {"phase": "implement", "reason": "not yet"}]
+                tx.states.save(task.id, status="running", phases=phases, gates=gates)
+
+
+def statements_of_load_all(engine: Engine, store: holdfast.Store, tasks: int) -> int:
+    with counted(engine) as statements:
+        states = store.states.load_all()
+    assert len(states) == tasks
+    assert all(len(each.message.phases) == 2 and len(each.gates) == 2 for each in states.values())
+    return len(statements)
+
+
+def test_all_states_are_loaded_in_a_constant_number_of_statements(engine: Engine) -> None:
+    store = store_over(engine)
+    add_states(store, 10)
+    few = statements_of_load_all(engine, store, 10)
+    add_states(store, 290)
+    many = statements_of_load_all(engine, store, 300)
+    assert 0 < few == many < 12
+
+    with counted(engine) as one_by_one:
+        for each in list(store.tasks.list(limit=10)):
+            store.states.load(each.id)
+    assert len(one_by_one) > 3 * many, "counting finds what asks task by task"
+
+
+def test_ready_tasks_are_one_query(engine: Engine) -> None:
+    store = store_over(engine)
+    done = store.tasks.create(title="done", status="finished")
+    waiting = [store.tasks.create(title=f"after {number}", blocked_by=[done.id]) for number in range(20)]
+    with counted(engine) as statements:
+        assert [each.id for each in store.tasks.ready(page_size=1000)] == [each.id for each in waiting]
+    assert len([each for each in statements if 'FROM "task" AS t' in each or "FROM task AS t" in each]) == 1
