@@ -49,6 +49,8 @@ class Record(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     PHASE_OUTPUT_FIELD_NUMBER: _builtins.int
     EXECUTION_LOG_FIELD_NUMBER: _builtins.int
+    INTERVENTION_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """Output only. The kind's name, such as `task`."""
     id: _builtins.str
@@ -139,6 +141,14 @@ class Record(_message.Message):
     def execution_log(self) -> Global___ExecutionLog:
         """An execution log."""
 
+    @_builtins.property
+    def intervention(self) -> Global___Intervention:
+        """An intervention."""
+
+    @_builtins.property
+    def pattern(self) -> Global___Pattern:
+        """A pattern."""
+
     def __init__(
         self,
         *,
@@ -166,12 +176,14 @@ class Record(_message.Message):
         run: Global___Run | None = ...,
         phase_output: Global___PhaseOutput | None = ...,
         execution_log: Global___ExecutionLog | None = ...,
+        intervention: Global___Intervention | None = ...,
+        pattern: Global___Pattern | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "branch", b"branch", "bug", b"bug", "checkpoint", b"checkpoint", "comment", b"comment", "constitution", b"constitution", "construct", b"construct", "design_note", b"design_note", "execution_log", b"execution_log", "gate_decision", b"gate_decision", "initiative", b"initiative", "link", b"link", "phase_output", b"phase_output", "phase_template", b"phase_template", "plan", b"plan", "run", b"run", "session", b"session", "status_update", b"status_update", "task", b"task", "task_state", b"task_state", "value", b"value", "workflow", b"workflow"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "branch", b"branch", "bug", b"bug", "checkpoint", b"checkpoint", "comment", b"comment", "constitution", b"constitution", "construct", b"construct", "design_note", b"design_note", "execution_log", b"execution_log", "gate_decision", b"gate_decision", "initiative", b"initiative", "intervention", b"intervention", "link", b"link", "pattern", b"pattern", "phase_output", b"phase_output", "phase_template", b"phase_template", "plan", b"plan", "run", b"run", "session", b"session", "status_update", b"status_update", "task", b"task", "task_state", b"task_state", "value", b"value", "workflow", b"workflow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "branch", b"branch", "bug", b"bug", "checkpoint", b"checkpoint", "comment", b"comment", "constitution", b"constitution", "construct", b"construct", "design_note", b"design_note", "execution_log", b"execution_log", "gate_decision", b"gate_decision", "id", b"id", "initiative", b"initiative", "kind", b"kind", "link", b"link", "phase_output", b"phase_output", "phase_template", b"phase_template", "plan", b"plan", "run", b"run", "session", b"session", "status_update", b"status_update", "task", b"task", "task_state", b"task_state", "value", b"value", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "branch", b"branch", "bug", b"bug", "checkpoint", b"checkpoint", "comment", b"comment", "constitution", b"constitution", "construct", b"construct", "design_note", b"design_note", "execution_log", b"execution_log", "gate_decision", b"gate_decision", "id", b"id", "initiative", b"initiative", "intervention", b"intervention", "kind", b"kind", "link", b"link", "pattern", b"pattern", "phase_output", b"phase_output", "phase_template", b"phase_template", "plan", b"plan", "run", b"run", "session", b"session", "status_update", b"status_update", "task", b"task", "task_state", b"task_state", "value", b"value", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["construct", "session", "checkpoint", "artifact", "link", "task", "plan", "initiative", "bug", "status_update", "design_note", "comment", "gate_decision", "branch", "constitution", "task_state", "phase_template", "workflow", "run", "phase_output", "execution_log"]  # noqa: Y015
+    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["construct", "session", "checkpoint", "artifact", "link", "task", "plan", "initiative", "bug", "status_update", "design_note", "comment", "gate_decision", "branch", "constitution", "task_state", "phase_template", "workflow", "run", "phase_output", "execution_log", "intervention", "pattern"]  # noqa: Y015
     _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_value) -> _WhichOneofReturnType_value | None: ...
 
@@ -1714,6 +1726,150 @@ class ExecutionLog(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExecutionLog: _TypeAlias = ExecutionLog  # noqa: Y015
+
+@_typing.final
+class Intervention(_message.Message):
+    """That somebody stepped in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The intervention's id."""
+    version: _builtins.int
+    """Output only."""
+    actor: _builtins.str
+    """Required. Who."""
+    reason: _builtins.str
+    """Why."""
+    task_id: _builtins.str
+    """The task, if any. Immutable."""
+    run_id: _builtins.str
+    """The run, if any. Immutable."""
+    phase: _builtins.str
+    """The phase."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        task_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        phase: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time", "end_time", b"end_time", "id", b"id", "metadata", b"metadata", "phase", b"phase", "reason", b"reason", "run_id", b"run_id", "start_time", b"start_time", "task_id", b"task_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Intervention: _TypeAlias = Intervention  # noqa: Y015
+
+@_typing.final
+class Pattern(_message.Message):
+    """Something that was seen to recur in the runs of a workflow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    WORKFLOW_VERSION_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    OCCURRENCES_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The pattern's id."""
+    version: _builtins.int
+    """Output only."""
+    workflow_id: _builtins.str
+    """Required. The workflow, whatever its version."""
+    workflow_version: _builtins.int
+    """The version that it was seen in; 0 for any."""
+    type: _builtins.str
+    """What sort of pattern it is, in the caller's own terms."""
+    description: _builtins.str
+    """Required. What recurs."""
+    confidence: _builtins.float
+    """How sure that is, from 0 to 1."""
+    occurrences: _builtins.int
+    """How often it was seen."""
+    evidence: _builtins.str
+    """JSON. Where it was seen."""
+    metadata: _builtins.str
+    """JSON. Whatever else the caller keeps with it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        workflow_id: _builtins.str = ...,
+        workflow_version: _builtins.int = ...,
+        type: _builtins.str = ...,
+        description: _builtins.str = ...,
+        confidence: _builtins.float = ...,
+        occurrences: _builtins.int = ...,
+        evidence: _builtins.str = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "create_time", b"create_time", "description", b"description", "evidence", b"evidence", "id", b"id", "metadata", b"metadata", "occurrences", b"occurrences", "type", b"type", "update_time", b"update_time", "version", b"version", "workflow_id", b"workflow_id", "workflow_version", b"workflow_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pattern: _TypeAlias = Pattern  # noqa: Y015
 
 @_typing.final
 class Decision(_message.Message):
