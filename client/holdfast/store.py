@@ -98,6 +98,8 @@ class Store:
     runs: Runs
     phase_outputs: PhaseOutputs
     execution_logs: Logs
+    interventions: Collection[record_pb2.Intervention]
+    patterns: Collection[record_pb2.Pattern]
 
     def __init__(self, connection: Connection, workspace: str, actor: str) -> None:
         self._connection = connection

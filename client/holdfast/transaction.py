@@ -58,6 +58,8 @@ class Transaction:
     runs: StagedRecords[record_pb2.Run]
     phase_outputs: StagedPhaseOutputs
     execution_logs: StagedRecords[record_pb2.ExecutionLog]
+    interventions: StagedRecords[record_pb2.Intervention]
+    patterns: StagedRecords[record_pb2.Pattern]
 
     def __init__(self, scope: Scope, checkpoints: Checkpoints, artifacts: Artifacts) -> None:
         self.scope = scope

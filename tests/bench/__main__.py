@@ -26,6 +26,10 @@ BENCHMARKS = {
     "checkpoints": ("checkpoints", "growing_contexts"),
     "read": ("reading", "long_transcript"),
     "list": ("listing", "beside_contexts"),
+    "tasks": ("paging", "pages_of_tasks"),
+    "states": ("task_states", "all_states"),
+    "ready": ("readiness", "ready_tasks"),
+    "transaction": ("transactions", "together_and_singly"),
     "rest": ("resting", "start_and_idle"),
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from threading import Barrier
@@ -115,6 +115,17 @@ def repeat(call: Callable[[], int], seconds: float) -> Sample:
         failures += not done
     times.sort()
     return Sample(count, now - began, percentile(times, 0.5) * 1e6, percentile(times, 0.99) * 1e6, failures)
+
+
+def alternate(calls: Sequence[Callable[[], object]], times: int) -> list[float]:
+    """Calls one after the other, so many times over; the p50 of each in microseconds."""
+    taken: list[list[float]] = [[] for _ in calls]
+    for _ in range(times):
+        for call, series in zip(calls, taken, strict=True):
+            began = time.perf_counter()
+            call()
+            series.append((time.perf_counter() - began) * 1e6)
+    return [percentile(sorted(series), 0.5) for series in taken]
 
 
 def rate_of_all(samples: list[Sample]) -> float:

@@ -79,6 +79,11 @@ def ratio(ours: Series, theirs: Series) -> float:
     return ours.median / theirs.median
 
 
+def unjudged(ours: Series, theirs: Series) -> Bar:
+    """Tells how our median compares where nothing has to be reached."""
+    return Bar("none set", f"{with_unit(ratio(ours, theirs), '×')} the rival", None)
+
+
 def percentile(sorted_values: Sequence[float], share: float) -> float:
     """The value below which that share of them lies."""
     return sorted_values[min(int(len(sorted_values) * share), len(sorted_values) - 1)]

@@ -17,16 +17,18 @@ from typing import Any
 
 import grpc
 
-from holdfast.v1 import admin_service_pb2, entry_pb2
+from holdfast.v1 import admin_service_pb2, entry_pb2, record_pb2
 from holdfast.v1.journal_service_pb2 import (
     JournalServiceAppendRequest,
     JournalServiceAppendResponse,
     JournalServiceReadRequest,
     JournalServiceReadResponse,
 )
+from holdfast.v1.store_service_pb2 import StoreServiceListRequest, StoreServiceListResponse
 from holdfastd.daemon import SWITCH_INTERVAL_S
 from holdfastd.settings import Settings
 from tests.bench.entries import CONTENT, ROLE
+from tests.bench.tasks import make_task
 
 FIRST_FRAME, NEXT_FRAMES = 100, 2_000  # entries, as the daemon's
 
@@ -50,6 +52,11 @@ def read(request: JournalServiceReadRequest, context: grpc.ServicerContext) -> I
         size = NEXT_FRAMES
 
 
+def list_tasks(request: StoreServiceListRequest, context: grpc.ServicerContext) -> StoreServiceListResponse:
+    """A page of as many tasks as asked for, made once; encoded each time."""
+    return _page(request.page_size)
+
+
 def get_status(
     request: admin_service_pb2.AdminServiceGetStatusRequest, context: grpc.ServicerContext
 ) -> admin_service_pb2.AdminServiceGetStatusResponse:
@@ -67,6 +74,17 @@ def _frame(size: int) -> JournalServiceReadResponse:
     return frame
 
 
+@cache
+def _page(size: int) -> StoreServiceListResponse:
+    page = StoreServiceListResponse(revision=size)
+    for number in range(1, size + 1):
+        task = make_task(number, id=f"TASK-{number:05d}", version=1, status="running")
+        for time_of in (task.create_time, task.update_time):
+            time_of.seconds, time_of.nanos = divmod(time.time_ns(), 10**9)
+        page.records.append(record_pb2.Record(kind="task", id=task.id, version=task.version, task=task))
+    return page
+
+
 def _handlers() -> list[grpc.GenericRpcHandler]:
     journal: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Append": grpc.unary_unary_rpc_method_handler(
@@ -75,6 +93,11 @@ def _handlers() -> list[grpc.GenericRpcHandler]:
         "Read": grpc.unary_stream_rpc_method_handler(
             read, JournalServiceReadRequest.FromString, JournalServiceReadResponse.SerializeToString
         ),
+    }
+    store: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "List": grpc.unary_unary_rpc_method_handler(
+            list_tasks, StoreServiceListRequest.FromString, StoreServiceListResponse.SerializeToString
+        )
     }
     admin: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "GetStatus": grpc.unary_unary_rpc_method_handler(
@@ -85,6 +108,7 @@ def _handlers() -> list[grpc.GenericRpcHandler]:
     }
     return [
         grpc.method_handlers_generic_handler("holdfast.v1.JournalService", journal),
+        grpc.method_handlers_generic_handler("holdfast.v1.StoreService", store),
         grpc.method_handlers_generic_handler("holdfast.v1.AdminService", admin),
     ]
 

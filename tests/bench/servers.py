@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
@@ -19,6 +20,7 @@ from tests.bench.plan import Workplace
 
 PATIENCE_S = 60.0
 POLL_S = 0.001
+MOST_MUTATIONS = 1_000  # a commit
 
 
 class Server:
@@ -81,10 +83,17 @@ def start_noop(place: Workplace) -> Server:
 
 def make_sessions(server: Server, count: int) -> list[str]:
     """New sessions in the daemon's store."""
-    insert = store_service_pb2.Insert(record=record_pb2.Record(session=record_pb2.Session(title="bench")))
-    steps = [store_service_pb2.Mutation(insert=insert) for _ in range(count)]
-    answer = server.stubs.store.Commit(store_service_pb2.StoreServiceCommitRequest(mutations=steps), metadata=METADATA)
-    return [each.id for each in answer.results]
+    return add_records(server, (record_pb2.Record(session=record_pb2.Session(title="bench")) for _ in range(count)))
+
+
+def add_records(server: Server, records: Iterable[record_pb2.Record]) -> list[str]:
+    """New records in the daemon's store, as many a commit as it takes; their ids, in their order."""
+    left, ids = iter(records), list[str]()
+    while batch := list(islice(left, MOST_MUTATIONS)):
+        steps = [store_service_pb2.Mutation(insert=store_service_pb2.Insert(record=each)) for each in batch]
+        answer = server.stubs.store.Commit(store_service_pb2.StoreServiceCommitRequest(mutations=steps), metadata=METADATA)
+        ids += [each.id for each in answer.results]
+    return ids
 
 
 def grpc_version() -> str:
