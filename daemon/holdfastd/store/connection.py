@@ -25,6 +25,7 @@ from holdfastd.errors import Cancelled, DataLoss, DiskFull, Exhausted, HoldfastE
 from holdfastd.model.call import Call
 
 Connection = sqlite.Connection
+Cursor = sqlite.Cursor
 Error = sqlite.Error
 
 BUSY_TIMEOUT_S = 5.0
