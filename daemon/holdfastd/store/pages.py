@@ -19,6 +19,7 @@ from holdfastd.store.dialect import any_of
 from holdfastd.store.sql import quoted
 
 ROWS_AT_ONCE = 32
+SMALL_ROW_BYTES = 16 * 2**10
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,14 @@ def fetch(cursor: Cursor, limit_bytes: int) -> tuple[list[Sequence[Any]], bool]:
     time, as `marshal` lays them out, which is their text and a little more at the speed of a copy.
     """
     taken: list[Sequence[Any]] = []
-    size = 0
-    while some := cursor.fetchmany(ROWS_AT_ONCE):
-        size += len(marshal.dumps(some))
+    size, count = 0, 1
+    while some := cursor.fetchmany(count):
+        measured = len(marshal.dumps(some))
+        size += measured
         if size > limit_bytes:
             return _up_to(taken + some, limit_bytes)
         taken += some
+        count = ROWS_AT_ONCE if measured < SMALL_ROW_BYTES * len(some) else 1  # large ones come singly, or they fill the memory
     return taken, True
 
 
