@@ -105,7 +105,7 @@ def _open_blobs(core: Core, writer: Writer) -> Blobs:
 def _use_cases(
     core: Core, writer: Writer, reading: Reading, feed: Feed, blobs: Blobs, scheduler: Scheduler
 ) -> dict[str, dict[str, Callable[..., Any]]]:
-    records, commit_calls = Records(reading), Commits(writer, reading)
+    records, commit_calls = Records(reading), Commits(writer)
     journals, watches, blob_calls = Journals(reading, feed), Watches(reading, feed), BlobCalls(blobs)
     admin = Admin(
         _identity(core),

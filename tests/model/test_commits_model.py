@@ -12,7 +12,7 @@ from holdfast.v1 import store_service_pb2
 from holdfastd.errors import HoldfastError
 from holdfastd.model.call import Call
 from tests.support.api import Api, refusal_of
-from tests.support.engine import Engine
+from tests.support.engine import Engine, answered
 from tests.support.random_commits import KINDS, NAMES, RandomCommits, Step, fields_of, mutation
 from tests.support.reference import Model, Refused, replay
 
@@ -27,7 +27,7 @@ class InProcess:
         """`("", the answer)`, or the reason for which it was refused."""
         request = store_service_pb2.StoreServiceCommitRequest(mutations=map(mutation, steps), return_records=True)
         try:
-            return "", self.engine.commits.commit(request, Call(30))
+            return "", answered(self.engine.commits.commit(request, Call(30)))
         except HoldfastError as error:
             return error.reason, None
 

@@ -17,6 +17,7 @@ from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update
 from holdfastd.service.commits import Commits
 from holdfastd.service.feed import Feed
 from holdfastd.service.journals import Journals
+from holdfastd.service.pending import Pending
 from holdfastd.service.reading import Reading
 from holdfastd.service.records import Records
 from holdfastd.service.watches import Watches
@@ -27,6 +28,12 @@ from holdfastd.writer.batch import Batcher, Handler
 from holdfastd.writer.writer import Writer
 
 Row = tuple[Any, ...]
+PATIENCE_S = 10.0
+
+
+def answered(answer: Any) -> Any:
+    """The answer of a use case, waited for where it is pending."""
+    return answer.answer(answer.writer.submit(answer.command, answer.call)) if isinstance(answer, Pending) else answer
 
 
 class Engine:
@@ -60,7 +67,7 @@ class Engine:
         self.writer = Writer(self.batcher, self._publish, queue_max=queue_max, batch_max=batch_max)
         self._readers = Readers(path, readers)
         reading = Reading(self._readers)
-        self.commits = Commits(self.writer, reading)
+        self.commits = Commits(self.writer)
         self.records = Records(reading)
         self.journals = Journals(reading, self.feed)
         self.watches = Watches(reading, self.feed)
@@ -70,6 +77,7 @@ class Engine:
         self.feed.publish(results)
 
     def close(self) -> None:
+        self.writer.stop(PATIENCE_S)
         self._readers.close()
         self.connection.close()
 

@@ -11,7 +11,7 @@ import holdfast
 from holdfast.connection import Connection
 from holdfast.store import Store
 from holdfastd.model.call import Call
-from tests.support.engine import Engine
+from tests.support.engine import Engine, answered
 
 
 class DirectConnection:
@@ -21,7 +21,7 @@ class DirectConnection:
 
     def __init__(self, engine: Engine) -> None:
         def bound(method: Callable[..., Any]) -> Callable[[Any], Any]:
-            return lambda request: method(request, Call(30.0))
+            return lambda request: answered(method(request, Call(30.0)))
 
         records = engine.records
         self._stubs = SimpleNamespace(

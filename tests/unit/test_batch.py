@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def engine(tmp_path: Path, failing: list[FailingConnection]) -> Iterator[Engine]
 
 def run(engine: Engine, *commands: Any) -> list[Any]:
     """One batch; the result or the error of each."""
-    waiters = [Waiter(each, Call()) for each in commands]
+    waiters = [Waiter(each, Call(), lambda _: None) for each in commands]
     applied = engine.batcher.run(waiters)
     assert all((waiter.error is None) == (waiter in applied) for waiter in waiters)
     return [waiter.error if waiter.error is not None else waiter.result for waiter in waiters]
@@ -179,17 +180,20 @@ def test_when_the_commit_itself_fails_nobody_is_acknowledged_by_it(
 def test_a_commit_that_cannot_be_synced_is_reported_before_anybody_is_answered(
     engine: Engine, failing: list[FailingConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class ProcessEnded(BaseException):
-        pass
+    """In the daemon the report ends the process, so what is not done by then is never done."""
+    reported, go_on = threading.Event(), threading.Event()
 
     def end(error: Exception) -> None:
-        raise ProcessEnded
+        reported.set()
+        assert go_on.wait(10.0)
 
+    told: list[Waiter] = []
     failing[0].failures["COMMIT"] = [sqlite.SQLITE_IOERR]
     monkeypatch.setattr(engine.batcher, "_on_sync_failure", end)
-    with pytest.raises(ProcessEnded):
-        engine.submit(insert_task("T"))
-    assert engine.published == []
+    engine.writer.post(commit_of(insert_task("T")), Call(), told.append)
+    assert reported.wait(10.0)
+    assert (engine.published, told, engine.writer.revision) == ([], [], 0)
+    go_on.set()
 
 
 def test_an_io_error_at_commit_is_taken_for_a_failed_fsync(engine: Engine, failing: list[FailingConnection]) -> None:

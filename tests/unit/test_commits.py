@@ -16,7 +16,7 @@ from holdfastd.model.call import Call
 from holdfastd.model.ids import random_id, sequence_id
 from holdfastd.model.kinds import KINDS
 from tests.support import api
-from tests.support.engine import Engine, append, delete, insert_session, insert_task, update_task
+from tests.support.engine import Engine, answered, append, delete, insert_session, insert_task, update_task
 
 ACTIONS = store_service_pb2.Action
 
@@ -29,7 +29,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 def commit(engine: Engine, *mutations: store_service_pb2.Mutation, **fields: Any) -> Any:
-    return engine.commits.commit(store_service_pb2.StoreServiceCommitRequest(mutations=mutations, **fields), Call(30))
+    return answered(engine.commits.commit(store_service_pb2.StoreServiceCommitRequest(mutations=mutations, **fields), Call(30)))
 
 
 def get(engine: Engine, kind: str, id: str) -> Any:
@@ -113,7 +113,7 @@ def test_ids_of_a_sequence_skip_what_callers_chose(engine: Engine) -> None:
     engine.submit(insert_task("TASK-007"), insert_task("TASK-002"), insert_task("mine"))
     assert engine.submit(insert_task()).results[0].id == "TASK-008"
     request = store_service_pb2.StoreServiceAllocateIdRequest(kind="task", count=2)
-    assert engine.commits.allocate_id(request, Call()).ids == ["TASK-009", "TASK-010"]
+    assert answered(engine.commits.allocate_id(request, Call())).ids == ["TASK-009", "TASK-010"]
     assert engine.submit(insert_task()).results[0].id == "TASK-011"
 
 

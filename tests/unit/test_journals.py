@@ -13,7 +13,7 @@ from holdfast.v1 import journal_service_pb2
 from holdfastd.errors import InvalidArgument, NotFound
 from holdfastd.model.call import Call
 from tests.support import api
-from tests.support.engine import Engine, append, delete, insert_session, insert_task, new_name
+from tests.support.engine import Engine, answered, append, delete, insert_session, insert_task, new_name
 
 batches = st.lists(st.lists(st.sampled_from(["prompt", "response", "tool"]), max_size=4), max_size=6)
 bounds = st.integers(0, 14)
@@ -30,7 +30,7 @@ def append_roles(engine: Engine, parent: str, roles: list[str]) -> Any:
     request = journal_service_pb2.JournalServiceAppendRequest(
         parent_kind="session", parent_id=parent, entries=[api.entry(f"c{place}", role) for place, role in enumerate(roles)]
     )
-    return engine.commits.append(request, Call(30))
+    return answered(engine.commits.append(request, Call(30)))
 
 
 def list_pages(engine: Engine, page_size: int, **fields: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from holdfastd.errors import HoldfastError, InvalidArgument, NotFound
 from holdfastd.model.call import Call
 from holdfastd.model.commands import ExpireRequests
 from tests.support import api
-from tests.support.engine import Engine, append, delete, insert_session, insert_task
+from tests.support.engine import Engine, answered, append, delete, insert_session, insert_task
 
 
 @pytest.fixture
@@ -26,16 +26,16 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 def commit(engine: Engine, *mutations: store_service_pb2.Mutation, **fields: Any) -> Any:
     request = store_service_pb2.StoreServiceCommitRequest(mutations=mutations, return_records=True, **fields)
-    return engine.commits.commit(request, Call(30))
+    return answered(engine.commits.commit(request, Call(30)))
 
 
 def allocate(engine: Engine, **fields: Any) -> Any:
-    return engine.commits.allocate_id(store_service_pb2.StoreServiceAllocateIdRequest(kind="task", **fields), Call(30))
+    return answered(engine.commits.allocate_id(store_service_pb2.StoreServiceAllocateIdRequest(kind="task", **fields), Call(30)))
 
 
 def append_entries(engine: Engine, **fields: Any) -> Any:
     request = journal_service_pb2.JournalServiceAppendRequest(parent_kind="session", parent_id="S", **fields)
-    return engine.commits.append(request, Call(30))
+    return answered(engine.commits.append(request, Call(30)))
 
 
 def test_a_repeated_commit_applies_once_and_answers_the_same_also_after_a_restart(engine: Engine, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The writer's queue: who leads, who waits, who is told what. On a real database."""
+"""The writer's queue: who waits, who is told what, and when. On a real database."""
 
 from __future__ import annotations
 
@@ -271,3 +271,53 @@ def test_a_command_that_nobody_handles_harms_nobody_else(engine: Engine, pool: T
     with pytest.raises(KeyError):
         wrong.result(PATIENCE_S)
     assert right.result(PATIENCE_S).revision == 1
+
+
+def post(engine: Engine, told: list[tuple[str, Any]], title: str, call: Call | None = None) -> None:
+    """Posts a task; `told` gets the thread and the outcome."""
+    engine.writer.post(
+        commit_of(insert_task(title=title)),
+        call or Call(),
+        lambda waiter: told.append((threading.current_thread().name, waiter.error or waiter.result.revision)),
+    )
+
+
+def test_who_posts_is_told_once_in_the_writers_thread_and_keeps_none_of_his_own(engine: Engine, pool: ThreadPoolExecutor) -> None:
+    told: list[tuple[str, Any]] = []
+    with Holding(engine, pool):
+        for number in range(30):
+            post(engine, told, str(number))
+        assert engine.writer.queued == 30
+        assert told == []
+    assert eventually(lambda: len(told) == 30)
+    assert told == [("writer", revision) for revision in range(1, 31)]
+    assert engine.writer.revision == 30
+
+
+def test_what_was_posted_and_given_up_is_refused_when_its_turn_comes(engine: Engine, pool: ThreadPoolExecutor) -> None:
+    told: list[tuple[str, Any]] = []
+    gone = Call()
+    with Holding(engine, pool):
+        post(engine, told, "late", Call(0.01))
+        post(engine, told, "gone", gone)
+        post(engine, told, "kept")
+        time.sleep(0.02)
+        gone.end()
+    assert eventually(lambda: len(told) == 3)
+    assert [type(outcome) for _, outcome in told] == [DeadlineExceeded, Cancelled, int]
+    assert engine.query("SELECT title FROM task") == [("kept",)]
+
+
+def test_what_the_queue_has_no_room_for_is_raised_and_not_told(engine: Engine, pool: ThreadPoolExecutor) -> None:
+    told: list[tuple[str, Any]] = []
+    with Holding(engine, pool):
+        for number in range(50):
+            post(engine, told, str(number))
+        with pytest.raises(Exhausted):
+            post(engine, told, "one too many")
+    assert eventually(lambda: len(told) == 50)
+    assert engine.writer.stop(PATIENCE_S)
+    with pytest.raises(Stopping):
+        post(engine, told, "too late")
+    assert engine.query("SELECT count(*) FROM task WHERE title IN ('one too many', 'too late')") == [(0,)]
+    assert len(told) == 50

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from holdfastd.errors import Exhausted, Stopping
+from holdfastd.rpc.pool import CallPool
 
 SPARE_THREADS = 4  # so that there is somebody to refuse what is one too many
 
@@ -21,7 +22,7 @@ class Gate:
     """The two pools and the count of calls in progress."""
 
     def __init__(self, unary_threads: int, stream_threads: int, queue_max: int) -> None:
-        self.unary_pool = ThreadPoolExecutor(unary_threads, thread_name_prefix="call")
+        self.unary_pool = CallPool(unary_threads, "call")
         self.stream_pool = ThreadPoolExecutor(stream_threads + SPARE_THREADS, thread_name_prefix="stream")
         self._stream_max = stream_threads
         self._queue_max = queue_max
@@ -44,29 +45,28 @@ class Gate:
 
     def close(self) -> None:
         """Lets the threads go when their calls are done."""
-        self.unary_pool.shutdown(wait=False, cancel_futures=True)
+        self.unary_pool.shutdown()
         self.stream_pool.shutdown(wait=False, cancel_futures=True)
 
     def _check(self) -> None:
         if self._stopping:
             raise Stopping("The daemon is stopping; nothing was applied. Reconnect and try again.")
 
-    @contextmanager
-    def unary(self) -> Iterator[None]:
-        """A short call for the time of the block. RESOURCE_EXHAUSTED when more than `queue_max` wait behind it."""
+    def enter(self) -> None:
+        """Lets a short call in. RESOURCE_EXHAUSTED when more than `queue_max` wait behind it."""
         self._check()
-        if self.unary_pool._work_queue.qsize() > self._queue_max:
+        if self.unary_pool.waiting() > self._queue_max:
             raise Exhausted(
                 f"{self._queue_max:,} calls wait already. Try again shortly.", retry_delay_s=0.2, limit=self._queue_max
             )
         with self._lock:
             self._unary += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._unary -= 1
-            self._last_activity = time.monotonic()
+
+    def leave(self) -> None:
+        """The end of a short call that was let in, from whichever thread answers it."""
+        with self._lock:
+            self._unary -= 1
+        self._last_activity = time.monotonic()
 
     @contextmanager
     def stream(self) -> Iterator[None]:

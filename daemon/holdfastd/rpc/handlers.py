@@ -19,8 +19,10 @@ from holdfastd import logs
 from holdfastd.errors import HoldfastError, InvalidArgument
 from holdfastd.rpc.caller import GrpcCall
 from holdfastd.rpc.gate import Gate
+from holdfastd.rpc.replies import Reply, Send, refuse
 from holdfastd.rpc.status import internal, to_status
 from holdfastd.service.admin import check_api_version
+from holdfastd.service.pending import Pending
 
 MAX_REQUEST_BYTES = 16 * 2**20
 MAX_TRANSPORT_BYTES = (
@@ -76,15 +78,36 @@ def _refuse(context: grpc.ServicerContext, error: Exception, method: str) -> Non
     context.abort_with_status(internal())
 
 
-def _answering(use_case: UseCase, gate: Gate, name: str, timeout_s: float) -> UseCase:
-    def handle(request: Any, context: grpc.ServicerContext) -> Any:
+def _answering(use_case: UseCase, gate: Gate, name: str, timeout_s: float, decode: Callable[[bytes], Any]) -> UseCase:
+    def receive(data: bytes, context: grpc.ServicerContext, send: Send) -> None:
         try:
-            with gate.unary():
-                _check_metadata(context)
-                return use_case(_whole(request), GrpcCall(context, timeout_s))
+            gate.enter()
+        except HoldfastError as refusal:
+            refuse(context, send, refusal, name)
+            return
+        reply = Reply(context, send, gate, name)
+        try:
+            _check_metadata(context)
+            answer = use_case(_whole(decode(data)), GrpcCall(context, timeout_s))
+            if isinstance(answer, Pending):
+                answer.deliver(reply.succeed, reply.fail)
+                return
         except Exception as error:
-            _refuse(context, error, name)
+            reply.fail(error)
+        else:
+            reply.succeed(answer)
 
+    def handle(data: bytes, context: grpc.ServicerContext, send_answer: Callable[[bytes | None], None]) -> None:
+        def send(answer: bytes | None) -> None:
+            if answer is not None:
+                send_answer(answer)
+            send_answer(None)
+
+        receive(data, context, send)
+
+    handle.receive = receive  # type: ignore[attr-defined]
+    handle.never_waits = getattr(use_case, "never_waits", False)  # type: ignore[attr-defined]
+    handle.experimental_non_blocking = True  # type: ignore[attr-defined]
     handle.experimental_thread_pool = gate.unary_pool  # type: ignore[attr-defined]
     return handle
 
@@ -128,7 +151,9 @@ def _handler(method: MethodDescriptor, use_case: UseCase, gate: Gate, timeout_s:
         return grpc.stream_unary_rpc_method_handler(_gathering(use_case, gate, method.full_name), decode, _encode)
     if method.server_streaming:
         return grpc.unary_stream_rpc_method_handler(_streaming(use_case, gate, method.full_name), decode, _encode)
-    return grpc.unary_unary_rpc_method_handler(_answering(use_case, gate, method.full_name, timeout_s), decode, _encode)
+    # On the wire a unary answer is a stream of one message, and only a streaming handler of grpcio's can answer later. This one
+    # is given encoded messages and gives such.
+    return grpc.unary_stream_rpc_method_handler(_answering(use_case, gate, method.full_name, timeout_s, decode))
 
 
 def service_handler(

@@ -6,93 +6,89 @@ from holdfast.v1 import journal_service_pb2, store_service_pb2
 from holdfastd.errors import InvalidArgument
 from holdfastd.model import codec
 from holdfastd.model.call import Call
-from holdfastd.model.commands import AllocateIds, Commit, Committed
+from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed
 from holdfastd.model.ids import check_name
 from holdfastd.model.kinds import KINDS, kind_named
 from holdfastd.service.answers import Budget, fill_from_image
-from holdfastd.service.reading import Reading
+from holdfastd.service.pending import Pending, never_waits
 from holdfastd.service.requests import append_of, fingerprint, mutations_of, workspace_of
 from holdfastd.writer.writer import Writer
 
 MAX_IDS = 1_000
 
+Request = (
+    store_service_pb2.StoreServiceCommitRequest
+    | journal_service_pb2.JournalServiceAppendRequest
+    | store_service_pb2.StoreServiceAllocateIdRequest
+)
+
 
 class Commits:
-    """The writing use cases. Thread-safe; every method blocks until the write is durable."""
+    """The writing use cases. Thread-safe; what they answer is durable when it is delivered."""
 
-    def __init__(self, writer: Writer, reading: Reading) -> None:
+    def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._reading = reading
 
+    @never_waits
     def commit(
         self, request: store_service_pb2.StoreServiceCommitRequest, call: Call
-    ) -> store_service_pb2.StoreServiceCommitResponse:
+    ) -> Pending[store_service_pb2.StoreServiceCommitResponse] | store_service_pb2.StoreServiceCommitResponse:
         """Applies the request's mutations, whole or not at all."""
         mutations = mutations_of(request)
-        response = store_service_pb2.StoreServiceCommitResponse()
         if not mutations:
-            response.revision = self._reading.revision(call)
-            return response
-        committed = self._writer.submit(
-            Commit(
-                workspace_of(request.workspace),
-                check_name(request.actor, "actor"),
-                check_name(request.request_id, "request_id"),
-                fingerprint(request) if request.request_id else b"",
-                mutations,
-            ),
-            call,
-        )
-        response.revision = committed.revision
-        codec.set_time(response.commit_time, committed.commit_time)
-        _fill_results(response, committed, request.return_records)
-        return response
+            return store_service_pb2.StoreServiceCommitResponse(revision=self._writer.revision)
 
+        def answer(committed: Committed) -> store_service_pb2.StoreServiceCommitResponse:
+            response = store_service_pb2.StoreServiceCommitResponse(revision=committed.revision)
+            codec.set_time(response.commit_time, committed.commit_time)
+            _fill_results(response, committed, request.return_records)
+            return response
+
+        return Pending(self._writer, Commit(*_who(request), mutations), call, answer)
+
+    @never_waits
     def append(
         self, request: journal_service_pb2.JournalServiceAppendRequest, call: Call
-    ) -> journal_service_pb2.JournalServiceAppendResponse:
+    ) -> Pending[journal_service_pb2.JournalServiceAppendResponse] | journal_service_pb2.JournalServiceAppendResponse:
         """Appends entries to one journal."""
         expected = request.expected_last_number if request.HasField("expected_last_number") else None
         mutation = append_of(request.parent_kind, request.parent_id, request.entries, expected)
-        response = journal_service_pb2.JournalServiceAppendResponse()
         if not mutation.rows and expected is None:
-            response.revision = self._reading.revision(call)
-            return response
-        committed = self._writer.submit(
-            Commit(
-                workspace_of(request.workspace),
-                check_name(request.actor, "actor"),
-                check_name(request.request_id, "request_id"),
-                fingerprint(request) if request.request_id else b"",
-                (mutation,),
-            ),
-            call,
-        )
-        response.revision = committed.revision
-        codec.set_time(response.commit_time, committed.commit_time)
-        response.first_number = committed.results[0].first_number
-        response.last_number = committed.results[0].last_number
-        return response
+            return journal_service_pb2.JournalServiceAppendResponse(revision=self._writer.revision)
 
+        def answer(committed: Committed) -> journal_service_pb2.JournalServiceAppendResponse:
+            (result,) = committed.results
+            response = journal_service_pb2.JournalServiceAppendResponse(
+                revision=committed.revision, first_number=result.first_number, last_number=result.last_number
+            )
+            codec.set_time(response.commit_time, committed.commit_time)
+            return response
+
+        return Pending(self._writer, Commit(*_who(request), (mutation,)), call, answer)
+
+    @never_waits
     def allocate_id(
         self, request: store_service_pb2.StoreServiceAllocateIdRequest, call: Call
-    ) -> store_service_pb2.StoreServiceAllocateIdResponse:
+    ) -> Pending[store_service_pb2.StoreServiceAllocateIdResponse]:
         """Hands out ids for good."""
         count = request.count or 1
         if not 1 <= count <= MAX_IDS:
             raise InvalidArgument(f"count is 1 to {MAX_IDS:,}.", reason="VALUE_INVALID", field="count", limit=MAX_IDS)
-        allocated = self._writer.submit(
-            AllocateIds(
-                workspace_of(request.workspace),
-                check_name(request.actor, "actor"),
-                check_name(request.request_id, "request_id"),
-                fingerprint(request) if request.request_id else b"",
-                kind_named(request.kind),
-                count,
-            ),
-            call,
-        )
-        return store_service_pb2.StoreServiceAllocateIdResponse(ids=allocated.ids, revision=allocated.revision)
+
+        def answer(allocated: Allocated) -> store_service_pb2.StoreServiceAllocateIdResponse:
+            return store_service_pb2.StoreServiceAllocateIdResponse(ids=allocated.ids, revision=allocated.revision)
+
+        return Pending(self._writer, AllocateIds(*_who(request), kind_named(request.kind), count), call, answer)
+
+
+def _who(request: Request) -> tuple[str, str, str, bytes]:
+    """Workspace, actor, request id and fingerprint."""
+    return (
+        workspace_of(request.workspace),
+        check_name(request.actor, "actor"),
+        check_name(request.request_id, "request_id"),
+        fingerprint(request) if request.request_id else b"",
+    )
 
 
 def _fill_results(response: store_service_pb2.StoreServiceCommitResponse, committed: Committed, return_records: bool) -> None:

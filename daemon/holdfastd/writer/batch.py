@@ -32,7 +32,7 @@ class _BatchGone(Exception):
 
 
 class Batcher:
-    """Runs batches on the writer's connection. Used by one thread at a time."""
+    """Runs batches on the writer's connection. Used by one thread at a time; `revision`, the newest that is durable, by all."""
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Batcher:
         self._on_sync_failure = on_sync_failure
         self._has_room = has_room
         self._is_full = False
+        self.revision = ledger.revision
 
     def run(self, batch: Sequence[Waiter]) -> list[Waiter]:
         """Applies the batch and returns the waiters whose results are durable; every other one has its error set."""
@@ -79,6 +80,7 @@ class Batcher:
             applied = [each for each in batch if self._apply(each)]  # 2. each under its savepoint
             self._flush()  # 3. the history of all of them
             self._commit()  # 4. sync
+            self.revision = self._ledger.revision
         except BaseException:
             self._ledger.reset(start)
             self._ledger.forget()
