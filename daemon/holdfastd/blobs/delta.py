@@ -20,7 +20,7 @@ from holdfastd.blobs.codec import Damaged
 _HEADER = struct.Struct("<BIIII")
 _VERSION = 1
 _LEVEL = 6
-_BEFORE = 256 * 1024  # of the base ahead of the cut: measured knee of bytes against time
+_BEFORE = 128 * 1024  # of the base ahead of the cut: twice as much takes 1.7 times the time for 5 % fewer bytes
 _AFTER = 32 * 1024  # of the base behind the cut's end
 _MAX_WINDOW_LOG = 27
 

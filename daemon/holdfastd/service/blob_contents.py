@@ -100,8 +100,16 @@ class BlobContents:
         with self._readers.snapshot(call) as connection:
             links = rows.chain(connection, digest)
         if not links:
-            raise NotFound(f"There is no blob {digest}.", reason="BLOB_NOT_FOUND", digest=digest)
+            raise _unknown(digest)
         return links
+
+    def lineage(self, digest: str, call: Call) -> list[BlobRow]:
+        """The same rows without what lies in the database of their contents. Raises NOT_FOUND (BLOB_NOT_FOUND)."""
+        with self._readers.snapshot(call) as connection:
+            found = rows.lineage(connection, digest)
+        if not found:
+            raise _unknown(digest)
+        return found
 
     def exists(self, digest: str, call: Call) -> bool:
         """Whether there is such a blob just now."""
@@ -183,6 +191,10 @@ class BlobContents:
             return self._files.open(row.path) if row.path else StoredContent(content or b"")
         except FileNotFoundError as error:
             raise FileMissing(row.digest) from error
+
+
+def _unknown(digest: str) -> NotFound:
+    return NotFound(f"There is no blob {digest}.", reason="BLOB_NOT_FOUND", digest=digest)
 
 
 def damaged(digest: str, culprit: str, why: str) -> DataLoss:

@@ -81,7 +81,7 @@ def _find(uploading: Uploading, content: bytes, hint: str, known: KnownBase | No
     settings = uploading.settings
     if not settings.delta or len(content) > settings.delta_max_bytes:
         return None
-    place = place_on([row for row, _ in uploading.contents.links(hint, call)])
+    place = place_on(uploading.contents.lineage(hint, call))
     if place is None or place.row.size_bytes > settings.delta_max_bytes:
         return None
     if known is None or known.digest != place.row.digest:

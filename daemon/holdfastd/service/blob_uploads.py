@@ -12,7 +12,7 @@ from typing import Protocol
 from holdfast.digests import hash_content
 from holdfastd.blobs.delta import Cut
 from holdfastd.errors import DataLoss, Exhausted, InvalidArgument, NotFound
-from holdfastd.model.blobs import BlobRow, PutHeader, PutResult, RenewBlob, StoredBlob, digest_of, named_digest
+from holdfastd.model.blobs import PutHeader, PutResult, RenewBlob, StoredBlob, digest_of, named_digest
 from holdfastd.model.call import Call
 from holdfastd.service.blob_deltas import KnownBase, store_content
 from holdfastd.service.blob_drafts import Uploading
@@ -191,7 +191,7 @@ def _size_mismatch(expected: int, actual: int) -> InvalidArgument:
 def _sent_base(uploading: Uploading, header: PutHeader, call: Call) -> bytes:
     """The content of the base that the client cut its content against."""
     try:
-        row: BlobRow = uploading.contents.links(header.base_digest, call)[0][0]
+        row = uploading.contents.lineage(header.base_digest, call)[0]
         limit = uploading.settings.delta_max_bytes
         if not uploading.settings.delta or max(row.size_bytes, header.size_bytes or 0) > limit:
             raise _send_whole(header.base_digest, "is not used for deltas")

@@ -31,16 +31,19 @@ _COLUMN_NAMES = tuple(field.name for field in fields(BlobRow))
 _COLUMNS = ", ".join(_COLUMN_NAMES)
 _IN_CHAIN = ", ".join(f"blob.{name}" for name in _COLUMN_NAMES)
 _INSERT = f"INSERT INTO blob ({_COLUMNS}) VALUES ({', '.join('?' * len(_COLUMN_NAMES))})"
-_CHAIN = f"""
+_WITH_CHAIN = """
     WITH RECURSIVE chain (digest, base_digest, position) AS (
         SELECT digest, base_digest, 0 FROM blob WHERE digest = ?
         UNION ALL
         SELECT base.digest, base.base_digest, chain.position + 1 FROM chain JOIN blob AS base ON base.digest = chain.base_digest
     )
-    SELECT {_IN_CHAIN}, blob_inline.content
+"""
+_CHAIN = f"""
+    {_WITH_CHAIN} SELECT {_IN_CHAIN}, blob_inline.content
     FROM chain JOIN blob ON blob.digest = chain.digest LEFT JOIN blob_inline ON blob_inline.digest = chain.digest
     ORDER BY chain.position
 """
+_LINEAGE = f"{_WITH_CHAIN} SELECT {_IN_CHAIN} FROM chain JOIN blob ON blob.digest = chain.digest ORDER BY chain.position"
 _AT_ONCE = 0  # due since 1970
 _DUE = "SELECT digest FROM blob_candidate WHERE due_time <= ? ORDER BY due_time, digest LIMIT ?"
 _MAKE_CANDIDATE = """
@@ -71,6 +74,11 @@ def chain(connection: Connection, digest: str) -> list[tuple[BlobRow, bytes | No
     """The blob, its base, the base's base … each with its inline content. Empty when there is no such blob."""
     rows = connection.execute(_CHAIN, (digest,)).fetchall()
     return [(BlobRow(*row[:-1]), None if row[-1] is None else bytes(row[-1])) for row in rows]
+
+
+def lineage(connection: Connection, digest: str) -> list[BlobRow]:
+    """The rows of `chain` alone, without a byte of content."""
+    return [BlobRow(*row) for row in connection.execute(_LINEAGE, (digest,))]
 
 
 def stat(connection: Connection, digest: str) -> BlobStat | None:
