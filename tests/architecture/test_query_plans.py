@@ -198,7 +198,13 @@ def test_who_refers_to_a_record_is_found_by_an_index(database: Connection, targe
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 def test_what_a_record_is_made_of_is_read_by_its_key(database: Connection, kind: Kind) -> None:
-    statements = [kind_sql(kind).select, kind_sql(kind).update, kind_sql(kind).delete, kind_sql(kind).exists]
+    statements = [
+        kind_sql(kind).image,
+        kind_sql(kind).columns,
+        kind_sql(kind).update,
+        kind_sql(kind).delete,
+        kind_sql(kind).exists,
+    ]
     statements += [sql for each in kind.children for sql in (child_sql(kind, each).select, child_sql(kind, each).delete)]
     statements += [key_sql(kind, key) for key in kind.keys]
     for sql in statements:

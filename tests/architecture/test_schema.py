@@ -74,7 +74,7 @@ def home_of(kind: Kind, field: Field) -> tuple[str, str]:
 
 @kinds
 def test_a_kind_s_table_has_its_fields_as_columns(database: Connection, kind: Kind) -> None:
-    assert columns(database, kind.name) == [("workspace", "TEXT", False), *expected_columns(kind)]
+    assert columns(database, kind.name) == [("workspace", "TEXT", False), *expected_columns(kind), ("image", "BYTEA", True)]
     assert primary_key(database, kind.name) == ["workspace", "id"]
 
 

@@ -113,7 +113,12 @@ def drop_entry_in_the_middle(connection: sqlite3.Connection) -> None:
 
 
 def lose_update(connection: sqlite3.Connection) -> None:
-    connection.execute("UPDATE construct SET name = 'nobody', version = version + 1 WHERE id IN (SELECT MIN(id) FROM construct)")
+    changed = "name = 'nobody', version = version + 1, image = NULL"  # without an image the columns are what is read
+    connection.execute(f"UPDATE construct SET {changed} WHERE id IN (SELECT MIN(id) FROM construct)")
+
+
+def change_columns_only(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE construct SET name = 'nobody' WHERE id IN (SELECT MIN(id) FROM construct)")
 
 
 def test_sound_store_has_no_problems(loaded: Loaded) -> None:
@@ -127,6 +132,7 @@ def test_sound_store_has_no_problems(loaded: Loaded) -> None:
         (double_last_entry, "is there 2 times"),
         (drop_entry_in_the_middle, "verify: journal_gap"),
         (lose_update, "is listed as something else than history tells"),
+        (change_columns_only, "verify: record_differs"),
     ],
 )
 def test_damaged_rows_are_reported(loaded: Loaded, damage: Damage, found: str) -> None:

@@ -232,7 +232,8 @@ def store(connection: Any, records: Sequence[dict[str, Any]]) -> list[dict[str, 
         for ordinal, tag in enumerate(record["tags"]):
             connection.execute("INSERT INTO session_tags VALUES ('default', ?, ?, ?)", (record["id"], ordinal, tag))
     # The same ids in another workspace must never be seen.
-    connection.execute("INSERT INTO session SELECT 'other', " + ", ".join(names) + " FROM session")
+    columns = ", ".join(names)
+    connection.execute(f"INSERT INTO session (workspace, {columns}) SELECT 'other', {columns} FROM session")
     connection.execute("INSERT INTO session_tags SELECT 'other', id, ordinal, value FROM session_tags")
     return stored
 
@@ -242,7 +243,7 @@ def page(connection: Any, node: Node | None, order: Order, after: Sequence[Any] 
 
 
 def found_ids(connection: Any, node: Node | None) -> set[str]:
-    return {row[0] for row in page(connection, node, parse_order(SESSION, ""))}
+    return {row[-1] for row in page(connection, node, parse_order(SESSION, ""))}
 
 
 @given(records=RECORDS, node=NODES)
@@ -280,8 +281,8 @@ def check_pages(connection: Any, stored: Sequence[dict[str, Any]], text: str, li
     after = None
     while rows := page(connection, None, order, after, limit):
         assert len(paged) <= len(expected), "the pages never end"
-        paged += [row[0] for row in rows]
-        after = order.key_of(rows[-1])
+        paged += [row[-1] for row in rows]
+        after = rows[-1][1:]
     assert paged == [record["id"] for record in expected], text
 
 
@@ -414,11 +415,13 @@ def test_types_that_no_kind_has_yet(connection: Any, text: str, expected: set[st
     )
     gauge = Kind(name="gauge", message_class=TASK.message_class, fields=fields)
     connection.execute("DROP TABLE IF EXISTS gauge")
-    connection.execute("CREATE TABLE gauge (workspace TEXT, id TEXT, value DOUBLE PRECISION, active BIGINT, note TEXT)")
+    connection.execute(
+        "CREATE TABLE gauge (workspace TEXT, id TEXT, value DOUBLE PRECISION, active BIGINT, note TEXT, image BYTEA)"
+    )
     rows = [("high", 1.5, 1, "n"), ("low", 0.5, 0, ""), ("unset", None, 0, None)]
-    connection.executemany("INSERT INTO gauge VALUES ('default', ?, ?, ?, ?)", rows)
+    connection.executemany("INSERT INTO gauge VALUES ('default', ?, ?, ?, ?, NULL)", rows)
     asked = query.select_page(gauge, "default", parse_filter(text), parse_order(gauge, "value"), None, 9)
-    assert {row[0] for row in connection.execute(*asked)} == expected
+    assert {row[-1] for row in connection.execute(*asked)} == expected
 
 
 # How SQLite goes about it.
@@ -485,12 +488,12 @@ def steps(connection: Any, asked: Query) -> int:
 def test_a_deep_page_costs_what_the_first_costs(connection: Any, text: str) -> None:
     store(connection, [session(create_time=number, status="active", tags=["t"]) for number in range(2000)])
     order = parse_order(SESSION, text)
-    ids = [row[0] for row in page(connection, None, order, limit=2000)]
+    ids = [row[-1] for row in page(connection, None, order, limit=2000)]
     assert len(ids) == 2000
-    deep = order.key_of(page(connection, None, order, limit=1900)[-1])
+    deep = page(connection, None, order, limit=1900)[-1][1:]
     first = steps(connection, query.select_page(SESSION, "default", None, order, None, 20))
     last = steps(connection, query.select_page(SESSION, "default", None, order, deep, 20))
-    assert [row[0] for row in page(connection, None, order, deep, 20)] == ids[1900:1920]
+    assert [row[-1] for row in page(connection, None, order, deep, 20)] == ids[1900:1920]
     assert last < 2 * first
 
 

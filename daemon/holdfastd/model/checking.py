@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 
 from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from holdfastd.errors import InvalidArgument
 from holdfastd.model.codec import MAX_TIME_NS, MIN_TIME_NS, canonical_json, time_ns
@@ -81,6 +82,8 @@ def _check_real(field: Field) -> Check:
         value = getattr(message, name)
         if not math.isfinite(value):
             raise InvalidArgument(f"{name} is {value}; it must be a finite number.", reason="VALUE_INVALID", field=name)
+        if value == 0 and math.copysign(1, value) < 0:
+            setattr(message, name, 0.0)  # SQLite keeps no sign of a zero
 
     return check
 
@@ -124,8 +127,21 @@ def _checks(shape: Shape) -> tuple[Check, ...]:
 
 def check_values(shape: Shape, message: Message) -> None:
     """Checks every field that a caller may set and brings JSON into canonical form, in place."""
+    refuse_unknown_fields(shape, message)
     for check in _checks(shape):
         check(message)
+
+
+def refuse_unknown_fields(shape: Shape, message: Message) -> None:
+    """INVALID_ARGUMENT for what a newer client says and this daemon could not keep."""
+    if unknown := UnknownFieldSet(message):
+        raise InvalidArgument(
+            f"The {shape.name} has a field (number {unknown[0].field_number}) that this daemon does not know and would lose."
+            " Update the daemon, or leave the field out.",
+            reason="FIELD_UNKNOWN",
+            kind=shape.name,
+            field=unknown[0].field_number,
+        )
 
 
 def check_size(message: Message, limit: int, noun: str) -> None:

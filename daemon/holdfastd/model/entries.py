@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.v1 import entry_pb2
 from holdfastd.model import codec
-from holdfastd.model.checking import MAX_ENTRY_BYTES, check_of, check_required, check_size, check_values
+from holdfastd.model.checking import MAX_ENTRY_BYTES, check_of, check_required, check_size, check_values, refuse_unknown_fields
 from holdfastd.model.kinds import Field, FieldType, Journal
 
 Convert = Callable[[Message, Any], Any]
@@ -40,6 +40,7 @@ class EntryCodec:
     def row(self, message: Message) -> list[Any]:
         """The values of the journal's columns. INVALID_ARGUMENT names the field that is wrong, or the limit that is passed."""
         check_size(message, MAX_ENTRY_BYTES, f"{self._journal.name} entry")
+        refuse_unknown_fields(self._journal, message)
         values = list(self._get(message))
         for place in self._strings:
             if "\0" in values[place]:

@@ -6,7 +6,6 @@ Unset values come first going up and last going down. Strings are ordered by cod
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
@@ -32,11 +31,6 @@ class Order:
     """A total order of a kind's records: the last key is the id, and no field is in it twice."""
 
     keys: tuple[OrderKey, ...]
-    columns: tuple[int, ...]  # where each key stands in `Kind.columns`
-
-    def key_of(self, row: Sequence[object]) -> tuple[object, ...]:
-        """The values that place a row (with the columns of `Kind.columns`, in that order) among the others."""
-        return tuple(row[column] for column in self.columns)
 
 
 def parse_order(kind: Kind, text: str) -> Order:
@@ -92,4 +86,4 @@ def _total(kind: Kind, keys: list[OrderKey]) -> Order:
     keys = [*keys, OrderKey(kind.by_name["id"], keys[-1].descending)]
     names = [each.field.name for each in keys]
     total = keys[: names.index("id") + 1]  # ids are unique: what follows orders nothing
-    return Order(tuple(total), tuple(kind.columns.index(each.field) for each in total))
+    return Order(tuple(total))

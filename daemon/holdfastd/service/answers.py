@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from google.protobuf.message import DecodeError
+
 from holdfast.v1 import record_pb2
 from holdfastd.model.kinds import Kind, RecordMessage
 
@@ -25,15 +27,12 @@ class Budget:
         return True
 
 
-def fill_record(record: record_pb2.Record, kind: Kind, message: RecordMessage) -> None:
-    """Sets a Record from its kind's message."""
-    record.kind, record.id, record.version = kind.name, message.id, message.version
-    getattr(record, kind.name).CopyFrom(message)
-
-
-def fill_from_image(record: record_pb2.Record, kind: Kind, image: bytes) -> None:
-    """Sets a Record from the bytes that a change kept."""
-    message = getattr(record, kind.name)
-    message.MergeFromString(image)
+def fill_record(record: record_pb2.Record, kind: Kind, image: bytes) -> None:
+    """Sets a Record from an encoded message of its kind. Raises ValueError when the bytes are none."""
+    message: RecordMessage = getattr(record, kind.name)
     message.SetInParent()
+    try:
+        message.MergeFromString(image)
+    except DecodeError as error:
+        raise ValueError("its image is damaged") from error
     record.kind, record.id, record.version = kind.name, message.id, message.version

@@ -9,7 +9,7 @@ from holdfastd.model.call import Call
 from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed
 from holdfastd.model.ids import check_name
 from holdfastd.model.kinds import KINDS, kind_named
-from holdfastd.service.answers import Budget, fill_from_image
+from holdfastd.service.answers import Budget, fill_record
 from holdfastd.service.pending import Pending, never_waits
 from holdfastd.service.requests import append_of, fingerprint, mutations_of, workspace_of
 from holdfastd.writer.writer import Writer
@@ -98,4 +98,4 @@ def _fill_results(response: store_service_pb2.StoreServiceCommitResponse, commit
             kind=each.kind, id=each.id, version=each.version, first_number=each.first_number, last_number=each.last_number
         )
         if return_records and each.image is not None and budget.takes(len(each.image)):
-            fill_from_image(result.record, KINDS[each.kind], each.image)
+            fill_record(result.record, KINDS[each.kind], each.image)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from holdfast.v1 import store_service_pb2 as pb
 from holdfastd.errors import InvalidArgument
 from holdfastd.model.call import Call
 from holdfastd.model.filters import parse_filter
 from holdfastd.model.ids import check_id
-from holdfastd.model.kinds import Kind, RecordMessage, kind_named
-from holdfastd.model.ordering import Order, parse_order
+from holdfastd.model.kinds import Kind, kind_named
+from holdfastd.model.ordering import parse_order
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record
 from holdfastd.service.reading import Reading, Snapshot
 from holdfastd.service.requests import check_count, workspace_of
 from holdfastd.store import query, records
-from holdfastd.store.pages import Damaged, decode, fetch, load_many
+from holdfastd.store.pages import Damaged, Image, fetch, image_of, images
 
 MAX_KEYS = 1_000
 KEYS_AT_ONCE = 20
@@ -34,11 +35,11 @@ class Records:
         kind = kind_named(request.kind)
         id = check_id(request.id, "id")
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
-            message = records.load(snapshot.connection, kind, snapshot.workspace, id)
-        if message is None:
+            image = records.image(snapshot.connection, kind, snapshot.workspace, id)
+        if image is None:
             raise records.not_found(kind, snapshot.workspace, id)
         response = pb.StoreServiceGetResponse(revision=snapshot.revision)
-        fill_record(response.record, kind, message)
+        fill_record(response.record, kind, image)
         return response
 
     def batch_get(self, request: pb.StoreServiceBatchGetRequest, call: Call) -> pb.StoreServiceBatchGetResponse:
@@ -62,11 +63,10 @@ class Records:
         sql, parameters = query.select_page(kind, scope[0], node, order, after, limit + 1)
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             rows, all_rows = fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
-            messages = decode(snapshot.connection, kind, snapshot.workspace, rows[:limit])
-        response = pb.StoreServiceListResponse(revision=snapshot.revision)
-        taken = _fill_page(response, kind, messages)
+            response = pb.StoreServiceListResponse(revision=snapshot.revision)
+            taken = _fill_page(response, snapshot, kind, rows[:limit])
         if taken < len(rows) or not all_rows:
-            response.next_page_token = _token(scope, order, rows[taken - 1])
+            response.next_page_token = _token(scope, rows[taken - 1][1:])
         return response
 
     def count(self, request: pb.StoreServiceCountRequest, call: Call) -> pb.StoreServiceCountResponse:
@@ -77,8 +77,8 @@ class Records:
             return _count(snapshot, sql, parameters)
 
 
-def _token(scope: Sequence[str], order: Order, row: Sequence[object]) -> str:
-    token = encode_token(scope, order.key_of(row))
+def _token(scope: Sequence[str], key: Sequence[object]) -> str:
+    token = encode_token(scope, key)
     if len(token) > MAX_TOKEN_BYTES:
         raise InvalidArgument(
             "A page would end at a record whose value is too long to order by. Order by something else, or filter it out.",
@@ -93,20 +93,30 @@ def _count(snapshot: Snapshot, sql: str, parameters: Sequence[object]) -> pb.Sto
     return pb.StoreServiceCountResponse(count=count, revision=snapshot.revision)
 
 
-def _fill_page(response: pb.StoreServiceListResponse, kind: Kind, messages: Sequence[RecordMessage | Damaged]) -> int:
-    """How many of the messages the answer takes."""
+def _fill_page(response: pb.StoreServiceListResponse, snapshot: Snapshot, kind: Kind, rows: Sequence[Sequence[Any]]) -> int:
+    """How many of the rows the answer takes; each is an image, perhaps, and what places it, the id last."""
     budget = Budget()
-    for taken, message in enumerate(messages):
-        if isinstance(message, Damaged):
-            response.unreadable.add(kind=kind.name, id=message.id, reason=message.reason)
-        elif budget.takes(message.ByteSize()):
-            fill_record(response.records.add(), kind, message)
-        else:
+    for taken, row in enumerate(rows):
+        image = image_of(snapshot.connection, kind, snapshot.workspace, row[-1], row[0])
+        if isinstance(image, bytes) and not budget.takes(len(image)):
             return taken
-    return len(messages)
+        _add(response, kind, row[-1], image)
+    return len(rows)
 
 
-Found = dict[tuple[str, str], RecordMessage | Damaged]
+def _add(response: pb.StoreServiceListResponse | pb.StoreServiceBatchGetResponse, kind: Kind, id: str, image: Image) -> None:
+    """Adds a record to an answer, or why it cannot be read."""
+    if isinstance(image, Damaged):
+        response.unreadable.add(kind=kind.name, id=id, reason=image.reason)
+        return
+    try:
+        fill_record(response.records.add(), kind, image)
+    except ValueError as error:
+        del response.records[-1]
+        response.unreadable.add(kind=kind.name, id=id, reason=str(error))
+
+
+Found = dict[tuple[str, str], Image]
 
 
 def _find(snapshot: Snapshot, keys: Sequence[pb.RecordKey]) -> tuple[Found, int]:
@@ -119,9 +129,9 @@ def _find(snapshot: Snapshot, keys: Sequence[pb.RecordKey]) -> tuple[Found, int]
             wanted.setdefault(key.kind, []).append(key.id)
         sought = min(len(keys), sought + KEYS_AT_ONCE)
         for name, ids in wanted.items():
-            for each in load_many(snapshot.connection, kind_named(name), snapshot.workspace, ids):
-                found[name, each.id] = each
-                size += 0 if isinstance(each, Damaged) else each.ByteSize()
+            for id, image in images(snapshot.connection, kind_named(name), snapshot.workspace, ids):
+                found[name, id] = image
+                size += len(image) if isinstance(image, bytes) else 0
     return found, sought
 
 
@@ -129,15 +139,13 @@ def _batch(keys: Sequence[pb.RecordKey], found: Found, sought: int, revision: in
     response = pb.StoreServiceBatchGetResponse(revision=revision)
     budget = Budget()
     for position, key in enumerate(keys):
-        message = found.get((key.kind, key.id))
+        image = found.get((key.kind, key.id))
         if position >= sought:
             response.remaining.add(kind=key.kind, id=key.id)
-        elif message is None:
+        elif image is None:
             response.missing.add(kind=key.kind, id=key.id)
-        elif isinstance(message, Damaged):
-            response.unreadable.add(kind=key.kind, id=key.id, reason=message.reason)
-        elif not response.remaining and budget.takes(message.ByteSize()):
-            fill_record(response.records.add(), kind_named(key.kind), message)
+        elif isinstance(image, Damaged) or (not response.remaining and budget.takes(len(image))):
+            _add(response, kind_named(key.kind), key.id, image)
         else:
             response.remaining.add(kind=key.kind, id=key.id)
     return response

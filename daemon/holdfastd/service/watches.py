@@ -9,7 +9,7 @@ from holdfastd.errors import InvalidArgument, OutOfRange
 from holdfastd.model import codec
 from holdfastd.model.call import Call
 from holdfastd.model.kinds import KINDS, STORED_JOURNALS, kind_named
-from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_from_image
+from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record
 from holdfastd.service.feed import Feed, Topic, follow
 from holdfastd.service.reading import Reading, Snapshot
 from holdfastd.service.requests import check_count, workspace_of
@@ -161,5 +161,5 @@ def _change(noted: Noted, workspace: str) -> pb.Change:
     )
     codec.set_time(change.commit_time, noted.commit_time)
     if each.image is not None and each.kind in KINDS:
-        fill_from_image(change.record, KINDS[each.kind], each.image)
+        fill_record(change.record, KINDS[each.kind], each.image)
     return change

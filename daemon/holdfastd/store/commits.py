@@ -42,11 +42,11 @@ class _Step:
         message.version += 1
         codec.set_time(message.update_time, self.now_ns)
 
-    def record(self, kind: Kind, action: int, message: RecordMessage) -> Result:
+    def record(self, kind: Kind, action: int, message: RecordMessage, image: bytes) -> Result:
         """Notes a change of a record."""
-        change = Change(kind.name, message.id, action, version=message.version, image=message.SerializeToString())
+        change = Change(kind.name, message.id, action, version=message.version, image=image)
         self.changes.append(change)
-        self.image_bytes += len(change.image or b"")
+        self.image_bytes += len(image)
         if self.image_bytes > MAX_COMMIT_IMAGE_BYTES:
             raise InvalidArgument(
                 f"The records of this commit come to more than {MAX_COMMIT_IMAGE_BYTES:,} bytes. Split it.",
@@ -94,8 +94,8 @@ def _insert(step: _Step, mutation: Insert | Upsert) -> Result:
     message.version = 1
     codec.set_time(message.create_time, step.now_ns)
     codec.set_time(message.update_time, step.now_ns)
-    records.insert(step.connection, kind, step.workspace, message)
-    return step.record(kind, INSERT, message)
+    image = records.insert(step.connection, kind, step.workspace, message)
+    return step.record(kind, INSERT, message, image)
 
 
 def _set_id(step: _Step, kind: Kind, message: RecordMessage) -> None:
@@ -129,8 +129,8 @@ def _update(step: _Step, mutation: Update) -> Result:
     set_defaults(kind, after)
     check_size(after, MAX_RECORD_BYTES, f"{kind.name} record")  # each part was small enough; together they may not be
     step.stamp(after)
-    records.update(step.connection, kind, step.workspace, before, after)
-    return step.record(kind, UPDATE, after)
+    image = records.update(step.connection, kind, step.workspace, before, after)
+    return step.record(kind, UPDATE, after, image)
 
 
 def _replace(kind: Kind, after: RecordMessage, values: RecordMessage, name: str) -> None:

@@ -109,5 +109,5 @@ def _clear(
     else:
         message.ClearField(referrer.field.name)
     stamp(message)
-    records.update(connection, referrer.kind, workspace, before, message)
-    return Change(referrer.kind.name, message.id, UPDATE, version=message.version, image=message.SerializeToString())
+    image = records.update(connection, referrer.kind, workspace, before, message)
+    return Change(referrer.kind.name, message.id, UPDATE, version=message.version, image=image)

@@ -1,21 +1,18 @@
-"""Pages of records: rows decoded into messages, with what their child tables hold, in a constant number of statements.
-
-A row that cannot be decoded is named and left out; it never fails the page.
-"""
+"""Pages of records, as the images that their rows hold. A row that cannot be read is named and left out; the page stands."""
 
 from __future__ import annotations
 
 import json
 import marshal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from holdfastd.model import codec
-from holdfastd.model.kinds import Field, Kind, RecordMessage
+from holdfastd.model.kinds import Kind
 from holdfastd.store.connection import Connection, Cursor
 from holdfastd.store.dialect import any_of
+from holdfastd.store.records import image_from_columns
 from holdfastd.store.sql import quoted
 
 ROWS_AT_ONCE = 32
@@ -24,10 +21,12 @@ SMALL_ROW_BYTES = 16 * 2**10
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """A row that could not be decoded."""
+    """A row that could not be read."""
 
-    id: str
     reason: str
+
+
+Image = bytes | Damaged
 
 
 def fetch(cursor: Cursor, limit_bytes: int) -> tuple[list[Sequence[Any]], bool]:
@@ -59,38 +58,20 @@ def _up_to(rows: list[Sequence[Any]], limit_bytes: int) -> tuple[list[Sequence[A
 
 @cache
 def _many_sql(kind: Kind) -> str:
-    columns = ", ".join(quoted(each.name) for each in kind.columns)
-    return f"SELECT {columns} FROM {quoted(kind.name)} WHERE workspace = ? AND id {any_of('?')}"
+    return f"SELECT image, id FROM {quoted(kind.name)} WHERE workspace = ? AND id {any_of('?')}"
 
 
-@cache
-def _children_sql(kind: Kind, field: Field) -> str:
-    table = quoted(f"{kind.name}_{field.name}")
-    columns = ", ".join(quoted(name) for name in codec.child_columns(field))
-    return f"SELECT id, {columns} FROM {table} WHERE workspace = ? AND id {any_of('?')} ORDER BY id, ordinal"
+def images(connection: Connection, kind: Kind, workspace: str, ids: Sequence[str]) -> Iterator[tuple[str, Image]]:
+    """The ids and images of those of the records that exist, in no order."""
+    for image, id in connection.execute(_many_sql(kind), (workspace, json.dumps(ids))).fetchall():
+        yield id, image_of(connection, kind, workspace, id, image)
 
 
-def load_many(connection: Connection, kind: Kind, workspace: str, ids: Sequence[str]) -> list[RecordMessage | Damaged]:
-    """The records with these ids that exist, in no order."""
-    rows = connection.execute(_many_sql(kind), (workspace, json.dumps(ids))).fetchall()
-    return decode(connection, kind, workspace, rows)
-
-
-def decode(connection: Connection, kind: Kind, workspace: str, rows: Iterable[Sequence[Any]]) -> list[RecordMessage | Damaged]:
-    """The messages of rows that hold `kind.columns`, in the rows' order, whole with their repeated fields."""
-    records = [_decode_row(kind, row) for row in rows]
-    by_id = {each.id: each for each in records if not isinstance(each, Damaged)}
-    if by_id:
-        for field in kind.children:
-            children = connection.execute(_children_sql(kind, field), (workspace, json.dumps(list(by_id))))
-            for id, *row in children:
-                codec.add_child(field, by_id[id], row)
-    return records
-
-
-def _decode_row(kind: Kind, row: Sequence[Any]) -> RecordMessage | Damaged:
+def image_of(connection: Connection, kind: Kind, workspace: str, id: str, image: bytes | None) -> Image:
+    """The image of a row, made of its columns where it has none. To be asked for one by one, for columns may be large."""
+    if image is not None:
+        return image
     try:
-        message: RecordMessage = codec.from_row(kind, row)
+        return image_from_columns(connection, kind, workspace, id) or Damaged("it has gone")
     except (TypeError, ValueError) as error:
-        return Damaged(str(row[0]), str(error))
-    return message
+        return Damaged(str(error))

@@ -32,10 +32,10 @@ def select_page(
 ) -> Query:
     """The rows of a kind that the filter matches, in order, at most `limit`, after the row with the key `after`.
 
-    The columns are those of `kind.columns`, in that order; `order.key_of(row)` is the key for the next page.
+    Each row is the record's image and then its values of the order's keys, which place it and of which the last is the id.
     Raises InvalidArgument when the filter does not fit the kind.
     """
-    columns = ", ".join(_column("t", each.name) for each in kind.columns)
+    columns = ", ".join(["t.image", *(_column("t", each.field.name) for each in order.keys)])
     conditions = [Where("t.workspace = ?", (workspace,)), compile_filter(kind, node, alias="t")]
     if after is not None:
         conditions.append(_after(order.keys, after))

@@ -23,9 +23,32 @@ def exists(connection: Connection, kind: Kind, workspace: str, id: str) -> bool:
     return connection.execute(kind_sql(kind).exists, (workspace, id)).fetchone() is not None
 
 
+def image(connection: Connection, kind: Kind, workspace: str, id: str) -> bytes | None:
+    """The record's encoded message; None when there is no such record."""
+    row = connection.execute(kind_sql(kind).image, (workspace, id)).fetchone()
+    if row is None:
+        return None
+    return row[0] if row[0] is not None else image_from_columns(connection, kind, workspace, id)
+
+
 def load(connection: Connection, kind: Kind, workspace: str, id: str) -> RecordMessage | None:
-    """The record, or None."""
-    row = connection.execute(kind_sql(kind).select, (workspace, id)).fetchone()
+    """The record's message; None when there is no such record."""
+    found = image(connection, kind, workspace, id)
+    if found is None:
+        return None
+    message: RecordMessage = kind.message_class.FromString(found)
+    return message
+
+
+def image_from_columns(connection: Connection, kind: Kind, workspace: str, id: str) -> bytes | None:
+    """The encoded message of a record that has no image: a migration has changed its columns."""
+    message = from_columns(connection, kind, workspace, id)
+    return message.SerializeToString() if message is not None else None
+
+
+def from_columns(connection: Connection, kind: Kind, workspace: str, id: str) -> RecordMessage | None:
+    """What the record's columns and child tables say. Raises ValueError or TypeError when that is no message."""
+    row = connection.execute(kind_sql(kind).columns, (workspace, id)).fetchone()
     if row is None:
         return None
     message: RecordMessage = codec.from_row(kind, row)
@@ -57,14 +80,15 @@ def not_found(kind: Kind, workspace: str, id: str) -> NotFound:
     return NotFound(f"There is no {kind.name} {id} in workspace {workspace}.", reason="RECORD_NOT_FOUND", kind=kind.name, id=id)
 
 
-def insert(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
-    """Adds a record whose id, version, times and numbers are set; fills its blob sizes in."""
+def insert(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> bytes:
+    """Adds a record whose id, version, times and numbers are set; fills its blob sizes in. Returns its image."""
     check_required(kind, message)
     _check_named_kinds(connection, kind, workspace, message)
     id = message.id
     _set_blob_sizes(connection, kind, message)
+    encoded = message.SerializeToString()
     try:
-        connection.execute(kind_sql(kind).insert, (workspace, *codec.to_row(kind, message)))
+        connection.execute(kind_sql(kind).insert, (workspace, *codec.to_row(kind, message), encoded))
         for field in kind.children:
             _insert_children(connection, kind, field, workspace, message)
     except Error as error:
@@ -74,16 +98,21 @@ def insert(connection: Connection, kind: Kind, workspace: str, message: RecordMe
         if digest := getattr(message, field.name):
             blobs.reference(connection, digest, workspace, kind.name, id, field.name)
     _check_itself(kind, message)
+    return encoded
 
 
-def update(connection: Connection, kind: Kind, workspace: str, before: RecordMessage, after: RecordMessage) -> None:
-    """Replaces a record whose version and times are set. Only what differs is written to child tables and references."""
+def update(connection: Connection, kind: Kind, workspace: str, before: RecordMessage, after: RecordMessage) -> bytes:
+    """Replaces a record whose version and times are set. Only what differs is written to child tables and references.
+
+    Returns its image.
+    """
     check_required(kind, after)
     changed = [field for field in kind.fields if getattr(before, field.name) != getattr(after, field.name)]
     id = after.id
     _move_references(connection, kind, workspace, before, after, changed)
+    encoded = after.SerializeToString()
     try:
-        connection.execute(kind_sql(kind).update, (*codec.to_row(kind, after), workspace, id))
+        connection.execute(kind_sql(kind).update, (*codec.to_row(kind, after), encoded, workspace, id))
         for field in changed:
             if field.repeated:
                 connection.execute(child_sql(kind, field).delete, (workspace, id))
@@ -92,6 +121,7 @@ def update(connection: Connection, kind: Kind, workspace: str, before: RecordMes
         _explain_refusal(connection, kind, workspace, after, error)
         raise
     _check_cycles(connection, kind, workspace, after, changed)
+    return encoded
 
 
 def delete(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:

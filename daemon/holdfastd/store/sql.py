@@ -19,11 +19,12 @@ def quoted(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KindSql:
-    """Statements on one kind's table. Rows are `workspace` and then the kind's columns in their order."""
+    """Statements on one kind's table. Rows are `workspace`, then the kind's columns in their order, then the image."""
 
-    select: str  # WHERE workspace = ? AND id = ?
+    image: str  # WHERE workspace = ? AND id = ?
+    columns: str  # WHERE workspace = ? AND id = ?
     insert: str
-    update: str  # SET every column WHERE workspace = ? AND id = ?
+    update: str  # SET every column and the image WHERE workspace = ? AND id = ?
     delete: str
     exists: str
 
@@ -44,9 +45,10 @@ def kind_sql(kind: Kind) -> KindSql:
     columns = [quoted(field.name) for field in kind.columns]
     where = "WHERE workspace = ? AND id = ?"
     return KindSql(
-        select=f"SELECT {', '.join(columns)} FROM {table} {where}",
-        insert=f"INSERT INTO {table} (workspace, {', '.join(columns)}) VALUES (?{', ?' * len(columns)})",
-        update=f"UPDATE {table} SET {', '.join(f'{column} = ?' for column in columns)} {where}",
+        image=f"SELECT image FROM {table} {where}",
+        columns=f"SELECT {', '.join(columns)} FROM {table} {where}",
+        insert=f"INSERT INTO {table} (workspace, {', '.join(columns)}, image) VALUES (?{', ?' * len(columns)}, ?)",
+        update=f"UPDATE {table} SET {', '.join(f'{column} = ?' for column in columns)}, image = ? {where}",
         delete=f"DELETE FROM {table} {where}",
         exists=f"SELECT 1 FROM {table} {where}",
     )

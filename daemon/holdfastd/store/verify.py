@@ -86,7 +86,7 @@ def journals(connection: Connection) -> Iterator[Found]:
 
 
 def images(kind: Kind) -> Check:
-    """Every record of a kind is what its newest image says, and nothing is left of those that history says are gone."""
+    """Every record of a kind is what its newest change says, in its columns and in its image, and none is left that has gone."""
 
     def check(connection: Connection) -> Iterator[Found]:
         newest = (
@@ -96,21 +96,30 @@ def images(kind: Kind) -> Check:
         )
         seen = 0
         for workspace, id, action, image in connection.execute(newest, (kind.name,)).fetchall():
-            record = records.load(connection, kind, workspace, id)
-            seen += record is not None
-            if (record is None) != (action == DELETE):
-                yield Found(
-                    "record_missing" if record is None else "record_undead", f"{kind.name}/{id}", f"in workspace {workspace}"
-                )
-            elif record is not None and record != type(record).FromString(image):
-                yield Found(
-                    "record_differs", f"{kind.name}/{id}", f"version {record.version} is not its image in workspace {workspace}"
-                )
+            reason, detail = _held_against(connection, kind, workspace, id, action, image)
+            seen += records.exists(connection, kind, workspace, id)
+            if reason:
+                yield Found(reason, f"{kind.name}/{id}", f"{detail}in workspace {workspace}")
         (count,) = connection.execute(f"SELECT COUNT(*) FROM {quoted(kind.name)}").fetchone()
         if count != seen:
             yield Found("record_without_history", kind.name, f"{count - seen} records that no change tells of")
 
     return check
+
+
+def _held_against(connection: Connection, kind: Kind, workspace: str, id: str, action: int, image: bytes) -> tuple[str, str]:
+    """What is wrong with a record whose newest change is this; empty when nothing is."""
+    try:
+        record = records.from_columns(connection, kind, workspace, id)
+    except (TypeError, ValueError) as error:
+        return "record_damaged", f"{error}, "
+    if (record is None) != (action == DELETE):
+        return "record_missing" if record is None else "record_undead", ""
+    if record is not None and record != kind.message_class.FromString(image):
+        return "record_differs", f"version {record.version} is not what its newest change says, "
+    if record is not None and records.image(connection, kind, workspace, id) not in (image, record.SerializeToString()):
+        return "image_differs", f"the image of version {record.version} is not what its newest change says, "
+    return "", ""
 
 
 def links(connection: Connection) -> Iterator[Found]:
