@@ -6,6 +6,7 @@ all the same, at half the speed.
 
 from __future__ import annotations
 
+import queue
 import tempfile
 import threading
 import time
@@ -210,14 +211,44 @@ def test_calls_that_find_all_threads_taken_wait_and_are_served(served: Served) -
     assert all(each.result(PATIENCE_S).record.id.startswith("call_") for each in held)
 
 
+def test_a_slow_call_keeps_no_other_waiting_while_there_are_threads(served: Served) -> None:
+    held = served.stub.Get.future(pb.StoreServiceGetRequest(id="hold"), timeout=PATIENCE_S)
+    for _ in range(3):
+        assert served.get("any").startswith("call_")
+    served.use_cases.hold.set()
+    assert held.result(PATIENCE_S)
+
+
+@pytest.mark.parametrize("alive", [0, 1])
+def test_a_thread_that_cannot_be_started_costs_no_call_but_its_own(alive: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, ran = CallPool(THREADS, "starting"), queue.SimpleQueue[str]()
+    hold = threading.Event()
+    for _ in range(alive):
+        pool.run(hold.wait, PATIENCE_S)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", unable)
+        for _ in range(THREADS + 1):
+            if alive:
+                pool.run(ran.put, "waits")
+            else:
+                with pytest.raises(RuntimeError):
+                    pool.run(ran.put, "never")
+    pool.run(ran.put, "after")
+    hold.set()
+    assert [ran.get(timeout=PATIENCE_S) for _ in range(alive * (THREADS + 1) + 1)].count("after") == 1
+    assert ran.empty()
+    pool.shutdown()
+
+
+def unable(*_: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_what_fails_in_the_serving_thread_ends_one_call_and_not_the_thread(
     quick: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
     with monkeypatch.context() as patch:
-        patch.setattr(quick.gate.unary_pool, "run", fail)
+        patch.setattr(quick.gate.unary_pool, "run", unable)
         with pytest.raises(grpc.RpcError) as caught:
             quick.get("any")
         assert caught.value.code() == grpc.StatusCode.INTERNAL  # type: ignore[attr-defined]

@@ -321,3 +321,17 @@ def test_what_the_queue_has_no_room_for_is_raised_and_not_told(engine: Engine, p
         post(engine, told, "too late")
     assert engine.query("SELECT count(*) FROM task WHERE title IN ('one too many', 'too late')") == [(0,)]
     assert len(told) == 50
+
+
+def test_who_has_given_up_keeps_no_place_in_a_full_queue(engine: Engine, pool: ThreadPoolExecutor) -> None:
+    told: list[tuple[str, Any]] = []
+    with Holding(engine, pool):
+        for number in range(50):
+            post(engine, told, str(number), Call(0.01 if number % 2 else 30.0))
+        time.sleep(0.02)
+        post(engine, told, "late, but in time")
+        assert [type(outcome) for _, outcome in told] == [DeadlineExceeded] * 25
+        assert engine.writer.queued == 26
+    assert eventually(lambda: len(told) == 51)
+    titles = [title for (title,) in engine.query("SELECT title FROM task ORDER BY create_time, id")]
+    assert sorted(titles) == sorted([*map(str, range(0, 50, 2)), "late, but in time"])

@@ -98,10 +98,15 @@ def _answering(use_case: UseCase, gate: Gate, name: str, timeout_s: float, decod
             reply.succeed(answer)
 
     def handle(data: bytes, context: grpc.ServicerContext, send_answer: Callable[[bytes | None], None]) -> None:
-        def send(answer: bytes | None) -> None:
-            if answer is not None:
-                send_answer(answer)
+        def send_both(answer: bytes) -> None:
+            send_answer(answer)
             send_answer(None)
+
+        def send(answer: bytes | None) -> None:
+            if answer is None:
+                send_answer(None)
+            else:  # which waits until the answer is on its way, and the writer must not wait for a slow caller
+                gate.unary_pool.run(send_both, answer)
 
         receive(data, context, send)
 

@@ -15,7 +15,9 @@ from grpc_status import rpc_status
 from holdfastd import errors
 
 DOMAIN = "holdfast"
-MAX_DETAIL_BYTES = 4096
+# A message goes out twice, once percent-encoded; all of it has to stay below the 8 KiB that gRPC takes for certain.
+MAX_MESSAGE_BYTES = 1024
+MAX_DETAIL_BYTES = 2048
 
 _CODES: tuple[tuple[type[errors.HoldfastError], grpc.StatusCode], ...] = (
     (errors.InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),
@@ -59,9 +61,16 @@ def to_status(error: errors.HoldfastError) -> grpc.Status:
         delay = duration_pb2.Duration(seconds=int(whole), nanos=int(fraction * 1e9))
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
     status: grpc.Status = rpc_status.to_status(
-        status_pb2.Status(code=code_of(error).value[0], message=error.message[:MAX_DETAIL_BYTES], details=details)
+        status_pb2.Status(code=code_of(error).value[0], message=_cut(error.message), details=details)
     )
     return status
+
+
+def _cut(message: str) -> str:
+    encoded = message.encode(errors="replace")
+    if len(encoded) <= MAX_MESSAGE_BYTES:
+        return message
+    return encoded[: MAX_MESSAGE_BYTES - 3].decode(errors="ignore") + "…"
 
 
 def internal() -> grpc.Status:

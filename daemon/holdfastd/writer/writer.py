@@ -21,6 +21,8 @@ from holdfastd.writer.waiter import Bell, Waiter
 Publish = Callable[[Sequence[Any]], None]
 Result = TypeVar("Result")
 
+DROP_INTERVAL_S = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Alone:
@@ -49,6 +51,7 @@ class Writer:
         self._queue: deque[Waiter] = deque()
         self._busy = self._stopping = self._stopped = False
         self._idle = threading.Condition(self._lock)
+        self._next_drop = 0.0
         self._work = Bell()
         threading.Thread(target=self._serve, name="writer", daemon=True).start()
 
@@ -100,6 +103,8 @@ class Writer:
         return True
 
     def _enqueue(self, waiter: Waiter) -> None:
+        if len(self._queue) >= self._queue_max:
+            self._drop_dead()
         with self._lock:
             if self._stopping:
                 raise Stopping("The daemon is stopping; nothing was applied. Reconnect and try again.")
@@ -114,6 +119,20 @@ class Writer:
                 return
             self._busy = True
         self._work.ring()
+
+    def _drop_dead(self) -> None:
+        """Makes room in a full queue: those who have given up meanwhile go, and are told. Not often, for it looks at all."""
+        with self._lock:
+            if (now := time.monotonic()) < self._next_drop:
+                return
+            self._next_drop = now + DROP_INTERVAL_S
+            dead = [each for each in self._queue if not each.call.is_active()]
+            for each in dead:
+                each.begun = True
+            self._queue = deque(each for each in self._queue if not each.begun)
+        for each in dead:
+            each.fail(DeadlineExceeded("The caller gave up in the writer's queue; nothing was applied."))
+            each.finish()
 
     def _give_up(self, waiter: Waiter) -> None:
         """Takes a waiter whose time is up out of the queue, unless it was begun."""
