@@ -20,8 +20,8 @@ NODE_PACKAGES := tests/foreign/node/package.json
 export PATH := $(abspath $(BIN)):$(abspath .tools/bin):$(PATH)
 export NODE_PATH := $(abspath .tools/node/node_modules)
 
-.PHONY: help setup demo test test-fast test-memory test-files test-slow foreign-tools check format format-check lint types imports \
-	proto-fresh proto-lint generate crash bench wheel clean
+.PHONY: help setup demo test test-fast test-memory test-files test-registry test-slow foreign-tools check format format-check \
+	lint types imports proto-fresh proto-lint generate crash bench wheel clean
 
 help: ## List the targets
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='…']"
@@ -44,7 +44,7 @@ $(READY): pyproject.toml packaging/constraints.txt packaging/setup-venv.sh
 demo: setup ## Eight agents on one store; one of them and the daemon are killed; nothing acknowledged is lost
 	@$(BIN)/python -m holdfast.demo $(ARGS)
 
-test: test-fast test-slow ## All tests but the crash tier
+test: test-fast test-registry test-slow ## All tests but the crash tier
 
 test-fast: test-memory test-files ## The fast tier, in memory and then on files
 
@@ -53,6 +53,10 @@ test-memory: setup
 
 test-files: setup
 	HOLDFAST_TEST_PERSISTENCE=sqlite $(PYTEST) $(FAST) -n $(JOBS) -q $(ARGS)
+
+# Every kind with values of every sort in memory too: half a minute. The scenarios, stories of stores that last, stay on files.
+test-registry: setup
+	HOLDFAST_TEST_PERSISTENCE=memory $(PYTEST) tests/registry -n $(JOBS) -q $(ARGS)
 
 test-slow: setup foreign-tools
 	HOLDFAST_TEST_PERSISTENCE=sqlite $(PYTEST) -m "slow or foreign" -n $(JOBS) -q $(ARGS)

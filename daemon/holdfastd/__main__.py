@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from holdfastd import __version__, logs
 from holdfastd.errors import HoldfastError
-from holdfastd.settings import Settings, flag_of, load_settings
+from holdfastd.settings import Settings, flag_of, load_settings, suggestion
 
 if TYPE_CHECKING:
     from holdfastd.parts import OpenServices
 
 EXIT_REFUSED = 1
 EXIT_FAILED = 70
+
+_FLAGS_OF_THE_COMMAND = ("-h", "--help", "--version", "--config", "--dry-run")
 
 _EXAMPLES = """\
 examples:
@@ -37,7 +40,10 @@ log = logs.logger(__name__)
 
 def main(arguments: Sequence[str] | None = None, open_services: OpenServices | None = None) -> int:
     """Runs the command and returns its exit code: 0 done, 1 refused to start (the log says why), 2 wrong usage, 70 a defect."""
-    given = vars(_parser().parse_args(arguments))
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = _parser()
+    _check_flags(parser, words)
+    given = vars(parser.parse_args(words))
     command, dry_run, config = given.pop("command"), given.pop("dry_run"), given.pop("config")
     logs.start("info")
     try:
@@ -46,7 +52,7 @@ def main(arguments: Sequence[str] | None = None, open_services: OpenServices | N
         if command == "migrate":
             return _migrate(settings, dry_run)
         if dry_run:
-            _parser().error("--dry-run belongs to migrate")
+            parser.error("--dry-run belongs to migrate")
         return _serve(settings, open_services)
     except HoldfastError as error:
         log.error("refused_to_start", extra={"reason": error.reason, "text": error.message})
@@ -64,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Serves a Holdfast store on a Unix socket, in the foreground.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "command", nargs="?", choices=["serve", "migrate"], default="serve", help="serve (the default) or migrate"
@@ -74,6 +81,15 @@ def _parser() -> argparse.ArgumentParser:
     for setting in fields(Settings):
         _add_flag(parser, setting)
     return parser
+
+
+def _check_flags(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Names a flag that there is not; argparse would take its value for the command, and complain about that."""
+    known = {*_FLAGS_OF_THE_COMMAND, *map(flag_of, fields(Settings))}
+    for word in words:
+        name = word.partition("=")[0]
+        if re.match("-[^0-9]", name) and name not in known:
+            parser.error(f"there is no flag {name}.{suggestion(name, known)}")
 
 
 def _add_flag(parser: argparse.ArgumentParser, setting: Any) -> None:

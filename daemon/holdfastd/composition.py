@@ -140,7 +140,7 @@ def _jobs(core: Core, writer: Writer, reading: Reading, blobs: Blobs) -> tuple[J
         return sweep.run(blobs, run.dry_run, run.progress, run.call)
 
     def recover(run: JobRun) -> dict[str, int]:
-        return sweep.recover(blobs, run.call)
+        return sweep.recover(blobs, run.dry_run, run.call)
 
     def revision() -> int:
         return reading.revision(Call())

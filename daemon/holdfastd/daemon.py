@@ -86,9 +86,7 @@ class Daemon:
     def _lock(self, parts: ExitStack) -> bool:
         """Takes both locks, the data directory's first; whether the last daemon stopped cleanly."""
         settings = self.settings
-        if not settings.force_nonlocal:
-            refuse_non_local(settings.data_dir)
-            refuse_non_local(settings.database_path.parent)
+        refuse_non_local(settings)
         self._data_dir_lock = DataDirLock(settings.data_dir)
         was_clean = self._data_dir_lock.acquire()
         parts.callback(self._data_dir_lock.release)

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from holdfastd.errors import SetupError
+from holdfastd.settings import Settings
 
 MOUNTS = Path("/proc/self/mountinfo")
 
@@ -21,12 +22,20 @@ _NETWORK = frozenset(
 _LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs", "fuse.mergerfs", "fuse.gocryptfs", "fuse.encfs"})
 
 
-def refuse_non_local(path: Path, mounts: Path = MOUNTS) -> None:
-    """Raises SETUP when `path`, or what is there of it, lies on a file system that is not local."""
-    if (mount := find_mount(path, mounts)) is not None and not is_local(mount[1]):
+def refuse_non_local(settings: Settings) -> None:
+    """Raises SETUP when the store, its database or its socket would lie on a file system that is not local, unless forced to."""
+    if settings.force_nonlocal:
+        return
+    places = {settings.socket.parent: "socket", settings.database_path.parent: "persist_db_path", settings.data_dir: "data_dir"}
+    for path, name in places.items():
+        _refuse_non_local(path, name)
+
+
+def _refuse_non_local(path: Path, name: str) -> None:
+    if (mount := find_mount(path)) is not None and not is_local(mount[1]):
         raise SetupError(
             f"{path} is on a {mount[1]} file system (mounted on {mount[0]}), where file locks and the database's shared memory "
-            "cannot be trusted. Put data_dir on a local disk, or set force_nonlocal if you know that one machine alone uses it."
+            f"cannot be trusted. Put {name} on a local disk, or set force_nonlocal if you know that one machine alone uses it."
         )
 
 
@@ -37,10 +46,10 @@ def is_local(file_system: str) -> bool:
     return file_system not in _NETWORK
 
 
-def find_mount(path: Path, mounts: Path = MOUNTS) -> tuple[Path, str] | None:
-    """The mount point that holds `path` and its type; None where the system does not tell."""
+def find_mount(path: Path) -> tuple[Path, str] | None:
+    """The mount point that holds `path`, or what is there of it, and its type; None where the system does not tell."""
     try:
-        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return None
     real = path.resolve()

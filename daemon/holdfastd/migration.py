@@ -22,8 +22,7 @@ def list_pending(settings: Settings) -> tuple[Migration, ...]:
 
 def migrate_store(settings: Settings) -> tuple[Migration, ...]:
     """Applies the steps that are due, under the data directory's lock. Raises LockHeld while a daemon serves the store."""
-    if not settings.force_nonlocal:
-        refuse_non_local(settings.data_dir)
+    refuse_non_local(settings)
     lock = DataDirLock(settings.data_dir)
     lock.acquire()
     try:

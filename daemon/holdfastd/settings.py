@@ -187,7 +187,7 @@ def _from_file(config: Path | None) -> dict[str, Any]:
         raise SetupError(f"The configuration {config} is not TOML: {error}.") from error
     known = {each.name: each for each in fields(Settings)}
     for key in document.keys() - known.keys():
-        raise SetupError(f"{config}: there is no setting {key!r}.{_suggestion(key, known)}")
+        raise SetupError(f"{config}: there is no setting {key!r}.{suggestion(key, known)}")
     return {key: _checked(known[key], value, f"{config}: {key}") for key, value in document.items()}
 
 
@@ -195,7 +195,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     # Clients use the prefix too, so only what looks like a setting gone wrong is refused.
     names = {_ENVIRONMENT_PREFIX + each.name.upper() for each in fields(Settings)} | {"HOLDFAST_CONFIG"}
     for name in environment:
-        if name.startswith(_ENVIRONMENT_PREFIX) and name not in names and (hint := _suggestion(name, names, cutoff=0.9)):
+        if name.startswith(_ENVIRONMENT_PREFIX) and name not in names and (hint := suggestion(name, names, cutoff=0.9)):
             raise SetupError(f"The environment sets {name}, which is no setting.{hint}")
     return dict(_environment_values(environment))
 
@@ -210,7 +210,7 @@ def _environment_values(environment: Mapping[str, str]) -> Iterator[tuple[str, A
 def _from_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
     known = {each.name: each for each in fields(Settings)}
     for key in flags.keys() - known.keys():
-        raise SetupError(f"There is no setting {key!r}.{_suggestion(key, known)}")
+        raise SetupError(f"There is no setting {key!r}.{suggestion(key, known)}")
     return {key: _checked(known[key], value, flag_of(known[key])) for key, value in flags.items()}
 
 
@@ -226,6 +226,7 @@ def _shown(value: Any) -> str:
     return ("on" if value else "off") if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _suggestion(wrong: str, known: Mapping[str, Any] | set[str], cutoff: float = 0.6) -> str:
+def suggestion(wrong: str, known: Mapping[str, Any] | set[str], cutoff: float = 0.6) -> str:
+    """What somebody may have meant, as the end of a message; empty when nothing comes close."""
     close = difflib.get_close_matches(wrong, list(known), n=1, cutoff=cutoff)
     return f" Did you mean {close[0]!r}?" if close else ""

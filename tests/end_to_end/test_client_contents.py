@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import holdfast
+from holdfast import blobs
 from holdfast.contexts import decode_context, encode_context
+from holdfast.v1 import blob_service_pb2
 
 CONTEXTS: list[Any] = [
     b"",
@@ -103,6 +105,29 @@ def test_growing_contexts_are_sent_and_stored_as_deltas(store: holdfast.Store, s
     oldest = next(iter(store.checkpoints.list(session_id, order_by="number")))
     assert oldest.parent_id == "" and len(oldest.load()["messages"]) == 2
     assert saved.load()["messages"] == messages
+
+
+def test_of_a_context_that_grew_only_the_middle_is_sent(
+    store: holdfast.Store, session_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+
+    class Counted(blobs._Frames):
+        def __next__(self) -> blob_service_pb2.BlobServicePutRequest:
+            frame = super().__next__()
+            sent.append(frame.ByteSize())
+            return frame
+
+    monkeypatch.setattr(blobs, "_Frames", Counted)
+    context = os.urandom(1_000_000)
+    store.checkpoints.save(session_id, context=context)
+    assert sum(sent) > 1_000_000
+    for place in (len(context), 500_000):
+        sent.clear()
+        context = context[:place] + os.urandom(1_000) + context[place:]
+        saved = store.checkpoints.save(session_id, context=context)
+        assert 1_000 < sum(sent) < 1_500
+        assert store.blobs.get(saved.context_digest) == context
 
 
 def test_parents_and_latest(store: holdfast.Store, session_id: str) -> None:

@@ -65,6 +65,15 @@ def test_a_request_of_17_mib_is_refused_with_the_limit(api: Api) -> None:
     assert api.revision() == before
 
 
+def test_a_chunk_of_more_than_3_mib_is_refused_with_the_limit(api: Api) -> None:
+    content = os.urandom(3 * MIB)
+    assert api.put(content, content).size_bytes == 6 * MIB
+    refusal = refused(lambda: api.put(b"first", content + b"x"))
+    assert (refusal.code, refusal.reason) == (INVALID_ARGUMENT, "TOO_LARGE")
+    assert refusal.metadata == {"limit": str(3 * MIB), "size": str(3 * MIB + 1)}
+    assert "3,145,728" in refusal.message
+
+
 def test_what_is_larger_than_the_daemon_ever_takes_is_refused_by_grpc(api: Api) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         api.commit(*[insert("task", title="t", description=text(MIB))] * 40)

@@ -73,15 +73,21 @@ def test_a_successor_on_the_same_socket_keeps_it_when_the_first_has_gone(directo
     assert is_reachable(second.socket)
 
 
-def test_a_killed_daemons_socket_is_taken_over_at_once(directory: Directory) -> None:
-    first = directory.serve()
-    first.end(signal.SIGKILL)
-    assert first.socket.exists()
-    began = time.monotonic()
-    second = directory.serve()
-    assert time.monotonic() - began < 5.0
-    assert is_reachable(second.socket)
-    assert "event=last_stop_was_unclean" in second.log()
+def test_a_killed_daemons_socket_is_taken_over_as_fast_as_a_new_one_is_made(directory: Directory) -> None:
+    fresh_s, stale_s = [], []
+    for number in range(3):
+        began = time.monotonic()
+        first = directory.serve(f"store{number}", f"run/{number}.sock")
+        fresh_s.append(time.monotonic() - began)
+        first.end(signal.SIGKILL)
+        assert first.socket.exists()
+        began = time.monotonic()
+        second = directory.serve(f"store{number}", f"run/{number}.sock")
+        stale_s.append(time.monotonic() - began)
+        assert is_reachable(second.socket)
+        assert "event=last_stop_was_unclean" in second.log()
+        second.end()
+    assert min(stale_s) < min(fresh_s) + 0.3  # the shortest of three: the machine has other things to do
 
 
 def test_a_socket_directory_deleted_under_a_live_daemon_comes_back(directory: Directory) -> None:
@@ -212,5 +218,24 @@ def test_the_command_explains_itself() -> None:
     assert said.returncode == 0
     assert "holdfastd migrate --dry-run" in said.stdout
     assert run("--version").stdout.startswith("holdfastd 0.")
-    assert run("--no-such-flag").returncode == 2
     assert run("--dry-run").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--reders", "3"], "there is no flag --reders. Did you mean '--readers'?"),
+        (["--reders=3"], "there is no flag --reders. Did you mean '--readers'?"),
+        (["migrate", "--dryrun"], "there is no flag --dryrun. Did you mean '--dry-run'?"),
+        (["--data", "/x"], "there is no flag --data."),
+        (["-r", "3"], "there is no flag -r."),
+    ],
+)
+def test_an_unknown_flag_is_named(words: list[str], said: str) -> None:
+    refused = run(*words)
+    assert refused.returncode == 2
+    assert said in refused.stderr
+
+
+def test_a_negative_number_is_no_flag() -> None:
+    assert "--readers is '-1'" in run("--readers", "-1").stderr

@@ -5,12 +5,23 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlcipher3.dbapi2 as sqlite
 
 from holdfastd.errors import Cancelled, DataLoss, DeadlineExceeded, DiskFull, Exhausted, Stopping
 from holdfastd.model.call import Call
-from holdfastd.store.connection import Connection, Error, Readers, foreign_errors, is_constraint, open_reader, open_writer
+from holdfastd.store.connection import (
+    CACHED_STATEMENTS,
+    Connection,
+    Error,
+    Readers,
+    foreign_errors,
+    is_constraint,
+    open_reader,
+    open_writer,
+)
 
 ENDLESS = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
 
@@ -44,6 +55,21 @@ def test_the_writer_has_the_pragmas_of_the_design(writer: Connection) -> None:
         "trusted_schema": 0,
     }
     assert {name: writer.execute(f"PRAGMA {name}").fetchone()[0] for name in expected} == expected
+
+
+def test_every_connection_keeps_its_statements(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    connect = sqlite.connect
+
+    def noted(*given: Any, **options: Any) -> Connection:
+        kept.append(options.get("cached_statements"))
+        return connect(*given, **options)
+
+    monkeypatch.setattr(sqlite, "connect", noted)
+    for open_one in (open_writer, open_reader):
+        open_one(path).close()
+    assert kept == [CACHED_STATEMENTS] * 2
+    assert CACHED_STATEMENTS > 128, "as many as sqlite3 keeps by itself"
 
 
 def test_a_reader_cannot_write(path: Path, writer: Connection) -> None:

@@ -82,7 +82,7 @@ class Play:
                 self._start(f"agent-{number}")
             self._tell(f"{total} tasks are handed out, {self._plan.agents} agents start")
             self._wait(lambda: audience.done >= total * AGENT_DIES_AT)
-            self._kill_agent(f"agent-{(self._plan.agents + 1) // 2}")
+            self._kill_agent()
             self._wait(lambda: audience.done >= total * DAEMON_DIES_AT)
             self._kill_daemon()
             self._wait(self._all_ended)
@@ -124,14 +124,9 @@ class Play:
     def _all_ended(self) -> bool:
         return sum(each.ended() for each in self._agents.values()) == len(self._agents)
 
-    def _kill_agent(self, name: str) -> None:
-        """In the middle of a task, as soon as it is in one."""
-        self._wait(lambda: self._agents[name].ended() or self._in_task(name) is not None)
-        if self._agents[name].ended():
-            self._tell(f"  {name} has done its work already and cannot be killed any more")
-            return
-        at = self._in_task(name) or {"item": "its work", "step": 0}
-        self._agents[name].kill()
+    def _kill_agent(self) -> None:
+        """The first that is in the middle of a task. Raises ProcessFailed when all have done their work before."""
+        name, at = self._killed_in_a_task()
         self._tell(f"✗ {name} is killed with SIGKILL in the middle of {at['item']}, {at['step']} steps done")
         time.sleep(AWAY_S)
         self._start(name)
@@ -139,6 +134,15 @@ class Play:
         self._wait(lambda: last_note(self._plan.place, name, "resumed") is not None)
         back = last_note(self._plan.place, name, "resumed") or {}
         self._tell(f"✓ {name} goes on from its checkpoint {back['checkpoint']}: {back['item']}, {back['step']} steps done")
+
+    def _killed_in_a_task(self) -> tuple[str, dict[str, Any]]:
+        while not self._all_ended():
+            for name, agent in self._agents.items():
+                at = self._in_task(name)
+                if at is not None and not agent.ended() and agent.kill():
+                    return name, at
+            time.sleep(POLL_S)
+        raise ProcessFailed("No agent was left that could be killed in the middle of a task. Give them --modules, or --pace.")
 
     def _in_task(self, name: str) -> dict[str, Any] | None:
         """Where the agent is, when it has done a step of a task and not all of it."""

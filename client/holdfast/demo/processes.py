@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -39,11 +40,11 @@ class Process:
             raise self.failed(f"ended with exit code {code}")
         return code is not None
 
-    def kill(self) -> None:
-        """SIGKILL; returns when it is gone."""
+    def kill(self) -> bool:
+        """SIGKILL; returns when it is gone. Whether that ended it: it may have been done already."""
         self._killed = True
         self._process.kill()
-        self._process.wait()
+        return self._process.wait() == -signal.SIGKILL
 
     def stop(self) -> None:
         """SIGTERM; returns when it is gone. Raises ProcessFailed when it did not end well."""

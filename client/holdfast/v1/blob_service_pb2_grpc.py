@@ -62,7 +62,8 @@ class BlobServiceServicer:
         """Stores a blob: one header, then chunks. Durable when it answers, and kept until `lease_expire_time`
         or for as long as a record refers to it. Storing what is there renews the lease.
         NOT_FOUND (BASE_NOT_FOUND): the base of the delta is unknown, so send the whole.
-        INVALID_ARGUMENT: digest or size do not fit the bytes (DIGEST_MISMATCH, SIZE_MISMATCH).
+        INVALID_ARGUMENT: digest or size do not fit the bytes (DIGEST_MISMATCH, SIZE_MISMATCH), or a chunk or the whole is too
+        large (TOO_LARGE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

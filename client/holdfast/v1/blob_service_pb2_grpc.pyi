@@ -39,7 +39,8 @@ class BlobServiceStub:
     """Stores a blob: one header, then chunks. Durable when it answers, and kept until `lease_expire_time`
     or for as long as a record refers to it. Storing what is there renews the lease.
     NOT_FOUND (BASE_NOT_FOUND): the base of the delta is unknown, so send the whole.
-    INVALID_ARGUMENT: digest or size do not fit the bytes (DIGEST_MISMATCH, SIZE_MISMATCH).
+    INVALID_ARGUMENT: digest or size do not fit the bytes (DIGEST_MISMATCH, SIZE_MISMATCH), or a chunk or the whole is too
+    large (TOO_LARGE).
     """
     Get: _grpc.UnaryStreamMultiCallable[_blob_service_pb2.BlobServiceGetRequest, _blob_service_pb2.BlobServiceGetResponse]
     """Reads a blob or a range of it. DATA_LOSS (BLOB_DAMAGED): the stored bytes are not what was stored."""
@@ -57,7 +58,8 @@ class BlobServiceAsyncStub(BlobServiceStub):
     """Stores a blob: one header, then chunks. Durable when it answers, and kept until `lease_expire_time`
     or for as long as a record refers to it. Storing what is there renews the lease.
     NOT_FOUND (BASE_NOT_FOUND): the base of the delta is unknown, so send the whole.
-    INVALID_ARGUMENT: digest or size do not fit the bytes (DIGEST_MISMATCH, SIZE_MISMATCH).
+    INVALID_ARGUMENT: digest or size do not fit the bytes (DIGEST_MISMATCH, SIZE_MISMATCH), or a chunk or the whole is too
+    large (TOO_LARGE).
     """
     Get: _aio.UnaryStreamMultiCallable[_blob_service_pb2.BlobServiceGetRequest, _blob_service_pb2.BlobServiceGetResponse]  # type: ignore[assignment]
     """Reads a blob or a range of it. DATA_LOSS (BLOB_DAMAGED): the stored bytes are not what was stored."""
@@ -78,7 +80,8 @@ class BlobServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores a blob: one header, then chunks. Durable when it answers, and kept until `lease_expire_time`
         or for as long as a record refers to it. Storing what is there renews the lease.
         NOT_FOUND (BASE_NOT_FOUND): the base of the delta is unknown, so send the whole.
-        INVALID_ARGUMENT: digest or size do not fit the bytes (DIGEST_MISMATCH, SIZE_MISMATCH).
+        INVALID_ARGUMENT: digest or size do not fit the bytes (DIGEST_MISMATCH, SIZE_MISMATCH), or a chunk or the whole is too
+        large (TOO_LARGE).
         """
 
     @_abc_1.abstractmethod

@@ -1,8 +1,11 @@
-"""How a blob's bytes are coded on their way to the store and back. The one place for it: encryption will come here.
+"""How a blob that is stored whole is coded on its way to the store and back. Deltas have a codec of their own, `delta.py`.
 
 `zstd`: independent frames of up to 1 MiB plain, each with a checksum, and when there are several a seek table behind them
 (zstd's seekable format: a skippable frame, so `zstd -d` reads the file). `raw`: as they came, where zstd does not pay.
-`delta`: see `delta.py`. Everything streams: memory is one block, however large the blob.
+Everything streams: memory is one block, however large the blob.
+
+The stored bytes of every codec pass `Spool.write` on their way in and `BlobContents._open` on their way out, and nothing else:
+encryption will come there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Where an encoder's bytes go while nobody knows yet how many they will be: memory first, then a temporary file."""
+"""Where stored bytes go while nobody knows yet how many they will be: memory first, then a temporary file.
+
+All of them come through `Spool.write`, whole blobs frame by frame and deltas at once, wherever they come to lie.
+"""
 
 from __future__ import annotations
 

@@ -20,8 +20,13 @@ def run(blobs: Blobs, dry_run: bool, progress: Progress, call: Call) -> dict[str
     return _preview(blobs, progress, call) if dry_run else _sweep(blobs, progress, call)
 
 
-def recover(blobs: Blobs, call: Call) -> dict[str, int]:
-    """After an unclean stop, before the daemon serves: finds the files that no row names, and empties trash and tmp."""
+def recover(blobs: Blobs, dry_run: bool, call: Call) -> dict[str, int]:
+    """After an unclean stop, beside the first callers: finds the files that no row names, and empties trash and tmp.
+
+    A dry run only counts.
+    """
+    if dry_run:
+        return _preview_recovery(blobs, call)
     orphans = blobs.discard_orphans(call)
     files = _empty_trash(blobs, call)
     temporary = blobs.remove_temporary_files(blobs.dead_temporary_files())
@@ -39,6 +44,12 @@ def _preview(blobs: Blobs, progress: Progress, call: Call) -> dict[str, int]:
         "files_deleted": counts.files_deleted + waiting,
         "temp_files_deleted": len(blobs.dead_temporary_files()),
     }
+
+
+def _preview_recovery(blobs: Blobs, call: Call) -> dict[str, int]:
+    orphans = len(blobs.orphans(call))
+    files = orphans + blobs.trash_count(call)
+    return {"orphan_files": orphans, "files_deleted": files, "temp_files_deleted": len(blobs.dead_temporary_files())}
 
 
 def _sweep(blobs: Blobs, progress: Progress, call: Call) -> dict[str, int]:

@@ -10,10 +10,12 @@ from holdfastd.errors import InvalidArgument
 from holdfastd.model import codec
 from holdfastd.model.blobs import PutHeader
 from holdfastd.model.call import Call
+from holdfastd.service.blob_ports import MIB
 from holdfastd.service.blob_uploads import Upload
 from holdfastd.service.blobs import Blobs
 
 FAREWELL_S = 0.05
+CHUNK_MAX_BYTES = 3 * MIB
 
 
 class BlobCalls:
@@ -95,4 +97,15 @@ def _feed(upload: Upload, requests: Iterator[pb.BlobServicePutRequest]) -> None:
     for request in requests:
         if request.WhichOneof("frame") != "chunk":
             raise InvalidArgument("After the header every frame of a Put is a chunk.", reason="VALUE_INVALID", field="chunk")
+        _check_chunk(len(request.chunk))
         upload.feed(request.chunk)
+
+
+def _check_chunk(size_bytes: int) -> None:
+    if size_bytes > CHUNK_MAX_BYTES:
+        raise InvalidArgument(
+            f"A chunk has {size_bytes:,} bytes; the limit is {CHUNK_MAX_BYTES:,}. Send smaller ones; 1 MiB is a good size.",
+            reason="TOO_LARGE",
+            limit=CHUNK_MAX_BYTES,
+            size=size_bytes,
+        )

@@ -186,6 +186,7 @@ class BlobContents:
         return payload
 
     def _open(self, link: Link) -> StoredFile | StoredContent:
+        """The stored bytes of a blob, file or row. Nobody else reads what `Spool.write` was given. Raises FileMissing."""
         row, content = link
         try:
             return self._files.open(row.path) if row.path else StoredContent(content or b"")

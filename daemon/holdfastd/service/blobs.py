@@ -146,8 +146,8 @@ class Blobs:
         failpoints.hit("sweep.after_temporary_removed")
         return removed
 
-    def discard_orphans(self, call: Call) -> int:
-        """Makes trash of files that no row names: a crash between rename and commit leaves them. For after an unclean stop.
+    def orphans(self, call: Call) -> list[str]:
+        """The files that no row names: a crash between rename and commit leaves them.
 
         Safe at any time: what is under way is looked up after the files and before the rows.
         """
@@ -155,15 +155,17 @@ class Blobs:
         live = self._files.live()
         doubtful = set(self._uploading.doubtful)
         paths = [path for path in found if path not in live and path not in doubtful]
-        discarded = 0
+        unnamed: list[str] = []
         for start in range(0, len(paths), _PAGE):
             some = paths[start : start + _PAGE]
             with self._readers.snapshot(call) as connection:
                 named = rows.named_paths(connection, some)
-            for path in some:
-                if path not in named:
-                    discarded += bool(self._writer.submit(DiscardFile(path, self._size(path)), call))
-        return discarded
+            unnamed += [path for path in some if path not in named]
+        return unnamed
+
+    def discard_orphans(self, call: Call) -> int:
+        """Makes trash of the files that no row names; how many. For after an unclean stop."""
+        return sum(bool(self._writer.submit(DiscardFile(path, self._size(path)), call)) for path in self.orphans(call))
 
     def _size(self, path: str) -> int:
         try:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import sqlcipher3.dbapi2 as sqlite
 
+from holdfastd import failpoints
 from holdfastd.errors import SetupError
 from holdfastd.store.connection import Connection, foreign_errors
 
@@ -128,6 +129,7 @@ def migrate(connection: Connection, snapshots: Path, migrations: Sequence[Migrat
     steps = pending(connection, migrations)
     if steps and len(steps) < len(migrations):
         take_snapshot(connection, snapshots, steps[0])
+        failpoints.hit("migrate.after_snapshot")
     with foreign_errors():
         connection.execute(_BOOKKEEPING)
         for step in steps:
@@ -161,11 +163,13 @@ def _apply(connection: Connection, step: Migration) -> None:
             "INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (?, ?, ?, ?)",
             (step.version, step.name, step.checksum, time.time_ns()),
         )
+        failpoints.hit("migrate.before_commit")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    failpoints.hit("migrate.after_commit")
 
 
 def _run(connection: Connection, step: Migration, statement: str) -> None:

@@ -1,0 +1,70 @@
+"""Never a payload in the log: what callers send does not get there, not even in errors that nobody foresaw."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from holdfast.v1 import journal_service_pb2, store_service_pb2
+from tests.end_to_end import daemons
+from tests.end_to_end.daemons import Directory, eventually
+from tests.support.api import Api, insert, refused
+
+pytestmark = pytest.mark.slow  # processes of its own
+
+MARK = "MARKED-PAYLOAD"
+# A daemon with defects on every floor, whose exceptions quote what they were given.
+FAULTY = f"""
+import sys
+from holdfastd.__main__ import main
+from holdfastd.service.blobs import Blobs
+from holdfastd.service.journals import Journals
+from holdfastd.service.records import Records
+from holdfastd.store import commits
+
+def fail(*given):
+    raise RuntimeError(f"{MARK} {{given}}")
+
+def fail_in_a_stream(*given):
+    fail(*given)
+    yield
+
+Records.get = commits.allocate_ids = Blobs.sweep_batch = fail
+Journals.read = fail_in_a_stream
+sys.exit(main())
+"""
+
+
+def send_everything(api: Api) -> None:
+    api.commit(insert("session", id="S", title=MARK), insert("task", title=MARK, description=MARK, tags=[MARK]))
+    api.append("S", MARK)
+    api.put(MARK.encode())
+    assert refused(lambda: api.list("task", filter=f'title = "{MARK}')).reason == "FILTER_INVALID"
+    assert refused(lambda: api.list("task", filter=f'x{MARK} = "x"')).reason == "FIELD_UNKNOWN"
+    assert MARK in refused(lambda: api.commit(insert("task", title="t", status=MARK))).message
+
+
+def fail_on_every_floor(api: Api) -> None:
+    allocate = store_service_pb2.StoreServiceAllocateIdRequest(workspace=api.workspace, kind="task", request_id=MARK)
+    for call in (
+        lambda: api.get("task", MARK),
+        lambda: api.store.AllocateId(allocate),
+        lambda: api.journal.Read(journal_service_pb2.JournalServiceReadRequest(parent_kind="session", parent_id=MARK)),
+    ):
+        assert refused(call).reason == "INTERNAL"
+
+
+def test_no_payload_gets_into_the_log(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemons, "COMMAND", [sys.executable, "-c", FAULTY])
+    flags = ("--log-level", "debug", "--sweep-interval", "1", "--checkpoint-interval", "1")
+    daemon = directory.serve("store", "run/s.sock", *flags)
+    with Api(daemon.socket, "") as api:
+        send_everything(api)
+        fail_on_every_floor(api)
+    assert eventually(lambda: "job=sweep error=RuntimeError" in daemon.log())
+    assert eventually(lambda: "event=job_done job=checkpoint" in daemon.log())
+    daemon.end()
+    log = daemon.log()
+    assert (log.count("event=call_failed"), log.count("error=RuntimeError") >= 4) == (3, True), log
+    assert MARK not in log

@@ -1,0 +1,73 @@
+"""`holdfastd migrate` killed at each of its steps: the next one goes on, and the store is what it would have been."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from holdfastd.store.connection import open_reader, open_writer
+from holdfastd.store.migrate import find_migrations, migrate, pending, store_id
+from tests.end_to_end.daemons import COMMAND, PATIENCE_S, Directory
+from tests.support.api import Api, insert
+
+pytestmark = pytest.mark.slow  # processes of its own
+
+STEPS = find_migrations()
+HAD = 2  # how many of the steps the store has had
+
+
+@pytest.fixture
+def old_store(directory: Directory) -> Path:
+    """A store of an older holdfastd."""
+    data_dir = directory.path / "store"
+    data_dir.mkdir(mode=0o700)
+    with closing(open_writer(data_dir / "holdfast.db")) as connection:
+        migrate(connection, data_dir / "snapshots", STEPS[:HAD])
+        connection.execute("INSERT INTO meta (name, value) VALUES ('kept', 'yes')")
+    return data_dir
+
+
+def run_migrate(data_dir: Path, failpoints: str) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, "migrate", "--data-dir", str(data_dir)]
+    environment = os.environ | {"HOLDFAST_FAILPOINTS": failpoints}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
+@pytest.mark.parametrize(
+    ("failpoint", "applied"),
+    [
+        ("migrate.after_snapshot", 0),
+        ("migrate.before_commit", 0),
+        ("migrate.before_commit@2", 1),
+        ("migrate.after_commit", 1),
+        ("migrate.after_commit@2", 2),
+    ],
+)
+def test_a_migration_that_is_killed_goes_on_where_it_was(
+    directory: Directory, old_store: Path, failpoint: str, applied: int
+) -> None:
+    name, _, at = failpoint.partition("@")
+    killed = run_migrate(old_store, f"{name}=kill@{at or 1}")
+    assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, "")
+    with closing(open_reader(old_store / "holdfast.db")) as connection:
+        assert pending(connection, STEPS) == STEPS[HAD + applied :]
+        first_id = store_id(connection)
+    for snapshot in (old_store / "snapshots").iterdir():
+        with closing(open_reader(snapshot)) as connection:
+            assert pending(connection, STEPS) == STEPS[HAD:]
+    done = run_migrate(old_store, "")
+    assert (done.returncode, done.stdout) == (0, "".join(f"applied {each}\n" for each in STEPS[HAD + applied :]))
+    daemon = directory.serve()
+    assert "event=last_stop_was_unclean" not in daemon.log()
+    with Api(daemon.socket, "") as api:
+        api.commit(insert("task", title="t"))
+        assert api.problems() == []
+    assert daemon.end() == 0
+    with closing(open_reader(old_store / "holdfast.db")) as connection:
+        assert store_id(connection) == first_id
+        assert connection.execute("SELECT value FROM meta WHERE name = 'kept'").fetchone() == ("yes",)
