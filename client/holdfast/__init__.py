@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from holdfast.errors import VersionMismatch as VersionMismatch
     from holdfast.errors import VersionSkew as VersionSkew
     from holdfast.errors import WorkspaceNotFound as WorkspaceNotFound
+    from holdfast.events import Events as Events
     from holdfast.filters import quoted as quoted
     from holdfast.filters import quoted_time as quoted_time
     from holdfast.store import Store as Store
@@ -96,6 +97,7 @@ _HOMES = {
         "VersionSkew",
         "WorkspaceNotFound",
     ),
+    "events": ("Events",),
     "filters": ("quoted", "quoted_time"),
     "store": ("Store", "connect"),
     "transaction": ("Transaction",),

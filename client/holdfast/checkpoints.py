@@ -63,10 +63,10 @@ class Checkpoints(Records[SavedCheckpoint]):
     Saving takes two calls, and of a context that resembles the session's last one only what changed is sent.
     """
 
-    def __init__(self, scope: Scope, kind: Kind, blobs: Blobs) -> None:
+    def __init__(self, scope: Scope, kind: Kind, blobs: Blobs, memory: SessionMemory) -> None:
         super().__init__(scope, kind)
         self._blobs = blobs
-        self._memory = SessionMemory()
+        self._memory = memory
 
     def save(
         self,

@@ -12,6 +12,7 @@ from holdfast.connection import Connection
 from holdfast.errors import Compacted, InvalidArgument, WorkspaceNotFound
 from holdfast.ids import random_id, request_id
 from holdfast.kinds import Kind
+from holdfast.scans import Scan, scan_request
 from holdfast.v1 import admin_service_pb2, record_pb2, store_service_pb2
 from holdfast.watch import Watch
 
@@ -48,6 +49,18 @@ class Scope:
             workspace=self.workspace, actor=self.actor, request_id=request_id(), kind=kind, count=count
         )
         return list(self.connection.call(lambda stubs: stubs.store.AllocateId, request).ids)
+
+    def scan(self, *lists: tuple[str, str]) -> list[list[record_pb2.Record]]:
+        """The records of whole (kind, filter) lists, all as of one revision, each in the order of creation.
+
+        Raises NotFound without the workspace, ResourceExhausted when they have more than 256 MiB together.
+        """
+        found: list[list[record_pb2.Record]] = []
+        for frames in Scan(self.connection, scan_request(self.workspace, lists)).read():
+            for frame in frames:
+                report_unreadable(frame.unreadable)
+            found.append([record for frame in frames for record in frame.records])
+        return found
 
     def watch(
         self, kinds: Iterable[str], ids: Iterable[str], since: int | None, cursor: str, *, replay_only: bool = False
@@ -161,7 +174,11 @@ class Records(Generic[M]):
         return self._scope.watch([self._kind.name], ids, since, cursor)
 
     def history(self, id: str, /) -> Iterator[store_service_pb2.Change]:
-        """Every change of one record that the store still holds, oldest first, each with the record as it was after it."""
+        """The changes of one record, oldest first, each with the record as it was after it.
+
+        Read from the watch, so it begins where a watch may still begin: the job `compact` leaves out what was before. The whole
+        history, as the fields that differ, is in `store.audit.of(kind, id)`.
+        """
         try:
             yield from self._replay(id, 0)
         except Compacted as error:

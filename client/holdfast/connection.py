@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Protocol, TypeVar
 from weakref import WeakSet
@@ -37,30 +38,50 @@ class Buffering(Protocol):
         """Waits until it is durable; raises when it will not be. Does nothing once closed."""
 
 
+class _Line:
+    """What connections of different patience share: the channel, what was seen through it, and who writes to it."""
+
+    def __init__(self, socket_path: Path | None) -> None:
+        self.socket_path = socket_path
+        self.lock = threading.Lock()
+        self.stubs: Stubs | None = None
+        self.closed = False
+        self.revision = 0
+        self.writers: WeakSet[Buffering] = WeakSet()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        self.lock = threading.Lock()
+        self.writers = WeakSet()  # they go on in the parent
+        if self.stubs is not None:
+            close_channel(self.stubs)
+            self.stubs = None
+
+
 class Connection:
     """The channel, its reopening, and the retries. `place` is set when a daemon may be started, `socket_path` otherwise."""
 
     def __init__(self, *, socket_path: Path | None, place: Place | None, timeout_s: float, idle_exit_s: int) -> None:
         self.timeout_s = timeout_s
         self._place = place
-        self._socket_path = socket_path
         self._idle_exit_s = idle_exit_s
-        self._lock = threading.Lock()
-        self._stubs: Stubs | None = None
-        self._closed = False
-        self._revision = 0
-        self._writers: WeakSet[Buffering] = WeakSet()
-        forks.register(self)
+        self._line = _Line(socket_path)
+
+    def with_timeout(self, timeout_s: float) -> Connection:
+        """The same connection with another patience. Closing either closes both."""
+        other = copy(self)
+        other.timeout_s = timeout_s
+        return other
 
     @property
     def revision(self) -> int:
         """The highest revision that any answer told."""
-        return self._revision
+        return self._line.revision
 
     def saw(self, revision: int) -> None:
         """Remembers a revision that an answer told."""
-        with self._lock:
-            self._revision = max(self._revision, revision)
+        with self._line.lock:
+            self._line.revision = max(self._line.revision, revision)
 
     def open(self, patience_s: float) -> None:
         """Reaches the daemon, starting it if that is ours to do, and checks that both speak the same API.
@@ -69,7 +90,7 @@ class Connection:
         """
         patience = Patience(self.timeout_s if self._place else min(patience_s, self.timeout_s))
         if self._place is not None:
-            self._socket_path = self._found(patience)
+            self._line.socket_path = self._found(patience)
         request = admin_service_pb2.AdminServiceGetStatusRequest(api_version=API_VERSION)
         try:
             _check_version(self.call(lambda stubs: stubs.admin.GetStatus, request, patience=patience))
@@ -80,41 +101,36 @@ class Connection:
 
     def add_writer(self, writer: Buffering) -> None:
         """Has `flush_writers` wait for what the writer takes, for as long as it lives."""
-        with self._lock:
-            self._writers.add(writer)
+        with self._line.lock:
+            self._line.writers.add(writer)
 
     def flush_writers(self) -> None:
         """Waits until all that the writers took is durable. Raises the error that ended one of them."""
-        with self._lock:
-            writers = list(self._writers)
+        with self._line.lock:
+            writers = list(self._line.writers)
         for each in writers:
             each.settle()
 
     def close(self) -> None:
         """Ends the calls that still run, with Closed or Cancelled, and the channel. Closing twice does nothing."""
-        with self._lock:
-            stubs, self._stubs, self._closed = self._stubs, None, True
+        line = self._line
+        with line.lock:
+            stubs, line.stubs, line.closed = line.stubs, None, True
         if stubs is not None:
             close_channel(stubs)
 
-    def after_fork(self) -> None:
-        self._lock = threading.Lock()
-        self._writers = WeakSet()  # they go on in the parent
-        if self._stubs is not None:
-            close_channel(self._stubs)
-            self._stubs = None
-
     def stubs(self) -> Stubs:
         """The services over a channel of this process, opened when there is none."""
-        if (current := self._stubs) is not None:
+        line = self._line
+        if (current := line.stubs) is not None:
             return current
-        with self._lock:
-            if self._closed:
+        with line.lock:
+            if line.closed:
                 raise Closed("The store is closed.")
-            if self._stubs is None:
-                assert self._socket_path is not None
-                self._stubs = open_channel(self._socket_path)
-            return self._stubs
+            if line.stubs is None:
+                assert line.socket_path is not None
+                line.stubs = open_channel(line.socket_path)
+            return line.stubs
 
     def call(
         self,
@@ -141,7 +157,7 @@ class Connection:
 
     def translated(self, failure: grpc.RpcError) -> HoldfastError:
         """The client's error for a failed call; Closed when it failed because the store was closed meanwhile."""
-        if self._closed:
+        if self._line.closed:
             return Closed("The store was closed during the call.")
         return error_of(failure)
 
@@ -153,9 +169,9 @@ class Connection:
         if self._place is not None:
             self._move(self._found(patience))
             return
-        assert self._socket_path is not None
-        while not autostart.answers(self._socket_path):
-            if patience.remaining_s <= PROBE_S or self._closed:
+        assert self._line.socket_path is not None
+        while not autostart.answers(self._line.socket_path):
+            if patience.remaining_s <= PROBE_S or self._line.closed:
                 raise error
             time.sleep(PROBE_S)
 
@@ -165,24 +181,25 @@ class Connection:
 
     def _move(self, socket_path: Path) -> None:
         """Goes over to another socket, where the daemon that was started again listens."""
-        with self._lock:
-            if socket_path == self._socket_path:
+        line = self._line
+        with line.lock:
+            if socket_path == line.socket_path:
                 return
-            stubs, self._stubs, self._socket_path = self._stubs, None, socket_path
+            stubs, line.stubs, line.socket_path = line.stubs, None, socket_path
         if stubs is not None:
             close_channel(stubs)
 
     def _misused(self, failure: ValueError) -> HoldfastError:
         """grpcio raises ValueError for a call on a closed channel: it moved, so try again, or the store was closed."""
-        if self._closed:
+        if self._line.closed:
             return Closed("The store is closed.")
-        if self._stubs is None:
+        if self._line.stubs is None:
             return Unavailable("The connection is being renewed.")
         raise failure
 
     def _nobody(self, error: Unavailable) -> Unavailable:
         hint = "Start one with `holdfastd --data-dir DIR --socket PATH`, or connect without an address."
-        return Unavailable(f"No daemon answers at {self._socket_path}: {error.message}. {hint}", metadata=error.metadata)
+        return Unavailable(f"No daemon answers at {self._line.socket_path}: {error.message}. {hint}", metadata=error.metadata)
 
 
 def _check_version(status: admin_service_pb2.AdminServiceGetStatusResponse) -> None:

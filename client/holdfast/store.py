@@ -28,7 +28,9 @@ from holdfast.domain.states import States
 from holdfast.domain.task_contexts import TaskContexts
 from holdfast.domain.tasks import Tasks
 from holdfast.domain.workflows import Workflows
+from holdfast.events import Events
 from holdfast.kinds import KINDS
+from holdfast.session_memory import SessionMemory
 from holdfast.streams import SingleStream
 from holdfast.transaction import Transaction
 from holdfast.transcripts import Transcripts
@@ -56,7 +58,7 @@ def connect(
     started, and Unavailable is raised when nobody answers within `connect_timeout_s`.
 
     `actor` is kept with every write, and is the user's name when not given. `timeout_s` is how long one call may take, with its
-    retries while the daemon is away. Raises VersionSkew, StartFailed, Unavailable.
+    retries while the daemon is away; `Store.with_timeout` is for single ones. Raises VersionSkew, StartFailed, Unavailable.
     """
     socket_path = explicit_socket(address)
     connection = Connection(
@@ -101,21 +103,23 @@ class Store:
     interventions: Collection[record_pb2.Intervention]
     patterns: Collection[record_pb2.Pattern]
 
-    def __init__(self, connection: Connection, workspace: str, actor: str) -> None:
+    def __init__(self, connection: Connection, workspace: str, actor: str, memory: SessionMemory | None = None) -> None:
         self._connection = connection
         self._scope = Scope(connection, workspace, actor)
         self.blobs = Blobs(connection)
         self.transcripts = Transcripts(self._scope)
+        self.events = Events(self._scope)
         self.audit = AuditLog(self._scope)
-        special = _special(self._scope, self.blobs)
+        self._memory = memory or SessionMemory()
+        special = _special(self._scope, self.blobs, self._memory)
         self._collections = {each.name: special.get(each.name) or Collection[Any](self._scope, each) for each in KINDS.values()}
         for kind in KINDS.values():
             setattr(self, kind.noun, self._collections[kind.name])
         self.logs = self.execution_logs
-        self.states = States(self._scope, self.task_states, self.gate_decisions)
+        self.states = States(self._scope, self.task_states)
         self.specs = Specs(self.phase_outputs)
         self.attachments = Attachments(self.artifacts)
-        self.contexts = TaskContexts(self)
+        self.contexts = TaskContexts(self, self._scope)
 
     @property
     def workspace(self) -> str:
@@ -140,9 +144,20 @@ class Store:
         """The same store and connection, another workspace. Closing either closes both."""
         return Store(self._connection, workspace, self._scope.actor)
 
+    def with_timeout(self, seconds: float) -> Store:
+        """The same store and connection, but calls made through it give up after so many seconds: a deadline for one call.
+
+            store.with_timeout(2).tasks.save(task)
+
+        Then DeadlineExceeded is raised, or Unavailable while the daemon is away; a commit that was given up before it began
+        leaves no trace. The time is each call's own, with its retries: what takes several calls may take it several times.
+        Streams that follow have no deadline, but give up after an outage of this length. Closing either closes both.
+        """
+        return Store(self._connection.with_timeout(seconds), self.workspace, self.actor, self._memory)
+
     def transaction(self) -> Transaction:
         """Steps that apply as one commit at the end of a `with` block, or not at all."""
-        return Transaction(self._scope, self.checkpoints, self.artifacts)
+        return Transaction(self, self._scope)
 
     def watch(
         self,
@@ -155,9 +170,9 @@ class Store:
     ) -> Watch:
         """Changes of the workspace, each once and in order, as they happen, until its `close()` is called.
 
-        `kinds` are kinds and journals (`transcript`), `ids` records' (or journals' parents') ids; empty means all. Begins
-        after the revision `since`, at a `cursor` of an earlier watch, or (with neither) now. With `replay_only` it ends at the
-        present.
+        `kinds` are kinds and journals (`transcript`, `event`), `ids` records' (or journals' parents') ids; empty means all.
+        Begins after the revision `since`, at a `cursor` of an earlier watch, or (with neither) now. With `replay_only` it ends
+        at the present.
         Raises Compacted when the changes after `since` are gone, OutOfRange for a revision yet to come.
         """
         return self._scope.watch(kinds, ids, since, cursor, replay_only=replay_only)
@@ -196,13 +211,13 @@ class Store:
         self.close()
 
 
-def _special(scope: Scope, blobs: Blobs) -> dict[str, Records[Any]]:
+def _special(scope: Scope, blobs: Blobs, memory: SessionMemory) -> dict[str, Records[Any]]:
     """The collections of the kinds that have methods of their own."""
     tasks, runs = Tasks(scope, KINDS["task"]), Runs(scope, KINDS["run"])
     return {
         "artifact": Artifacts(scope, KINDS["artifact"], blobs),
         "branch": Branches(scope, KINDS["branch"]),
-        "checkpoint": Checkpoints(scope, KINDS["checkpoint"], blobs),
+        "checkpoint": Checkpoints(scope, KINDS["checkpoint"], blobs, memory),
         "comment": Comments(scope, KINDS["comment"]),
         "constitution": Constitution(scope, KINDS["constitution"]),
         "execution_log": Logs(scope, KINDS["execution_log"], blobs, runs),

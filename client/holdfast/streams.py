@@ -41,6 +41,8 @@ class Stream(Generic[Request, Frame]):
     raises Unavailable. Every other error of the daemon's is raised as it is.
     """
 
+    call_timeout_s: float | None = None  # of one call; None: as long as it takes
+
     def __init__(
         self,
         connection: Connection,
@@ -91,7 +93,7 @@ class Stream(Generic[Request, Frame]):
             if self._closed:
                 return False
             forks.calls.count_stream(1)
-            self._call = self._method(stubs)(self._next_request(), metadata=METADATA)
+            self._call = self._method(stubs)(self._next_request(), metadata=METADATA, timeout=self.call_timeout_s)
             return True
 
     def _recover(self, error: HoldfastError, patience: Patience) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.collection import Scope
 from holdfast.entries import entry_of
-from holdfast.entry_pages import entry_pages
-from holdfast.ids import request_id
+from holdfast.journals import JournalCalls
 from holdfast.reader import Reader
-from holdfast.v1 import entry_pb2, journal_service_pb2
+from holdfast.v1 import entry_pb2
 from holdfast.writer import Acknowledged, Writer
 
 JOURNAL = "transcript"
@@ -29,6 +28,7 @@ class Transcripts:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
+        self._calls = JournalCalls(scope, JOURNAL)
 
     def append(
         self,
@@ -52,7 +52,7 @@ class Transcripts:
         """
         fields = {"role": role, "content": content, "task_id": task_id, "phase": phase, "iteration": iteration}
         entry = entry_of({**fields, "metadata": metadata, "time": time})
-        return self._append(parent_id, [entry], parent_kind, expected_last_number).start
+        return self._calls.append(parent_kind, parent_id, [entry], expected_last_number).start
 
     def append_many(
         self,
@@ -67,7 +67,7 @@ class Transcripts:
 
         One call takes 10,000 entries and 16 MiB; `writer` takes any number. Raises as `append` does.
         """
-        return self._append(parent_id, [entry_of(each) for each in entries], parent_kind, expected_last_number)
+        return self._calls.append(parent_kind, parent_id, [entry_of(each) for each in entries], expected_last_number)
 
     def writer(
         self, parent_id: str, /, *, parent_kind: str = "session", on_acknowledged: Callable[[Acknowledged], None] | None = None
@@ -98,58 +98,32 @@ class Transcripts:
         Reading past the end gives nothing. With `follow` it waits for more, until closed. After an outage it goes on
         where it stood. Raises NotFound when there is no such parent, and InvalidArgument for a filter that does not parse.
         """
-        request = journal_service_pb2.JournalServiceReadRequest(
-            workspace=self._scope.workspace,
-            journal=JOURNAL,
-            parent_kind=parent_kind,
-            parent_id=parent_id,
-            start=start,
-            end=end,
-            limit=limit,
-            descending=descending,
-            filter=filter,
-            follow=follow,
-        )
-        return Reader(self._scope.connection, request)
+        how = {"start": start, "end": end, "limit": limit, "descending": descending, "filter": filter, "follow": follow}
+        return self._calls.read(parent_kind, parent_id, **how)
 
     def follow(self, parent_id: str, /, *, start: int = 0, filter: str = "", parent_kind: str = "session") -> Reader:
         """The entries from `start` on and those yet to come, until its `close()` is called."""
-        request = journal_service_pb2.JournalServiceReadRequest(
-            workspace=self._scope.workspace,
-            journal=JOURNAL,
-            parent_kind=parent_kind,
-            parent_id=parent_id,
-            start=start,
-            filter=filter,
-            follow=True,
-        )
-        return Reader(self._scope.connection, request)
+        return self._calls.read(parent_kind, parent_id, start=start, filter=filter, follow=True)
 
     def list(
-        self, *, filter: str = "", parent_kind: str = "", parent_id: str = "", page_size: int = 0, limit: int | None = None
+        self,
+        *,
+        filter: str = "",
+        parent_kind: str = "",
+        parent_id: str = "",
+        descending: bool = False,
+        page_size: int = 0,
+        limit: int | None = None,
     ) -> Iterator[entry_pb2.Entry]:
-        """Entries over all parents (or one), ordered by transcript and number, read page by page. Each names its parent."""
-        request = journal_service_pb2.JournalServiceListRequest(
-            workspace=self._scope.workspace,
-            journal=JOURNAL,
+        """Entries over all parents (or one), read page by page. Each names its parent.
+
+        Ordered by transcript and number; `descending` is the reverse.
+        """
+        return self._calls.list(
+            limit,
             parent_kind=parent_kind,
             parent_id=parent_id,
             filter=filter,
+            descending=descending,
             page_size=page_size,
         )
-        return entry_pages(self._scope, request, limit)
-
-    def _append(
-        self, parent_id: str, entries: Sequence[entry_pb2.Entry], parent_kind: str, expected_last_number: int | None
-    ) -> range:
-        request = journal_service_pb2.JournalServiceAppendRequest(
-            workspace=self._scope.workspace,
-            actor=self._scope.actor,
-            request_id=request_id(),
-            parent_kind=parent_kind,
-            parent_id=parent_id,
-            entries=entries,
-            expected_last_number=expected_last_number,
-        )
-        answer = self._scope.connection.call(lambda stubs: stubs.journal.Append, request)
-        return range(answer.first_number, answer.last_number + 1) if answer.first_number else range(0)

@@ -122,6 +122,7 @@ def _use_cases(
             "Get": records.get,
             "BatchGet": records.batch_get,
             "List": records.list,
+            "Scan": records.scan,
             "Count": records.count,
             "Commit": commit_calls.commit,
             "Watch": watches.watch,

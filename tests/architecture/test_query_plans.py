@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from holdfastd.model.filters import parse_filter
-from holdfastd.model.kinds import JOURNALS, KINDS, REFERRERS, FieldType, Kind
+from holdfastd.model.kinds import JOURNALS, KINDS, REFERRERS, STORED_JOURNALS, FieldType, Journal, Kind
 from holdfastd.model.ordering import Order, parse_order
 from holdfastd.store import audits, changes, query
 from holdfastd.store.connection import Connection
@@ -156,21 +156,41 @@ def test_the_newest_checkpoint_is_one_step_into_an_index(database: Connection) -
         assert len(steps) == 1
 
 
-def test_a_transcript_is_read_by_its_key(database: Connection) -> None:
+@pytest.mark.parametrize("journal", STORED_JOURNALS.values(), ids=STORED_JOURNALS.keys())
+def test_a_journal_is_read_by_its_key(database: Connection, journal: Journal) -> None:
     for descending in (False, True):
-        statement = query.read_entries(JOURNALS["transcript"], 1, None, start=5, descending=descending, limit=100)
+        statement = query.read_entries(journal, 1, None, start=5, descending=descending, limit=100)
         steps = plan(database, statement)
         assert_no_scan(steps)
         assert "(journal_id=? AND number>?" in steps[0]
         assert len(steps) == 1, f"sorted: {steps}"
 
 
+@pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("after", [None, (3, 4)])
-def test_the_entries_of_a_task_are_found_over_all_sessions(database: Connection, after: tuple[int, int] | None) -> None:
-    node = parse_filter('task_id = "TASK-001"')
-    steps = plan(database, query.list_entries(JOURNALS["transcript"], "default", node, after=after, limit=100))
+@pytest.mark.parametrize(
+    ("journal", "text", "entered"),
+    [
+        ("transcript", 'task_id = "TASK-001"', "transcript_by_task (task_id=?"),
+        ("event", 'task_id = "TASK-001"', "event_by_task (task_id=?"),
+        ("event", 'type = "error"', "event_by_type (type=?"),
+        ("event", 'task_id = "TASK-001" AND type = "error"', "event_by_task_type (task_id=? AND type=?"),
+        (
+            "event",
+            'task_id = "TASK-001" AND (time > "2026-01-01" OR (time = null AND create_time > "2026-01-01"))',
+            "event_by_task (",
+        ),
+    ],
+)
+def test_the_entries_of_a_task_or_type_are_found_over_all_parents(
+    database: Connection, journal: str, text: str, entered: str, after: tuple[int, int] | None, descending: bool
+) -> None:
+    statement = query.list_entries(
+        JOURNALS[journal], "default", parse_filter(text), after=after, descending=descending, limit=100
+    )
+    steps = plan(database, statement)
     assert_no_scan(steps)
-    assert steps[0].startswith("SEARCH e USING INDEX transcript_by_task (task_id=?"), steps
+    assert steps[0].startswith(f"SEARCH e USING INDEX {entered}"), steps
     assert not [each for each in steps if "TEMP B-TREE" in each], steps
 
 
@@ -247,8 +267,10 @@ EARLIER = "SEARCH earlier USING INDEX changes_by_record (workspace=? AND kind=? 
         ('id = "t"', {}, BY_HISTORY),
     ],
 )
-def test_the_audit_is_never_sorted(database: Connection, text: str, names: dict[str, str], way: str) -> None:
-    statement = audits.select_page("default", parse_filter(text), after=(3, 4), limit=100, **names)
+@pytest.mark.parametrize("descending", [False, True])
+def test_the_audit_is_never_sorted(database: Connection, text: str, names: dict[str, str], way: str, descending: bool) -> None:
+    statement = audits.select_page("default", parse_filter(text), after=(3, 4), descending=descending, limit=100, **names)
+    way = way.replace("((revision,ordinal)>", "(revision>? AND (revision,ordinal)<") if descending else way
     steps = plan(database, statement)
     assert_no_scan(steps)
     assert steps[0].startswith(way), steps

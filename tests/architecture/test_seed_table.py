@@ -24,6 +24,11 @@ from tests.scenarios import orchestrator, workflow_engine
 ROOT = Path(__file__).resolve().parents[2]
 DEMANDS = {"S0": 8, "S1": 13, "S2": 9, "S3": 19, "S4": 10}
 LATER = "*later*"
+# The demands of which something may still be missing. One that is met leaves the list; none is added.
+MAY_BE_LATER = {
+    *("S0.1", "S0.8", "S1.6", "S1.7", "S1.8", "S1.10", "S1.11", "S1.12", "S1.13", "S2.6", "S2.7", "S3.6", "S3.14", "S3.18"),
+    *("S3.19", "S4.3", "S4.4", "S4.5", "S4.5b", "S4.6", "S4.7"),
+}
 SERVICE_FILES = ["store_service", "journal_service", "blob_service", "admin_service"]
 REPOSITORIES = ["WorkflowRepository", "LogRepository", "MetricsRepository"]
 # What a repository's own attribute stands for.
@@ -97,6 +102,10 @@ def methods() -> set[str]:
 def test_every_demand_has_a_row() -> None:
     ids = {each.id for each in ROWS}
     assert ids == {f"{seed}.{number}" for seed, count in DEMANDS.items() for number in range(1, count + 1)} | {"S4.5b"}
+
+
+def test_nothing_else_is_put_off() -> None:
+    assert {row.id for row in ROWS if "later" in f"{row.asked} {row.call} {row.service}".lower()} <= MAY_BE_LATER
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[f"{row.id} {row.asked[:40]}" for row in ROWS])

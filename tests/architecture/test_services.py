@@ -29,6 +29,7 @@ CLIENT_WORDS = {
     "StoreService.Get": rf"{COLLECTION}get\(",
     "StoreService.BatchGet": rf"{COLLECTION}batch_get\(",
     "StoreService.List": rf"{COLLECTION}list\(",
+    "StoreService.Scan": r"\.states\.load\w*\(",
     "StoreService.Count": rf"{COLLECTION}count\(",
     "StoreService.Commit": rf"{COLLECTION}(create|update|save|delete)\(|\.transaction\(",
     "StoreService.Watch": r"\bstore\.watch\(",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 
@@ -64,17 +65,56 @@ def test_log_of_an_id_alone(run: Run, store: holdfast.Store) -> None:
     assert run("log", "thing", "same").code == 2
 
 
-def test_log_after_compaction_says_what_it_does_not_know(own_daemon: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_is_whole_after_compaction(own_daemon: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def log(*more: str) -> str:
+        assert main(["--socket", str(own_daemon.socket_path), "log", *more]) == 0
+        return capsys.readouterr().out
+
     with holdfast.connect(own_daemon.socket_path) as store:
-        task = store.tasks.create(title="t")
+        living, gone = store.tasks.create(title="t"), store.tasks.create(title="gone")
+        store.tasks.delete(gone.id)
+        store.tasks.update(living.id, status="running")
+        before = [log(each.id, *more) for each in (living, gone) for more in ((), ("--json",))]
         list(store.run_job("compact"))
-        store.tasks.update(task.id, status="running")
-        store.tasks.update(task.id, status="paused")
-    assert main(["--socket", str(own_daemon.socket_path), "log", task.id, "--json"]) == 0
-    newest, older = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (newest["fields"]["status"]["after"], older["fields"]) == ("paused", None)
-    assert main(["--socket", str(own_daemon.socket_path), "log", task.id]) == 0
-    assert "what was there before is no longer kept" in capsys.readouterr().out
+        assert before == [log(each.id, *more) for each in (living, gone) for more in ((), ("--json",))]
+        store.tasks.update(living.id, status="paused")
+        assert list(store.tasks.history(gone.id)) == [], "a history ends where a watch may begin"
+        assert [each.version for each in store.tasks.history(living.id)] == [3]
+    entries = [json.loads(each) for each in log("task", living.id, "--json").splitlines()]
+    assert [(each["action"], each["version"]) for each in entries] == [("update", 3), ("update", 2), ("insert", 1)]
+    assert entries[0]["fields"] == {"status": {"before": "running", "after": "paused"}}
+    assert log(living.id).endswith(before[0])
+
+
+def test_log_has_values_as_show_has_them(run: Run, store: holdfast.Store) -> None:
+    task = store.tasks.create(title="t")
+    states = store.collection("task_state")
+    phases = [
+        {"phase": "plan", "retries": 2, "start_time": datetime.datetime.now(datetime.UTC)},
+        {"phase": "do", "metadata": [1]},
+    ]
+    states.create(task_id=task.id, phases=phases, retries=3, metadata={"deep": [None, 2**70, 0.5]})
+    shown = run("show", "task_state", task.id, "--json").objects[0]
+    (made,) = run("log", "task_state", task.id, "--json").objects
+    told = {name: each["after"] for name, each in made["fields"].items()}
+    assert told == {name: shown[name] for name in told} and {"phases", "retries", "metadata"} <= set(told)
+    states.update(task.id, phases=[], retries=0, metadata=None)
+    cleared = run("log", "task_state", task.id, "--json", "-n", "1").objects[0]["fields"]
+    for name, empty in (("phases", []), ("retries", 0), ("metadata", None)):
+        assert cleared[name] == {"before": shown[name], "after": empty}
+
+
+def test_log_of_large_changes_tells_their_sizes(run: Run, store: holdfast.Store) -> None:
+    task = store.tasks.create(title="t", description="a" * 900_000)
+    store.tasks.update(task.id, description="b" * 900_000, title="u")
+    store.tasks.update(task.id, description="short\nnow")
+    assert run("log", task.id, "-n", "2", "--json").objects[1]["fields"] == {
+        "title": {"before": "t", "after": "u"},
+        "description": {"before_bytes": 900_002, "after_bytes": 900_002},
+    }
+    shortened, changed = (each.split("\n") for each in run("log", task.id, "-n", "2").out.rstrip("\n").split("\n\n"))
+    assert changed[1:] == ["  title: t → u", "  description: 878.9 KiB → 878.9 KiB"]
+    assert shortened[1:3] == ["  description:", f"    -{'b' * 900_000}"]
 
 
 @pytest.fixture

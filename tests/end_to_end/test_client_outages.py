@@ -170,6 +170,29 @@ def test_nobody_there(own_daemon: Any) -> None:
     assert time.monotonic() - began < 2
 
 
+def test_the_patience_of_a_single_call(own_daemon: Any) -> None:
+    with holdfast.connect(own_daemon.socket_path, timeout_s=30) as store:
+        session_id = store.sessions.create(title="s").id
+        impatient = store.with_timeout(0.3)
+        assert (impatient.workspace, impatient.actor) == (store.workspace, store.actor)
+        watch = impatient.watch()
+        own_daemon.stop()
+        patient = Background(lambda: store.sessions.update(session_id, title="waited"))
+        calls = (lambda: impatient.tasks.create(title="t"), lambda: next(watch), lambda: impatient.blobs.put(b"x"))
+        for call in (*calls, lambda: impatient.transcripts.append(session_id, role="a"), impatient.status):
+            began = time.monotonic()
+            with pytest.raises(holdfast.Unavailable):
+                call()
+            assert time.monotonic() - began < 2
+        own_daemon.start()
+        patient.join()
+        assert impatient.sessions.get(session_id).title == "waited"
+        assert [each.action for each in store.audit.query()] == ["insert", "update"], "and nothing of what was given up"
+        assert impatient.revision == store.revision == store.status().revision
+    with pytest.raises(holdfast.Closed):
+        impatient.status()
+
+
 def test_closing_the_store_ends_what_runs(own_daemon: Any) -> None:
     store = holdfast.connect(f"unix:{own_daemon.socket_path}")
     session_id = store.sessions.create(title="s").id

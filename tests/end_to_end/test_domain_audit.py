@@ -43,5 +43,6 @@ def test_the_audit_is_queried_in_pages(store: holdfast.Store) -> None:
     assert [each.kind for each in store.audit.query(kind="bug")] == ["bug"]
     assert [each.version for each in store.audit.query(action="update", kind="task", filter="version > 11")] == [12, 13]
     assert len(list(store.audit.query(actor="tester"))) == 14 and list(store.audit.query(actor="nobody")) == []
+    assert [each.kind for each in store.audit.query(descending=True, limit=2)] == ["bug", "task"]
     now = datetime.datetime.now(datetime.UTC)
     assert len(list(store.audit.query(until=now))) == 14 and list(store.audit.query(since=now)) == []

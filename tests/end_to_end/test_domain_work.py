@@ -138,6 +138,64 @@ def test_phase_outputs_are_found_by_phase_and_by_variable(store: holdfast.Store,
         list(outputs.all(""))
 
 
+def test_outputs_of_a_task_are_its_own(store: holdfast.Store, task: record_pb2.Task) -> None:
+    run, other, outputs = store.runs.create(task_id=task.id), store.tasks.create(title="other"), store.phase_outputs
+    outputs.save(run_id=run.id, task_id=task.id, phase="plan", variable="PLAN", content="of the run")
+    outputs.save(task_id=other.id, phase="plan", variable="PLAN", content="of the other")
+    plan = outputs.save(task_id=task.id, phase="plan", variable="PLAN", content="one")
+    outputs.save(task_id=task.id, phase="review", content="fine")
+    assert outputs.get(task_id=task.id, phase="plan") == outputs.by_var(task_id=task.id, variable="PLAN") == plan
+    assert outputs.by_var(run.id, "PLAN").content == "of the run" and outputs.as_map(run.id) == {"PLAN": "of the run"}
+    assert [each.phase for each in outputs.all(task_id=task.id)] == ["plan", "review"]
+    assert ids(outputs.all(task_id=task.id, filter='content = "one"')) == [plan.id]
+    assert outputs.as_map(task_id=task.id) == {"PLAN": "one", "review": "fine"}
+    assert outputs.exists(task_id=task.id, phase="plan") and not outputs.exists(task_id=task.id, phase="test")
+    assert len(list(outputs.for_task(task.id))) == 3
+    with pytest.raises(holdfast.NotFound, match=f"Task {task.id}, of its own, has no phase output with variable NONE"):
+        outputs.by_var(task_id=task.id, variable="NONE")
+    outputs.delete(task_id=task.id, phase="plan")
+    assert not outputs.exists(task_id=task.id, phase="plan") and outputs.exists(run_id=run.id, phase="plan")
+    with pytest.raises(holdfast.NotFound):
+        outputs.delete(task_id=task.id, phase="plan")
+
+
+def test_outputs_are_of_a_run_or_of_a_task(store: holdfast.Store) -> None:
+    outputs, both = store.phase_outputs, {"run_id": "RUN-001", "task_id": "TASK-001"}
+    for owner in ({}, both):
+        for asking in (
+            lambda owner=owner: outputs.get(phase="plan", **owner),
+            lambda owner=owner: outputs.by_var(variable="PLAN", **owner),
+            lambda owner=owner: outputs.all(**owner),
+            lambda owner=owner: outputs.as_map(**owner),
+            lambda owner=owner: outputs.exists(phase="plan", **owner),
+            lambda owner=owner: outputs.delete(phase="plan", **owner),
+        ):
+            with pytest.raises(TypeError, match="name the run_id, or for a task's own outputs the task_id"):
+                asking()
+    with pytest.raises(TypeError, match="name the phase"):
+        outputs.get(task_id="TASK-001")
+
+
+def test_a_task_has_one_output_of_a_phase_and_one_of_a_variable(store: holdfast.Store, task: record_pb2.Task) -> None:
+    outputs = store.phase_outputs
+    first = outputs.save(task_id=task.id, phase="plan", variable="PLAN", content="one")
+    again = outputs.save(task_id=task.id, phase="plan", variable="PLAN", content="two")
+    named = outputs.save(task_id=task.id, variable="PLAN", content="three")
+    assert first.id == again.id == named.id and (named.version, named.phase) == (3, "plan")
+    with pytest.raises(holdfast.AlreadyExists):
+        outputs.create(task_id=task.id, phase="plan", content="twice")
+    before = store.revision
+    moved = outputs.save(task_id=task.id, phase="replan", variable="PLAN", content="four")
+    assert store.revision == before + 1, "what had the variable goes in the same commit"
+    assert list(outputs.all(task_id=task.id)) == [moved] and outputs.as_map(task_id=task.id) == {"PLAN": "four"}
+    assert outputs.save(moved) == outputs.by_var(task_id=task.id, variable="PLAN")
+    with pytest.raises(holdfast.InvalidArgument, match="phase is required"):
+        outputs.save(task_id=task.id, variable="NEW", content="of no phase")
+    at_once(6, lambda number: outputs.save(task_id=task.id, phase="replan", variable="PLAN", content=str(number)))
+    (only,) = outputs.all(task_id=task.id)
+    assert only.phase == "replan"
+
+
 def test_two_who_save_an_output_at_once_write_the_same_one(store: holdfast.Store) -> None:
     run = store.runs.create()
     at_once(8, lambda number: store.phase_outputs.save(run_id=run.id, phase="plan", content=str(number)))
@@ -206,6 +264,8 @@ def test_comments_and_reviews(store: holdfast.Store, task: record_pb2.Task) -> N
     said = store.comments.create(task_id=task.id, author="kim", body="Good")
     review = store.comments.create(task_id=task.id, type="review", body="Off by one", file_path="a.py", line=7, severity="high")
     assert ids(store.comments.for_task(task.id)) == [said.id, review.id]
+    assert ids(store.comments.for_task(task.id, type="comment")) == [said.id]
+    assert ids(store.comments.for_task(task.id, type="comment", filter='author = "lee"')) == []
     assert ids(store.comments.reviews(task.id)) == [review.id]
     store.comments.update(review.id, status="resolved", resolution="fixed")
     assert ids(store.comments.reviews(task.id, filter='status = "open"')) == []

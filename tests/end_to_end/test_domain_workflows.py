@@ -36,6 +36,41 @@ def test_storing_what_the_latest_says_adds_nothing(store: holdfast.Store, shippe
     assert store.workflows.get("ship", 1) == store.workflows.get("ship@1") == shipped
 
 
+def test_save_is_store(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    said = {"name": "Ship it", "phases": PHASES, "variables": VARIABLES, "definition": {"b": 1, "a": [1.0]}}
+    assert store.workflows.save(workflow_id="ship", **said) == shipped == store.workflows.save(shipped)
+    second = store.workflows.save(workflow_id="ship", name="Second")
+    assert (second.id, second.parent_version) == ("ship@2", 1)
+    again = store.workflows.save(shipped)
+    assert (again.id, again.parent_version, again.name) == ("ship@3", 2, "Ship it"), "a message is stored under the next number"
+    assert store.workflows.save(shipped, name="Aside", parent_version=1).parent_version == 1
+    assert store.workflows.create(workflow_id="ship", name="Aside").workflow_version == 5, "create is a plain insert"
+    with pytest.raises(TypeError, match="name the workflow"):
+        store.workflows.save(name="Nameless")
+    with pytest.raises(holdfast.AlreadyExists):
+        store.workflows.create(shipped)
+
+
+@pytest.mark.parametrize("parent", [2, 3, 99, -1], ids=["its own number", "the one after", "far off", "negative"])
+def test_a_parent_is_a_version_that_there_is(store: holdfast.Store, shipped: record_pb2.Workflow, parent: int) -> None:
+    with pytest.raises(holdfast.ParentNotFound, match=f"names version {parent} of workflow ship, which does not exist"):
+        store.workflows.store("ship", name="Second", parent_version=parent)
+    with pytest.raises(holdfast.ParentNotFound):
+        store.workflows.create(workflow_id="ship", name="Second", parent_version=parent)
+    with pytest.raises(holdfast.ParentNotFound), store.transaction() as tx:
+        tx.workflows.create(workflow_id="ship", name="Second", parent_version=parent)
+    assert numbers(store.workflows.versions("ship")) == [1]
+    store.workflows.store("send", name="No parent", parent_version=0)
+    assert store.workflows.store("ship", name="Second", parent_version=0).parent_version == 0
+
+
+def test_a_deleted_version_is_no_parent(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    store.workflows.store("ship", name="Second")
+    store.workflows.delete("ship", 2)
+    with pytest.raises(holdfast.ParentNotFound):
+        store.workflows.store("ship", name="Third", parent_version=2)
+
+
 def test_versions_are_explicit(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
     store.workflows.store("ship", name="Second")
     store.workflows.store("send", name="Another workflow")
@@ -134,6 +169,17 @@ def test_a_log_keeps_its_detail_as_it_was(store: holdfast.Store, shipped: record
     assert [holdfast.json_value(each.detail) for each in log.steps] == [{"tokens": 12}, None]
     found = store.logs.detail(run.id)
     assert found == detail and type(found) is type(detail)
+
+
+def test_a_log_is_of_the_workflow_that_ran(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    run, free = store.runs.start("ship", 1), store.runs.create()
+    for wrong in ({"workflow_id": "zzz", "workflow_version": 9}, {"workflow_id": "zzz"}, {"workflow_version": 2}):
+        with pytest.raises(holdfast.InvalidArgument, match="but the run is of ship@1"):
+            store.logs.store(run.id, **wrong)
+    log = store.logs.store(run.id, workflow_id="ship", detail="x")
+    assert (log.workflow_id, log.workflow_version) == ("ship", 1)
+    other = store.logs.store(free.id, workflow_id="zzz", workflow_version=9)
+    assert (other.workflow_id, other.workflow_version) == ("zzz", 9), "a run of no workflow says nothing against it"
 
 
 def test_logs_are_written_once(store: holdfast.Store) -> None:

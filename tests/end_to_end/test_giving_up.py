@@ -85,6 +85,19 @@ def test_a_deadline_that_passes_in_the_queue(slow_daemon: DaemonProcess) -> None
         assert_no_trace(store)
 
 
+def test_the_deadline_of_a_single_call(slow_daemon: DaemonProcess) -> None:
+    """Another patience on the same connection, whose other calls wait on."""
+    with holdfast.connect(slow_daemon.socket_path, actor="keeper") as store:
+        impatient = store.with_timeout(HOLD_S / 8)
+        with writer_held(store):
+            for call in (lambda: impatient.tasks.create(title="late"), impatient.tasks.next_id):
+                began = time.monotonic()
+                with pytest.raises(holdfast.DeadlineExceeded):
+                    call()
+                assert HOLD_S / 10 < time.monotonic() - began < HOLD_S / 2
+        assert_no_trace(store)
+
+
 def test_a_caller_that_is_killed_in_the_queue(slow_daemon: DaemonProcess) -> None:
     with holdfast.connect(slow_daemon.socket_path, actor="keeper") as store, caller(slow_daemon, 30.0) as process:
         with writer_held(store) as held:

@@ -190,12 +190,25 @@ def test_pages_go_on_while_others_write(world: World) -> None:
     assert seen == ids
 
 
+@pytest.mark.parametrize("text", ["", 'action = "update"', 'time > "2020-01-01" AND time < "2200-01-01"'])
+def test_the_newest_first_is_the_reverse(world: World, text: str) -> None:
+    api, id = world.api, world.parent("task")
+    for number in range(5):
+        api.commit(update("task", id=id, title=str(number)), insert("bug", title="b"))
+    for names in ({}, {"parent_kind": "task", "parent_id": id}):
+        forward = audit(api, text, **names)
+        assert forward, "there is something to turn round"
+        backward = [each for answer in pages(api, text, page_size=2, descending=True, **names) for each in answer.entries]
+        assert backward == forward[::-1]
+
+
 def test_a_token_of_another_list_is_refused(world: World) -> None:
     for _ in range(3):
         world.parent("task")
     token = page(world.api, page_size=1).next_page_token
     assert refused(lambda: page(world.api, 'kind = "task"', page_token=token)).reason == "PAGE_TOKEN_INVALID"
     assert refused(lambda: page(world.api, parent_kind="task", page_token=token)).reason == "PAGE_TOKEN_INVALID"
+    assert refused(lambda: page(world.api, descending=True, page_token=token)).reason == "PAGE_TOKEN_INVALID"
     assert refused(lambda: page(world.api, parent_kind="nobody")).reason == "KIND_UNKNOWN"
 
 

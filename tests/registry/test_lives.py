@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from holdfast.v1 import entry_pb2
+from holdfast.v1 import entry_pb2, store_service_pb2
 from holdfast.v1 import journal_service_pb2 as journal_pb
-from holdfastd.model.kinds import KINDS, Kind
+from holdfastd.model.kinds import KINDS, FieldType, Kind
 from tests.conftest import DaemonProcess
 from tests.registry.diffs import expected_diff
-from tests.registry.world import SINGULAR, World, insert_of, stored_form, update_of, without_daemon_s
+from tests.registry.world import SINGULAR, World, insert_of, settable, stored_form, update_of, without_daemon_s
 from tests.support.api import Api, delete, refused
 
 ACTIONS = ["ACTION_INSERT", "ACTION_UPDATE", "ACTION_DELETE"]
@@ -30,10 +30,10 @@ def audit_of(api: Api, kind: str, id: str) -> list[entry_pb2.Entry]:
 
 
 def lives(kind: Kind, world: World, draw: st.DrawFn) -> list[Any]:
-    """Makes, changes and deletes a record, and returns what it was after each step."""
+    """Makes and changes a record, and returns what it was after each step."""
     sent = world.drawn(kind, draw)
     made = world.api.commit(insert_of(kind, sent), return_records=True).results[0]
-    states = [world.api.get(kind.name, made.id)]
+    states = [read(world.api, kind, made.id)]
     assert getattr(made.record, kind.name) == states[0]
     assert made.id == states[0].id == (sent.id or made.id)
     assert states[0].version == 1 and states[0].create_time == states[0].update_time
@@ -42,8 +42,21 @@ def lives(kind: Kind, world: World, draw: st.DrawFn) -> list[Any]:
     assert without_daemon_s(kind, states[0]) == expected
     if not kind.immutable:
         states.append(change(kind, world, states[0], draw))
-    world.api.commit(delete(kind.name, made.id))
     return states
+
+
+def only(id: str) -> str:
+    """The filter for the record of that id."""
+    return f"id = {json.dumps(id, ensure_ascii=False)}"
+
+
+def read(api: Api, kind: Kind, id: str) -> Any:
+    """The record, of which a get and a list tell the same."""
+    found = api.get(kind.name, id)
+    listed = api.list(kind.name, filter=only(id))
+    assert [getattr(each, kind.name) for each in listed.records] == [found]
+    assert not listed.unreadable and not listed.next_page_token
+    return found
 
 
 def change(kind: Kind, world: World, before: Any, draw: st.DrawFn) -> Any:
@@ -58,7 +71,7 @@ def change(kind: Kind, world: World, before: Any, draw: st.DrawFn) -> Any:
                 part.ClearField(other.name)
         expected.MergeFrom(part)
     world.api.commit(update_of(kind, message, mask, before.version))
-    after = world.api.get(kind.name, before.id)
+    after = read(world.api, kind, before.id)
     assert after.version == 2 and after.create_time == before.create_time
     assert without_daemon_s(kind, after) == stored_form(kind, expected)
     return after
@@ -67,7 +80,8 @@ def change(kind: Kind, world: World, before: Any, draw: st.DrawFn) -> Any:
 def assert_gone(api: Api, kind: Kind, id: str) -> None:
     refusal = refused(lambda: api.get(kind.name, id))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.NOT_FOUND, "RECORD_NOT_FOUND")
-    assert api.count(kind.name, filter=f"id = {json.dumps(id, ensure_ascii=False)}") == 0
+    assert api.count(kind.name, filter=only(id)) == 0
+    assert not api.list(kind.name, filter=only(id)).records
 
 
 def assert_told(api: Api, kind: Kind, states: list[Any]) -> None:
@@ -96,30 +110,49 @@ def pb_name(change: Any) -> str:
 @kinds
 def test_what_goes_in_comes_out_and_history_tells_of_it(daemon: DaemonProcess, kind: Kind) -> None:
     with Api(daemon.socket_path) as api:
+        alive: list[tuple[str, list[Any]]] = []
 
         @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate], database=None)
         @given(st.data())
         def run(data: st.DataObject) -> None:
             api.workspace = f"test-{uuid.uuid4().hex}"
-            states = lives(kind, World(api), data.draw)
-            assert_gone(api, kind, states[0].id)
-            assert_told(api, kind, states)
+            alive.append((api.workspace, lives(kind, World(api), data.draw)))
 
         run()
+        assert api.problems() == [], "columns, image and history say the same of what is there"
+        for api.workspace, states in alive:
+            api.commit(delete(kind.name, states[-1].id))
+            assert_gone(api, kind, states[0].id)
+            assert_told(api, kind, states)
         assert api.problems() == []
 
 
 def test_a_live_watch_is_told_of_every_kind(world: World) -> None:
     api, since = world.api, world.api.revision()
     stream = api.watch(after_revision=since)
-    made = [(kind.name, world.parent(kind.name)) for kind in KINDS.values() if kind.name not in SINGULAR]
-    made += [(name, world.parent(name)) for name in SINGULAR]
-    told: list[tuple[int, int, str, str]] = []
+    made = {kind.name: world.parent(kind.name) for kind in KINDS.values() if kind.name not in SINGULAR}
+    made |= {name: world.parent(name) for name in SINGULAR}
+    done = [("ACTION_INSERT", *each) for each in made.items()]
+    for kind in KINDS.values():
+        if not kind.immutable:
+            field = next(each for each in settable(kind) if each.type is FieldType.JSON and not each.immutable)
+            message = kind.message_class(id=made[kind.name], **{field.name: '"other"'})
+            api.commit(update_of(kind, message, [field.name]))
+            done.append(("ACTION_UPDATE", kind.name, made[kind.name]))
+    for name, id in reversed(made.items()):
+        api.commit(delete(name, id))
+        done.append(("ACTION_DELETE", name, id))
+    told: list[store_service_pb2.Change] = []
     for frame in stream:
-        told += [(each.revision, each.ordinal, each.kind, each.id) for each in frame.changes]
-        if told and told[-1][2:] == made[-1]:
+        told += frame.changes
+        if told and step(told[-1]) == done[-1]:
             break
     stream.cancel()
-    assert {each[2:] for each in told} >= set(made)
-    assert told == sorted(set(told)), "in order, and each once"
-    assert told == [(each.revision, each.ordinal, each.kind, each.id) for each in api.changes(after_revision=since)]
+    asked = set(done)
+    assert [each for each in map(step, told) if each in asked] == done, "in order, and each once"
+    assert [step(each) for each in told if each.action != store_service_pb2.ACTION_INSERT] == done[len(made) :]
+    assert told == api.changes(after_revision=since)
+
+
+def step(change: store_service_pb2.Change) -> tuple[str, str, str]:
+    return pb_name(change), change.kind, change.id

@@ -1,7 +1,6 @@
 """The orchestrator's storage package on Holdfast: its `Backend` interface, every operation under the name that it has there.
 
 This is what the fourth seed's `database_backend.go` would come down to: each operation is one call of the client.
-The category "Events" is not here yet.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ INTERFACE = {
     "Attachment": "SaveAttachment GetAttachment ListAttachments DeleteAttachment",
     "Comments": "ListTaskComments SaveTaskComment ListReviewComments SaveReviewComment",
     "Gates": "ListGateDecisions SaveGateDecision",
+    "Events": "SaveEvent SaveEvents QueryEvents",
     "Branch": "SaveBranch LoadBranch ListBranches UpdateBranchStatus UpdateBranchActivity DeleteBranch GetStaleBranches",
     "Constitution": "SaveConstitution LoadConstitution ConstitutionExists DeleteConstitution",
     "Context": "MaterializeContext NeedsMaterialization",
@@ -206,7 +206,7 @@ class Backend:
         self.store.attachments.delete(task_id, name)
 
     def ListTaskComments(self, task_id: str) -> list[record_pb2.Comment]:
-        return list(self.store.comments.for_task(task_id))
+        return list(self.store.comments.for_task(task_id, type="comment"))
 
     def SaveTaskComment(self, **comment: Any) -> record_pb2.Comment:
         return self.store.comments.create(**comment)
@@ -222,6 +222,15 @@ class Backend:
 
     def SaveGateDecision(self, **decision: Any) -> record_pb2.GateDecision:
         return self.store.gate_decisions.create(**decision)
+
+    def SaveEvent(self, task_id: str, **event: Any) -> int:
+        return self.store.events.save(task_id, **event)
+
+    def SaveEvents(self, events: Iterable[Mapping[str, object] | entry_pb2.Event]) -> list[int]:
+        return self.store.events.save_many(events)
+
+    def QueryEvents(self, **options: Any) -> list[entry_pb2.Entry]:
+        return list(self.store.events.query(**options))
 
     def SaveBranch(self, **branch: Any) -> record_pb2.Branch:
         return self.store.branches.save(**branch)

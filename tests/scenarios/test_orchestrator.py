@@ -358,9 +358,7 @@ def test_comments(backend: Backend, task: record_pb2.Task) -> None:
     review = backend.SaveReviewComment(
         task_id=task.id, author="bob", body="off by one", file_path="login.py", line=42, severity="major"
     )
-    assert [(each.author, each.body) for each in backend.ListTaskComments(task.id) if each.type == "comment"] == [
-        ("ann", "How about tabs?")
-    ]
+    assert [(each.author, each.body) for each in backend.ListTaskComments(task.id)] == [("ann", "How about tabs?")]
     (found,) = backend.ListReviewComments(task.id)
     assert (found.file_path, found.line, found.severity, found.status) == ("login.py", 42, "major", "open")
     backend.store.comments.update(review.id, status="resolved", resolution="fixed", version=review.version)
@@ -374,6 +372,54 @@ def test_gates(backend: Backend, task: record_pb2.Task) -> None:
     found = backend.ListGateDecisions(task.id)
     assert [(each.gate_type, each.approved) for each in found] == [("ai", False), ("human", True)]
     assert holdfast.plain(found[0])["decide_time"] == decided
+
+
+# --- Events ---
+
+
+def test_events(backend: Backend, task: record_pb2.Task) -> None:
+    began = datetime.datetime(2026, 5, 6, tzinfo=UTC)
+    other = backend.SaveTask(record_pb2.Task(id=backend.GetNextTaskID(), title="Other"))
+    assert backend.SaveEvent(task.id, type="phase", phase="spec", source="executor", data={"status": "started"}, time=began) == 1
+    ended = began + datetime.timedelta(seconds=90)
+    batch = [
+        {
+            "task_id": task.id,
+            "type": "phase",
+            "phase": "spec",
+            "data": {"status": "completed"},
+            "duration_ms": 90_000,
+            "time": ended,
+        },
+        {"task_id": other.id, "type": "error", "message": "no such file", "time": ended},
+        {"task_id": task.id, "type": "tokens", "phase": "spec", "iteration": 2, "data": {"input": 12}, "time": ended},
+    ]
+    assert backend.SaveEvents(batch) == [2, 1, 3]
+    found = backend.QueryEvents(task_id=task.id)
+    assert [(each.number, each.event.type) for each in found] == [(1, "phase"), (2, "phase"), (3, "tokens")]
+    assert len({each.revision for each in found[1:]}) == 1, "a batch is one transaction"
+    first, second = (holdfast.plain(each)["event"] for each in found[:2])
+    assert (first["source"], first["phase"], first["data"], first["time"]) == ("executor", "spec", {"status": "started"}, began)
+    assert second["duration_ms"] == 90_000
+    assert [each.number for each in backend.QueryEvents(task_id=task.id, type="phase", descending=True)] == [2, 1]
+    assert [each.event.task_id for each in backend.QueryEvents(type=["error", "tokens"], page_size=1)] == [task.id, other.id]
+    assert [each.number for each in backend.QueryEvents(task_id=task.id, since=ended)] == [2, 3]
+    assert [each.number for each in backend.QueryEvents(task_id=task.id, until=ended)] == [1]
+    assert [each.number for each in backend.QueryEvents(task_id=task.id, limit=2, page_size=1)] == [1, 2]
+    assert [each.parent_id for each in backend.QueryEvents(filter="data.status = completed OR message:file")] == [
+        task.id,
+        other.id,
+    ]
+
+
+def test_a_batch_of_events_is_saved_whole_or_not_at_all(backend: Backend, task: record_pb2.Task) -> None:
+    assert backend.SaveEvents([]) == []
+    good = {"task_id": task.id, "type": "phase"}
+    with pytest.raises(holdfast.ParentNotFound):
+        backend.SaveEvents([good, {"task_id": "TASK-404", "type": "phase"}])
+    with pytest.raises(holdfast.InvalidArgument):
+        backend.SaveEvents([good, {"task_id": task.id}])
+    assert backend.QueryEvents() == []
 
 
 # --- Branch, Constitution, Context, Lifecycle ---
@@ -439,11 +485,13 @@ def test_deleting_a_task_takes_what_hangs_on_it(backend: Backend, task: record_p
     backend.SaveAttachment(task.id, "a.txt", b"a", "text/plain")
     backend.SavePhaseOutput(run_id=run.id, task_id=task.id, phase="spec", content="…")
     backend.AddTranscript(task.id, role="prompt", content="…")
+    backend.SaveEvent(task.id, type="phase")
     waiting = backend.SaveTask(record_pb2.Task(id=backend.GetNextTaskID(), title="Waits", blocked_by=[task.id]))
     with pytest.raises(holdfast.HasDependents):
         backend.store.tasks.delete(task.id)
     backend.DeleteTask(task.id)
     assert backend.LoadAllStates() == {}
+    assert backend.QueryEvents() == []
     store = backend.store
     for left in (store.comments, store.gate_decisions, store.artifacts, store.phase_outputs, store.runs):
         assert left.count() == 0

@@ -14,10 +14,24 @@ from holdfastd.model.call import Call
 from tests.support.engine import Engine, answered
 
 
+class _Frames:
+    """An open stream."""
+
+    def __init__(self, frames: Iterator[Any]) -> None:
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._frames
+
+    def cancel(self) -> None:
+        """There is nobody to tell."""
+
+
 class DirectConnection:
     """Stands where the client's connection stands and calls an engine's use cases."""
 
     revision = 0
+    timeout_s = 30.0
 
     def __init__(self, engine: Engine) -> None:
         def bound(method: Callable[..., Any]) -> Callable[[Any], Any]:
@@ -29,6 +43,7 @@ class DirectConnection:
                 Get=bound(records.get),
                 BatchGet=bound(records.batch_get),
                 List=bound(records.list),
+                Scan=lambda request, metadata, timeout: _Frames(records.scan(request, Call(30.0))),
                 Count=bound(records.count),
                 Commit=bound(engine.commits.commit),
                 AllocateId=bound(engine.commits.allocate_id),
@@ -37,6 +52,12 @@ class DirectConnection:
 
     def call(self, method: Callable[[Any], Callable[[Any], Any]], request: Any) -> Any:
         return method(self._stubs)(request)
+
+    def stubs(self) -> Any:
+        return self._stubs
+
+    def saw(self, revision: int) -> None:
+        self.revision = max(self.revision, revision)
 
 
 def store_over(engine: Engine) -> holdfast.Store:

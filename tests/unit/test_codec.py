@@ -90,7 +90,7 @@ def test_a_zero_has_no_sign() -> None:
 @given(data=st.data(), stamp=times_ns)
 @example(data=None, stamp=0)
 def test_the_quick_way_of_entries_is_the_same_as_the_plain_one(journal: Journal, data: st.DataObject | None, stamp: int) -> None:
-    message = journal.message_class(role="r") if data is None else data.draw(messages(journal))
+    message = journal.message_class() if data is None else data.draw(messages(journal))
     for field in journal.columns:
         if field.type is FieldType.TIME and data is None:
             codec.set_time(getattr(message, field.name), stamp)

@@ -291,3 +291,19 @@ def test_a_commit_that_leaves_too_much_history_is_refused(engine: Engine) -> Non
         engine.submit(*[update_task("T", priority=str(number)) for number in range(40)])
     assert refused.value.reason == "TOO_LARGE"
     assert engine.revisions() == [1]
+
+
+def test_a_numbered_record_may_be_given_the_next_id_and_no_other(engine: Engine) -> None:
+    for number in (1, 2, 3):
+        assert commit(engine, api.insert("workflow", id=f"w@{number}", workflow_id="w")).results[0].id == f"w@{number}"
+    engine.submit(delete("workflow", "w@3"))
+    for taken in ("w@2", "w@3"):
+        with pytest.raises(AlreadyExists) as caught:
+            commit(engine, api.insert("workflow", id=taken, workflow_id="w"))
+        assert (caught.value.reason, caught.value.metadata["id"], caught.value.metadata["next_id"]) == ("ID_TAKEN", taken, "w@4")
+    for wrong in ("w@5", "w@0", "w@-1", "w@01", "w@\u0661", "w@x", "w", "v@1", "w@1@"):
+        with pytest.raises(InvalidArgument, match="is made of its fields: w@4"):
+            commit(engine, api.insert("workflow", id=wrong, workflow_id="w"))
+    two = [api.insert("workflow", id=f"w@{number}", workflow_id="w") for number in (4, 5)]
+    assert [each.id for each in commit(engine, *two).results] == ["w@4", "w@5"], "what was refused took no number"
+    assert commit(engine, api.insert("workflow", workflow_id="w")).results[0].id == "w@6"

@@ -10,13 +10,13 @@ import pytest
 
 from holdfast.v1 import record_pb2
 from holdfast.v1 import store_service_pb2 as pb
-from holdfastd.errors import InvalidArgument
+from holdfastd.errors import DataLoss, InvalidArgument
 from holdfastd.model.call import Call
 from holdfastd.model.kinds import KINDS
 from holdfastd.store import verify
 from holdfastd.store.connection import open_writer
 from holdfastd.store.migrate import find_migrations, migrate
-from tests.support.engine import Engine, answered, insert_task, update_task
+from tests.support.engine import Engine, answered, delete, insert_task, update_task
 
 TASK = KINDS["task"]
 
@@ -81,6 +81,25 @@ def test_a_damaged_image_is_named_and_the_page_stands(engine: Engine) -> None:
     assert listed(engine, page_size=1).next_page_token
 
 
+def test_a_damaged_image_is_mended_by_the_next_write(engine: Engine) -> None:
+    other = engine.query("SELECT image FROM task WHERE id = 'T2'")[0][0]
+    for bad in (b"\xff\xff", other, "text"):
+        damage(engine, bad)  # type: ignore[arg-type]
+        with pytest.raises(DataLoss):
+            engine.records.get(pb.StoreServiceGetRequest(kind="task", id="T1"), Call())
+        assert [each.id for each in listed(engine).unreadable] == ["T1"]
+        engine.submit(update_task("T1", title="mended"))
+        assert engine.records.get(pb.StoreServiceGetRequest(kind="task", id="T1"), Call()).record.task.tags == ["b", "a"]
+        assert found(engine) == []
+    damage(engine, b"\xff\xff")
+    engine.submit(delete("task", "T1", cascade=True))
+
+
+def test_verify_goes_on_behind_damaged_history(engine: Engine) -> None:
+    engine.connection.execute("UPDATE changes SET image = x'ffff' WHERE id = 'T1'")
+    assert found(engine) == [("history_damaged", "task/T1")]
+
+
 def test_verify_holds_columns_and_image_against_the_newest_change(engine: Engine) -> None:
     damage(engine, b"")
     assert found(engine) == [("image_differs", "task/T1")]
@@ -116,3 +135,8 @@ def test_a_field_that_the_daemon_does_not_know_is_refused_not_lost(engine: Engin
         answered(engine.commits.commit(pb.StoreServiceCommitRequest(mutations=[insert]), Call()))
     assert caught.value.reason == "FIELD_UNKNOWN"
     assert caught.value.metadata["field"] == "1023"
+    odd = record_pb2.Session(title="s")
+    odd.start_time.MergeFromString(b"\x08\x05\xf8\x3f\x01")  # a field of the time that no time has
+    insert = pb.Mutation(insert=pb.Insert(record=record_pb2.Record(session=odd)))
+    with pytest.raises(InvalidArgument):
+        answered(engine.commits.commit(pb.StoreServiceCommitRequest(mutations=[insert]), Call()))

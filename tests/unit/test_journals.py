@@ -64,6 +64,8 @@ def test_a_journal_is_a_list(
     listed = list_pages(engine, page_size, parent_kind="session", parent_id=parent, filter=filter_text)
     assert [(each.number, each.transcript.role) for each in listed] == [each for each in model if role in ("", each[1])]
     assert {(each.parent_kind, each.parent_id) for each in listed} <= {("session", parent)}
+    scope = {"parent_kind": "session", "parent_id": parent, "filter": filter_text}
+    assert list_pages(engine, page_size, descending=True, **scope) == listed[::-1]
 
 
 def frames(engine: Engine, parent: str, **fields: Any) -> list[Any]:
@@ -136,7 +138,7 @@ def test_a_task_and_a_session_of_one_name_have_journals_of_their_own(engine: Eng
         {"limit": -1},
         {"descending": True, "follow": True},
         {"filter": "nothing = 1"},
-        {"journal": "events"},
+        {"journal": "nothing"},
     ],
     ids=str,
 )

@@ -540,6 +540,7 @@ def test_entries_of_one_journal(transcripts: Any) -> None:
     assert row == (1, 1, 1, "T1", "plan", 0, "prompt", "text", None, None)
 
 
+@pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize(
     ("text", "asked", "journals"),
     [
@@ -552,22 +553,28 @@ def test_entries_of_one_journal(transcripts: Any) -> None:
         ("NOT task_id = T1 AND role = prompt", {}, [1, 2, 4]),
     ],
 )
-def test_pages_of_entries_make_up_the_list(transcripts: Any, text: str, asked: dict[str, str], journals: list[int]) -> None:
+def test_pages_of_entries_make_up_the_list(
+    transcripts: Any, text: str, asked: dict[str, str], journals: list[int], descending: bool
+) -> None:
     step = 1 if not text else 2
     offset = 2 if "NOT" in text else 1
     expected = [(journal, number) for journal in journals for number in range(offset, 501, step)]
     paged: list[tuple[int, int]] = []
-    while rows := listed(transcripts, text, **asked, after=paged[-1] if paged else None, limit=170):
+    while rows := listed(transcripts, text, **asked, after=paged[-1] if paged else None, descending=descending, limit=170):
         paged += rows
-    assert paged == expected
+    assert paged == sorted(expected, reverse=descending)
 
 
+@pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("text", ["", "task_id = T1", "role = prompt"])
 @pytest.mark.parametrize("asked", [{}, {"parent_kind": "session"}, {"parent_kind": "session", "parent_id": "b"}])
-def test_a_deep_page_of_entries_costs_what_the_first_costs(transcripts: Any, text: str, asked: dict[str, str]) -> None:
+def test_a_deep_page_of_entries_costs_what_the_first_costs(
+    transcripts: Any, text: str, asked: dict[str, str], descending: bool
+) -> None:
     node = parse_filter(text)
-    first = query.list_entries(TRANSCRIPT, "default", node, **asked, limit=20)
-    deep = query.list_entries(TRANSCRIPT, "default", node, **asked, after=(4, 400), limit=20)
+    after = (4, 100) if descending else (4, 400)
+    first = query.list_entries(TRANSCRIPT, "default", node, **asked, descending=descending, limit=20)
+    deep = query.list_entries(TRANSCRIPT, "default", node, **asked, after=after, descending=descending, limit=20)
     for each in (first, deep):
         shown = plan(transcripts, each)
         assert "TEMP B-TREE" not in shown

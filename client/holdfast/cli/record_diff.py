@@ -8,6 +8,8 @@ from difflib import unified_diff
 from typing import Any
 
 from holdfast.cli.fields import block
+from holdfast.cli.json_form import json_line
+from holdfast.cli.text import size_text
 from holdfast.kinds import Kind
 
 BOOKKEEPING = ("id", "version", "create_time", "update_time")
@@ -16,9 +18,16 @@ CONTEXT_LINES = 1
 _EMPTY: tuple[Any, ...] = (None, "", [], 0)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Omitted:
+    """Stands for a value of which only the size as JSON was told. Equal to nothing else."""
+
+    size_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """One field, as JSON has it, before and after."""
+    """One field, as JSON has it (or `Omitted`), before and after."""
 
     name: str
     before: Any
@@ -42,7 +51,11 @@ def _same(before: Any, after: Any) -> bool:
 
 def lines_of(kind: Kind, change: FieldChange) -> Iterator[str]:
     """The change for people: `+` what came, `-` what went, `old → new` on one line, and lines as a diff."""
-    before, after = block(kind, change.name, change.before), block(kind, change.name, change.after)
+    sides = change.before, change.after
+    if any(isinstance(each, Omitted) for each in sides):
+        before, after = map(_size, sides)
+    else:
+        before, after = (block(kind, change.name, each) for each in sides)
     if "\n" in before or "\n" in after:
         yield f"  {change.name}:"
         yield from (f"    {line}" for line in _diff(before, after))
@@ -50,6 +63,12 @@ def lines_of(kind: Kind, change: FieldChange) -> Iterator[str]:
         yield f"  {change.name}: {before} → {after}"
     else:
         yield f"{'-' if before else '+'} {change.name}: {before or after}"
+
+
+def _size(value: Any) -> str:
+    if value in _EMPTY:
+        return ""
+    return size_text(value.size_bytes if isinstance(value, Omitted) else len(json_line(value).encode()))
 
 
 def _diff(before: str, after: str) -> Iterator[str]:

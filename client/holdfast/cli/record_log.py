@@ -6,30 +6,33 @@ import argparse
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from google.protobuf import message_factory
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 from holdfast.cli import exits
-from holdfast.cli.changes import action_of
+from holdfast.cli.field_values import is_message
 from holdfast.cli.fields import descriptor_of, rules_of
 from holdfast.cli.json_form import json_form, json_line
 from holdfast.cli.kind_names import is_kind, kind_named
 from holdfast.cli.options import Options
 from holdfast.cli.reach import open_store
-from holdfast.cli.record_diff import FieldChange, changes_between, lines_of
+from holdfast.cli.record_diff import FieldChange, Omitted, changes_between, lines_of
 from holdfast.cli.text import one_line, time_text
-from holdfast.errors import Compacted, FailedPrecondition, NotFound
+from holdfast.errors import FailedPrecondition, NotFound
 from holdfast.kinds import KINDS, Kind
-from holdfast.v1 import store_service_pb2
+from holdfast.v1 import entry_pb2, journal_service_pb2
+from holdfast.values import json_value
 
 if TYPE_CHECKING:
     from holdfast.store import Store
 
-Change = store_service_pb2.Change
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change of a record; `fields` is None where the image before it is gone, so nobody can say what changed."""
+    """One change of a record."""
 
     revision: int
     time: str
@@ -38,19 +41,19 @@ class Entry:
     id: str
     version: int
     actor: str
-    fields: list[FieldChange] | None
+    fields: list[FieldChange]
 
 
 def log(options: Options, given: argparse.Namespace) -> int:
     """Prints the changes of a record; also of one that is deleted."""
     kinds, id = ([kind_named(given.what).name], given.id) if given.id is not None else (list(KINDS), given.what)
-    found: dict[str, deque[Entry]] = {}
+    found: dict[str, deque[entry_pb2.Entry]] = {}
     with open_store(options) as store:
-        for entry in _entries(_history(store, kinds, id)):
-            found.setdefault(entry.kind, deque(maxlen=given.limit)).append(entry)
+        for told in _history(store, kinds, id):
+            found.setdefault(told.audit.kind, deque(maxlen=given.limit)).append(told)
     if not found:
         raise _nothing(given)
-    for entry in reversed(found[_meant(found, id)]):
+    for entry in map(_entry, reversed(found[_meant(found, id)])):
         print(json_line(_form(entry)) if options.as_json else "\n".join(_lines(entry)))
     return exits.OK
 
@@ -80,34 +83,55 @@ def _nothing(given: argparse.Namespace) -> NotFound:
     return NotFound(f"The store knows of no change of {what}.", reason="RECORD_NOT_FOUND")
 
 
-def _history(store: Store, kinds: list[str], id: str) -> Iterator[Change]:
-    """The changes that the store still tells, oldest first."""
-    try:
-        yield from store.watch(kinds=kinds, ids=[id], since=0, replay_only=True)
-    except Compacted as error:
-        yield from store.watch(kinds=kinds, ids=[id], since=error.oldest_revision, replay_only=True)
+def _history(store: Store, kinds: list[str], id: str) -> Iterator[entry_pb2.Entry]:
+    """The audit's entries, of each kind oldest first. A kind at a time, for so the store finds them without a search."""
+    from holdfast.domain.audit import JOURNAL
+    from holdfast.entry_pages import entry_pages
+
+    scope = store.transaction().scope
+    for kind in kinds:
+        request = journal_service_pb2.JournalServiceListRequest(
+            workspace=scope.workspace, journal=JOURNAL, parent_kind=kind, parent_id=id
+        )
+        yield from entry_pages(scope, request, None)
 
 
-def _entries(changes: Iterator[Change]) -> Iterator[Entry]:
-    """Each change with what it changed. Two images are held at a time."""
-    images: dict[str, dict[str, Any]] = {}
-    for change in changes:
-        after = json_form(getattr(change.record, change.kind)) if change.HasField("record") else {}
-        action, before = action_of(change), images.get(change.kind)
-        images[change.kind] = after
-        if action == "insert":
-            fields: list[FieldChange] | None = changes_between({}, after)
-        elif action == "delete":
-            fields = changes_between(after, {})
+def _entry(told: entry_pb2.Entry) -> Entry:
+    audit = told.audit
+    before, after = _side(audit, "before"), _side(audit, "after")
+    fields = changes_between({} if audit.action == "insert" else before, {} if audit.action == "delete" else after)
+    time = audit.time.ToJsonString()
+    return Entry(told.revision, time, audit.action, audit.kind, audit.id, audit.version, audit.actor, fields)
+
+
+def _side(audit: entry_pb2.Audit, side: str) -> dict[str, Any]:
+    """The record's form, as far as the diff tells: what it does not name is empty on both sides."""
+    values: dict[str, Any] = {}
+    for name, sides in (json_value(audit.diff) or {}).items():
+        if side in sides:
+            values[name] = sides[side]
+        elif f"{side}_bytes" in sides:
+            values[name] = Omitted(sides[f"{side}_bytes"])
+    return _whole(KINDS[audit.kind].message_class(), values)
+
+
+def _whole(empty: Message, values: dict[str, Any]) -> dict[str, Any]:
+    """A message's form from the values that are set in it, in the order of the contract."""
+    form = json_form(empty)
+    for field in cast(Iterable[FieldDescriptor], empty.DESCRIPTOR.fields):
+        if (value := values.get(field.name)) is None:
+            continue
+        if field.is_repeated and is_message(field) and isinstance(value, list):
+            assert field.message_type is not None
+            member = message_factory.GetMessageClass(field.message_type)
+            form[field.name] = [_whole(member(), each) for each in value]
         else:
-            fields = None if before is None else changes_between(before, after)
-        time = change.commit_time.ToJsonString()
-        yield Entry(change.revision, time, action, change.kind, change.id, change.version, change.actor, fields)
+            form[field.name] = value
+    return form
 
 
 def _form(entry: Entry) -> dict[str, Any]:
     """An entry for programs."""
-    fields = None if entry.fields is None else {each.name: {"before": each.before, "after": each.after} for each in entry.fields}
     return {
         "revision": entry.revision,
         "commit_time": entry.time,
@@ -116,16 +140,18 @@ def _form(entry: Entry) -> dict[str, Any]:
         "kind": entry.kind,
         "id": entry.id,
         "version": entry.version,
-        "fields": fields,
+        "fields": {each.name: _told("before", each.before) | _told("after", each.after) for each in entry.fields},
     }
+
+
+def _told(side: str, value: Any) -> dict[str, Any]:
+    return {f"{side}_bytes": value.size_bytes} if isinstance(value, Omitted) else {side: value}
 
 
 def _lines(entry: Entry) -> Iterator[str]:
     by = f"  by {entry.actor}" if entry.actor else ""
     subject = f"{entry.action} {entry.kind} {entry.id} v{entry.version}"
     yield one_line(f"revision {entry.revision}  {time_text(entry.time)}  {subject}{by}")
-    if entry.fields is None:
-        yield "  what was there before is no longer kept"
-    for change in entry.fields or ():
+    for change in entry.fields:
         yield from lines_of(KINDS[entry.kind], change)
     yield ""

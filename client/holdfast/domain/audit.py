@@ -9,11 +9,11 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.collection import Scope
-from holdfast.entry_pages import entry_pages
 from holdfast.filters import both, equal, quoted_time
+from holdfast.journals import JournalCalls
 from holdfast.kinds import kind_of
 from holdfast.mutations import Wrapped
-from holdfast.v1 import entry_pb2, journal_service_pb2
+from holdfast.v1 import entry_pb2
 
 JOURNAL = "audit"
 
@@ -26,7 +26,7 @@ class AuditLog:
     """
 
     def __init__(self, scope: Scope) -> None:
-        self._scope = scope
+        self._calls = JournalCalls(scope, JOURNAL)
 
     def of(
         self, record: str | Message | Wrapped, id: str = "", /, *, filter: str = "", page_size: int = 0, limit: int | None = None
@@ -38,7 +38,7 @@ class AuditLog:
         kind, named = (record, id) if isinstance(record, str) else _place(record)
         if not kind or not named:
             raise TypeError("audit.of takes a kind and an id, or a record.")
-        return self._entries(kind, named, filter, page_size, limit)
+        return self._entries(limit, parent_kind=kind, parent_id=named, filter=filter, page_size=page_size)
 
     def query(
         self,
@@ -49,28 +49,22 @@ class AuditLog:
         action: str = "",
         since: datetime.datetime | Timestamp | None = None,
         until: datetime.datetime | Timestamp | None = None,
+        descending: bool = False,
         page_size: int = 0,
         limit: int | None = None,
     ) -> Iterator[entry_pb2.Audit]:
-        """The entries about every record, oldest first, page by page: by an actor, of a kind, from `since` on, before `until`.
+        """The entries about every record, page by page: by an actor, of a kind, from `since` on, before `until`.
 
-        Raises InvalidArgument for a filter that does not parse, at the first entry.
+        Oldest first; with `descending`, newest first. Raises InvalidArgument for a filter that does not parse, at the first
+        entry.
         """
         wanted = both(equal(actor=actor, kind=kind, action=action), filter)
         wanted = both(wanted, f"time >= {quoted_time(since)}" if since is not None else "")
         wanted = both(wanted, f"time < {quoted_time(until)}" if until is not None else "")
-        return self._entries("", "", wanted, page_size, limit)
+        return self._entries(limit, filter=wanted, page_size=page_size, descending=descending)
 
-    def _entries(self, kind: str, id: str, filter: str, page_size: int, limit: int | None) -> Iterator[entry_pb2.Audit]:
-        request = journal_service_pb2.JournalServiceListRequest(
-            workspace=self._scope.workspace,
-            journal=JOURNAL,
-            parent_kind=kind,
-            parent_id=id,
-            filter=filter,
-            page_size=page_size,
-        )
-        return (entry.audit for entry in entry_pages(self._scope, request, limit))
+    def _entries(self, limit: int | None, **fields: object) -> Iterator[entry_pb2.Audit]:
+        return (entry.audit for entry in self._calls.list(limit, **fields))
 
 
 def _place(record: Message | Wrapped) -> tuple[str, str]:

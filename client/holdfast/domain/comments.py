@@ -13,13 +13,24 @@ class Comments(Collection[record_pb2.Comment]):
     """The comments of one workspace. Safe in threads."""
 
     def for_task(
-        self, task_id: str, /, *, filter: str = "", order_by: str = "", page_size: int = 0, limit: int | None = None
+        self,
+        task_id: str,
+        /,
+        *,
+        type: str = "",
+        filter: str = "",
+        order_by: str = "",
+        page_size: int = 0,
+        limit: int | None = None,
     ) -> Iterator[record_pb2.Comment]:
-        """The comments on a task of every type, oldest first. The options are those of every `list`."""
-        return self._listed(both(equal(task_id=task_id), filter), order_by, page_size, limit)
+        """The comments on a task, oldest first: of one type, such as `comment` for the plain ones, or of every.
+
+        The other options are those of every `list`.
+        """
+        return self._listed(both(equal(task_id=task_id, type=type), filter), order_by, page_size, limit)
 
     def reviews(
         self, task_id: str, /, *, filter: str = "", order_by: str = "", page_size: int = 0, limit: int | None = None
     ) -> Iterator[record_pb2.Comment]:
         """The review comments on a task, oldest first: those of type `review`."""
-        return self._listed(both(equal(task_id=task_id, type="review"), filter), order_by, page_size, limit)
+        return self.for_task(task_id, type="review", filter=filter, order_by=order_by, page_size=page_size, limit=limit)

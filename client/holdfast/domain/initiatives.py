@@ -44,11 +44,16 @@ class Initiatives(Waiting[record_pb2.Initiative]):
 
         Without `actor` and `time` it is decided by this client, now. Raises NotFound, InvalidArgument.
         """
-        when = timestamp(time if time is not None else datetime.datetime.now(datetime.UTC))
-        made = record_pb2.Decision(decision=decision, rationale=rationale, actor=actor or self._scope.actor, time=when)
+        made = decided(decision, rationale, actor or self._scope.actor, time)
         while True:
             found = self.get(initiative_id)
             try:
                 return self.update(initiative_id, version=found.version, decisions=[*found.decisions, made])
             except VersionMismatch:
                 continue  # somebody else's change went in first, so the store moves on
+
+
+def decided(decision: str, rationale: str, actor: str, time: datetime.datetime | Timestamp | None) -> record_pb2.Decision:
+    """A decision, of now unless a time is given."""
+    when = timestamp(time if time is not None else datetime.datetime.now(datetime.UTC))
+    return record_pb2.Decision(decision=decision, rationale=rationale, actor=actor, time=when)

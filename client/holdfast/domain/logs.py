@@ -12,7 +12,7 @@ from holdfast import mutations
 from holdfast.blobs import Blobs
 from holdfast.collection import Collection, Scope
 from holdfast.contexts import decode_context, encode_context
-from holdfast.errors import NotFound
+from holdfast.errors import InvalidArgument, NotFound
 from holdfast.filters import both, equal, quoted_time
 from holdfast.kinds import Kind
 from holdfast.v1 import record_pb2
@@ -29,14 +29,22 @@ class Logs(Collection[record_pb2.ExecutionLog]):
     def store(self, run_id: str, /, *, detail: object = None, **fields: object) -> record_pb2.ExecutionLog:
         """Adds the log of a run: `steps`, `summary`, times, and `detail`, of any size: bytes, text or a JSON value.
 
-        Without a `workflow_id` it and the version are the run's. Durable when it returns. Raises AlreadyExists when the run
-        has its log, ParentNotFound when there is no such run, and for a detail what saving a checkpoint's context raises.
+        The workflow and the version are the run's and need not be given. Durable when it returns. Raises AlreadyExists when
+        the run has its log, ParentNotFound when there is no such run, InvalidArgument when the run is of another workflow or
+        version, and for a detail what saving a checkpoint's context raises.
         """
-        about = fields if "workflow_id" in fields else {**self._workflow_of(run_id), **fields}
-        if detail is not None:
-            content, detail_type = encode_context(detail)
-            about = {**about, "detail_digest": self._blobs.put(content).digest, "detail_type": detail_type}
-        return self._committed(mutations.insert(self._kind, None, {**about, "run_id": run_id}))
+        try:
+            about = of_workflow(self._runs.get(run_id).workflow, fields)
+        except NotFound:
+            about = fields  # the insert says that the run is missing
+        return self._committed(mutations.insert(self._kind, None, {**self.stored_detail(detail), **about, "run_id": run_id}))
+
+    def stored_detail(self, detail: object) -> dict[str, object]:
+        """Uploads a log's detail and returns the fields of a log that names it."""
+        if detail is None:
+            return {}
+        content, detail_type = encode_context(detail)
+        return {"detail_digest": self._blobs.put(content).digest, "detail_type": detail_type}
 
     def detail(self, run_id: str, /) -> Any:
         """The detail of a run's log as it was stored: bytes, text, or an equal JSON value; None without one.
@@ -76,12 +84,24 @@ class Logs(Collection[record_pb2.ExecutionLog]):
             raise TypeError("logs: name the workflow.")
         return self.query(workflow_id=workflow_id, version=version or 0, order_by="create_time desc", limit=limit)
 
-    def _workflow_of(self, run_id: str) -> dict[str, object]:
-        try:
-            workflow_id, _, version = self._runs.get(run_id).workflow.rpartition("@")
-        except NotFound:
-            return {}  # the insert says that the run is missing
-        return {"workflow_id": workflow_id, "workflow_version": int(version)} if workflow_id else {}
+
+def of_workflow(workflow: str, fields: dict[str, object]) -> dict[str, object]:
+    """The fields of the log of a run, with the workflow and the version that ran; of a run of no workflow, as they are given.
+
+    Raises InvalidArgument when they name another.
+    """
+    workflow_id, _, version = workflow.rpartition("@")
+    if not workflow_id:
+        return fields
+    ran: dict[str, object] = {"workflow_id": workflow_id, "workflow_version": int(version)}
+    for name, value in ran.items():
+        if fields.get(name) not in (None, "", 0, value):
+            raise InvalidArgument(
+                f"execution_log.{name} is {fields[name]!r}, but the run is of {workflow}.",
+                reason="VALUE_INVALID",
+                metadata={"field": name},
+            )
+    return {**fields, **ran}
 
 
 def _began(operator: str, time: datetime.datetime | Timestamp) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from holdfast import mutations
 from holdfast.collection import Collection
-from holdfast.errors import NotFound
+from holdfast.errors import NotFound, VersionMismatch
 from holdfast.filters import both, equal
 from holdfast.v1 import record_pb2
 
@@ -16,67 +17,133 @@ PAGE = 1000
 class PhaseOutputs(Collection[record_pb2.PhaseOutput]):
     """The phase outputs of one workspace. Safe in threads.
 
-    A run has one for each phase and one for each variable. A task's own, made without a run, has the id `{phase}/{task_id}`.
+    A run has one for each phase and one for each variable. So has a task of its own, made without a run; its id is
+    `{phase}/{task_id}`. What asks for a run's takes `run_id`, what asks for a task's own takes `task_id`, and one of the two is
+    given: the outputs that runs of the task made are not its own. `for_task` gives both sorts.
     """
 
-    def save(self, message: record_pb2.PhaseOutput | None = None, /, **fields: object) -> record_pb2.PhaseOutput:
-        """Adds an output, or changes the given fields of the run's (or task's) output of that phase, and returns it as stored.
+    def create(self, message: record_pb2.PhaseOutput | None = None, /, **fields: object) -> record_pb2.PhaseOutput:
+        """Adds an output and returns it as stored.
 
-        Raises ParentNotFound when there is no such run or task, AlreadyExists when another phase of the run has that
-        variable, and InvalidArgument.
+        Raises AlreadyExists when the run (or the task of its own) has one of that phase, or the run one of that variable,
+        ParentNotFound when there is no such run or task, and InvalidArgument.
         """
-        return self._committed(mutations.upsert(self._kind, message, placed(message, fields)))
+        return super().create(message, **placed(message, fields))
 
-    def get(self, id: str = "", /, *, run_id: str = "", phase: str = "") -> record_pb2.PhaseOutput:
-        """The output of that id, or of that phase of a run. Raises NotFound."""
+    def save(self, message: record_pb2.PhaseOutput | None = None, /, **fields: object) -> record_pb2.PhaseOutput:
+        """Adds an output, or changes the given fields of the run's (or task's own) output of that phase; returns it as stored.
+
+        One that is there already may be named by its variable instead. When another phase of the task has the variable, this
+        output takes its place; when another phase of the run has it, that is InvalidArgument. Raises ParentNotFound when
+        there is no such run or task.
+        """
+        while True:
+            before = self.holder(message, fields)
+            about = placed(message, fields, before)
+            step = mutations.upsert(self._kind, message, about)
+            if before is None or before.id == step.upsert.record.phase_output.id:
+                return self._committed(step)
+            try:
+                replaced = mutations.delete(self._kind, before.id, before.version, False)
+                result = self._scope.commit([replaced, step]).results[1]
+            except (VersionMismatch, NotFound):
+                continue  # somebody else changed or removed it first, so the store moves on
+            return self._value(result.record) if result.HasField("record") else self.get(result.id)
+
+    def get(self, id: str = "", /, *, run_id: str = "", task_id: str = "", phase: str = "") -> record_pb2.PhaseOutput:
+        """The output of that id, or of that phase of a run, or of a task's own. Raises NotFound."""
         if id:
             return super().get(id)
-        return self._one(run_id, phase=phase)
+        return self._one(Owner(run_id, task_id), phase=phase)
 
-    def by_var(self, run_id: str, variable: str, /) -> record_pb2.PhaseOutput:
-        """The output of a run that is known by a variable. Raises NotFound."""
-        return self._one(run_id, variable=variable)
+    def by_var(self, run_id: str = "", variable: str = "", *, task_id: str = "") -> record_pb2.PhaseOutput:
+        """The output that is known by a variable: `by_var(run_id, "SPEC")`, `by_var(task_id=…, variable="SPEC")`.
 
-    def all(self, run_id: str, /, *, filter: str = "") -> Iterator[record_pb2.PhaseOutput]:
-        """The outputs of a run, oldest first."""
-        return self._listed(both(_asked(run_id=run_id), filter), "", PAGE, None)
+        Raises NotFound.
+        """
+        return self._one(Owner(run_id, task_id), variable=variable)
 
-    def as_map(self, run_id: str, /) -> dict[str, str]:
-        """The contents of a run's outputs by their variables; by the phase where there is no variable."""
-        return {each.variable or each.phase: each.content for each in self.all(run_id)}
+    def all(self, run_id: str = "", *, task_id: str = "", filter: str = "") -> Iterator[record_pb2.PhaseOutput]:
+        """The outputs of a run, or a task's own, oldest first."""
+        return self._listed(both(Owner(run_id, task_id).filter(), filter), "", PAGE, None)
+
+    def as_map(self, run_id: str = "", *, task_id: str = "") -> dict[str, str]:
+        """The contents of the outputs of a run, or a task's own, by their variables; by the phase where there is no variable."""
+        return {each.variable or each.phase: each.content for each in self.all(run_id, task_id=task_id)}
 
     def for_task(self, task_id: str, /, *, filter: str = "") -> Iterator[record_pb2.PhaseOutput]:
         """The outputs for a task, of every run of it and of none, oldest first."""
         return self._listed(both(_asked(task_id=task_id), filter), "", PAGE, None)
 
-    def exists(self, id: str = "", /, phase: str = "", *, run_id: str = "") -> bool:
-        """Whether there is an output of that id, or (`exists(run_id, phase)`) of that phase of a run."""
-        if not phase:
+    def exists(self, id: str = "", /, phase: str = "", *, run_id: str = "", task_id: str = "") -> bool:
+        """Whether there is an output of that id, or (`exists(run_id, phase)`) of that phase of a run, or of a task's own."""
+        if id and not phase:
             return super().exists(id)
-        return self.first(filter=_asked(run_id=run_id or id, phase=phase)) is not None
+        return self.first(filter=Owner(run_id or id, task_id).filter(phase=phase)) is not None
 
-    def delete(self, id: str = "", /, *, run_id: str = "", phase: str = "", version: int = 0, cascade: bool = False) -> None:
-        """Removes the output of that id, or of that phase of a run. Raises NotFound, VersionMismatch."""
-        super().delete(id or self._one(run_id, phase=phase).id, version=version, cascade=cascade)
+    def delete(
+        self, id: str = "", /, *, run_id: str = "", task_id: str = "", phase: str = "", version: int = 0, cascade: bool = False
+    ) -> None:
+        """Removes the output of that id, or of that phase of a run, or of a task's own. Raises NotFound, VersionMismatch."""
+        super().delete(id or self.get(run_id=run_id, task_id=task_id, phase=phase).id, version=version, cascade=cascade)
 
-    def _one(self, run_id: str, **wanted: str) -> record_pb2.PhaseOutput:
-        if (found := self.first(filter=_asked(run_id=run_id, **wanted))) is not None:
+    def holder(self, message: record_pb2.PhaseOutput | None, fields: Mapping[str, object]) -> record_pb2.PhaseOutput | None:
+        """The task's own output that has the variable of the one to save; None when it is no task's own, or has no variable."""
+        task_id, variable = own_variable(message, fields)
+        return self.first(filter=Owner("", task_id).filter(variable=variable)) if variable else None
+
+    def _one(self, owner: Owner, **wanted: str) -> record_pb2.PhaseOutput:
+        if (found := self.first(filter=owner.filter(**wanted))) is not None:
             return found
         named = " and ".join(f"{name} {value}" for name, value in wanted.items())
-        raise NotFound(
-            f"Run {run_id} has no phase output with {named}.", reason="RECORD_NOT_FOUND", metadata={"kind": "phase_output"}
-        )
+        raise NotFound(f"{owner} has no phase output with {named}.", reason="RECORD_NOT_FOUND", metadata={"kind": "phase_output"})
 
 
-def placed(message: record_pb2.PhaseOutput | None, fields: Mapping[str, object]) -> dict[str, object]:
-    """The fields, with the id of a task's own output, which no run has a place for."""
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose outputs: a run's, or those that a task has of its own. Raises TypeError unless it is one of the two."""
 
-    def value(name: str) -> object:
-        return fields[name] if name in fields else getattr(message, name, "")
+    run_id: str
+    task_id: str
 
-    if value("id") or value("run_id") or not value("task_id") or not value("phase"):
+    def __post_init__(self) -> None:
+        if bool(self.run_id) == bool(self.task_id):
+            raise TypeError("phase_outputs: name the run_id, or for a task's own outputs the task_id, or an id.")
+
+    def __str__(self) -> str:
+        return f"Run {self.run_id}" if self.run_id else f"Task {self.task_id}, of its own,"
+
+    def filter(self, **wanted: str) -> str:
+        """A filter for its outputs that have these values."""
+        owned = equal(run_id=self.run_id) if self.run_id else f'run_id = "" AND {equal(task_id=self.task_id)}'
+        return both(owned, _asked(**wanted))
+
+
+def placed(
+    message: record_pb2.PhaseOutput | None, fields: Mapping[str, object], before: record_pb2.PhaseOutput | None = None
+) -> dict[str, object]:
+    """The fields, with the id of a task's own output, which no run has a place for; of no phase, the one that was `before`."""
+    if not _is_own(message, fields):
         return dict(fields)
-    return {**fields, "id": f"{value('phase')}/{value('task_id')}"}
+    if phase := _value(message, fields, "phase"):
+        return {**fields, "id": f"{phase}/{_value(message, fields, 'task_id')}"}
+    return {**fields, "id": before.id} if before is not None else dict(fields)
+
+
+def own_variable(message: record_pb2.PhaseOutput | None, fields: Mapping[str, object]) -> tuple[str, str]:
+    """The task and the variable of what a task is to have of its own; two empty strings of anything else."""
+    task_id, variable = (_value(message, fields, name) for name in ("task_id", "variable"))
+    return (str(task_id), str(variable)) if variable and _is_own(message, fields) else ("", "")
+
+
+def _is_own(message: record_pb2.PhaseOutput | None, fields: Mapping[str, object]) -> bool:
+    """Whether an output without an id is a task's and no run's."""
+    id, run_id, task_id = (_value(message, fields, name) for name in ("id", "run_id", "task_id"))
+    return bool(task_id) and not id and not run_id
+
+
+def _value(message: record_pb2.PhaseOutput | None, fields: Mapping[str, object], name: str) -> object:
+    return fields[name] if name in fields else getattr(message, name, "")
 
 
 def _asked(**values: str) -> str:

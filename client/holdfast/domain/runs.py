@@ -16,5 +16,10 @@ class Runs(Collection[record_pb2.Run]):
 
         Raises ParentNotFound when there is no such version or task, and what `create` raises.
         """
-        begun: dict[str, object] = {"status": "running", "start_time": datetime.datetime.now(datetime.UTC)}
-        return self.create(workflow=f"{workflow_id}@{version}", **{**begun, **fields})
+        return self.create(**begun(workflow_id, version, fields))
+
+
+def begun(workflow_id: str, version: int, fields: dict[str, object]) -> dict[str, object]:
+    """The fields of a run that has begun now."""
+    now = datetime.datetime.now(datetime.UTC)
+    return {"status": "running", "start_time": now, **fields, "workflow": f"{workflow_id}@{version}"}

@@ -14,8 +14,6 @@ from holdfast.kinds import KINDS
 from holdfast.v1 import record_pb2
 from holdfast.v1.store_service_pb2 import Mutation
 
-PAGE = 1000
-
 GateLike = record_pb2.GateDecision | Mapping[str, object]
 
 
@@ -34,11 +32,9 @@ class States:
         self,
         scope: Scope,
         task_states: Collection[record_pb2.TaskState],
-        gate_decisions: Collection[record_pb2.GateDecision],
     ) -> None:
         self._scope = scope
         self._task_states = task_states
-        self._gate_decisions = gate_decisions
 
     def save(self, task_id: str, /, *, gates: Iterable[GateLike] = (), version: int = 0, **fields: object) -> State:
         """Makes a task's state, or changes the given fields of it, with decisions at its gates, as one commit.
@@ -51,18 +47,24 @@ class States:
         return self.load(task_id)
 
     def load(self, task_id: str, /) -> State:
-        """The state of a task. Raises NotFound when none was saved."""
-        message = self._task_states.get(task_id)
-        return State(message, tuple(self._gate_decisions.list(filter=equal(task_id=task_id), page_size=PAGE)))
+        """The state of a task, as of one revision with what was decided at its gates. Raises NotFound when none was saved."""
+        asked = ("task_state", equal(id=task_id)), ("gate_decision", equal(task_id=task_id))
+        states, gates = self._scope.scan(*asked) if task_id else ([], [])
+        if not states:
+            return State(self._task_states.get(task_id), ())  # which raises, as for every kind
+        return State(states[0].task_state, tuple(each.gate_decision for each in gates))
 
     def load_all(self) -> dict[str, State]:
-        """The states of all tasks by the task's id, in a constant number of SQL statements for each thousand rows."""
-        messages = list(self._task_states.list(page_size=PAGE))
-        gates: dict[str, list[record_pb2.GateDecision]] = {each.task_id: [] for each in messages}
-        for gate in self._gate_decisions.list(page_size=PAGE):
-            if gate.task_id in gates:
-                gates[gate.task_id].append(gate)
-        return {each.task_id: State(each, tuple(gates[each.task_id])) for each in messages}
+        """The states of all tasks by the task's id, all as of one revision: two SQL statements, however many tasks there are.
+
+        Raises ResourceExhausted when they have more than 256 MiB together; then `store.task_states.list` has pages.
+        """
+        states, decisions = self._scope.scan(("task_state", ""), ("gate_decision", ""))
+        gates: dict[str, list[record_pb2.GateDecision]] = {each.task_state.task_id: [] for each in states}
+        for each in decisions:
+            if each.gate_decision.task_id in gates:
+                gates[each.gate_decision.task_id].append(each.gate_decision)
+        return {each.task_state.task_id: State(each.task_state, tuple(gates[each.task_state.task_id])) for each in states}
 
 
 def state_steps(task_id: str, gates: Iterable[GateLike], version: int, fields: Mapping[str, object]) -> list[Mutation]:

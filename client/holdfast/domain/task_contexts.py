@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast.collection import Scope
 from holdfast.domain import staging
+from holdfast.domain.attachments import TYPE as ATTACHMENT
 from holdfast.domain.manifest import Manifest, ManifestFile, read_manifest
-from holdfast.errors import NotFound
+from holdfast.domain.specs import PHASE as SPEC
+from holdfast.filters import equal
 from holdfast.v1 import record_pb2
 
 if TYPE_CHECKING:
@@ -26,6 +31,9 @@ class _Source(Protocol):
     id: str
     version: int
 
+    @property
+    def update_time(self) -> Timestamp: ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
@@ -38,16 +46,17 @@ class _Planned:
 class TaskContexts:
     """The contexts of one workspace's tasks. Safe in threads; processes that write one directory take turns."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, scope: Scope) -> None:
         self._store = store
+        self._scope = scope
 
     def materialize(self, task_id: str, directory: str | os.PathLike[str], /) -> Manifest:
         """Writes a task's context into a directory, which is made when it is missing, and returns the manifest.
 
-        The files are `constitution.md`, `spec.md`, `initiative.md`, `attachments/…` and `manifest.json`; those that have
-        nothing to say are left out. All content is fetched before the first file is replaced, each file is replaced whole,
-        and the manifest comes last: after a failure the files are as they were, and a process that dies between two of them
-        leaves `needs_materialization` true. What an earlier manifest names and is no more goes; other files stay.
+        The files are `constitution.md`, `spec.md`, `initiative.md`, `attachments/…` and `manifest.json`, of one revision; those
+        that have nothing to say are left out. All content is fetched before the first file is replaced, each file is replaced
+        whole, and the manifest comes last: after a failure the files are as they were, and a process that dies between two of
+        them leaves `needs_materialization` true. What an earlier manifest names and is no more goes; other files stay.
         What is as it should be is not written again. Raises NotFound without such a task, DataLoss, OSError.
         """
         plan = self._plan(task_id)
@@ -76,41 +85,36 @@ class TaskContexts:
         return Manifest(self._store.workspace, task_id, {path: planned.file for path, planned in plan.items()})
 
     def _plan(self, task_id: str) -> dict[str, _Planned]:
-        """The files of the context by their paths. Attachments are not fetched for it."""
+        """The files of the context by their paths, all as of one revision. Attachments are not fetched for it."""
+        constitutions, specs, attachments, initiatives = self._read(task_id)
+        plan: dict[str, _Planned] = {}
+        for rules in constitutions:
+            plan["constitution.md"] = _text("constitution", rules.constitution, rules.constitution.content)
+        for spec in sorted((each.phase_output for each in specs), key=_when):
+            plan["spec.md"] = _text("phase_output", spec, spec.content)
+        for group in initiatives:
+            plan["initiative.md"] = _text("initiative", group.initiative, initiative_text(group.initiative))
+        for artifact in sorted((each.artifact for each in attachments), key=lambda each: (each.name, _when(each))):
+            plan[f"{ATTACHMENTS}/{file_name(artifact.name)}"] = self._attachment(artifact)
+        return plan
+
+    def _read(self, task_id: str) -> list[list[record_pb2.Record]]:
+        """Constitution, specs, attachments and initiative of a task, as of one revision."""
         task = self._store.tasks.get(task_id)
-        return dict([*self._constitution(), *self._spec(task_id), *self._initiative(task), *self._attachments(task_id)])
-
-    def _constitution(self) -> Iterator[tuple[str, _Planned]]:
-        try:
-            found = self._store.constitution.get()
-        except NotFound:
-            return
-        yield "constitution.md", _text("constitution", found, found.content)
-
-    def _spec(self, task_id: str) -> Iterator[tuple[str, _Planned]]:
-        try:
-            found = self._store.specs.get_full(task_id)
-        except NotFound:
-            return
-        yield "spec.md", _text("phase_output", found, found.content)
-
-    def _initiative(self, task: record_pb2.Task) -> Iterator[tuple[str, _Planned]]:
-        if not task.initiative_id:
-            return
-        try:
-            found = self._store.initiatives.get(task.initiative_id)
-        except NotFound:
-            return  # it went after the task was read
-        yield "initiative.md", _text("initiative", found, initiative_text(found))
-
-    def _attachments(self, task_id: str) -> Iterator[tuple[str, _Planned]]:
-        newest: dict[str, record_pb2.Artifact] = {}
-        for each in self._store.attachments.list(task_id):
-            before = newest.get(each.name)
-            if before is None or before.update_time.ToNanoseconds() < each.update_time.ToNanoseconds():
-                newest[each.name] = each
-        for name, artifact in newest.items():
-            yield f"{ATTACHMENTS}/{file_name(name)}", self._attachment(artifact)
+        while True:
+            asked = [
+                ("task", equal(id=task_id)),
+                ("constitution", ""),
+                ("phase_output", equal(task_id=task_id, phase=SPEC)),
+                ("artifact", equal(task_id=task_id, type=ATTACHMENT)),
+            ]
+            if task.initiative_id:
+                asked.append(("initiative", equal(id=task.initiative_id)))
+            tasks, *found = self._scope.scan(*asked)
+            now = tasks[0].task if tasks else self._store.tasks.get(task_id)
+            if tasks and now.initiative_id == task.initiative_id:
+                return found if task.initiative_id else [*found, []]
+            task = now
 
     def _attachment(self, artifact: record_pb2.Artifact) -> _Planned:
         if not artifact.content_digest:
@@ -118,6 +122,11 @@ class TaskContexts:
         size = artifact.content_size_bytes
         file = ManifestFile("artifact", artifact.id, artifact.version, artifact.content_digest, size)
         return _Planned(file, lambda: self._store.artifacts.open(artifact))
+
+
+def _when(record: _Source) -> tuple[int, str]:
+    """What orders the records that could be the same file: the last one written is taken."""
+    return record.update_time.ToNanoseconds(), record.id
 
 
 def _text(kind: str, record: _Source, text: str) -> _Planned:

@@ -30,6 +30,7 @@ class Entry(_message.Message):
     PARENT_ID_FIELD_NUMBER: _builtins.int
     TRANSCRIPT_FIELD_NUMBER: _builtins.int
     AUDIT_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Output only. 1, 2, 3 … within the journal, without gaps. In the audit: within the commit, so that `revision` and
     `number` together order its entries.
@@ -52,6 +53,10 @@ class Entry(_message.Message):
     def audit(self) -> Global___Audit:
         """An entry of the audit."""
 
+    @_builtins.property
+    def event(self) -> Global___Event:
+        """An entry of a journal of events."""
+
     def __init__(
         self,
         *,
@@ -62,12 +67,13 @@ class Entry(_message.Message):
         parent_id: _builtins.str = ...,
         transcript: Global___Transcript | None = ...,
         audit: Global___Audit | None = ...,
+        event: Global___Event | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "create_time", b"create_time", "transcript", b"transcript", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "create_time", b"create_time", "event", b"event", "transcript", b"transcript", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "create_time", b"create_time", "number", b"number", "parent_id", b"parent_id", "parent_kind", b"parent_kind", "revision", b"revision", "transcript", b"transcript", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "create_time", b"create_time", "event", b"event", "number", b"number", "parent_id", b"parent_id", "parent_kind", b"parent_kind", "revision", b"revision", "transcript", b"transcript", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["transcript", "audit"]  # noqa: Y015
+    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["transcript", "audit", "event"]  # noqa: Y015
     _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_value) -> _WhichOneofReturnType_value | None: ...
 
@@ -120,6 +126,66 @@ class Transcript(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Transcript: _TypeAlias = Transcript  # noqa: Y015
+
+@_typing.final
+class Event(_message.Message):
+    """What happened in the course of the work: a phase that began or ended, a warning, a number of tokens spent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    ITERATION_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    DURATION_MS_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task that it is about. Lists over all parents find the events of a task by it, so set it also when the task is the
+    parent. Not checked: the task may go before the journal does.
+    """
+    phase: _builtins.str
+    """The phase of the work."""
+    iteration: _builtins.int
+    """The round within the phase."""
+    type: _builtins.str
+    """Required. What happened: `phase_started`, `phase_completed`, `error`, or the caller's own term."""
+    source: _builtins.str
+    """What published it: `executor`, `api`, or the caller's own term."""
+    message: _builtins.str
+    """What happened, in words."""
+    data: _builtins.str
+    """JSON. What the event carries."""
+    duration_ms: _builtins.int
+    """How long it took, in milliseconds: for an event that ends something. Unset where that is not known."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it happened, which may be before it was appended."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        phase: _builtins.str = ...,
+        iteration: _builtins.int = ...,
+        type: _builtins.str = ...,
+        source: _builtins.str = ...,
+        message: _builtins.str = ...,
+        data: _builtins.str = ...,
+        duration_ms: _builtins.int | None = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "duration_ms", b"duration_ms", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "data", b"data", "duration_ms", b"duration_ms", "iteration", b"iteration", "message", b"message", "phase", b"phase", "source", b"source", "task_id", b"task_id", "time", b"time", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__duration_ms: _TypeAlias = _typing.Literal["duration_ms"]  # noqa: Y015
+    _WhichOneofArgType__duration_ms: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__duration_ms) -> _WhichOneofReturnType__duration_ms | None: ...
+
+Global___Event: _TypeAlias = Event  # noqa: Y015
 
 @_typing.final
 class Audit(_message.Message):

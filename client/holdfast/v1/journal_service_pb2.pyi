@@ -225,6 +225,7 @@ class JournalServiceListRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     MIN_REVISION_FIELD_NUMBER: _builtins.int
+    DESCENDING_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Empty means `default`."""
     journal: _builtins.str
@@ -241,6 +242,8 @@ class JournalServiceListRequest(_message.Message):
     """`next_page_token` of the page before; every other field must be as it was."""
     min_revision: _builtins.int
     """As in StoreService.Get."""
+    descending: _builtins.bool
+    """Whether the order is the reverse: of one parent, and of the audit, the newest first."""
     def __init__(
         self,
         *,
@@ -252,10 +255,11 @@ class JournalServiceListRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         min_revision: _builtins.int = ...,
+        descending: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "journal", b"journal", "min_revision", b"min_revision", "page_size", b"page_size", "page_token", b"page_token", "parent_id", b"parent_id", "parent_kind", b"parent_kind", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["descending", b"descending", "filter", b"filter", "journal", b"journal", "min_revision", b"min_revision", "page_size", b"page_size", "page_token", b"page_token", "parent_id", b"parent_id", "parent_kind", b"parent_kind", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

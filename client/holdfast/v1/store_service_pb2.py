@@ -28,15 +28,15 @@ from holdfast.v1 import entry_pb2 as holdfast_dot_v1_dot_entry__pb2
 from holdfast.v1 import record_pb2 as holdfast_dot_v1_dot_record__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fholdfast/v1/store_service.proto\x12\x0bholdfast.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17holdfast/v1/entry.proto\x1a\x18holdfast/v1/record.proto\"%\n\tRecordKey\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"6\n\nUnreadable\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"[\n\x16StoreServiceGetRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\x12\x14\n\x0cmin_revision\x18\x04 \x01(\x03\"P\n\x17StoreServiceGetResponse\x12#\n\x06record\x18\x01 \x01(\x0b\x32\x13.holdfast.v1.Record\x12\x10\n\x08revision\x18\x02 \x01(\x03\"l\n\x1bStoreServiceBatchGetRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12$\n\x04keys\x18\x02 \x03(\x0b\x32\x16.holdfast.v1.RecordKey\x12\x14\n\x0cmin_revision\x18\x03 \x01(\x03\"\xd7\x01\n\x1cStoreServiceBatchGetResponse\x12$\n\x07records\x18\x01 \x03(\x0b\x32\x13.holdfast.v1.Record\x12\'\n\x07missing\x18\x02 \x03(\x0b\x32\x16.holdfast.v1.RecordKey\x12)\n\tremaining\x18\x03 \x03(\x0b\x32\x16.holdfast.v1.RecordKey\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12+\n\nunreadable\x18\x05 \x03(\x0b\x32\x17.holdfast.v1.Unreadable\"\x99\x01\n\x17StoreServiceListRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x14\n\x0cmin_revision\x18\x07 \x01(\x03\"\x98\x01\n\x18StoreServiceListResponse\x12$\n\x07records\x18\x01 \x03(\x0b\x32\x13.holdfast.v1.Record\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12+\n\nunreadable\x18\x04 \x03(\x0b\x32\x17.holdfast.v1.Unreadable\"a\n\x18StoreServiceCountRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x14\n\x0cmin_revision\x18\x04 \x01(\x03\"<\n\x19StoreServiceCountResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x10\n\x08revision\x18\x02 \x01(\x03\"-\n\x06Insert\x12#\n\x06record\x18\x01 \x01(\x0b\x32\x13.holdfast.v1.Record\"^\n\x06Upsert\x12#\n\x06record\x18\x01 \x01(\x0b\x32\x13.holdfast.v1.Record\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"o\n\x06Update\x12#\n\x06record\x18\x01 \x01(\x0b\x32\x13.holdfast.v1.Record\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0f\n\x07version\x18\x03 \x01(\x03\"D\n\x06\x44\x65lete\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x0f\n\x07\x63\x61scade\x18\x04 \x01(\x08\"\x91\x01\n\x06\x41ppend\x12\x13\n\x0bparent_kind\x18\x01 \x01(\t\x12\x11\n\tparent_id\x18\x02 \x01(\t\x12#\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x12.holdfast.v1.Entry\x12!\n\x14\x65xpected_last_number\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x17\n\x15_expected_last_number\"\xda\x01\n\x08Mutation\x12%\n\x06insert\x18\x01 \x01(\x0b\x32\x13.holdfast.v1.InsertH\x00\x12%\n\x06upsert\x18\x02 \x01(\x0b\x32\x13.holdfast.v1.UpsertH\x00\x12%\n\x06update\x18\x03 \x01(\x0b\x32\x13.holdfast.v1.UpdateH\x00\x12%\n\x06\x64\x65lete\x18\x04 \x01(\x0b\x32\x13.holdfast.v1.DeleteH\x00\x12%\n\x06\x61ppend\x18\x05 \x01(\x0b\x32\x13.holdfast.v1.AppendH\x00\x42\x0b\n\toperation\"\x8b\x01\n\x0eMutationResult\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x14\n\x0c\x66irst_number\x18\x04 \x01(\x03\x12\x13\n\x0blast_number\x18\x05 \x01(\x03\x12#\n\x06record\x18\x06 \x01(\x0b\x32\x13.holdfast.v1.Record\"\x93\x01\n\x19StoreServiceCommitRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12(\n\tmutations\x18\x04 \x03(\x0b\x32\x15.holdfast.v1.Mutation\x12\x16\n\x0ereturn_records\x18\x05 \x01(\x08\"\x8d\x01\n\x1aStoreServiceCommitResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12/\n\x0b\x63ommit_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x07results\x18\x03 \x03(\x0b\x32\x1b.holdfast.v1.MutationResult\"\xb3\x02\n\x06\x43hange\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0f\n\x07ordinal\x18\x02 \x01(\x03\x12\x11\n\tworkspace\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\n\n\x02id\x18\x05 \x01(\t\x12#\n\x06\x61\x63tion\x18\x06 \x01(\x0e\x32\x13.holdfast.v1.Action\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12\x13\n\x0bparent_kind\x18\x08 \x01(\t\x12\x14\n\x0c\x66irst_number\x18\t \x01(\x03\x12\x13\n\x0blast_number\x18\n \x01(\x03\x12#\n\x06record\x18\x0b \x01(\x0b\x32\x13.holdfast.v1.Record\x12\r\n\x05\x61\x63tor\x18\x0c \x01(\t\x12/\n\x0b\x63ommit_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9e\x01\n\x18StoreServiceWatchRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\r\n\x05kinds\x18\x02 \x03(\t\x12\x0b\n\x03ids\x18\x03 \x03(\t\x12\x1b\n\x0e\x61\x66ter_revision\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06\x63ursor\x18\x05 \x01(\t\x12\x13\n\x0breplay_only\x18\x06 \x01(\x08\x42\x11\n\x0f_after_revision\"c\n\x19StoreServiceWatchResponse\x12$\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x13.holdfast.v1.Change\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"r\n\x1dStoreServiceAllocateIdRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\r\n\x05\x63ount\x18\x05 \x01(\x05\"?\n\x1eStoreServiceAllocateIdResponse\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03*}\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x11\n\rACTION_INSERT\x10\x01\x12\x11\n\rACTION_UPDATE\x10\x02\x12\x11\n\rACTION_DELETE\x10\x03\x12\x11\n\rACTION_APPEND\x10\x04\x12\x0f\n\x0b\x41\x43TION_DROP\x10\x05\x32\x8a\x05\n\x0cStoreService\x12P\n\x03Get\x12#.holdfast.v1.StoreServiceGetRequest\x1a$.holdfast.v1.StoreServiceGetResponse\x12_\n\x08\x42\x61tchGet\x12(.holdfast.v1.StoreServiceBatchGetRequest\x1a).holdfast.v1.StoreServiceBatchGetResponse\x12S\n\x04List\x12$.holdfast.v1.StoreServiceListRequest\x1a%.holdfast.v1.StoreServiceListResponse\x12V\n\x05\x43ount\x12%.holdfast.v1.StoreServiceCountRequest\x1a&.holdfast.v1.StoreServiceCountResponse\x12Y\n\x06\x43ommit\x12&.holdfast.v1.StoreServiceCommitRequest\x1a\'.holdfast.v1.StoreServiceCommitResponse\x12X\n\x05Watch\x12%.holdfast.v1.StoreServiceWatchRequest\x1a&.holdfast.v1.StoreServiceWatchResponse0\x01\x12\x65\n\nAllocateId\x12*.holdfast.v1.StoreServiceAllocateIdRequest\x1a+.holdfast.v1.StoreServiceAllocateIdResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fholdfast/v1/store_service.proto\x12\x0bholdfast.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17holdfast/v1/entry.proto\x1a\x18holdfast/v1/record.proto\"%\n\tRecordKey\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"6\n\nUnreadable\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"[\n\x16StoreServiceGetRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\x12\x14\n\x0cmin_revision\x18\x04 \x01(\x03\"P\n\x17StoreServiceGetResponse\x12#\n\x06record\x18\x01 \x01(\x0b\x32\x13.holdfast.v1.Record\x12\x10\n\x08revision\x18\x02 \x01(\x03\"l\n\x1bStoreServiceBatchGetRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12$\n\x04keys\x18\x02 \x03(\x0b\x32\x16.holdfast.v1.RecordKey\x12\x14\n\x0cmin_revision\x18\x03 \x01(\x03\"\xd7\x01\n\x1cStoreServiceBatchGetResponse\x12$\n\x07records\x18\x01 \x03(\x0b\x32\x13.holdfast.v1.Record\x12\'\n\x07missing\x18\x02 \x03(\x0b\x32\x16.holdfast.v1.RecordKey\x12)\n\tremaining\x18\x03 \x03(\x0b\x32\x16.holdfast.v1.RecordKey\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12+\n\nunreadable\x18\x05 \x03(\x0b\x32\x17.holdfast.v1.Unreadable\"\x99\x01\n\x17StoreServiceListRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x14\n\x0cmin_revision\x18\x07 \x01(\x03\"\x98\x01\n\x18StoreServiceListResponse\x12$\n\x07records\x18\x01 \x03(\x0b\x32\x13.holdfast.v1.Record\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12+\n\nunreadable\x18\x04 \x03(\x0b\x32\x17.holdfast.v1.Unreadable\":\n\x08ScanList\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\x12\x10\n\x08order_by\x18\x03 \x01(\t\"h\n\x17StoreServiceScanRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12$\n\x05lists\x18\x02 \x03(\x0b\x32\x15.holdfast.v1.ScanList\x12\x14\n\x0cmin_revision\x18\x03 \x01(\x03\"\x8d\x01\n\x18StoreServiceScanResponse\x12\x0c\n\x04list\x18\x01 \x01(\x05\x12$\n\x07records\x18\x02 \x03(\x0b\x32\x13.holdfast.v1.Record\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12+\n\nunreadable\x18\x04 \x03(\x0b\x32\x17.holdfast.v1.Unreadable\"a\n\x18StoreServiceCountRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x14\n\x0cmin_revision\x18\x04 \x01(\x03\"<\n\x19StoreServiceCountResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x10\n\x08revision\x18\x02 \x01(\x03\"-\n\x06Insert\x12#\n\x06record\x18\x01 \x01(\x0b\x32\x13.holdfast.v1.Record\"^\n\x06Upsert\x12#\n\x06record\x18\x01 \x01(\x0b\x32\x13.holdfast.v1.Record\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"o\n\x06Update\x12#\n\x06record\x18\x01 \x01(\x0b\x32\x13.holdfast.v1.Record\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0f\n\x07version\x18\x03 \x01(\x03\"D\n\x06\x44\x65lete\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x0f\n\x07\x63\x61scade\x18\x04 \x01(\x08\"\x91\x01\n\x06\x41ppend\x12\x13\n\x0bparent_kind\x18\x01 \x01(\t\x12\x11\n\tparent_id\x18\x02 \x01(\t\x12#\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x12.holdfast.v1.Entry\x12!\n\x14\x65xpected_last_number\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x17\n\x15_expected_last_number\"\xda\x01\n\x08Mutation\x12%\n\x06insert\x18\x01 \x01(\x0b\x32\x13.holdfast.v1.InsertH\x00\x12%\n\x06upsert\x18\x02 \x01(\x0b\x32\x13.holdfast.v1.UpsertH\x00\x12%\n\x06update\x18\x03 \x01(\x0b\x32\x13.holdfast.v1.UpdateH\x00\x12%\n\x06\x64\x65lete\x18\x04 \x01(\x0b\x32\x13.holdfast.v1.DeleteH\x00\x12%\n\x06\x61ppend\x18\x05 \x01(\x0b\x32\x13.holdfast.v1.AppendH\x00\x42\x0b\n\toperation\"\x8b\x01\n\x0eMutationResult\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x14\n\x0c\x66irst_number\x18\x04 \x01(\x03\x12\x13\n\x0blast_number\x18\x05 \x01(\x03\x12#\n\x06record\x18\x06 \x01(\x0b\x32\x13.holdfast.v1.Record\"\x93\x01\n\x19StoreServiceCommitRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12(\n\tmutations\x18\x04 \x03(\x0b\x32\x15.holdfast.v1.Mutation\x12\x16\n\x0ereturn_records\x18\x05 \x01(\x08\"\x8d\x01\n\x1aStoreServiceCommitResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12/\n\x0b\x63ommit_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x07results\x18\x03 \x03(\x0b\x32\x1b.holdfast.v1.MutationResult\"\xb3\x02\n\x06\x43hange\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0f\n\x07ordinal\x18\x02 \x01(\x03\x12\x11\n\tworkspace\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\n\n\x02id\x18\x05 \x01(\t\x12#\n\x06\x61\x63tion\x18\x06 \x01(\x0e\x32\x13.holdfast.v1.Action\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12\x13\n\x0bparent_kind\x18\x08 \x01(\t\x12\x14\n\x0c\x66irst_number\x18\t \x01(\x03\x12\x13\n\x0blast_number\x18\n \x01(\x03\x12#\n\x06record\x18\x0b \x01(\x0b\x32\x13.holdfast.v1.Record\x12\r\n\x05\x61\x63tor\x18\x0c \x01(\t\x12/\n\x0b\x63ommit_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9e\x01\n\x18StoreServiceWatchRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\r\n\x05kinds\x18\x02 \x03(\t\x12\x0b\n\x03ids\x18\x03 \x03(\t\x12\x1b\n\x0e\x61\x66ter_revision\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06\x63ursor\x18\x05 \x01(\t\x12\x13\n\x0breplay_only\x18\x06 \x01(\x08\x42\x11\n\x0f_after_revision\"c\n\x19StoreServiceWatchResponse\x12$\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x13.holdfast.v1.Change\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"r\n\x1dStoreServiceAllocateIdRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\r\n\x05\x63ount\x18\x05 \x01(\x05\"?\n\x1eStoreServiceAllocateIdResponse\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03*}\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x11\n\rACTION_INSERT\x10\x01\x12\x11\n\rACTION_UPDATE\x10\x02\x12\x11\n\rACTION_DELETE\x10\x03\x12\x11\n\rACTION_APPEND\x10\x04\x12\x0f\n\x0b\x41\x43TION_DROP\x10\x05\x32\xe1\x05\n\x0cStoreService\x12P\n\x03Get\x12#.holdfast.v1.StoreServiceGetRequest\x1a$.holdfast.v1.StoreServiceGetResponse\x12_\n\x08\x42\x61tchGet\x12(.holdfast.v1.StoreServiceBatchGetRequest\x1a).holdfast.v1.StoreServiceBatchGetResponse\x12S\n\x04List\x12$.holdfast.v1.StoreServiceListRequest\x1a%.holdfast.v1.StoreServiceListResponse\x12U\n\x04Scan\x12$.holdfast.v1.StoreServiceScanRequest\x1a%.holdfast.v1.StoreServiceScanResponse0\x01\x12V\n\x05\x43ount\x12%.holdfast.v1.StoreServiceCountRequest\x1a&.holdfast.v1.StoreServiceCountResponse\x12Y\n\x06\x43ommit\x12&.holdfast.v1.StoreServiceCommitRequest\x1a\'.holdfast.v1.StoreServiceCommitResponse\x12X\n\x05Watch\x12%.holdfast.v1.StoreServiceWatchRequest\x1a&.holdfast.v1.StoreServiceWatchResponse0\x01\x12\x65\n\nAllocateId\x12*.holdfast.v1.StoreServiceAllocateIdRequest\x1a+.holdfast.v1.StoreServiceAllocateIdResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holdfast.v1.store_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACTION']._serialized_start=3120
-  _globals['_ACTION']._serialized_end=3245
+  _globals['_ACTION']._serialized_start=3430
+  _globals['_ACTION']._serialized_end=3555
   _globals['_RECORDKEY']._serialized_start=166
   _globals['_RECORDKEY']._serialized_end=203
   _globals['_UNREADABLE']._serialized_start=205
@@ -53,38 +53,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STORESERVICELISTREQUEST']._serialized_end=918
   _globals['_STORESERVICELISTRESPONSE']._serialized_start=921
   _globals['_STORESERVICELISTRESPONSE']._serialized_end=1073
-  _globals['_STORESERVICECOUNTREQUEST']._serialized_start=1075
-  _globals['_STORESERVICECOUNTREQUEST']._serialized_end=1172
-  _globals['_STORESERVICECOUNTRESPONSE']._serialized_start=1174
-  _globals['_STORESERVICECOUNTRESPONSE']._serialized_end=1234
-  _globals['_INSERT']._serialized_start=1236
-  _globals['_INSERT']._serialized_end=1281
-  _globals['_UPSERT']._serialized_start=1283
-  _globals['_UPSERT']._serialized_end=1377
-  _globals['_UPDATE']._serialized_start=1379
-  _globals['_UPDATE']._serialized_end=1490
-  _globals['_DELETE']._serialized_start=1492
-  _globals['_DELETE']._serialized_end=1560
-  _globals['_APPEND']._serialized_start=1563
-  _globals['_APPEND']._serialized_end=1708
-  _globals['_MUTATION']._serialized_start=1711
-  _globals['_MUTATION']._serialized_end=1929
-  _globals['_MUTATIONRESULT']._serialized_start=1932
-  _globals['_MUTATIONRESULT']._serialized_end=2071
-  _globals['_STORESERVICECOMMITREQUEST']._serialized_start=2074
-  _globals['_STORESERVICECOMMITREQUEST']._serialized_end=2221
-  _globals['_STORESERVICECOMMITRESPONSE']._serialized_start=2224
-  _globals['_STORESERVICECOMMITRESPONSE']._serialized_end=2365
-  _globals['_CHANGE']._serialized_start=2368
-  _globals['_CHANGE']._serialized_end=2675
-  _globals['_STORESERVICEWATCHREQUEST']._serialized_start=2678
-  _globals['_STORESERVICEWATCHREQUEST']._serialized_end=2836
-  _globals['_STORESERVICEWATCHRESPONSE']._serialized_start=2838
-  _globals['_STORESERVICEWATCHRESPONSE']._serialized_end=2937
-  _globals['_STORESERVICEALLOCATEIDREQUEST']._serialized_start=2939
-  _globals['_STORESERVICEALLOCATEIDREQUEST']._serialized_end=3053
-  _globals['_STORESERVICEALLOCATEIDRESPONSE']._serialized_start=3055
-  _globals['_STORESERVICEALLOCATEIDRESPONSE']._serialized_end=3118
-  _globals['_STORESERVICE']._serialized_start=3248
-  _globals['_STORESERVICE']._serialized_end=3898
+  _globals['_SCANLIST']._serialized_start=1075
+  _globals['_SCANLIST']._serialized_end=1133
+  _globals['_STORESERVICESCANREQUEST']._serialized_start=1135
+  _globals['_STORESERVICESCANREQUEST']._serialized_end=1239
+  _globals['_STORESERVICESCANRESPONSE']._serialized_start=1242
+  _globals['_STORESERVICESCANRESPONSE']._serialized_end=1383
+  _globals['_STORESERVICECOUNTREQUEST']._serialized_start=1385
+  _globals['_STORESERVICECOUNTREQUEST']._serialized_end=1482
+  _globals['_STORESERVICECOUNTRESPONSE']._serialized_start=1484
+  _globals['_STORESERVICECOUNTRESPONSE']._serialized_end=1544
+  _globals['_INSERT']._serialized_start=1546
+  _globals['_INSERT']._serialized_end=1591
+  _globals['_UPSERT']._serialized_start=1593
+  _globals['_UPSERT']._serialized_end=1687
+  _globals['_UPDATE']._serialized_start=1689
+  _globals['_UPDATE']._serialized_end=1800
+  _globals['_DELETE']._serialized_start=1802
+  _globals['_DELETE']._serialized_end=1870
+  _globals['_APPEND']._serialized_start=1873
+  _globals['_APPEND']._serialized_end=2018
+  _globals['_MUTATION']._serialized_start=2021
+  _globals['_MUTATION']._serialized_end=2239
+  _globals['_MUTATIONRESULT']._serialized_start=2242
+  _globals['_MUTATIONRESULT']._serialized_end=2381
+  _globals['_STORESERVICECOMMITREQUEST']._serialized_start=2384
+  _globals['_STORESERVICECOMMITREQUEST']._serialized_end=2531
+  _globals['_STORESERVICECOMMITRESPONSE']._serialized_start=2534
+  _globals['_STORESERVICECOMMITRESPONSE']._serialized_end=2675
+  _globals['_CHANGE']._serialized_start=2678
+  _globals['_CHANGE']._serialized_end=2985
+  _globals['_STORESERVICEWATCHREQUEST']._serialized_start=2988
+  _globals['_STORESERVICEWATCHREQUEST']._serialized_end=3146
+  _globals['_STORESERVICEWATCHRESPONSE']._serialized_start=3148
+  _globals['_STORESERVICEWATCHRESPONSE']._serialized_end=3247
+  _globals['_STORESERVICEALLOCATEIDREQUEST']._serialized_start=3249
+  _globals['_STORESERVICEALLOCATEIDREQUEST']._serialized_end=3363
+  _globals['_STORESERVICEALLOCATEIDRESPONSE']._serialized_start=3365
+  _globals['_STORESERVICEALLOCATEIDRESPONSE']._serialized_end=3428
+  _globals['_STORESERVICE']._serialized_start=3558
+  _globals['_STORESERVICE']._serialized_end=4295
 # @@protoc_insertion_point(module_scope)

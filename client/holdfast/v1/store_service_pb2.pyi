@@ -340,6 +340,106 @@ class StoreServiceListResponse(_message.Message):
 Global___StoreServiceListResponse: _TypeAlias = StoreServiceListResponse  # noqa: Y015
 
 @_typing.final
+class ScanList(_message.Message):
+    """A list of a Scan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Required. The kind's name."""
+    filter: _builtins.str
+    """As in List."""
+    order_by: _builtins.str
+    """As in List."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "kind", b"kind", "order_by", b"order_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScanList: _TypeAlias = ScanList  # noqa: Y015
+
+@_typing.final
+class StoreServiceScanRequest(_message.Message):
+    """Request of Scan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    LISTS_FIELD_NUMBER: _builtins.int
+    MIN_REVISION_FIELD_NUMBER: _builtins.int
+    workspace: _builtins.str
+    """Empty means `default`."""
+    min_revision: _builtins.int
+    """As in Get."""
+    @_builtins.property
+    def lists(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScanList]:
+        """Required. At most 100."""
+
+    def __init__(
+        self,
+        *,
+        workspace: _builtins.str = ...,
+        lists: _abc.Iterable[Global___ScanList] | None = ...,
+        min_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lists", b"lists", "min_revision", b"min_revision", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoreServiceScanRequest: _TypeAlias = StoreServiceScanRequest  # noqa: Y015
+
+@_typing.final
+class StoreServiceScanResponse(_message.Message):
+    """A frame of Scan. The lists come in the order of the request, each in one frame at least; no frame holds more than 3 MiB."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIST_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
+    list: _builtins.int
+    """Which list of the request it belongs to, from 0."""
+    revision: _builtins.int
+    """The revision that all lists were read at."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.Record]:
+        """The next records of that list."""
+
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedCompositeFieldContainer[Global___Unreadable]:
+        """What is there and could not be read."""
+
+    def __init__(
+        self,
+        *,
+        list: _builtins.int = ...,
+        records: _abc.Iterable[_record_pb2.Record] | None = ...,
+        revision: _builtins.int = ...,
+        unreadable: _abc.Iterable[Global___Unreadable] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["list", b"list", "records", b"records", "revision", b"revision", "unreadable", b"unreadable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoreServiceScanResponse: _TypeAlias = StoreServiceScanResponse  # noqa: Y015
+
+@_typing.final
 class StoreServiceCountRequest(_message.Message):
     """Request of Count."""
 

@@ -53,6 +53,11 @@ class StoreServiceStub:
                 request_serializer=holdfast_dot_v1_dot_store__service__pb2.StoreServiceListRequest.SerializeToString,
                 response_deserializer=holdfast_dot_v1_dot_store__service__pb2.StoreServiceListResponse.FromString,
                 _registered_method=True)
+        self.Scan = channel.unary_stream(
+                '/holdfast.v1.StoreService/Scan',
+                request_serializer=holdfast_dot_v1_dot_store__service__pb2.StoreServiceScanRequest.SerializeToString,
+                response_deserializer=holdfast_dot_v1_dot_store__service__pb2.StoreServiceScanResponse.FromString,
+                _registered_method=True)
         self.Count = channel.unary_unary(
                 '/holdfast.v1.StoreService/Count',
                 request_serializer=holdfast_dot_v1_dot_store__service__pb2.StoreServiceCountRequest.SerializeToString,
@@ -98,6 +103,14 @@ class StoreServiceServicer:
 
     def List(self, request, context):
         """Lists the records of a kind, filtered, ordered and in pages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Scan(self, request, context):
+        """Reads whole lists as of one revision and streams them: for what belongs together, such as all states with their decisions.
+        RESOURCE_EXHAUSTED (SCAN_TOO_LARGE): they have more than 256 MiB together; use List, whose pages are each of their own revision.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,6 +164,11 @@ def add_StoreServiceServicer_to_server(servicer, server):
                     servicer.List,
                     request_deserializer=holdfast_dot_v1_dot_store__service__pb2.StoreServiceListRequest.FromString,
                     response_serializer=holdfast_dot_v1_dot_store__service__pb2.StoreServiceListResponse.SerializeToString,
+            ),
+            'Scan': grpc.unary_stream_rpc_method_handler(
+                    servicer.Scan,
+                    request_deserializer=holdfast_dot_v1_dot_store__service__pb2.StoreServiceScanRequest.FromString,
+                    response_serializer=holdfast_dot_v1_dot_store__service__pb2.StoreServiceScanResponse.SerializeToString,
             ),
             'Count': grpc.unary_unary_rpc_method_handler(
                     servicer.Count,
@@ -258,6 +276,33 @@ class StoreService:
             '/holdfast.v1.StoreService/List',
             holdfast_dot_v1_dot_store__service__pb2.StoreServiceListRequest.SerializeToString,
             holdfast_dot_v1_dot_store__service__pb2.StoreServiceListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Scan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/holdfast.v1.StoreService/Scan',
+            holdfast_dot_v1_dot_store__service__pb2.StoreServiceScanRequest.SerializeToString,
+            holdfast_dot_v1_dot_store__service__pb2.StoreServiceScanResponse.FromString,
             options,
             channel_credentials,
             insecure,

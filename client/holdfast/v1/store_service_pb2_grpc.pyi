@@ -43,6 +43,10 @@ class StoreServiceStub:
     """Reads many records as of one revision; what does not exist is named in `missing`."""
     List: _grpc.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceListRequest, _store_service_pb2.StoreServiceListResponse]
     """Lists the records of a kind, filtered, ordered and in pages."""
+    Scan: _grpc.UnaryStreamMultiCallable[_store_service_pb2.StoreServiceScanRequest, _store_service_pb2.StoreServiceScanResponse]
+    """Reads whole lists as of one revision and streams them: for what belongs together, such as all states with their decisions.
+    RESOURCE_EXHAUSTED (SCAN_TOO_LARGE): they have more than 256 MiB together; use List, whose pages are each of their own revision.
+    """
     Count: _grpc.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceCountRequest, _store_service_pb2.StoreServiceCountResponse]
     """Counts the records of a kind that a filter matches."""
     Commit: _grpc.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceCommitRequest, _store_service_pb2.StoreServiceCommitResponse]
@@ -72,6 +76,10 @@ class StoreServiceAsyncStub(StoreServiceStub):
     """Reads many records as of one revision; what does not exist is named in `missing`."""
     List: _aio.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceListRequest, _store_service_pb2.StoreServiceListResponse]  # type: ignore[assignment]
     """Lists the records of a kind, filtered, ordered and in pages."""
+    Scan: _aio.UnaryStreamMultiCallable[_store_service_pb2.StoreServiceScanRequest, _store_service_pb2.StoreServiceScanResponse]  # type: ignore[assignment]
+    """Reads whole lists as of one revision and streams them: for what belongs together, such as all states with their decisions.
+    RESOURCE_EXHAUSTED (SCAN_TOO_LARGE): they have more than 256 MiB together; use List, whose pages are each of their own revision.
+    """
     Count: _aio.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceCountRequest, _store_service_pb2.StoreServiceCountResponse]  # type: ignore[assignment]
     """Counts the records of a kind that a filter matches."""
     Commit: _aio.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceCommitRequest, _store_service_pb2.StoreServiceCommitResponse]  # type: ignore[assignment]
@@ -116,6 +124,16 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_store_service_pb2.StoreServiceListResponse, _abc.Awaitable[_store_service_pb2.StoreServiceListResponse]]:
         """Lists the records of a kind, filtered, ordered and in pages."""
+
+    @_abc_1.abstractmethod
+    def Scan(
+        self,
+        request: _store_service_pb2.StoreServiceScanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_store_service_pb2.StoreServiceScanResponse], _abc.AsyncIterator[_store_service_pb2.StoreServiceScanResponse]]:
+        """Reads whole lists as of one revision and streams them: for what belongs together, such as all states with their decisions.
+        RESOURCE_EXHAUSTED (SCAN_TOO_LARGE): they have more than 256 MiB together; use List, whose pages are each of their own revision.
+        """
 
     @_abc_1.abstractmethod
     def Count(

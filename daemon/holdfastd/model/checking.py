@@ -35,7 +35,7 @@ def _check_string(field: Field) -> Check:
             message.ClearField(name)  # an empty one is an unset one, or two records would share the value of a key
         if values and value and value not in values:
             known = ", ".join(values)
-            raise InvalidArgument(f"{name} {value!r} is not one of: {known}.", reason="VALUE_INVALID", field=name)
+            raise InvalidArgument(f"{name} {value[:40]!r} is not one of: {known}.", reason="VALUE_INVALID", field=name)
 
     return check
 
@@ -93,6 +93,8 @@ def _check_time(field: Field) -> Check:
 
     def check(message: Message) -> None:
         stamp = getattr(message, name)
+        if UnknownFieldSet(stamp):
+            raise InvalidArgument(f"{name} is no plain time.", reason="VALUE_INVALID", field=name)
         if not 0 <= stamp.nanos < 10**9 or not MIN_TIME_NS <= time_ns(stamp) <= MAX_TIME_NS:
             raise InvalidArgument(f"{name} lies outside the years 1678 to 2261.", reason="VALUE_INVALID", field=name)
 

@@ -37,6 +37,19 @@ def template_id(kind: Kind, message: RecordMessage) -> str:
     return check_id(kind.id_template.format_map(values), f"{kind.name}.id")
 
 
+def was_given(kind: Kind, message: RecordMessage) -> bool:
+    """Whether the message bears the id that its template made with an earlier number: `ship@3` on what is now `ship@5`."""
+    for field in kind.columns:
+        number = getattr(message, field.name) if field.number_within else 0
+        before, marker, after = kind.id_template.partition(f"{{{field.name}}}")
+        if number and marker:
+            values = {each.name: getattr(message, each.name) for each in kind.columns}
+            digits = message.id.removeprefix(before.format_map(values)).removesuffix(after.format_map(values))
+            earlier = digits.isdecimal() and 0 < int(digits) < number
+            return earlier and message.id == kind.id_template.format_map({**values, field.name: int(digits)})
+    return False
+
+
 def check_id(value: str, field: str) -> str:
     """The id itself; INVALID_ARGUMENT when it is empty, too long, or holds blanks or control characters."""
     if not value:

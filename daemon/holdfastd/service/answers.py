@@ -27,12 +27,14 @@ class Budget:
         return True
 
 
-def fill_record(record: record_pb2.Record, kind: Kind, image: bytes) -> None:
-    """Sets a Record from an encoded message of its kind. Raises ValueError when the bytes are none."""
+def fill_record(record: record_pb2.Record, kind: Kind, id: str, image: bytes) -> None:
+    """Sets a Record from an encoded message of its kind. Raises ValueError when the bytes are not that record's."""
     message: RecordMessage = getattr(record, kind.name)
     message.SetInParent()
     try:
         message.MergeFromString(image)
-    except DecodeError as error:
+    except (DecodeError, TypeError) as error:
         raise ValueError("its image is damaged") from error
-    record.kind, record.id, record.version = kind.name, message.id, message.version
+    if message.id != id:
+        raise ValueError("its image is another record's")
+    record.kind, record.id, record.version = kind.name, id, message.version

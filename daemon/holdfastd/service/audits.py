@@ -14,13 +14,13 @@ from holdfastd.model.call import Call
 from holdfastd.model.diffs import diff_json
 from holdfastd.model.entries import create_time, entry_codec
 from holdfastd.model.filters import Node, parse_filter
-from holdfastd.model.kinds import KINDS, STORED_JOURNALS, kind_named
+from holdfastd.model.kinds import KINDS, STORED_JOURNALS, Journal, kind_named
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget
 from holdfastd.service.reading import Reading, Snapshot
 from holdfastd.service.requests import workspace_of
 from holdfastd.store import audits
-from holdfastd.store.audits import AUDIT, END, Place
+from holdfastd.store.audits import AUDIT, Place
 from holdfastd.store.pages import fetch
 
 Row = Sequence[Any]
@@ -37,7 +37,7 @@ class Audits:
         if request.parent_kind and request.parent_kind not in STORED_JOURNALS:
             kind_named(request.parent_kind)
         node = parse_filter(request.filter)
-        scope = (workspace_of(request.workspace), AUDIT.name, request.parent_kind, request.parent_id, request.filter)
+        scope = list_scope(request, AUDIT)
         after = _place(decode_token(request.page_token, scope, 2))
         limit = page_size(request.page_size)
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
@@ -49,9 +49,15 @@ class Audits:
         return response
 
 
-def _place(key: Sequence[object] | None) -> Place:
+def list_scope(request: pb.JournalServiceListRequest, journal: Journal) -> tuple[str, ...]:
+    """What makes it this list and no other, the workspace first."""
+    names = (workspace_of(request.workspace), journal.name, request.parent_kind, request.parent_id, request.filter)
+    return (*names, "descending") if request.descending else names
+
+
+def _place(key: Sequence[object] | None) -> Place | None:
     if key is None:
-        return (0, END)
+        return None
     revision, ordinal = key
     if not (isinstance(revision, int) and isinstance(ordinal, int)):
         raise InvalidArgument(
@@ -61,7 +67,7 @@ def _place(key: Sequence[object] | None) -> Place:
 
 
 def _rows(
-    snapshot: Snapshot, request: pb.JournalServiceListRequest, node: Node | None, after: Place, limit: int
+    snapshot: Snapshot, request: pb.JournalServiceListRequest, node: Node | None, after: Place | None, limit: int
 ) -> tuple[list[Row], bool]:
     first, last = audits.span(snapshot.connection, node)
     sql, parameters = audits.select_page(
@@ -69,8 +75,9 @@ def _rows(
         node,
         kind=request.parent_kind,
         id=request.parent_id,
-        after=max(after, (first - 1, END)),
-        until=last,
+        revisions=(first, last),
+        after=after,
+        descending=request.descending,
         limit=limit,
     )
     return fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)

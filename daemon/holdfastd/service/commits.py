@@ -37,11 +37,12 @@ class Commits:
         mutations = mutations_of(request)
         if not mutations:
             return store_service_pb2.StoreServiceCommitResponse(revision=self._writer.revision)
+        return_records = request.return_records  # and not the whole request, for as long as it waits
 
         def answer(committed: Committed) -> store_service_pb2.StoreServiceCommitResponse:
             response = store_service_pb2.StoreServiceCommitResponse(revision=committed.revision)
             codec.set_time(response.commit_time, committed.commit_time)
-            _fill_results(response, committed, request.return_records)
+            _fill_results(response, committed, return_records)
             return response
 
         return Pending(self._writer, Commit(*_who(request), mutations), call, answer)
@@ -98,4 +99,4 @@ def _fill_results(response: store_service_pb2.StoreServiceCommitResponse, commit
             kind=each.kind, id=each.id, version=each.version, first_number=each.first_number, last_number=each.last_number
         )
         if return_records and each.image is not None and budget.takes(len(each.image)):
-            fill_record(result.record, KINDS[each.kind], each.image)
+            fill_record(result.record, KINDS[each.kind], each.id, each.image)

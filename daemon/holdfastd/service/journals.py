@@ -14,7 +14,7 @@ from holdfastd.model.ids import check_id
 from holdfastd.model.kinds import KINDS, Journal, journal_named, stored_journal
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget
-from holdfastd.service.audits import Audits
+from holdfastd.service.audits import Audits, list_scope
 from holdfastd.service.feed import Feed, follow
 from holdfastd.service.reading import Reading, Snapshot
 from holdfastd.service.requests import check_parent, workspace_of
@@ -49,7 +49,7 @@ class Journals:
         journal = journal_named(request.journal)
         if journal.derived:
             return self._audits.list(request, call)
-        scope = (workspace_of(request.workspace), journal.name, request.parent_kind, request.parent_id, request.filter)
+        scope = list_scope(request, journal)
         after = decode_token(request.page_token, scope, 2)
         limit = page_size(request.page_size)
         sql, parameters = query.list_entries(
@@ -59,6 +59,7 @@ class Journals:
             parent_kind=request.parent_kind,
             parent_id=request.parent_id,
             after=after,
+            descending=request.descending,
             limit=limit + 1,
         )
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:

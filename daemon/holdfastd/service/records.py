@@ -1,12 +1,13 @@
-"""StoreService's reads: Get, BatchGet, List, Count."""
+"""StoreService's reads: Get, BatchGet, List, Scan, Count."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from holdfast.v1 import store_service_pb2 as pb
-from holdfastd.errors import InvalidArgument
+from holdfastd.errors import DataLoss, Exhausted, InvalidArgument
 from holdfastd.model.call import Call
 from holdfastd.model.filters import parse_filter
 from holdfastd.model.ids import check_id
@@ -20,8 +21,14 @@ from holdfastd.store import query, records
 from holdfastd.store.pages import Damaged, Image, fetch, image_of, images
 
 MAX_KEYS = 1_000
+MAX_LISTS = 100
+MAX_SCAN_BYTES = 256 * 2**20  # all of it is in memory at once, for no snapshot outlives a frame
+ROWS_AT_ONCE = 500
 KEYS_AT_ONCE = 20
 MAX_TOKEN_BYTES = 64 * 2**10
+
+
+Answer = pb.StoreServiceListResponse | pb.StoreServiceBatchGetResponse | pb.StoreServiceScanResponse
 
 
 class Records:
@@ -39,7 +46,15 @@ class Records:
         if image is None:
             raise records.not_found(kind, snapshot.workspace, id)
         response = pb.StoreServiceGetResponse(revision=snapshot.revision)
-        fill_record(response.record, kind, image)
+        try:
+            fill_record(response.record, kind, id, image)
+        except ValueError as error:
+            raise DataLoss(
+                f"The {kind.name} {id} cannot be read: {error}. Change it, or restore a backup; verify tells more.",
+                reason="RECORD_DAMAGED",
+                kind=kind.name,
+                id=id,
+            ) from error
         return response
 
     def batch_get(self, request: pb.StoreServiceBatchGetRequest, call: Call) -> pb.StoreServiceBatchGetResponse:
@@ -68,6 +83,19 @@ class Records:
         if taken < len(rows) or not all_rows:
             response.next_page_token = _token(scope, rows[taken - 1][1:])
         return response
+
+    def scan(self, request: pb.StoreServiceScanRequest, call: Call) -> Iterator[pb.StoreServiceScanResponse]:
+        """Whole lists as of one revision, one statement each."""
+        if not request.lists:
+            raise InvalidArgument("lists is required.", reason="FIELD_REQUIRED", field="lists")
+        check_count(len(request.lists), MAX_LISTS, "lists")
+        workspace = workspace_of(request.workspace)
+        asked = [(kind_named(each.kind), *_whole_list(workspace, each)) for each in request.lists]
+        with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
+            budget = _ScanBudget()
+            found = [_read_whole(snapshot, kind, sql, parameters, budget, call) for kind, sql, parameters in asked]
+        for number, ((kind, _, _), rows) in enumerate(zip(asked, found, strict=True)):
+            yield from _frames(number, kind, rows, snapshot.revision)
 
     def count(self, request: pb.StoreServiceCountRequest, call: Call) -> pb.StoreServiceCountResponse:
         """How many records of a kind there are."""
@@ -98,22 +126,69 @@ def _fill_page(response: pb.StoreServiceListResponse, snapshot: Snapshot, kind: 
     budget = Budget()
     for taken, row in enumerate(rows):
         image = image_of(snapshot.connection, kind, snapshot.workspace, row[-1], row[0])
-        if isinstance(image, bytes) and not budget.takes(len(image)):
+        if not isinstance(image, Damaged) and not budget.takes(len(image)):
             return taken
         _add(response, kind, row[-1], image)
     return len(rows)
 
 
-def _add(response: pb.StoreServiceListResponse | pb.StoreServiceBatchGetResponse, kind: Kind, id: str, image: Image) -> None:
+def _add(response: Answer, kind: Kind, id: str, image: Image) -> None:
     """Adds a record to an answer, or why it cannot be read."""
     if isinstance(image, Damaged):
         response.unreadable.add(kind=kind.name, id=id, reason=image.reason)
         return
     try:
-        fill_record(response.records.add(), kind, image)
+        fill_record(response.records.add(), kind, id, image)
     except ValueError as error:
         del response.records[-1]
         response.unreadable.add(kind=kind.name, id=id, reason=str(error))
+
+
+def _whole_list(workspace: str, asked: pb.ScanList) -> query.Query:
+    kind = kind_named(asked.kind)
+    return query.select_page(kind, workspace, parse_filter(asked.filter), parse_order(kind, asked.order_by), None, query.NO_LIMIT)
+
+
+class _ScanBudget:
+    """What a scan may still take into memory."""
+
+    def __init__(self) -> None:
+        self._left = MAX_SCAN_BYTES
+
+    def take(self, image: Image) -> None:
+        self._left -= len(image) if isinstance(image, bytes) else 0
+        if self._left < 0:
+            raise Exhausted(
+                f"The lists have more than {MAX_SCAN_BYTES:,} bytes together. Read them in pages, by List.",
+                reason="SCAN_TOO_LARGE",
+                limit=MAX_SCAN_BYTES,
+            )
+
+
+def _read_whole(
+    snapshot: Snapshot, kind: Kind, sql: str, parameters: Sequence[Any], budget: _ScanBudget, call: Call
+) -> deque[tuple[str, Image]]:
+    """The ids and images of a whole list."""
+    found: deque[tuple[str, Image]] = deque()
+    cursor = snapshot.connection.execute(sql, parameters)
+    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+        call.check()
+        for row in rows:
+            image = image_of(snapshot.connection, kind, snapshot.workspace, row[-1], row[0])
+            budget.take(image)
+            found.append((row[-1], image))
+    return found
+
+
+def _frames(number: int, kind: Kind, left: deque[tuple[str, Image]], revision: int) -> Iterator[pb.StoreServiceScanResponse]:
+    """One list's frames, at least one; what was sent is let go."""
+    first = True
+    while left or first:
+        frame, budget, first = pb.StoreServiceScanResponse(list=number, revision=revision), Budget(), False
+        while left and (isinstance(left[0][1], Damaged) or budget.takes(len(left[0][1]))):
+            id, image = left.popleft()
+            _add(frame, kind, id, image)
+        yield frame
 
 
 Found = dict[tuple[str, str], Image]

@@ -161,5 +161,5 @@ def _change(noted: Noted, workspace: str) -> pb.Change:
     )
     codec.set_time(change.commit_time, noted.commit_time)
     if each.image is not None and each.kind in KINDS:
-        fill_record(change.record, KINDS[each.kind], each.image)
+        fill_record(change.record, KINDS[each.kind], each.id, each.image)
     return change

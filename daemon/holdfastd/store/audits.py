@@ -46,9 +46,17 @@ def first_at(connection: Connection, time_ns: int) -> int:
 
 
 def select_page(
-    workspace: str, node: Node | None, *, kind: str = "", id: str = "", after: Place, until: int = END, limit: int
+    workspace: str,
+    node: Node | None,
+    *,
+    kind: str = "",
+    id: str = "",
+    revisions: tuple[int, int] = (1, END),
+    after: Place | None = None,
+    descending: bool = False,
+    limit: int,
 ) -> Query:
-    """Changes of a workspace in the order of history, at most `limit`, after a place and up to the revision `until`.
+    """Changes of a workspace in the order of history or its reverse, at most `limit`, of `revisions`, after a place.
 
     An empty `kind` or `id` means every one. Columns: revision, ordinal, number, create_time, those of the audit's
     message, the image, and for an update the image before it. Raises InvalidArgument when the filter does not fit.
@@ -57,14 +65,25 @@ def select_page(
     conditions = [Where(f"{'e.workspace' if one_record else walked('e.workspace')} = ?", (workspace,))]
     conditions += [Where("e.kind = ?", (kind,))] if kind else []
     conditions += [Where("e.id = ?", (id,))] if id else []
-    conditions += [Where("(e.revision, e.ordinal) > (?, ?)", after), Where("e.revision <= ?", (until,))]
+    conditions += _span(revisions, after, descending)
+    direction = "DESC" if descending else "ASC"
     where = all_of([*conditions, compile_filter(AUDIT, node, alias="e")])
     columns = ", ".join(f"e.{quoted(each.name)}" for each in AUDIT.columns)
     sql = (
         f"SELECT e.revision, e.ordinal, e.number, e.create_time, {columns}, e.image, {_BEFORE} FROM audit AS e"
-        f" WHERE {where.sql} ORDER BY e.revision, e.ordinal LIMIT ?"
+        f" WHERE {where.sql} ORDER BY e.revision {direction}, e.ordinal {direction} LIMIT ?"
     )
     return sql, (*where.parameters, limit)
+
+
+def _span(revisions: tuple[int, int], after: Place | None, descending: bool) -> list[Where]:
+    """The changes of these revisions that come after the place."""
+    first, last = revisions
+    if descending:
+        place = min(after or (END, END), (last, END))
+        return [Where("(e.revision, e.ordinal) < (?, ?)", place), Where("e.revision >= ?", (first,))]
+    place = max(after or (0, END), (first - 1, END))
+    return [Where("(e.revision, e.ordinal) > (?, ?)", place), Where("e.revision <= ?", (last,))]
 
 
 def span(connection: Connection, node: Node | None) -> tuple[int, int]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
-from holdfastd.errors import InvalidArgument
+from holdfastd.errors import AlreadyExists, InvalidArgument
 from holdfastd.model import codec
 from holdfastd.model.checking import MAX_RECORD_BYTES, check_size, set_defaults
 from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed, CompactWatches
-from holdfastd.model.ids import random_id, sequence_id, template_id
+from holdfastd.model.ids import random_id, sequence_id, template_id, was_given
 from holdfastd.model.kinds import Kind, RecordMessage
 from holdfastd.model.mutations import APPEND, INSERT, UPDATE, Append, Change, Delete, Insert, Mutation, Result, Update, Upsert
 from holdfastd.store import changes, counters, deletes, journals, meta, records
@@ -110,10 +110,23 @@ def _set_id(step: _Step, kind: Kind, message: RecordMessage) -> None:
 def _set_template_id(kind: Kind, message: RecordMessage) -> None:
     made = template_id(kind, message)
     if message.id not in ("", made):
-        raise InvalidArgument(
-            f"The id of a {kind.name} is made of its fields: {made}, not {message.id}.", reason="VALUE_INVALID", field="id"
-        )
+        _refuse_id(kind, message, made)
     message.id = made
+
+
+def _refuse_id(kind: Kind, message: RecordMessage, made: str) -> NoReturn:
+    """Who gives a numbered record the next id wants it, or nothing: that another took it first is no mistake of his."""
+    if was_given(kind, message):
+        raise AlreadyExists(
+            f"The {kind.name} id {message.id} was given before; the next is {made}.",
+            reason="ID_TAKEN",
+            kind=kind.name,
+            id=message.id,
+            next_id=made,
+        )
+    raise InvalidArgument(
+        f"The id of a {kind.name} is made of its fields: {made}, not {message.id}.", reason="VALUE_INVALID", field="id"
+    )
 
 
 def _update(step: _Step, mutation: Update) -> Result:

@@ -70,7 +70,7 @@ def images(connection: Connection, kind: Kind, workspace: str, ids: Sequence[str
 def image_of(connection: Connection, kind: Kind, workspace: str, id: str, image: bytes | None) -> Image:
     """The image of a row, made of its columns where it has none. To be asked for one by one, for columns may be large."""
     if image is not None:
-        return image
+        return image if isinstance(image, bytes) else Damaged("its image is damaged")
     try:
         return image_from_columns(connection, kind, workspace, id) or Damaged("it has gone")
     except (TypeError, ValueError) as error:

@@ -22,8 +22,9 @@ Query = tuple[str, tuple[Parameter, ...]]
 ENTRY_COLUMNS = ("number", "revision", "create_time")
 
 # Fields of a journal with an index on (field, journal_id, number).
-ENTRY_INDEXES: Mapping[str, tuple[str, ...]] = {"transcript": ("task_id",)}
+ENTRY_INDEXES: Mapping[str, tuple[str, ...]] = {"transcript": ("task_id",), "event": ("task_id", "type")}
 
+NO_LIMIT = -1
 _MAX_NUMBER = 2**63 - 1
 
 
@@ -81,6 +82,7 @@ def list_entries(
     parent_kind: str = "",
     parent_id: str = "",
     after: Sequence[Parameter] | None = None,
+    descending: bool = False,
     limit: int,
 ) -> Query:
     """Entries over parents, ordered by journal and number, at most `limit`, after the key (journal_id, number).
@@ -92,12 +94,13 @@ def list_entries(
     conditions = [Where("j.workspace = ? AND j.journal = ?", (workspace, journal.name))]
     conditions += [Where("j.parent_kind = ?", (parent_kind,))] if parent_kind else []
     conditions += [Where("j.parent_id = ?", (parent_id,))] if parent_id else []
-    conditions += [_after_entry(leader, *after)] if after is not None else []
+    conditions += [_after_entry(leader, *after, descending=descending)] if after is not None else []
     where = all_of([*conditions, compile_filter(journal, node, alias="e")])
+    direction = "DESC" if descending else "ASC"
     sql = (
         f"SELECT e.journal_id, j.parent_kind, j.parent_id, {_entry_columns(journal)}"
         f" FROM journal AS j JOIN {quoted(journal.name)} AS e ON e.journal_id = j.journal_id"
-        f" WHERE {where.sql} ORDER BY {leader}.journal_id, e.number LIMIT ?"
+        f" WHERE {where.sql} ORDER BY {leader}.journal_id {direction}, e.number {direction} LIMIT ?"
     )
     return sql, (*where.parameters, limit)
 
@@ -109,12 +112,14 @@ def _leader(journal: Journal, node: Node | None) -> str:
     return "e" if leads else "j"
 
 
-def _after_entry(leader: str, journal_id: Parameter, number: Parameter) -> Where:
+def _after_entry(leader: str, journal_id: Parameter, number: Parameter, *, descending: bool) -> Where:
     """The entries after that one, in the form by which the leading table and then the other are entered."""
+    past, other = ("<", str(_MAX_NUMBER)) if descending else (">", "0")
     if leader == "e":
-        return Where("(e.journal_id, e.number) > (?, ?)", (journal_id, number))
+        return Where(f"(e.journal_id, e.number) {past} (?, ?)", (journal_id, number))
     return Where(
-        "j.journal_id >= ? AND e.number > CASE WHEN j.journal_id = ? THEN ? ELSE 0 END", (journal_id, journal_id, number)
+        f"j.journal_id {past}= ? AND e.number {past} CASE WHEN j.journal_id = ? THEN ? ELSE {other} END",
+        (journal_id, journal_id, number),
     )
 
 

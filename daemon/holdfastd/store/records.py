@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from google.protobuf.message import DecodeError
+
 from holdfastd.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, VersionMismatch
 from holdfastd.model import codec
 from holdfastd.model.checking import check_required
@@ -32,12 +34,15 @@ def image(connection: Connection, kind: Kind, workspace: str, id: str) -> bytes 
 
 
 def load(connection: Connection, kind: Kind, workspace: str, id: str) -> RecordMessage | None:
-    """The record's message; None when there is no such record."""
+    """The record's message; None when there is no such record. A damaged image is passed over: the next write mends it."""
     found = image(connection, kind, workspace, id)
     if found is None:
         return None
-    message: RecordMessage = kind.message_class.FromString(found)
-    return message
+    try:
+        message: RecordMessage = kind.message_class.FromString(found)
+    except (DecodeError, TypeError):
+        return from_columns(connection, kind, workspace, id)
+    return message if message.id == id else from_columns(connection, kind, workspace, id)
 
 
 def image_from_columns(connection: Connection, kind: Kind, workspace: str, id: str) -> bytes | None:

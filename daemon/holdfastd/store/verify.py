@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from google.protobuf.message import DecodeError
+
 from holdfastd.model.kinds import KINDS, STORED_JOURNALS, Kind
 from holdfastd.model.mutations import APPEND, DELETE
 from holdfastd.store import records
@@ -115,7 +117,11 @@ def _held_against(connection: Connection, kind: Kind, workspace: str, id: str, a
         return "record_damaged", f"{error}, "
     if (record is None) != (action == DELETE):
         return "record_missing" if record is None else "record_undead", ""
-    if record is not None and record != kind.message_class.FromString(image):
+    try:
+        newest = kind.message_class.FromString(image)
+    except DecodeError:
+        return "history_damaged", "the newest change cannot be read, "
+    if record is not None and record != newest:
         return "record_differs", f"version {record.version} is not what its newest change says, "
     if record is not None and records.image(connection, kind, workspace, id) not in (image, record.SerializeToString()):
         return "image_differs", f"the image of version {record.version} is not what its newest change says, "

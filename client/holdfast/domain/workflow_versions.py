@@ -1,0 +1,198 @@
+"""How a workflow's next version is made: the calls that the store and a transaction have alike."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from holdfast.errors import NotFound, ParentNotFound
+from holdfast.v1 import record_pb2
+from holdfast.values import fill, plain
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
+_MADE_BY_THE_STORE = ("id", "version", "create_time", "update_time", "workflow_version", "parent_version")
+
+P = TypeVar("P", record_pb2.WorkflowPhase, record_pb2.WorkflowVariable)
+Change = Callable[[record_pb2.Workflow], object]
+# The version that is to follow the latest, or the first when there is none.
+Following = Callable[[record_pb2.Workflow | None], record_pb2.Workflow]
+
+
+class WorkflowVersions(ABC):
+    """What makes the next version of a workflow."""
+
+    def store(
+        self,
+        workflow_id: str,
+        message: record_pb2.Workflow | None = None,
+        /,
+        *,
+        parent_version: int | None = None,
+        **fields: object,
+    ) -> record_pb2.Workflow:
+        """Adds the next version of a workflow, made from the fields (or a message) alone, and returns it.
+
+        When it says what the latest version says, nothing is added and that is returned. Its parent is `parent_version` (0 for
+        none), or the latest; of two that are stored at once both are kept, each under a version of its own.
+        Raises ParentNotFound when there is no such parent, InvalidArgument; AlreadyExists when others were faster each time.
+        """
+        wanted = _made(named(workflow_id), message, fields)
+        self._check_parent(workflow_id, parent_version)
+
+        def following(latest: record_pb2.Workflow | None) -> record_pb2.Workflow:
+            before = latest.workflow_version if latest is not None else 0
+            wanted.parent_version = before if parent_version is None else parent_version
+            return wanted
+
+        return self._next(workflow_id, following)
+
+    def save(
+        self,
+        message: record_pb2.Workflow | None = None,
+        /,
+        *,
+        workflow_id: str = "",
+        parent_version: int | None = None,
+        **fields: object,
+    ) -> record_pb2.Workflow:
+        """As `store`, with the workflow named in a field: `save(workflow_id="ship", …)`, or by the message."""
+        of_message = message.workflow_id if message is not None else ""
+        return self.store(workflow_id or of_message, message, parent_version=parent_version, **fields)
+
+    def set_phase(
+        self, workflow_id: str, name: str, /, *, base_version: int | None = None, **fields: object
+    ) -> record_pb2.Workflow:
+        """Derives the next version from `base_version`, or the latest: the phase of that name changed, or a new one at the end.
+
+        Of changes of the latest made at once none is lost. Raises NotFound when there is no such version, InvalidArgument.
+        """
+        return self._derive(
+            workflow_id, base_version, lambda workflow: fill(_part(workflow.phases, name), "workflow.phases", fields)
+        )
+
+    def remove_phase(self, workflow_id: str, name: str, /, *, base_version: int | None = None) -> record_pb2.Workflow:
+        """Derives the next version without that phase. Raises NotFound when there is no such version or phase."""
+        return self._derive(workflow_id, base_version, lambda workflow: _remove(workflow, workflow.phases, "phase", name))
+
+    def set_variable(
+        self, workflow_id: str, name: str, /, *, base_version: int | None = None, **fields: object
+    ) -> record_pb2.Workflow:
+        """Derives the next version: the variable of that name changed, or a new one at the end. As `set_phase`."""
+        return self._derive(
+            workflow_id, base_version, lambda workflow: fill(_part(workflow.variables, name), "workflow.variables", fields)
+        )
+
+    def remove_variable(self, workflow_id: str, name: str, /, *, base_version: int | None = None) -> record_pb2.Workflow:
+        """Derives the next version without that variable. As `remove_phase`."""
+        return self._derive(workflow_id, base_version, lambda workflow: _remove(workflow, workflow.variables, "variable", name))
+
+    @abstractmethod
+    def _next(self, workflow_id: str, following: Following) -> record_pb2.Workflow:
+        """Adds what is to follow the latest version, unless that says the same. Never on top of one that was not seen."""
+
+    @abstractmethod
+    def _numbered(self, workflow_id: str, number: int) -> record_pb2.Workflow:
+        """The version of that number. Raises NotFound."""
+
+    def _derive(self, workflow_id: str, base_version: int | None, change: Change) -> record_pb2.Workflow:
+        fixed = None if base_version is None else self._numbered(workflow_id, base_version)
+
+        def following(latest: record_pb2.Workflow | None) -> record_pb2.Workflow:
+            base = latest if fixed is None else fixed
+            if base is None:
+                raise no_version(workflow_id)
+            derived = _made(workflow_id, base, {})
+            change(derived)
+            derived.parent_version = base.workflow_version
+            return derived
+
+        return self._next(named(workflow_id), following)
+
+    def _check_parent(self, workflow_id: str, number: int | None) -> None:
+        """A parent is a version that there is: not the new one itself, nor one yet to come. 0 is none."""
+        if not number:
+            return
+        try:
+            self._numbered(workflow_id, number)
+        except NotFound:
+            raise ParentNotFound(
+                f"parent_version names version {number} of workflow {workflow_id}, which does not exist.",
+                metadata={"field": "parent_version", "kind": "workflow", "id": record_id(workflow_id, number)},
+            ) from None
+
+
+def record_id(workflow_id: str, number: int) -> str:
+    """The id of a version's record."""
+    return f"{workflow_id}@{number}"
+
+
+def named_record(id: str, version: int) -> str:
+    """The id of a record that is named by the workflow and its version, or by itself."""
+    return record_id(id, version) if version else id
+
+
+def no_version(workflow_id: str) -> NotFound:
+    """The error for a workflow that has none."""
+    message = f"Workflow {workflow_id} has no version."
+    return NotFound(message, reason="RECORD_NOT_FOUND", metadata={"kind": "workflow", "id": workflow_id})
+
+
+def says_the_same(one: record_pb2.Workflow, other: record_pb2.Workflow) -> bool:
+    """Whether two versions differ in nothing but what the store makes."""
+    return _said(one) == _said(other)
+
+
+def placed_after(last_number: int, wanted: record_pb2.Workflow) -> record_pb2.Workflow:
+    """The version under the number after that: the daemon takes it there or, when that number was given, not at all."""
+    placed = record_pb2.Workflow()
+    placed.CopyFrom(wanted)
+    placed.workflow_version = last_number + 1
+    placed.id = record_id(placed.workflow_id, placed.workflow_version)
+    return placed
+
+
+def named(workflow_id: str) -> str:
+    """The workflow's name, which may not be missing: nothing would be asked for every workflow."""
+    if not workflow_id:
+        raise TypeError("workflows: name the workflow.")
+    return workflow_id
+
+
+def _made(workflow_id: str, message: record_pb2.Workflow | None, fields: Mapping[str, object]) -> record_pb2.Workflow:
+    made = record_pb2.Workflow()
+    if message is not None:
+        made.CopyFrom(message)
+    fill(made, "workflow", fields)
+    for name in _MADE_BY_THE_STORE:
+        made.ClearField(name)  # type: ignore[arg-type]
+    made.workflow_id = workflow_id
+    return made
+
+
+def _said(workflow: record_pb2.Workflow) -> str:
+    """All that a version says, in one form; as text, for Python's 1, 1.0 and True are equal and JSON's are not."""
+    content = {name: value for name, value in plain(workflow).items() if name not in _MADE_BY_THE_STORE}
+    return json.dumps(content, sort_keys=True)
+
+
+def _part(parts: RepeatedCompositeFieldContainer[P], name: str) -> P:
+    """The part of that name, added when there is none."""
+    for each in parts:
+        if each.name == name:
+            return each
+    added = parts.add()
+    added.name = name
+    return added
+
+
+def _remove(workflow: record_pb2.Workflow, parts: RepeatedCompositeFieldContainer[P], noun: str, name: str) -> None:
+    for each in parts:
+        if each.name == name:
+            parts.remove(each)
+            return
+    message = f"Workflow {workflow.workflow_id} has no {noun} {name!r}."
+    raise NotFound(message, reason="RECORD_NOT_FOUND", metadata={"name": name})

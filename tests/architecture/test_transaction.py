@@ -1,0 +1,121 @@
+"""A transaction spans everything: what writes in the store is a step of a transaction, under its name, with its parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import holdfast
+from holdfast.connection import Connection
+
+# What is no noun of the store: values, and what concerns the connection or the whole store.
+NOT_DOMAINS = {"workspace", "actor", "revision", "scope"}
+# Methods that change nothing in the store. Each public method is one of these, or an exception below, or has its step.
+READS = {
+    "all",
+    "as_map",
+    "batch_get",
+    "blocked",
+    "by_var",
+    "count",
+    "detail",
+    "diff",
+    "exists",
+    "first",
+    "follow",
+    "for_task",
+    "get",
+    "get_full",
+    "history",
+    "holder",
+    "latest",
+    "lineage",
+    "list",
+    "load",
+    "load_all",
+    "needs_materialization",
+    "next_id",
+    "of",
+    "open",
+    "parent_of",
+    "phases",
+    "query",
+    "read",
+    "ready",
+    "recent",
+    "reviews",
+    "stale",
+    "stat",
+    "tasks",
+    "variables",
+    "versions",
+    "watch",
+}
+NO_STEPS = {
+    "artifacts.stored_content": "uploads content and makes the fields that name it: `put` and `save` call it at once",
+    "blobs.chunks": "reads",
+    "blobs.put": "content has no step: it is uploaded at once, and kept when a record of the commit names it",
+    "blobs.upload": "as `put`",
+    "checkpoints.saved": "remembers in this client what is stored already",
+    "checkpoints.stored_context": "uploads a context and makes the fields that name it: `save` calls it at once",
+    "contexts.materialize": "writes files of this machine, and only reads the store",
+    "execution_logs.stored_detail": "uploads a detail and makes the fields that name it: `store` calls it at once",
+    "logs.stored_detail": "as `execution_logs.stored_detail`",
+    "transcripts.writer": "a stream of its own, with acknowledgements of its own",
+}
+
+
+@pytest.fixture(scope="module")
+def store() -> holdfast.Store:
+    """A client that is connected to nothing: it has every name that one with a daemon has."""
+    nowhere = Connection(socket_path=Path("/nowhere/holdfast.sock"), place=None, timeout_s=1.0, idle_exit_s=0)
+    return holdfast.Store(nowhere, "default", "nobody")
+
+
+def methods(value: Any) -> set[str]:
+    return {name for name, _ in inspect.getmembers(value, inspect.ismethod) if not name.startswith("_")}
+
+
+def domains(store: holdfast.Store) -> dict[str, Any]:
+    """The nouns of the store: all that has methods of its own."""
+    names = {name for name in dir(store) if not name.startswith("_")} - NOT_DOMAINS
+    return {name: value for name in names if not inspect.ismethod(value := getattr(store, name))}
+
+
+def writing(store: holdfast.Store) -> Iterator[tuple[str, str]]:
+    for noun, domain in domains(store).items():
+        yield from ((noun, name) for name in methods(domain) - READS)
+
+
+def parameters(method: Any) -> list[tuple[str, Any, Any]]:
+    return [(each.name, each.kind, each.default) for each in inspect.signature(method).parameters.values()]
+
+
+def test_the_nouns_are_those_of_the_store(store: holdfast.Store) -> None:
+    nouns = set(domains(store))
+    assert {"tasks", "workflows", "logs", "states", "specs", "attachments", "transcripts", "constitution"} <= nouns
+    assert READS.issubset(name for domain in domains(store).values() for name in methods(domain))
+
+
+def test_what_writes_has_a_step_of_the_same_name_and_parameters(store: holdfast.Store) -> None:
+    missing, others = set(), set()
+    transaction = store.transaction()
+    for noun, name in writing(store):
+        step = getattr(getattr(transaction, noun, None), name, None)
+        if step is None:
+            missing.add(f"{noun}.{name}")
+        elif parameters(step) != parameters(getattr(getattr(store, noun), name)):
+            others.add(f"{noun}.{name}")
+    assert missing == set(NO_STEPS), "the list is closed: nothing is missing but this, and all of this is"
+    assert others == set()
+
+
+def test_a_transaction_has_no_other_steps(store: holdfast.Store) -> None:
+    transaction = store.transaction()
+    for noun, domain in domains(store).items():
+        if (staged := getattr(transaction, noun, None)) is not None:
+            assert methods(staged) - methods(domain) - {"workflow_of"} == set(), noun
