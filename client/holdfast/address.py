@@ -8,11 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pwd
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.errors import InvalidArgument
+
 SOCKET_VARIABLE = "HOLDFAST_SOCKET"
 DATA_DIR_VARIABLE = "HOLDFAST_DATA_DIR"
+SOCKET_PATH_LIMIT = 107  # sun_path of unix(7) holds 108 bytes with the closing zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,28 @@ class Place:
 
     @property
     def described_socket(self) -> Path:
-        """The socket that the running daemon, if there is one, says it listens on; else the one it would be given."""
+        """The socket that the last daemon said it listens on; else the one it would be given. Another's may be there by now."""
         described = self._description().get("socket")
         return Path(described) if isinstance(described, str) and described else self.socket_path
+
+    @property
+    def own_socket(self) -> Path:
+        """A socket that bears this store's own name, for when the daemon of another store has taken `socket_path`."""
+        return self.socket_path.with_name(_own_socket(self.data_dir))
+
+    @property
+    def sockets(self) -> tuple[Path, ...]:
+        """Where the store's daemon may listen, the likeliest first."""
+        return tuple(dict.fromkeys((self.described_socket, self.socket_path, self.own_socket)))
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the store goes with its daemon, which then keeps nothing in `data_dir`."""
+        return "memory" in self.flags
+
+    def is_served_from(self, data_dir: str | os.PathLike[str]) -> bool:
+        """Whether a daemon that keeps its data in that directory serves this place, whatever path it knows it by."""
+        return os.path.realpath(data_dir) == os.path.realpath(self.data_dir)
 
     @property
     def described_pid(self) -> int:
@@ -56,8 +79,15 @@ def explicit_socket(address: str | os.PathLike[str] | None) -> Path | None:
             given = given[len(prefix) :]
             break
     if not given or "://" in given:
-        raise ValueError(f"{address!r} is not an address: give the path of a Unix socket, or `unix:PATH`.")
+        said = f"{address!r}" if address is not None else f"{os.environ[SOCKET_VARIABLE]!r} in {SOCKET_VARIABLE}"
+        raise ValueError(f"{said} is not an address: give the path of a Unix socket, or `unix:PATH`.")
     return Path(given).absolute()
+
+
+def check_socket_path(path: Path) -> None:
+    """Raises InvalidArgument for a path that no Unix socket can have."""
+    if len(os.fsencode(path)) > SOCKET_PATH_LIMIT:
+        raise InvalidArgument(f"{path} is too long for a Unix socket: {SOCKET_PATH_LIMIT} bytes at most.", reason="TOO_LARGE")
 
 
 def user_place() -> Place:
@@ -72,7 +102,7 @@ def user_place() -> Place:
         beside = path.with_name(path.name + ".d")
         return Place(beside, runtime / _own_socket(beside), ("--persist-db-path", str(path)))
     chosen = Path(data_dir).absolute() if data_dir else default
-    socket_name = "holdfast.sock" if chosen == default else _own_socket(chosen)
+    socket_name = "holdfast.sock" if chosen == _home() / ".local" / "share" / "holdfast" else _own_socket(chosen)
     return Place(chosen, runtime / socket_name, ("--data-dir", str(chosen)))
 
 
@@ -80,6 +110,14 @@ def runtime_dir() -> Path:
     """Where sockets lie: `$XDG_RUNTIME_DIR/holdfast`, or a private directory of the user where there is none."""
     base = _xdg_dir("XDG_RUNTIME_DIR", Path())
     return base / "holdfast" if base.is_absolute() and base.is_dir() else Path(f"/tmp/holdfast-{os.getuid()}")
+
+
+def _home() -> Path:
+    """The user's home, whatever HOME says: the sockets' directory is the user's too, and one for all the homes."""
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:  # a user that only the container's runtime knows
+        return Path.home()
 
 
 def _xdg_dir(variable: str, default: Path) -> Path:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import grpc
 
 from holdfast import forks
-from holdfast.errors import InvalidArgument
+from holdfast.address import check_socket_path
 from holdfast.v1.admin_service_pb2_grpc import AdminServiceStub
 from holdfast.v1.blob_service_pb2_grpc import BlobServiceStub
 from holdfast.v1.journal_service_pb2_grpc import JournalServiceStub
@@ -22,7 +22,6 @@ from holdfast.v1.store_service_pb2_grpc import StoreServiceStub
 
 API_VERSION = 1
 METADATA = (("holdfast-api", str(API_VERSION)),)
-SOCKET_PATH_LIMIT = 107  # sun_path of unix(7) holds 108 bytes with the closing zero
 
 _MESSAGE_LIMIT_BYTES = 16 << 20
 _OPTIONS = (
@@ -54,10 +53,7 @@ class Stubs:
 def open_channel(socket_path: Path) -> Stubs:
     """Stubs on a new channel. It connects with the first call."""
     forks.check()
-    if len(os.fsencode(socket_path)) > SOCKET_PATH_LIMIT:
-        raise InvalidArgument(
-            f"{socket_path} is too long for a Unix socket: {SOCKET_PATH_LIMIT} bytes at most.", reason="TOO_LARGE"
-        )
+    check_socket_path(socket_path)
     channel = grpc.insecure_channel("unix:" + quote(os.fspath(socket_path)), options=_OPTIONS)
     return Stubs(
         socket_path=socket_path,

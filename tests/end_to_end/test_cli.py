@@ -99,6 +99,14 @@ def test_errors_are_a_line_or_an_object(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["list tasks", "graph tasks", "graph tasks --ready", "graph checkpoints SESSION"])
+def test_a_filters_position_is_that_in_what_was_written(run: Run, store: holdfast.Store, command: str) -> None:
+    session = store.sessions.create(title="s")
+    refused = run(*command.replace("SESSION", session.id).split(), "--filter", "bad =", "--json")
+    plain = run("list", "tasks" if "tasks" in command else "checkpoints", "--filter", "bad =", "--json")
+    assert (refused.code, json.loads(refused.err)) == (2, json.loads(plain.err))
+
+
 def test_cat_gives_the_bytes(run: Run, store: holdfast.Store) -> None:
     data = bytes(range(256)) * 40
     digest = store.blobs.put(data).digest

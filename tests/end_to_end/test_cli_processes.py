@@ -69,6 +69,14 @@ def test_status_and_down_start_nothing(user: User) -> None:
     assert list(user.home.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["status", "up", "down", "tasks"])
+def test_a_socket_path_that_is_too_long_is_wrong_usage(user: User, command: str) -> None:
+    given = ("list", "tasks") if command == "tasks" else (command,)
+    code, out, err = user.run("--socket", "/" + "x" * 199, *given)
+    assert (code, out) == (2, "")
+    assert "is too long for a Unix socket: 107 bytes at most" in err
+
+
 def test_up_and_down_and_again(user: User) -> None:
     first, second = user.json("up"), user.json("up")
     assert (first["started"], second["started"]) == (True, False)
@@ -170,6 +178,18 @@ def test_a_closed_pipe_is_no_error(line: str, daemon: Any, store: holdfast.Store
         writer.stdout.readline()
         writer.stdout.close()
         assert (writer.wait(PATIENCE_S), writer.stderr.read()) == (141, b"")
+
+
+@pytest.mark.parametrize("line", ["list tasks", "create task title=t", "cat DIGEST", "verify", "status --json", "help"])
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(line: str, closed: str, daemon: Any, store: holdfast.Store) -> None:
+    store.tasks.create(title="t")
+    digest = store.blobs.put(b"content").digest
+    command = [*COMMAND, *line.replace("DIGEST", digest).split(), "--socket", str(daemon.socket_path)]
+    script = f'"$@" --workspace {store.workspace} {closed}'
+    done = subprocess.run(["sh", "-c", script, "sh", *command], capture_output=True, check=False, timeout=PATIENCE_S)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert bool(done.stdout) is (">&-" not in closed.replace("2>&-", ""))
 
 
 def test_a_full_disk_is_a_line(daemon: Any) -> None:

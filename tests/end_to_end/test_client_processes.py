@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +59,7 @@ def test_connect_starts_the_users_daemon_and_finds_it_again(user: Path) -> None:
         store.tasks.create(title="t")
         status = store.status()
     assert status.data_dir == str(user / "data" / "holdfast")
-    assert status.socket_path == str(user / "holdfast" / "holdfast.sock")
+    assert status.socket_path == str(user_place().own_socket)  # the home is not the default one
     assert os.getsid(status.pid) == status.pid, "it has a session of its own"
     with holdfast.connect() as again:
         assert again.status().pid == status.pid
@@ -105,6 +107,20 @@ def test_many_that_start_it_at_once_share_one(user: Path) -> None:
     assert len(pids) == 1 and pids != {""}
     with holdfast.connect() as store:
         assert store.tasks.count() == 6
+
+
+def test_nothing_is_started_while_somebody_else_holds_the_start_lock(user: Path) -> None:
+    place = user_place()
+    place.data_dir.mkdir(parents=True)
+    with (place.data_dir / "start.lock").open("w") as held, ThreadPoolExecutor() as pool:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        connecting = pool.submit(holdfast.connect)
+        time.sleep(1.0)
+        assert [each.name for each in place.data_dir.iterdir()] == ["start.lock"]
+        assert not connecting.done()
+        fcntl.flock(held, fcntl.LOCK_UN)
+        with connecting.result(timeout=15) as store:
+            assert store.status().data_dir == str(place.data_dir)
 
 
 def test_a_daemon_that_cannot_start_says_why(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:

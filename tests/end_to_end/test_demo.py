@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.demo.__main__ import _command
+from holdfast.demo.acknowledgements import Acknowledgements
 from holdfast.demo.analysis import analyse, propose_docstrings
+from holdfast.demo.play import Plan, Play
+from holdfast.demo.processes import Process, ProcessFailed
 
 DEMO = (sys.executable, "-m", "holdfast.demo")
 SHORT = ("--agents", "3", "--modules", "2", "--pace", "0.05")
@@ -35,10 +40,50 @@ def test_agents_and_daemon_are_killed_and_nothing_is_lost(
 ) -> None:
     _, result = performed
     assert result.returncode == 0, result.stdout + result.stderr
+    killed = re.search(r"✗ (agent-[123]) is killed with SIGKILL in the middle of \S+, [1-9]\d* steps done", result.stdout)
+    assert killed is not None, result.stdout
+    assert f"✓ {killed[1]} goes on from its checkpoint" in result.stdout
     assert "the daemon is killed with SIGKILL" in result.stdout
-    assert "agent-2 goes on from its checkpoint" in result.stdout or "agent-2 has done its work already" in result.stdout
     assert "(6 of 6)" in result.stdout
     assert "Nothing acknowledged was lost" in result.stdout
+
+
+class Agent(Process):
+    """An agent that is no process: `at_work` until it is killed, and too late for that when it is `quick`."""
+
+    def __init__(self, at_work: bool, *, quick: bool = False) -> None:
+        self.at_work = at_work
+        self._quick = quick
+
+    def ended(self) -> bool:
+        return not self.at_work
+
+    def kill(self) -> bool:
+        was_alive, self.at_work = self.at_work and not self._quick, False
+        return was_alive
+
+
+def play_with(place: Path, **agents: Agent) -> Play:
+    """A performance in which each agent has done two steps of a task."""
+    for name in agents:
+        Acknowledgements(place, name).note("checkpoint", in_task=True, item=f"the work of {name}", step=2)
+    play = Play.__new__(Play)
+    play._plan, play._agents = Plan(place, len(agents), 6, 0.0, ""), dict(agents)
+    return play
+
+
+def test_who_is_killed_is_at_work(tmp_path: Path) -> None:
+    play = play_with(tmp_path, done=Agent(False), quick=Agent(True, quick=True), one=Agent(True), other=Agent(True))
+    Acknowledgements(tmp_path, "one").note("checkpoint", in_task=False, item="", step=0)
+    name, at = play._killed_in_a_task()
+    assert (name, at["item"], at["step"]) == ("other", "the work of other", 2)
+    assert [each.ended() for each in play._agents.values()] == [True, True, False, True]
+
+
+def test_a_demo_in_which_nobody_is_left_to_be_killed_has_failed(tmp_path: Path) -> None:
+    for agents in ({"one": Agent(False)}, {"one": Agent(True, quick=True), "other": Agent(False)}):
+        with pytest.raises(ProcessFailed, match="No agent was left"):
+            play_with(tmp_path, **agents)._kill_agent()
 
 
 @pytest.mark.slow
@@ -77,6 +122,17 @@ def test_conversations_are_replayed() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     assert "talk-3" in result.stdout
     assert "16 messages, 4 tool calls" in result.stdout
+
+
+def test_what_the_demo_advises_works_where_it_was_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    root = Path(sys.prefix).parent
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))  # as make has it
+    assert _command("holdfast") == f"./{Path(sys.executable).parent.relative_to(root)}/holdfast"
+    assert subprocess.run([_command("holdfastd"), "--version"], env={}, capture_output=True, check=False).returncode == 0
+    monkeypatch.chdir(tmp_path)
+    assert _command("holdfast") == str(Path(sys.executable).with_name("holdfast"))
+    assert _command("nothing").endswith("-m nothing")
 
 
 def test_findings_and_proposed_change_of_a_module() -> None:

@@ -10,6 +10,7 @@ import pytest
 from holdfast.cli import main
 from holdfast.cli.commands import COMMANDS
 from holdfast.cli.completion import candidates
+from holdfast.cli.contents import KINDS_WITH_CONTENT
 from holdfast.cli.fields import chosen_fields, default_fields, descriptor_of, rules_of
 from holdfast.cli.kind_names import kind_named, watched_name
 from holdfast.cli.options import DEFAULT_TIMEOUT_S, Options
@@ -17,6 +18,8 @@ from holdfast.cli.parser import parse
 from holdfast.errors import InvalidArgument
 from holdfast.kinds import KINDS
 from holdfast.store import DEFAULT_TIMEOUT_S as CLIENT_TIMEOUT_S
+from holdfastd.model.kinds import KINDS as SERVED
+from holdfastd.model.kinds import FieldType
 
 TASK_STATUSES = rules_of(descriptor_of(KINDS["task"], "status")).values
 NOBODY = "/nonexistent/holdfast.sock"
@@ -65,7 +68,18 @@ def test_every_command_has_help_with_examples(command: str, capsys: pytest.Captu
         ("create tsk title=x", "Did you mean tasks?"),
         ("create task titel=x", "Did you mean title?"),
         ("create task title=x --lim 3", "--lim"),
-        ("show task TASK-001 TASK-002", "unrecognized arguments: TASK-002"),
+        ("show task TASK-001 TASK-002", "unrecognized arguments: TASK-002. See `holdfast show --help`"),
+        ("list tasks --frobnicate", "unrecognized arguments: --frobnicate. See `holdfast list --help`"),
+        ("show TASK-001", "`holdfast show task TASK-001`"),
+        ("set ses_1 title=x", "`holdfast set session ses_1`"),
+        ("delete dsn_1", "`holdfast delete design_note dsn_1`"),
+        ("list BUG-007", "`holdfast show bug BUG-007`"),
+        ("help lst", "did you mean list?"),
+        ("create task title=@/nonexistent/file", "title: /nonexistent/file: No such file"),
+        ("create task title=@/", "title: /: Is a directory"),
+        ("create artifact content_digest=@/nonexistent/file", "content_digest: /nonexistent/file: No such file"),
+        ("create artifact content_digest=@/", "content_digest: /: this is a directory"),
+        ("create task --json-file /nonexistent/file", "--json-file /nonexistent/file: No such file"),
         ("list tasks --limit 3 more", "unrecognized arguments: more"),
         ("set task TASK-001", "Say what to set"),
         ("set task TASK-001 status=x --version 0", "1 or more"),
@@ -93,6 +107,44 @@ def test_wrong_usage_is_one_line_and_exit_code_2(line: str, said: str, capsys: p
 def test_without_a_command_there_is_help_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "exit codes:" in capsys.readouterr().err
+
+
+def test_an_empty_session_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tail", ""]) == 2
+    assert "SESSION is empty" in capsys.readouterr().err
+
+
+def test_an_address_in_the_environment_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOLDFAST_SOCKET", "tcp://x")
+    assert main(["status"]) == 2
+    assert "'tcp://x' in HOLDFAST_SOCKET is not an address" in capsys.readouterr().err
+
+
+def test_help_is_the_same_as_the_option(capsys: pytest.CaptureFixture[str]) -> None:
+    def shown(*words: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 0
+        return capsys.readouterr().out
+
+    assert shown("help") == shown("--help")
+    assert "141 nobody reads" in shown("help")
+    for command in COMMANDS:
+        assert shown("help", command.name) == shown(command.name, "--help")
+
+
+def test_every_kind_of_content_is_in_the_help_of_cat() -> None:
+    (cat,) = (each for each in COMMANDS if each.name == "cat")
+    for kind in KINDS_WITH_CONTENT:
+        assert kind.name.replace("_", " ") in cat.summary
+        assert kind.name.replace("_", " ") in cat.arguments[0].help
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_completion_offers_the_orders_that_the_daemon_takes(kind: str) -> None:
+    offered = candidates(["list", kind, "--order-by", ""])
+    assert offered == sorted(each.name for each in SERVED[kind].columns if each.type is not FieldType.JSON)
+    assert candidates(["list", kind, "--order-by", "version,crea"]) == ["version,create_time"]
 
 
 def test_text_that_is_no_utf8_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,6 +202,9 @@ def test_default_columns_come_from_the_contract() -> None:
         (f"--socket {NOBODY} create bug task_id=", []),
         ("list tasks --columns id,bl", ["id,blocked_by"]),
         ("list tasks --order-by ti", ["title"]),
+        ("list tasks --order-by ta", []),
+        ("list tasks --order-by me", []),
+        ("help sw", ["sweep"]),
         ("list --columns ti", []),
         ("graph t", ["task"]),
         ("log phase-", ["phase-output", "phase-template"]),

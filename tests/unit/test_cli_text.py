@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.cli.table import GAP, LEAST_COLUMNS, Column, fit, write_table
+from holdfast.cli.table import GAP, LEAST_COLUMNS, SAMPLE_ROWS, Column, fit, write_table
 from holdfast.cli.text import columns_of, duration_text, fitted, one_line, size_text, time_text, visible
 
 
@@ -36,20 +36,34 @@ def test_escape_sequences_are_spelled_out() -> None:
     assert one_line("two\nlines\tand\rmore") == "two lines and more"
 
 
-@given(st.lists(st.integers(1, 300), min_size=1, max_size=8), st.integers(1, 400))
-def test_widths_fit_the_terminal_when_they_can(widths: list[int], limit: int) -> None:
-    fitting = fit(widths, limit)
-    gaps = len(GAP) * (len(widths) - 1)
-    least = sum(min(width, LEAST_COLUMNS) for width in widths) + gaps
-    assert sum(fitting) + gaps <= max(limit, least)
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=8), st.integers(1, 400), st.integers(0, 7))
+def test_widths_fit_the_terminal_when_they_can(widths: list[int], limit: int, id_at: int) -> None:
+    fitting = fit(widths, limit, {id_at})
+    shown = [width for width in fitting if width]
+    whole = widths[id_at] if id_at < len(widths) else min(widths[0], LEAST_COLUMNS)
+    assert sum(shown) + len(GAP) * (len(shown) - 1) <= max(limit, whole)
     assert all(now <= before for now, before in zip(fitting, widths, strict=True))
-    if sum(widths) + gaps <= limit:
+    assert all(now >= min(before, LEAST_COLUMNS) for now, before in zip(fitting, widths, strict=True) if now)
+    assert fitting[id_at : id_at + 1] == widths[id_at : id_at + 1]
+    if sum(widths) + len(GAP) * (len(widths) - 1) <= limit:
         assert fitting == widths
 
 
-def test_the_first_column_is_the_last_to_be_cut() -> None:
-    assert fit([30, 60, 40], 30 + 2 + 20 + 2 + 20) == [30, 20, 20]
-    assert fit([30, 60, 40], 24) == [8, 6, 6]
+def test_the_id_is_never_cut() -> None:
+    assert fit([30, 60, 40], 30 + 2 + 20 + 2 + 20, {0}) == [30, 20, 20]
+    assert fit([30, 60, 40], 30 + 2 + 20, {0}) == [30, 9, 9]
+    assert fit([30, 60, 40], 30 + 2 + 10, {0}) == [30, 10, 0]
+    assert fit([60, 40, 30], 30 + 2 + 10, {2}) == [10, 0, 30]
+    assert fit([30, 60, 40], 24, {0}) == [30, 0, 0]
+    assert fit([300], 3) == [6]
+
+
+def test_an_id_longer_than_those_before_it_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = [Column("TITLE"), Column("ID", whole=True)]
+    write_table(columns, [*([["x" * 50, "a"]] * SAMPLE_ROWS), ["short", "b" * 40]], 20)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "x" * 15 + "…  a"
+    assert lines[-1] == f"short             {'b' * 40}"
 
 
 def test_a_table_is_aligned_and_cut(capsys: pytest.CaptureFixture[str]) -> None:

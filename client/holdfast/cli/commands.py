@@ -21,15 +21,18 @@ class Offer(Enum):
 
     NOTHING = "nothing"
     KINDS = "kinds"
+    JOURNALS = "journals"
     WATCHED = "kinds and journals"
     IDS = "ids of the kind before"
     SESSIONS = "ids of sessions"
     CONTENTS = "ids of records with content"
     FIELDS = "FIELD=VALUE of the kind before"
     COLUMNS = "names of fields of the kind before, by commas"
+    ORDER = "those of them that a list can be ordered by"
     GRAPHS = "kinds that have a graph"
     GRAPH_IDS = "ids that the graph before may be about"
     SHELLS = "shells"
+    COMMANDS = "commands"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +161,17 @@ COMMANDS = (
         (
             _option(
                 "--idle-exit",
-                help="end it so many seconds after its last call (default: never)",
+                help="end it so many seconds after its last call (default: never); one that runs already stays as it was started",
                 metavar="SECONDS",
                 type=count,
                 default=0,
             ),
         ),
-        "  holdfast up                    start it, or say that it runs already\n  HOLDFAST_DATA_DIR=./store holdfast up",
+        "  holdfast up                    start it, or say that it runs already\n"
+        "  HOLDFAST_DATA_DIR=./store holdfast up\n"
+        "\n"
+        "A daemon that another command or a program has started ends by itself 15 minutes after its last call, also when `up`\n"
+        "finds it running. `holdfast down && holdfast up` gives one that stays.",
     ),
     Command(
         "down",
@@ -191,7 +198,7 @@ COMMANDS = (
             _option(
                 "--order-by",
                 help="fields, such as `update_time desc` (default: create_time)",
-                offer=Offer.COLUMNS,
+                offer=Offer.ORDER,
                 metavar="FIELDS",
                 default="",
             ),
@@ -252,6 +259,7 @@ COMMANDS = (
         "  holdfast set task TASK-001 status=running assignees=ann\n"
         "  holdfast set task TASK-001 status=completed --version 4       exits with 5 when somebody was faster\n"
         "  holdfast set session ses_… end_time=now tags=                 a list is replaced; an empty value clears\n"
+        "  holdfast create constitution content=@rules.md                once; after that\n"
         "  holdfast set constitution content=@rules.md",
     ),
     Command(
@@ -294,12 +302,15 @@ COMMANDS = (
                 metavar="ID",
                 nargs="?",
             ),
-            _switch("--ready", help="begin with what waits for nothing any more, and leave out what is done"),
+            _switch(
+                "--ready",
+                help="begin with what waits for nothing any more, be it running already or not, and leave out what is done",
+            ),
             _switch("--reverse", help="below each record what it comes after, instead of what comes after it"),
             _option("--filter", help="only records that match", metavar="FILTER", default=""),
         ),
         "  holdfast graph                             all tasks, and below each what waits for it\n"
-        "  holdfast graph --ready                     what can be worked on now, and what that lets begin\n"
+        "  holdfast graph --ready                     what can be or is being worked on, and what that lets begin\n"
         "  holdfast graph tasks TASK-007 --reverse    what TASK-007 waits for\n"
         "  holdfast graph --filter 'initiative_id = \"INIT-001\"'\n"
         "  holdfast graph checkpoints ses_…\n"
@@ -307,11 +318,14 @@ COMMANDS = (
     ),
     Command(
         "cat",
-        "write a blob, a checkpoint's context or an artifact's content to stdout",
+        "write a blob, a checkpoint's context, or the content of an artifact or an execution log to stdout",
         "contents:cat",
         (
             _option(
-                "what", help="a digest (sha256:…), or the id of a checkpoint or an artifact", offer=Offer.CONTENTS, metavar="WHAT"
+                "what",
+                help="a digest (sha256:…), or the id of a checkpoint, an artifact or an execution log",
+                offer=Offer.CONTENTS,
+                metavar="WHAT",
             ),
             _option("directory", help="with --all: where to, a directory that does not exist yet", metavar="DIR", nargs="?"),
             _switch("--all", help="write every checkpoint's context of the session WHAT into DIR, all or nothing"),
@@ -327,7 +341,7 @@ COMMANDS = (
     ),
     Command(
         "tail",
-        "show the end of a transcript",
+        "show the end of a transcript, or of another journal",
         "transcript:tail",
         (
             _SESSION,
@@ -344,11 +358,19 @@ COMMANDS = (
                 metavar="KIND",
                 default="session",
             ),
+            _option(
+                "--journal",
+                help="which journal, such as event (default: %(default)s)",
+                offer=Offer.JOURNALS,
+                metavar="JOURNAL",
+                default="transcript",
+            ),
             _switch("--full", help="all lines of each entry"),
         ),
         "  holdfast tail ses_… -f\n"
         "  holdfast tail ses_… --start 1 --full       the whole transcript\n"
         "  holdfast tail TASK-001 --parent-kind task\n"
+        "  holdfast tail TASK-001 --parent-kind task --journal event -f\n"
         "  holdfast tail ses_… --start 1 --json > transcript.jsonl",
     ),
     Command(
@@ -389,6 +411,13 @@ COMMANDS = (
         "  source <(holdfast completion bash)                        for this shell; put it into ~/.bashrc for all\n"
         "  source <(holdfast completion zsh)                         the same in ~/.zshrc\n"
         "  holdfast completion fish > ~/.config/fish/completions/holdfast.fish",
+    ),
+    Command(
+        "help",
+        "show what a command does, with examples",
+        "parser:print_help",
+        (_option("verb", help="the command; without it, all of them", offer=Offer.COMMANDS, metavar="COMMAND", nargs="?"),),
+        "  holdfast help\n  holdfast help create           the same as `holdfast create --help`",
     ),
 )
 

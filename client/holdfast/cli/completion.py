@@ -162,6 +162,8 @@ def _offered(line: _Line, current: str) -> Iterable[str]:
 def _values(line: _Line, argument: Argument, current: str) -> Iterable[str]:
     if argument.offer is Offer.SHELLS:
         return list(_SCRIPTS)
+    if argument.offer is Offer.COMMANDS:
+        return list(COMMANDS_BY_NAME)
     if argument.offer is Offer.NOTHING:
         return []
     from holdfast.cli import field_completion as fields
@@ -171,12 +173,16 @@ def _values(line: _Line, argument: Argument, current: str) -> Iterable[str]:
 
     if argument.offer is Offer.KINDS:
         return _spelled(KINDS, current)
+    if argument.offer is Offer.JOURNALS:
+        return JOURNALS
     if argument.offer is Offer.WATCHED:
         return _spelled([*KINDS, *JOURNALS], current)
     if argument.offer is Offer.GRAPHS:
         return list(LINEAGES)
     if argument.offer is Offer.COLUMNS:
         return fields.columns(line.kind, current)
+    if argument.offer is Offer.ORDER:
+        return fields.order_keys(line.kind, current)
     if argument.offer is Offer.FIELDS and (found := fields.assignments(line.kind, current)) is not None:
         return found
     return _prefixed_ids(line, argument, current)

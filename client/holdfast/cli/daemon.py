@@ -8,17 +8,17 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast import autostart
+from holdfast.address import Place
 from holdfast.cli import exits
 from holdfast.cli.holder import Holder, holder_of
 from holdfast.cli.options import Options
-from holdfast.cli.reach import named_socket, not_running, open_running, open_store, place_of, socket_of
+from holdfast.cli.reach import named_socket, not_running, open_running, open_store, place_of, running_socket
 from holdfast.cli.text import duration_text, one_line, size_text, time_text
 from holdfast.errors import DeadlineExceeded, FailedPrecondition
 
@@ -30,7 +30,7 @@ POLL_S = 0.02
 
 def up(options: Options, given: argparse.Namespace) -> int:
     """Starts the daemon of the per-user store unless it runs, and says where it is."""
-    was_running = autostart.answers(socket_of(options))
+    was_running = running_socket(options) is not None
     if not was_running and named_socket(options) is not None:
         raise not_running(options)
     with open_store(options, idle_exit_s=given.idle_exit) as store:
@@ -73,26 +73,33 @@ def _described(found: admin_service_pb2.AdminServiceGetStatusResponse) -> Iterab
 
 def down(options: Options, given: argparse.Namespace) -> int:
     """Stops the daemon, if one runs, and waits until it has let go of its socket and its store."""
-    holder = _find(options)
-    if holder is None:
+    locks = _locks(options)
+    found = _find(locks, place_of(options))
+    if found is None:
         return _say_stopped(options, None)
-    _check_same_process(holder, socket_of(options))
+    holder, path = found
+    _check_same_process(holder, path)
     with suppress(ProcessLookupError):  # it was on its way out
         os.kill(holder.pid, signal.SIGTERM)
-    _await_end(holder.pid, [*_lock_files(options), *holder.further_locks], options.timeout_s)
+    _await_end(holder.pid, [*locks, *holder.further_locks], options.timeout_s)
     return _say_stopped(options, holder.pid)
 
 
-def _find(options: Options) -> Holder | None:
-    found = (holder_of(each) for each in _lock_files(options))
-    return next((each for each in found if each is not None), None)
+def _find(locks: Mapping[Path, Path], place: Place | None) -> tuple[Holder, Path] | None:
+    """The daemon of the socket, or of the store and of no other, and where it listens."""
+    for lock_file, path in locks.items():
+        holder = holder_of(lock_file)
+        if holder is not None and (place is None or holder.serves(place)):
+            return holder, path
+    return None
 
 
-def _lock_files(options: Options) -> list[Path]:
-    """The files that a daemon of this socket, or of this store, holds locks on."""
-    path, place = socket_of(options), place_of(options)
-    locks = [path.with_name(path.name + ".lock")]
-    return locks if place is None else [*locks, place.data_dir / "daemon.json"]
+def _locks(options: Options) -> Mapping[Path, Path]:
+    """The files that a daemon of this socket, or of this store, holds locks on, with the socket that each is about."""
+    named, place = named_socket(options), place_of(options)
+    sockets = place.sockets if place is not None else (named,) if named is not None else ()
+    locks = {each.with_name(each.name + ".lock"): each for each in sockets}
+    return locks if place is None else locks | {place.data_dir / "daemon.json": place.described_socket}
 
 
 def _check_same_process(holder: Holder, path: Path) -> None:

@@ -19,6 +19,7 @@ COMPLETE = "_complete"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code; see `holdfast --help` for what the codes mean."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _open_closed_streams()
     try:
         code = _run(given)
         print(end="", flush=True)
@@ -58,6 +59,13 @@ def _function(command: Command) -> Callable[..., int]:
 def _wants_json(given: list[str]) -> bool:
     """Asked of the arguments as they are, for they may be what is wrong."""
     return "--json" in given
+
+
+def _open_closed_streams() -> None:
+    """A stream that the shell has closed (`>&-`) leads nowhere from now on, and no other file gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 it stays for the process's life
 
 
 def _settle_stdout() -> None:

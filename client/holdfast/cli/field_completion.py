@@ -14,8 +14,20 @@ from holdfast.kinds import KINDS, TIMESTAMP, Kind
 
 def columns(kind: Kind | None, current: str) -> list[str]:
     """The kind's fields, for the last place of a list by commas."""
+    return _at_the_end(current, kind.fields) if kind is not None else []
+
+
+def order_keys(kind: Kind | None, current: str) -> list[str]:
+    """Those that a list can be ordered by: one value each, and no JSON."""
+    if kind is None:
+        return []
+    plain = (each.name for each in kind.fields.values() if not (each.repeated or each.json))
+    return _at_the_end(current, (each for each in plain if not rules_of(descriptor_of(kind, each)).computed))
+
+
+def _at_the_end(current: str, names: Iterable[str]) -> list[str]:
     before, comma, _ = current.rpartition(",")
-    return [f"{before}{comma}{each}" for each in kind.fields] if kind is not None else []
+    return [f"{before}{comma}{each}" for each in names]
 
 
 def assignments(kind: Kind | None, current: str) -> list[str] | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,6 +93,8 @@ def _single(descriptor: FieldDescriptor, text: str, files: Files) -> object:
     if rules_of(descriptor).blob and text.startswith("@"):
         if text[1:] == STDIN:
             files.take_stdin()
+        else:
+            _check_readable(descriptor, text[1:])
         return Upload(text[1:])
     plain = _text(descriptor, text, files)
     if rules_of(descriptor).json:
@@ -102,12 +106,24 @@ def _single(descriptor: FieldDescriptor, text: str, files: Files) -> object:
     return plain if reader is None else reader(descriptor, plain.strip())
 
 
+def _check_readable(descriptor: FieldDescriptor, path: str) -> None:
+    """Refuses a file that cannot be uploaded before anything is done. It is not opened: a pipe can be read once."""
+    try:
+        is_directory = stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError as error:
+        raise _wrong(descriptor, f"{path}: {error.strerror}") from None
+    if is_directory or not os.access(path, os.R_OK):
+        raise _wrong(descriptor, f"{path}: {'this is a directory' if is_directory else 'it may not be read'}")
+
+
 def _text(descriptor: FieldDescriptor, text: str, files: Files) -> str:
     """The text itself, or of the file that it names after an `@`; `@@` is a plain one."""
     if not text.startswith("@") or text.startswith("@@"):
         return text.removeprefix("@")
     try:
         return files.read(text[1:], MAX_TEXT_BYTES).decode()
+    except OSError as error:
+        raise _wrong(descriptor, f"{text[1:]}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise _wrong(descriptor, f"{text[1:]} is not UTF-8 text; put such content into an artifact") from None
 

@@ -75,7 +75,8 @@ def _reaches(kind: Kind, name: str, inside: str) -> bool:
 def column_of(kind: Kind, name: str) -> Column:
     """A field's column."""
     field = descriptor_of(kind, name.partition(".")[0])
-    return Column(name.upper() if "." not in name else name, right=field.cpp_type in _NUMBERS and not field.is_repeated)
+    right = field.cpp_type in _NUMBERS and not field.is_repeated
+    return Column(name.upper() if "." not in name else name, right=right, whole=name == "id")
 
 
 def value_at(form: Mapping[str, Any], name: str) -> Any:

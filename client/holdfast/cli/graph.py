@@ -95,7 +95,7 @@ def graph(options: Options, given: argparse.Namespace) -> int:
 
 
 def _graph_kind(what: str) -> Kind:
-    kind = kind_named(what)
+    kind = kind_named(what, verb="graph")
     if kind.name not in LINEAGES:
         known = ", ".join(KINDS[each].noun for each in LINEAGES)
         raise InvalidArgument(f"There is no graph of {kind.noun}. There are: {known}.", reason="USAGE")
@@ -104,6 +104,8 @@ def _graph_kind(what: str) -> Kind:
 
 def _nodes(store: Store, kind: Kind, lineage: Lineage, given: argparse.Namespace) -> dict[str, Node]:
     """What the graph shows of the records, in the order of their creation. Raises NotFound for a scope without any."""
+    if given.filter:
+        records_of(store, kind).first(filter=given.filter)  # so that what is wrong with it is told where it was written
     wanted = both(given.filter, f"{lineage.scope} = {quoted(given.id)}") if lineage.scope else given.filter
     if lineage.scope_kind:
         records_of(store, KINDS[lineage.scope_kind]).get(given.id)

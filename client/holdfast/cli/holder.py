@@ -8,13 +8,24 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.address import Place
+
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A daemon that lives: its pid, and the other lock that its file tells of."""
+    """A daemon that lives: its pid, and the directory that a socket's lock file says it serves."""
 
     pid: int
-    further_locks: tuple[Path, ...] = ()
+    data_dir: Path | None = None
+
+    @property
+    def further_locks(self) -> tuple[Path, ...]:
+        """The other lock that the file tells of."""
+        return () if self.data_dir is None else (self.data_dir / "daemon.json",)
+
+    def serves(self, place: Place) -> bool:
+        """Whether it is the daemon of that store. The lock in a data directory tells of none: it is the directory's own."""
+        return self.data_dir is None or place.in_memory or place.is_served_from(self.data_dir)
 
 
 def holder_of(lock_file: Path) -> Holder | None:
@@ -48,4 +59,4 @@ def _read_holder(descriptor: int) -> Holder | None:
     pid, data_dir = found.get("pid"), found.get("data_dir")
     if not isinstance(pid, int) or pid <= 0:
         return None
-    return Holder(pid, (Path(data_dir) / "daemon.json",) if data_dir else ())
+    return Holder(pid, Path(data_dir) if data_dir else None)

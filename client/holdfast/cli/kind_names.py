@@ -22,19 +22,38 @@ _BY_NAME = {name: kind for kind in KINDS.values() for name in (kind.name, kind.n
 _JOURNALS_BY_NAME = {name: journal for journal in JOURNALS for name in (journal, f"{journal}s")}
 
 
-def kind_named(name: str) -> Kind:
-    """The kind of that name: singular or plural, with hyphens or underscores. Raises InvalidArgument with a suggestion."""
+def kind_named(name: str, *, verb: str = "") -> Kind:
+    """The kind of that name: singular or plural, with hyphens or underscores. Raises InvalidArgument with a suggestion.
+
+    `verb` is the command that takes a kind and an id, for those who give the id alone.
+    """
     plain = plain_name(name)
     if (kind := _BY_NAME.get(plain)) is not None:
         return kind
-    if plain in _JOURNALS_BY_NAME:
-        raise InvalidArgument(f"{name} is a journal, not a kind. Read it with `holdfast tail SESSION`.", reason="KIND_UNKNOWN")
+    if (journal := _JOURNALS_BY_NAME.get(plain)) is not None:
+        said = f"{name} is a journal, not a kind. Read it with `holdfast tail ID --journal {journal}`."
+        raise InvalidArgument(said, reason="KIND_UNKNOWN")
+    if verb and (kind := _kind_of_id(name)) is not None:
+        told = f"{name} is an id, not a kind. Say both: `holdfast {verb} {kind.name} {name}`."
+        raise InvalidArgument(told, reason="KIND_UNKNOWN", metadata={"name": name})
     raise unknown("kind", name, [plural(each.name) for each in KINDS.values()], reason="KIND_UNKNOWN")
+
+
+def _kind_of_id(id: str) -> Kind | None:
+    """The kind whose daemon-made ids begin like this one."""
+    return next((each for each in KINDS.values() if each.id_prefix and id.startswith(each.id_prefix)), None)
 
 
 def is_kind(name: str) -> bool:
     """Whether that is a kind's name."""
     return plain_name(name) in _BY_NAME
+
+
+def journal_named(name: str) -> str:
+    """The name of a journal, given in the singular or the plural. Raises InvalidArgument with a suggestion."""
+    if (journal := _JOURNALS_BY_NAME.get(plain_name(name))) is not None:
+        return journal
+    raise unknown("journal", name, JOURNALS, reason="JOURNAL_UNKNOWN")
 
 
 def watched_name(name: str) -> str:

@@ -7,7 +7,9 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import holdfast
+from holdfast.cli import exits
 from holdfast.cli.commands import COMMANDS, COMMANDS_BY_NAME, GLOBAL_ARGUMENTS, Argument, Command
+from holdfast.cli.options import Options
 from holdfast.errors import InvalidArgument
 
 _DESCRIPTION = "Looks into a Holdfast store, changes it, and looks after its daemon."
@@ -20,11 +22,11 @@ examples:
   holdfast set task TASK-001 status=running
   holdfast log TASK-001
   holdfast tail ses_… -f
-  holdfast COMMAND --help        more about a command, with examples
+  holdfast help COMMAND          more about a command, with examples; COMMAND --help is the same
 
 exit codes:
   0 done   1 failed, or problems were found   2 wrong usage   3 no daemon   4 not found
-  5 the store is not as the command needs it   130 stopped by Ctrl-C
+  5 the store is not as the command needs it   130 stopped by Ctrl-C   141 nobody reads the output any more
 
 environment:
   HOLDFAST_SOCKET      the socket of a daemon that runs; nothing is started then
@@ -66,6 +68,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parsed
 
 
+def print_help(options: Options, given: argparse.Namespace) -> int:
+    """Prints the help of a command, or of all, as `--help` does."""
+    parser = make_parser()
+    words = [given.verb] if given.verb is not None else []
+    _check_command(parser, words)
+    parser.parse_args([*words, "--help"])  # ends the process, well
+    return exits.OK
+
+
 def _place(parser: Parser, parsed: argparse.Namespace, rest: list[str]) -> None:
     """Gives words that stand after an option to the arguments that may be left out, which argparse fills only before it."""
     words = list(rest)
@@ -78,7 +89,8 @@ def _place(parser: Parser, parsed: argparse.Namespace, rest: list[str]) -> None:
             elif words and argument.settings.get("nargs") == "?" and getattr(parsed, name) is None:
                 setattr(parsed, name, words.pop(0))
     if words:
-        parser.error(f"unrecognized arguments: {' '.join(words)}")
+        prog = parser.prog if parsed.command is None else f"{parser.prog} {parsed.command}"
+        Parser(prog=prog).error(f"unrecognized arguments: {' '.join(words)}")
 
 
 def _add_command(commands: Any, command: Command) -> None:

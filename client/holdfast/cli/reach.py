@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast import autostart
-from holdfast.address import Place, explicit_socket, user_place
+from holdfast.address import Place, check_socket_path, explicit_socket, user_place
 from holdfast.cli.options import Options
 from holdfast.errors import InvalidArgument, Unavailable
 from holdfast.kinds import Kind
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 
 def named_socket(options: Options) -> Path | None:
-    """The socket that `--socket` or HOLDFAST_SOCKET names; None means the per-user store."""
+    """The socket that `--socket` or HOLDFAST_SOCKET names; None means the per-user store. Raises InvalidArgument."""
     try:
-        return explicit_socket(options.socket or None)
+        named = explicit_socket(options.socket or None)
     except ValueError as error:
         raise InvalidArgument(str(error), reason="USAGE") from None
+    if named is not None:
+        check_socket_path(named)
+    return named
 
 
 def place_of(options: Options) -> Place | None:
@@ -29,9 +32,11 @@ def place_of(options: Options) -> Place | None:
     return user_place() if named_socket(options) is None else None
 
 
-def socket_of(options: Options) -> Path:
-    """Where the daemon listens or would listen."""
-    return named_socket(options) or user_place().described_socket
+def running_socket(options: Options) -> Path | None:
+    """Where the daemon answers; None when it does not run. A daemon of another store is not that of the per-user store."""
+    if (named := named_socket(options)) is not None:
+        return named if autostart.answers(named) else None
+    return autostart.find(user_place(), timeout_s=options.timeout_s)
 
 
 def open_store(options: Options, *, idle_exit_s: int | None = None, actor: str | None = None) -> Store:
@@ -64,8 +69,7 @@ def open_running(options: Options) -> Store:
     """Connects to a daemon that runs; starts none, and raises Unavailable when there is none."""
     from holdfast.store import connect
 
-    path = socket_of(options)
-    if not autostart.answers(path):
+    if (path := running_socket(options)) is None:
         raise not_running(options)
     return connect(path, workspace=options.workspace, timeout_s=options.timeout_s)
 

@@ -18,7 +18,7 @@ from holdfast.kinds import Kind
 
 def list_records(options: Options, given: argparse.Namespace) -> int:
     """Lists records as they come, in a table or as JSON lines."""
-    kind = kind_named(given.kind)
+    kind = kind_named(given.kind, verb="show")
     fields = chosen_fields(kind, given.columns)
     with open_store(options) as store:
         found = records_of(store, kind).list(
@@ -42,7 +42,7 @@ def _rows(forms: Iterator[dict[str, Any]], fields: list[str], most: int | None) 
 
 def show_record(options: Options, given: argparse.Namespace) -> int:
     """Shows one record with all its fields."""
-    kind = kind_named(given.kind)
+    kind = kind_named(given.kind, verb="show")
     id = id_of(kind, given.id)
     with open_store(options) as store:
         form = json_form(records_of(store, kind).get(id))

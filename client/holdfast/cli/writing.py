@@ -17,7 +17,7 @@ from holdfast.cli.json_form import json_form, json_line
 from holdfast.cli.kind_names import id_of, kind_named, only_id, plain_name, said, unknown
 from holdfast.cli.options import Options
 from holdfast.cli.reach import open_store, records_of
-from holdfast.errors import InvalidArgument
+from holdfast.errors import HasDependents, InvalidArgument
 from holdfast.json_text import from_json
 from holdfast.kinds import Kind
 
@@ -38,7 +38,7 @@ def create(options: Options, given: argparse.Namespace) -> int:
 
 def set_fields(options: Options, given: argparse.Namespace) -> int:
     """Changes fields of a record and prints its new version, or with --json the record."""
-    kind = kind_named(given.kind)
+    kind = kind_named(given.kind, verb="set")
     id, words = _target(kind, given)
     values = _values(kind, words, Files())
     if "id" in values:
@@ -54,10 +54,15 @@ def set_fields(options: Options, given: argparse.Namespace) -> int:
 
 def delete(options: Options, given: argparse.Namespace) -> int:
     """Removes a record, with `--cascade` also what belongs to it."""
-    kind = kind_named(given.kind)
+    kind = kind_named(given.kind, verb="delete")
     id = id_of(kind, given.id)
     with open_store(options, actor=given.actor) as store:
-        records_of(store, kind).delete(id, version=given.version, cascade=given.cascade)
+        try:
+            records_of(store, kind).delete(id, version=given.version, cascade=given.cascade)
+        except HasDependents as error:
+            if not given.cascade:
+                error.message += f" Here that is `holdfast delete {kind.name} {id} --cascade`."
+            raise
     print(json_line({"kind": kind.name, "id": id, "deleted": True}) if options.as_json else f"deleted {kind.name} {id}")
     return exits.OK
 
@@ -96,6 +101,8 @@ def _form(kind: Kind, path: str, files: Files) -> dict[str, object]:
     """The values of a JSON object in a file, or on stdin for `-`."""
     try:
         form = from_json(files.read(path, MAX_FORM_BYTES))
+    except OSError as error:
+        raise InvalidArgument(f"--json-file {path}: {error.strerror}.", reason="USAGE") from None
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"{path}: this is not one JSON object ({error}).", reason="USAGE") from None
     return form_values(cast(Descriptor, kind.message_class.DESCRIPTOR), form)

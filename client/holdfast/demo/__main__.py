@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import shutil
 import sys
 import tempfile
 import time
@@ -104,13 +103,11 @@ def _advice(place: Path) -> str:
 
 
 def _command(name: str) -> str:
-    """The command as this shell finds it, else as this Python does."""
+    """The command by its path, for what `make` puts on the PATH is not there in the shell that it was called from."""
     beside = Path(sys.executable).with_name(name)
-    if shutil.which(name) == str(beside):
-        return name
     if beside.exists():
-        relative = os.path.relpath(beside)
-        return shlex.quote(relative if not relative.startswith("..") else str(beside))
+        relative = os.path.join(os.curdir, os.path.relpath(beside))
+        return shlex.quote(str(beside) if os.pardir in Path(relative).parts else relative)
     return f"{shlex.quote(sys.executable)} -m {name}"
 
 

@@ -8,6 +8,7 @@ holds the socket's lock all the while. Used by the main thread, `stop` by the th
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,14 +33,23 @@ class Listener:
         self._bound: os.stat_result | None = None
 
     def bind(self) -> None:
-        """Builds a server, starts it, and puts its socket (0600) at the public path. Raises SETUP when that fails."""
+        """Builds a server, starts it, and puts its socket (0600) at the public path.
+
+        Raises SETUP when that fails, and when something else than a socket, which is left alone, lies at either path.
+        """
         private = self._socket.with_name(f".{self._socket.name}.{len(self._servers) % _PRIVATE_NAMES}")
+        for path in (self._socket, private):
+            _refuse_other_files(path)
         server = self._build_server()
         try:
             server.add_insecure_port(f"unix:{private}")
             server.start()
             os.chmod(private, 0o600)
+            _refuse_other_files(self._socket)
             os.rename(private, self._socket)
+        except SetupError:
+            server.stop(None)
+            raise
         except (RuntimeError, OSError) as error:
             server.stop(None)
             raise SetupError(f"The socket {self._socket} cannot be bound: {error}") from error
@@ -85,3 +95,15 @@ class Listener:
         """Takes the public path away, if it is still ours."""
         if self.is_bound():
             os.unlink(self._socket)
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Raises SETUP when there is anything at the path but a socket, which a daemon that was killed may have left."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SetupError(f"The socket {path} cannot be bound: {error}") from error
+    if not stat.S_ISSOCK(found.st_mode):
+        raise SetupError(f"{path} is there and is no socket; it is left as it is. Give another --socket, or move it away.")
