@@ -30,7 +30,6 @@ class Budget:
 def fill_record(record: record_pb2.Record, kind: Kind, id: str, image: bytes) -> None:
     """Sets a Record from an encoded message of its kind. Raises ValueError when the bytes are not that record's."""
     message: RecordMessage = getattr(record, kind.name)
-    message.SetInParent()
     try:
         message.MergeFromString(image)
     except (DecodeError, TypeError) as error:

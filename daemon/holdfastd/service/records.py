@@ -125,10 +125,12 @@ def _fill_page(response: pb.StoreServiceListResponse, snapshot: Snapshot, kind: 
     """How many of the rows the answer takes; each is an image, perhaps, and what places it, the id last."""
     budget = Budget()
     for taken, row in enumerate(rows):
-        image = image_of(snapshot.connection, kind, snapshot.workspace, row[-1], row[0])
+        image, id = row[0], row[-1]
+        if not isinstance(image, bytes):
+            image = image_of(snapshot.connection, kind, snapshot.workspace, id, image)
         if not isinstance(image, Damaged) and not budget.takes(len(image)):
             return taken
-        _add(response, kind, row[-1], image)
+        _add(response, kind, id, image)
     return len(rows)
 
 
