@@ -171,6 +171,14 @@ def test_a_socket_directory_that_others_can_write_to_is_refused(tmp_path: Path, 
         check_socket_dir(tmp_path)
 
 
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_a_socket_directory_that_others_can_only_read_is_taken(tmp_path: Path, mode: int) -> None:
+    """What keeps them out is the socket's own mode; `--socket ./store.sock` is to work in a directory of one's own."""
+    tmp_path.chmod(mode)
+    check_socket_dir(tmp_path)
+    assert mode_of(tmp_path) == mode
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
 def test_a_socket_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
     os.chown(tmp_path, 12345, -1)

@@ -28,7 +28,8 @@ if _version_not_supported:
 class StoreServiceStub:
     """Records of every kind, by the same few verbs.
 
-    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit.
+    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
+    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are told of below.
     Errors carry one google.rpc.ErrorInfo (domain `holdfast`) whose reason says what to do.
     """
 
@@ -83,7 +84,8 @@ class StoreServiceStub:
 class StoreServiceServicer:
     """Records of every kind, by the same few verbs.
 
-    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit.
+    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
+    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are told of below.
     Errors carry one google.rpc.ErrorInfo (domain `holdfast`) whose reason says what to do.
     """
 
@@ -201,7 +203,8 @@ def add_StoreServiceServicer_to_server(servicer, server):
 class StoreService:
     """Records of every kind, by the same few verbs.
 
-    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit.
+    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
+    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are told of below.
     Errors carry one google.rpc.ErrorInfo (domain `holdfast`) whose reason says what to do.
     """
 

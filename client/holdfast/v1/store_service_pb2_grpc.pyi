@@ -29,7 +29,8 @@ GRPC_VERSION: str
 class StoreServiceStub:
     """Records of every kind, by the same few verbs.
 
-    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit.
+    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
+    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are told of below.
     Errors carry one google.rpc.ErrorInfo (domain `holdfast`) whose reason says what to do.
     """
 
@@ -65,7 +66,8 @@ class StoreServiceStub:
 class StoreServiceAsyncStub(StoreServiceStub):
     """Records of every kind, by the same few verbs.
 
-    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit.
+    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
+    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are told of below.
     Errors carry one google.rpc.ErrorInfo (domain `holdfast`) whose reason says what to do.
     """
 
@@ -97,7 +99,8 @@ class StoreServiceAsyncStub(StoreServiceStub):
 class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
     """Records of every kind, by the same few verbs.
 
-    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit.
+    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
+    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are told of below.
     Errors carry one google.rpc.ErrorInfo (domain `holdfast`) whose reason says what to do.
     """
 
