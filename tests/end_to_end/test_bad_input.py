@@ -326,7 +326,18 @@ def allocate(api: Api, **fields: Any) -> Any:
 
 
 def list_entries(api: Api, **fields: Any) -> Any:
-    return api.journal.List(journal_service_pb2.JournalServiceListRequest(workspace=api.workspace, **fields), timeout=TIMEOUT_S)
+    fields = {"workspace": api.workspace} | fields
+    return api.journal.List(journal_service_pb2.JournalServiceListRequest(**fields), timeout=TIMEOUT_S)
+
+
+def batch_get(api: Api, id: str, **fields: Any) -> Any:
+    keys = [store_service_pb2.RecordKey(kind="task", id=id)]
+    return api.store.BatchGet(store_service_pb2.StoreServiceBatchGetRequest(keys=keys, **fields), timeout=TIMEOUT_S)
+
+
+def scan(api: Api, kind: str, **fields: Any) -> Any:
+    lists = [store_service_pb2.ScanList(kind=kind)]
+    return list(api.store.Scan(store_service_pb2.StoreServiceScanRequest(lists=lists, **fields), timeout=TIMEOUT_S))
 
 
 def append_entries(api: Api, *entries: Any, **fields: Any) -> Any:
@@ -441,6 +452,15 @@ READS = [
         "WORKSPACE_NOT_FOUND",
         "nowhere",
     ),
+    *[
+        Case(f"no such workspace to {what}", call, NOT_FOUND, "WORKSPACE_NOT_FOUND", "nowhere")
+        for what, call in {
+            "get many from": lambda a: batch_get(a, "T1", workspace="nowhere"),
+            "scan": lambda a: scan(a, "task", workspace="nowhere"),
+            "list entries of": lambda a: list_entries(a, workspace="nowhere"),
+            "list the audit of": lambda a: list_entries(a, workspace="nowhere", journal="audit"),
+        }.items()
+    ],
     Case("no such workspace to read in", lambda a: a.read("S", workspace="nowhere"), NOT_FOUND, "WORKSPACE_NOT_FOUND", "nowhere"),
     Case(
         "revision yet to come",

@@ -1,0 +1,42 @@
+"""What a daemon closes, in its order: the lock on the data directory goes last, for until then its files are in use."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from holdfastd import daemon as module
+from holdfastd.daemon import Daemon
+from holdfastd.settings import load_settings
+
+
+def test_the_lock_of_the_data_directory_is_released_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+
+    def noted(owner: Any, name: str, what: str) -> None:
+        real: Callable[..., Any] = getattr(owner, name)
+
+        def note(*args: Any, **keywords: Any) -> Any:
+            closed.append(what)
+            return real(*args, **keywords)
+
+        monkeypatch.setattr(owner, name, note)
+
+    for owner, name, what in (
+        (module.Listener, "unlink", "socket"),
+        (module.Scheduler, "stop", "jobs"),
+        (module.Readers, "close", "readers"),
+        (module.Checkpointer, "close", "checkpointer"),
+        (module.SocketLock, "release", "socket's lock"),
+        (module.DataDirLock, "release", "data directory's lock"),
+    ):
+        noted(owner, name, what)
+    with tempfile.TemporaryDirectory(prefix="hf-") as directory:
+        opened = Daemon(load_settings({"data_dir": f"{directory}/data", "socket": f"{directory}/run/s.sock"}, {}))
+        opened.open()
+        closed.clear()
+        opened.close()
+    assert closed == ["socket", "jobs", "readers", "checkpointer", "socket's lock", "data directory's lock"]
