@@ -249,3 +249,19 @@ class Broken(io.RawIOBase):
 def test_an_error_of_the_source_is_the_callers(store: holdfast.Store) -> None:
     with pytest.raises(OSError, match="the disk is gone"):
         store.blobs.put(Broken())
+
+
+def test_verify_tells_how_many_references_and_blobs_it_checked(store: holdfast.Store) -> None:
+    def counts() -> dict[str, int]:
+        *_, last = store.verify()
+        return dict(last.counts)
+
+    before = counts()
+    construct = store.constructs.create(name="c")
+    for number in range(3):
+        store.artifacts.put(
+            construct_id=construct.id, type="log", name=f"{number}", source=f"{store.workspace} {number % 2}".encode()
+        )
+    after = counts()
+    assert (after["references"] - before["references"], after["blobs"] - before["blobs"]) == (3, 2)
+    assert after["problems"] == before["problems"]

@@ -31,7 +31,9 @@ def verify_blobs(
     with readers.snapshot(call) as connection:
         problems = [*blob_checks.dangling_references(connection), *blob_checks.unkept_references(connection)]
         problems += blob_checks.unswept(connection)
-        total = rows.totals(connection).count
+        total, references = rows.totals(connection).count, blob_checks.count_references(connection)
+    report("references", references, references)
+    report("blobs", 0, total)
     yield from problems
     done, after = 0, ""
     while page := _page(readers, after, call):

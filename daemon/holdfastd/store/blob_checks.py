@@ -10,6 +10,11 @@ from holdfastd.store.connection import Connection
 from holdfastd.store.sql import quoted
 
 
+def count_references(connection: Connection) -> int:
+    """How many fields of records refer to a blob."""
+    return int(connection.execute("SELECT count(*) FROM blob_reference").fetchone()[0])
+
+
 def dangling_references(connection: Connection) -> Iterator[BlobProblem]:
     """References to blobs, and deltas on bases, that are not there."""
     for digest, kind, id in connection.execute(
