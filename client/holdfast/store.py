@@ -119,7 +119,7 @@ class Store:
         self.states = States(self._scope, self.task_states)
         self.specs = Specs(self.phase_outputs)
         self.attachments = Attachments(self.artifacts)
-        self.contexts = TaskContexts(self, self._scope)
+        self.contexts = TaskContexts(self._scope, self.tasks, self.artifacts)
 
     @property
     def workspace(self) -> str:
@@ -157,7 +157,7 @@ class Store:
 
     def transaction(self) -> Transaction:
         """Steps that apply as one commit at the end of a `with` block, or not at all."""
-        return Transaction(self, self._scope)
+        return Transaction(self._scope, self._collections, self.attachments)
 
     def watch(
         self,

@@ -7,20 +7,19 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast.artifacts import Artifacts
 from holdfast.collection import Scope
 from holdfast.domain import staging
 from holdfast.domain.attachments import TYPE as ATTACHMENT
 from holdfast.domain.manifest import Manifest, ManifestFile, read_manifest
 from holdfast.domain.specs import PHASE as SPEC
+from holdfast.domain.tasks import Tasks
 from holdfast.filters import equal
 from holdfast.v1 import record_pb2
-
-if TYPE_CHECKING:
-    from holdfast.store import Store
 
 ATTACHMENTS = "attachments"
 
@@ -46,9 +45,10 @@ class _Planned:
 class TaskContexts:
     """The contexts of one workspace's tasks. Safe in threads; processes that write one directory take turns."""
 
-    def __init__(self, store: Store, scope: Scope) -> None:
-        self._store = store
+    def __init__(self, scope: Scope, tasks: Tasks, artifacts: Artifacts) -> None:
         self._scope = scope
+        self._tasks = tasks
+        self._artifacts = artifacts
 
     def materialize(self, task_id: str, directory: str | os.PathLike[str], /) -> Manifest:
         """Writes a task's context into a directory, which is made when it is missing, and returns the manifest.
@@ -82,7 +82,7 @@ class TaskContexts:
         return not all(_is_there(root / path, planned.file) for path, planned in plan.items())
 
     def _manifest(self, task_id: str, plan: Mapping[str, _Planned]) -> Manifest:
-        return Manifest(self._store.workspace, task_id, {path: planned.file for path, planned in plan.items()})
+        return Manifest(self._scope.workspace, task_id, {path: planned.file for path, planned in plan.items()})
 
     def _plan(self, task_id: str) -> dict[str, _Planned]:
         """The files of the context by their paths, all as of one revision. Attachments are not fetched for it."""
@@ -100,7 +100,7 @@ class TaskContexts:
 
     def _read(self, task_id: str) -> list[list[record_pb2.Record]]:
         """Constitution, specs, attachments and initiative of a task, as of one revision."""
-        task = self._store.tasks.get(task_id)
+        task = self._tasks.get(task_id)
         while True:
             asked = [
                 ("task", equal(id=task_id)),
@@ -111,7 +111,7 @@ class TaskContexts:
             if task.initiative_id:
                 asked.append(("initiative", equal(id=task.initiative_id)))
             tasks, *found = self._scope.scan(*asked)
-            now = tasks[0].task if tasks else self._store.tasks.get(task_id)
+            now = tasks[0].task if tasks else self._tasks.get(task_id)
             if tasks and now.initiative_id == task.initiative_id:
                 return found if task.initiative_id else [*found, []]
             task = now
@@ -121,7 +121,7 @@ class TaskContexts:
             return _text("artifact", artifact, "")
         size = artifact.content_size_bytes
         file = ManifestFile("artifact", artifact.id, artifact.version, artifact.content_digest, size)
-        return _Planned(file, lambda: self._store.artifacts.open(artifact))
+        return _Planned(file, lambda: self._artifacts.open(artifact))
 
 
 def _when(record: _Source) -> tuple[int, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from holdfast.artifacts import Artifacts
 from holdfast.checkpoints import Checkpoints, SavedCheckpoint
@@ -11,17 +10,15 @@ from holdfast.domain.attachments import Attachments, attachment_fields
 from holdfast.kinds import Kind
 from holdfast.sources import SourceLike
 from holdfast.staged.records import StagedRecords
+from holdfast.staged.steps import Steps
 from holdfast.v1 import record_pb2
-
-if TYPE_CHECKING:
-    from holdfast.transaction import Transaction
 
 
 class StagedCheckpoints(StagedRecords[record_pb2.Checkpoint]):
     """Checkpoints in a transaction."""
 
-    def __init__(self, transaction: Transaction, kind: Kind, checkpoints: Checkpoints) -> None:
-        super().__init__(transaction, kind)
+    def __init__(self, steps: Steps, kind: Kind, checkpoints: Checkpoints) -> None:
+        super().__init__(steps, kind)
         self._checkpoints = checkpoints
         self._heads: dict[str, str] = {}
 
@@ -52,8 +49,8 @@ class StagedCheckpoints(StagedRecords[record_pb2.Checkpoint]):
 class StagedArtifacts(StagedRecords[record_pb2.Artifact]):
     """Artifacts in a transaction."""
 
-    def __init__(self, transaction: Transaction, kind: Kind, artifacts: Artifacts) -> None:
-        super().__init__(transaction, kind)
+    def __init__(self, steps: Steps, kind: Kind, artifacts: Artifacts) -> None:
+        super().__init__(steps, kind)
         self._artifacts = artifacts
 
     def put(self, *, source: SourceLike, **fields: object) -> record_pb2.Artifact:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from holdfast.domain.phase_outputs import Owner, PhaseOutputs, own_variable, placed
 from holdfast.domain.specs import spec_fields
 from holdfast.kinds import Kind
 from holdfast.staged.records import StagedRecords
+from holdfast.staged.steps import Steps
 from holdfast.v1 import record_pb2
 from holdfast.v1.store_service_pb2 import Mutation
-
-if TYPE_CHECKING:
-    from holdfast.transaction import Transaction
 
 
 class StagedPhaseOutputs(StagedRecords[record_pb2.PhaseOutput]):
@@ -23,8 +20,8 @@ class StagedPhaseOutputs(StagedRecords[record_pb2.PhaseOutput]):
     changes it before the commit, the whole transaction fails with VersionMismatch, and if it is gone, with NotFound.
     """
 
-    def __init__(self, transaction: Transaction, kind: Kind, outputs: PhaseOutputs) -> None:
-        super().__init__(transaction, kind)
+    def __init__(self, steps: Steps, kind: Kind, outputs: PhaseOutputs) -> None:
+        super().__init__(steps, kind)
         self._outputs = outputs
         # What this transaction has written; an id is empty when only the daemon knows it.
         self._ids: set[str] = set()

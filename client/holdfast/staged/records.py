@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from google.protobuf.message import Message
 
 from holdfast import mutations
 from holdfast.collection import Records
 from holdfast.kinds import Kind
+from holdfast.staged.steps import Steps
 from holdfast.v1 import record_pb2
 from holdfast.v1.store_service_pb2 import Mutation
-
-if TYPE_CHECKING:
-    from holdfast.transaction import Transaction
 
 M = TypeVar("M", bound=Message)
 
@@ -21,8 +19,8 @@ M = TypeVar("M", bound=Message)
 class StagedRecords(Generic[M]):
     """The writing half of a collection, for steps of a transaction."""
 
-    def __init__(self, transaction: Transaction, kind: Kind) -> None:
-        self._transaction = transaction
+    def __init__(self, steps: Steps, kind: Kind) -> None:
+        self._steps = steps
         self._kind = kind
 
     def create(self, message: M | None = None, /, **fields: object) -> M:
@@ -41,7 +39,7 @@ class StagedRecords(Generic[M]):
 
     def delete(self, id: str, /, *, version: int = 0, cascade: bool = False) -> None:
         """Removes a record."""
-        self._transaction.stage(mutations.delete(self._kind, id, version, cascade), lambda _result, _answer: None)
+        self._steps.stage(mutations.delete(self._kind, id, version, cascade), lambda _result, _answer: None)
 
     def _stage_insert(self, message: M | None, fields: dict[str, object]) -> M:
         step = mutations.insert(self._kind, message, fields)
@@ -51,7 +49,7 @@ class StagedRecords(Generic[M]):
         return self._staged(step, step.insert.record)
 
     def _next_id(self) -> str:
-        return Records[Any](self._transaction.scope, self._kind).next_id()
+        return Records[Any](self._steps.scope, self._kind).next_id()
 
     def _staged(self, step: Mutation, record: record_pb2.Record) -> M:
-        return cast(M, self._transaction.stage_record(self._kind, step, record))
+        return cast(M, self._steps.stage_record(self._kind, step, record))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -17,39 +16,37 @@ from holdfast.domain.states import GateLike, State, state_steps
 from holdfast.errors import NotFound
 from holdfast.kinds import KINDS, Kind
 from holdfast.staged.records import StagedRecords
+from holdfast.staged.steps import Steps
 from holdfast.v1 import record_pb2
 from holdfast.v1.store_service_pb2 import Mutation
-
-if TYPE_CHECKING:
-    from holdfast.transaction import Transaction
 
 
 class StagedStates:
     """States of tasks in a transaction."""
 
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
 
     def save(self, task_id: str, /, *, gates: Iterable[GateLike] = (), version: int = 0, **fields: object) -> State:
         """Makes or changes a task's state, with decisions at its gates; as `States.save`. Returns those of its messages."""
         first, *rest = state_steps(task_id, gates, version, fields)
         state = first.update.record if version else first.upsert.record
-        message: record_pb2.TaskState = self._transaction.stage_record(KINDS["task_state"], first, state)
+        message: record_pb2.TaskState = self._steps.stage_record(KINDS["task_state"], first, state)
         return State(message, tuple(self._decision(step) for step in rest))
 
     def _decision(self, step: Mutation) -> record_pb2.GateDecision:
         record = step.insert.record if step.HasField("insert") else step.upsert.record
-        decision: record_pb2.GateDecision = self._transaction.stage_record(KINDS["gate_decision"], step, record)
+        decision: record_pb2.GateDecision = self._steps.stage_record(KINDS["gate_decision"], step, record)
         return decision
 
 
 class StagedInitiatives(StagedRecords[record_pb2.Initiative]):
     """Initiatives in a transaction."""
 
-    def __init__(self, transaction: Transaction, kind: Kind, initiatives: Initiatives) -> None:
-        super().__init__(transaction, kind)
+    def __init__(self, steps: Steps, kind: Kind, initiatives: Initiatives) -> None:
+        super().__init__(steps, kind)
         self._initiatives = initiatives
-        self._steps: Counter[str] = Counter()  # of this transaction that write the initiative of that id
+        self._writes: Counter[str] = Counter()  # of this transaction that write the initiative of that id
         self._decisions: dict[str, list[record_pb2.Decision]] = {}  # all of them, as the last such step leaves them
 
     def decide(
@@ -67,22 +64,22 @@ class StagedInitiatives(StagedRecords[record_pb2.Initiative]):
         When the initiative changes before the commit, the whole transaction fails with VersionMismatch. Raises NotFound.
         """
         found = self._read(initiative_id)
-        made = decided(decision, rationale, actor or self._transaction.scope.actor, time)
+        made = decided(decision, rationale, actor or self._steps.scope.actor, time)
         decisions = [*self._decisions.get(initiative_id, found.decisions), made]
-        return self.update(initiative_id, version=found.version + self._steps[initiative_id], decisions=decisions)
+        return self.update(initiative_id, version=found.version + self._writes[initiative_id], decisions=decisions)
 
     def _read(self, id: str) -> record_pb2.Initiative:
         """The initiative as it is in the store; an empty one when this transaction makes it."""
         try:
             return self._initiatives.get(id)
         except NotFound:
-            if self._steps[id]:
+            if self._writes[id]:
                 return record_pb2.Initiative()
             raise
 
     def _staged(self, step: Mutation, record: record_pb2.Record) -> record_pb2.Initiative:
         initiative = record.initiative
-        self._steps[initiative.id] += 1
+        self._writes[initiative.id] += 1
         mask = step.update.update_mask if step.HasField("update") else step.upsert.update_mask
         if step.HasField("insert") or {"*", "decisions"} & set(mask.paths):
             self._decisions[initiative.id] = list(initiative.decisions)
@@ -112,8 +109,8 @@ class StagedConstitution(StagedRecords[record_pb2.Constitution]):
 class StagedRuns(StagedRecords[record_pb2.Run]):
     """Runs in a transaction."""
 
-    def __init__(self, transaction: Transaction, kind: Kind, runs: Runs) -> None:
-        super().__init__(transaction, kind)
+    def __init__(self, steps: Steps, kind: Kind, runs: Runs) -> None:
+        super().__init__(steps, kind)
         self._runs = runs
         self._workflows: dict[str, str] = {}  # of the runs of this transaction
 
@@ -139,8 +136,8 @@ class StagedRuns(StagedRecords[record_pb2.Run]):
 class StagedLogs(StagedRecords[record_pb2.ExecutionLog]):
     """Execution logs in a transaction."""
 
-    def __init__(self, transaction: Transaction, kind: Kind, logs: Logs, runs: StagedRuns) -> None:
-        super().__init__(transaction, kind)
+    def __init__(self, steps: Steps, kind: Kind, logs: Logs, runs: StagedRuns) -> None:
+        super().__init__(steps, kind)
         self._logs = logs
         self._runs = runs
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from holdfast import mutations
 from holdfast.domain.audit import AuditLog
@@ -13,10 +12,8 @@ from holdfast.errors import NotFound, WorkspaceNotFound
 from holdfast.filters import equal
 from holdfast.kinds import Kind
 from holdfast.staged.records import StagedRecords
+from holdfast.staged.steps import Steps
 from holdfast.v1 import record_pb2
-
-if TYPE_CHECKING:
-    from holdfast.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +31,10 @@ class StagedWorkflows(WorkflowVersions, StagedRecords[record_pb2.Workflow]):  # 
     version was stored in between, the whole transaction fails with AlreadyExists. What the latest says already adds no step.
     """
 
-    def __init__(self, transaction: Transaction, kind: Kind, workflows: Workflows) -> None:
-        super().__init__(transaction, kind)
+    def __init__(self, steps: Steps, kind: Kind, workflows: Workflows) -> None:
+        super().__init__(steps, kind)
         self._workflows = workflows
-        self._audit = AuditLog(transaction.scope)
+        self._audit = AuditLog(steps.scope)
         self._last_numbers: dict[str, int] = {}  # that were given in the store, by workflow
         self._added: dict[str, list[_Added]] = {}
         self._gone: set[str] = set()
