@@ -35,7 +35,8 @@ from holdfastd.store.migrate import migrate, store_id
 
 EXIT_SYNC_FAILED = 70
 EXIT_STUCK = 75
-# Handlers run under the GIL beside the writer; a shorter turn gives it the lead sooner (measured: 0.41 -> 0.51 of a no-op call).
+# Readers run under the GIL beside the writer; a shorter turn gives it the GIL sooner. It took appends from 0.41 to 0.51 of a
+# no-op call while each held a thread; now that none does, 5 ms give 0.94 and this 0.96.
 SWITCH_INTERVAL_S = 0.0002
 
 log = logs.logger(__name__)
