@@ -1,0 +1,61 @@
+"""A scan that an outage cuts in two is read anew: what came before it is of another moment and must not be mixed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import grpc
+
+from holdfast.connection import Connection
+from holdfast.errors import HoldfastError, Unavailable
+from holdfast.scans import Scan, scan_request
+from holdfast.v1 import store_service_pb2 as pb
+
+
+class Frames:
+    """An open stream, which may end in an outage."""
+
+    def __init__(self, frames: list[pb.StoreServiceScanResponse], fails: bool) -> None:
+        self._frames, self._fails = frames, fails
+
+    def __iter__(self) -> Iterator[pb.StoreServiceScanResponse]:
+        yield from self._frames
+        if self._fails:
+            raise grpc.RpcError
+
+    def cancel(self) -> None:
+        """There is nobody to tell."""
+
+
+class Flaky:
+    """A connection whose first two streams break off."""
+
+    timeout_s = 5.0
+
+    def __init__(self) -> None:
+        self.revision = 0
+
+    def stubs(self) -> Any:
+        return SimpleNamespace(store=SimpleNamespace(Scan=self.scan))
+
+    def scan(self, request: pb.StoreServiceScanRequest, metadata: object, timeout: float) -> Frames:
+        assert timeout == self.timeout_s
+        self.revision += 1
+        frames = [pb.StoreServiceScanResponse(list=number, revision=self.revision) for number in (0, 0, 1)]
+        return Frames(frames[: self.revision], fails=self.revision < 3)
+
+    def saw(self, revision: int) -> None:
+        """Nobody asks."""
+
+    def translated(self, failure: grpc.RpcError) -> HoldfastError:
+        return Unavailable("away")
+
+    def recover(self, error: HoldfastError, patience: object) -> None:
+        """It is there again at once."""
+
+
+def test_what_came_before_an_outage_is_dropped() -> None:
+    scan = Scan(cast(Connection, Flaky()), scan_request("default", [("task", ""), ("session", "")]))
+    assert [[frame.revision for frame in frames] for frames in scan.read()] == [[3, 3], [3]]
