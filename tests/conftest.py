@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import holdfast
-from holdfast.autostart import answers
+from holdfast.wire.autostart import answers
 
 START_TIMEOUT_S = 20.0
 SLOW_FOLDERS = ("registry", "scenarios")  # every kind with values of every sort, and whole stories: seconds each

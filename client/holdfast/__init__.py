@@ -16,11 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.artifacts import Artifacts as Artifacts
-    from holdfast.blobs import Blobs as Blobs
-    from holdfast.checkpoints import Checkpoints as Checkpoints
-    from holdfast.checkpoints import SavedCheckpoint as SavedCheckpoint
-    from holdfast.collection import Collection as Collection
+    from holdfast.blobs.collection import Blobs as Blobs
     from holdfast.domain.manifest import Manifest as Manifest
     from holdfast.domain.states import State as State
     from holdfast.domain.workflow_diff import WorkflowDiff as WorkflowDiff
@@ -48,26 +44,30 @@ if TYPE_CHECKING:
     from holdfast.errors import VersionMismatch as VersionMismatch
     from holdfast.errors import VersionSkew as VersionSkew
     from holdfast.errors import WorkspaceNotFound as WorkspaceNotFound
-    from holdfast.events import Events as Events
-    from holdfast.filters import quoted as quoted
-    from holdfast.filters import quoted_time as quoted_time
+    from holdfast.journals.events import Events as Events
+    from holdfast.journals.transcripts import Transcripts as Transcripts
+    from holdfast.journals.writer import Writer as Writer
+    from holdfast.records.artifacts import Artifacts as Artifacts
+    from holdfast.records.checkpoints import Checkpoints as Checkpoints
+    from holdfast.records.checkpoints import SavedCheckpoint as SavedCheckpoint
+    from holdfast.records.collection import Collection as Collection
+    from holdfast.records.watch import Watch as Watch
     from holdfast.store import Store as Store
     from holdfast.store import connect as connect
     from holdfast.transaction import Transaction as Transaction
-    from holdfast.transcripts import Transcripts as Transcripts
-    from holdfast.values import Json as Json
-    from holdfast.values import json_value as json_value
-    from holdfast.values import plain as plain
-    from holdfast.watch import Watch as Watch
-    from holdfast.writer import Writer as Writer
+    from holdfast.values.fields import Json as Json
+    from holdfast.values.fields import json_value as json_value
+    from holdfast.values.fields import plain as plain
+    from holdfast.values.filters import quoted as quoted
+    from holdfast.values.filters import quoted_time as quoted_time
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "artifacts": ("Artifacts",),
-    "blobs": ("Blobs",),
-    "checkpoints": ("Checkpoints", "SavedCheckpoint"),
-    "collection": ("Collection",),
+    "records.artifacts": ("Artifacts",),
+    "blobs.collection": ("Blobs",),
+    "records.checkpoints": ("Checkpoints", "SavedCheckpoint"),
+    "records.collection": ("Collection",),
     "domain.manifest": ("Manifest",),
     "domain.states": ("State",),
     "domain.workflow_diff": ("WorkflowDiff",),
@@ -97,14 +97,14 @@ _HOMES = {
         "VersionSkew",
         "WorkspaceNotFound",
     ),
-    "events": ("Events",),
-    "filters": ("quoted", "quoted_time"),
+    "journals.events": ("Events",),
+    "values.filters": ("quoted", "quoted_time"),
     "store": ("Store", "connect"),
     "transaction": ("Transaction",),
-    "transcripts": ("Transcripts",),
-    "values": ("Json", "json_value", "plain"),
-    "watch": ("Watch",),
-    "writer": ("Writer",),
+    "journals.transcripts": ("Transcripts",),
+    "values.fields": ("Json", "json_value", "plain"),
+    "records.watch": ("Watch",),
+    "journals.writer": ("Writer",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -114,7 +114,7 @@ __all__ = ["__version__", *_HOME_OF]
 def __getattr__(name: str) -> Any:
     if (home := _HOME_OF.get(name)) is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_module(f"{__name__}.forks")  # before grpc, which reads its environment when it is loaded
+    import_module(f"{__name__}.wire.forks")  # before grpc, which reads its environment when it is loaded
     value = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value

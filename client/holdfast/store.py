@@ -8,12 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
-from holdfast.address import explicit_socket, user_place
-from holdfast.artifacts import Artifacts
-from holdfast.blobs import Blobs
-from holdfast.checkpoints import Checkpoints
-from holdfast.collection import Collection, Records, Scope
-from holdfast.connection import Connection
+from holdfast.blobs.collection import Blobs
+from holdfast.blobs.session_memory import SessionMemory
+from holdfast.contract.kinds import KINDS
 from holdfast.domain.attachments import Attachments
 from holdfast.domain.audit import AuditLog
 from holdfast.domain.branches import Branches
@@ -28,14 +25,17 @@ from holdfast.domain.states import States
 from holdfast.domain.task_contexts import TaskContexts
 from holdfast.domain.tasks import Tasks
 from holdfast.domain.workflows import Workflows
-from holdfast.events import Events
-from holdfast.kinds import KINDS
-from holdfast.session_memory import SessionMemory
-from holdfast.streams import SingleStream
+from holdfast.journals.events import Events
+from holdfast.journals.transcripts import Transcripts
+from holdfast.records.artifacts import Artifacts
+from holdfast.records.checkpoints import Checkpoints
+from holdfast.records.collection import Collection, Records, Scope
+from holdfast.records.watch import Watch
 from holdfast.transaction import Transaction
-from holdfast.transcripts import Transcripts
 from holdfast.v1 import admin_service_pb2, record_pb2
-from holdfast.watch import Watch
+from holdfast.wire.address import explicit_socket, user_place
+from holdfast.wire.connection import Connection
+from holdfast.wire.streams import SingleStream
 
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_IDLE_EXIT_S = 900

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from holdfast.collection import Scope
+from holdfast.contract.kinds import KINDS
 from holdfast.domain.attachments import Attachments
-from holdfast.events import StagedEvents
-from holdfast.kinds import KINDS
+from holdfast.journals.events import StagedEvents
+from holdfast.records.collection import Scope
 from holdfast.staged.files import StagedArtifacts, StagedAttachments, StagedCheckpoints
 from holdfast.staged.outputs import StagedPhaseOutputs, StagedSpecs
 from holdfast.staged.records import StagedRecords

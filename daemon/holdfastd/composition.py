@@ -20,9 +20,9 @@ from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.listener import BuildServer
 from holdfastd.rpc.server import Health, build_server
 from holdfastd.service.admin import Admin, Identity
-from holdfastd.service.blob_calls import BlobCalls
-from holdfastd.service.blob_ports import BlobSettings
-from holdfastd.service.blobs import Blobs
+from holdfastd.service.blobs.blobs import Blobs
+from holdfastd.service.blobs.calls import BlobCalls
+from holdfastd.service.blobs.ports import BlobSettings
 from holdfastd.service.commits import Commits
 from holdfastd.service.feed import Feed
 from holdfastd.service.journals import Journals
@@ -31,9 +31,10 @@ from holdfastd.service.records import Records
 from holdfastd.service.watches import Watches
 from holdfastd.settings import Settings
 from holdfastd.store import blobs as blob_rows
-from holdfastd.store import commits, migrate, requests, space
-from holdfastd.store.connection import Connection
+from holdfastd.store import commits, requests
 from holdfastd.store.ledger import Ledger
+from holdfastd.store.sqlite import migrate, space
+from holdfastd.store.sqlite.connection import Connection
 from holdfastd.writer.batch import Batcher, Handler
 from holdfastd.writer.writer import Writer
 

@@ -29,9 +29,9 @@ from holdfastd.locks import DataDirLock, SocketLock
 from holdfastd.parts import Core, OpenServices
 from holdfastd.rpc.listener import Listener
 from holdfastd.settings import Settings
-from holdfastd.store.checkpoint import Checkpointer
-from holdfastd.store.connection import Readers, open_writer
-from holdfastd.store.migrate import migrate, store_id
+from holdfastd.store.sqlite.checkpoint import Checkpointer
+from holdfastd.store.sqlite.connection import Readers, open_writer
+from holdfastd.store.sqlite.migrate import migrate, store_id
 
 EXIT_SYNC_FAILED = 70
 EXIT_STUCK = 75

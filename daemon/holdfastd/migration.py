@@ -7,8 +7,8 @@ from contextlib import closing
 from holdfastd.filesystem import refuse_non_local
 from holdfastd.locks import DataDirLock
 from holdfastd.settings import Settings
-from holdfastd.store.connection import open_reader, open_writer
-from holdfastd.store.migrate import Migration, find_migrations, migrate, pending
+from holdfastd.store.sqlite.connection import open_reader, open_writer
+from holdfastd.store.sqlite.migrate import Migration, find_migrations, migrate, pending
 
 
 def list_pending(settings: Settings) -> tuple[Migration, ...]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from holdfastd.store.connection import Connection, open_writer
-from holdfastd.store.migrate import migrate
+from holdfastd.store.sqlite.connection import Connection, open_writer
+from holdfastd.store.sqlite.migrate import migrate
 
 ROOT = Path(__file__).resolve().parents[2]
 

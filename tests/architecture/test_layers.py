@@ -17,7 +17,7 @@ HOMES = [
     ("grpc_reflection", "rpc/"),
     ("grpc_status", "rpc/"),
 ]
-ALLOWED_FROM_CLIENT = ("holdfast.v1", "holdfast.trim", "holdfast.digests")
+ALLOWED_FROM_CLIENT = ("holdfast.v1", "holdfast.contract")
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -54,7 +54,10 @@ def test_the_client_alone_needs_neither_trio_nor_a_database(wheel: zipfile.ZipFi
 
 def test_an_installed_wheel_finds_its_migrations_and_starts(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
-    code = "from holdfastd.store.migrate import find_migrations, migrations_dir; print(migrations_dir(), len(find_migrations()))"
+    code = (
+        "from holdfastd.store.sqlite.migrate import find_migrations, migrations_dir;"
+        " print(migrations_dir(), len(find_migrations()))"
+    )
     # PYTHONPATH comes before the tree that is installed for development.
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": str(tmp_path)}, cwd=tmp_path, check=True, capture_output=True, text=True

@@ -12,7 +12,7 @@ import pytest
 
 from holdfastd.model.codec import child_columns
 from holdfastd.model.kinds import JOURNALS, KINDS, FieldType
-from holdfastd.store.migrate import find_migrations
+from holdfastd.store.sqlite.migrate import find_migrations
 
 INSERT_TASK = (
     "INSERT INTO task (workspace, id, version, create_time, update_time, title, description, status, priority, construct_id)"

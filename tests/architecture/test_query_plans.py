@@ -13,8 +13,8 @@ from holdfastd.model.filters import parse_filter
 from holdfastd.model.kinds import JOURNALS, KINDS, REFERRERS, STORED_JOURNALS, FieldType, Journal, Kind
 from holdfastd.model.ordering import Order, parse_order
 from holdfastd.store import audits, changes, query
-from holdfastd.store.connection import Connection
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, referrers_sql
+from holdfastd.store.sqlite.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)

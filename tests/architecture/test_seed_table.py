@@ -17,7 +17,7 @@ import pytest
 
 import holdfast
 from holdfast.cli.commands import COMMANDS
-from holdfast.connection import Connection
+from holdfast.wire.connection import Connection
 from holdfastd.settings import Settings, flag_of, load_settings
 from tests.scenarios import orchestrator, workflow_engine
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import holdfast
-from holdfast.connection import Connection
+from holdfast.wire.connection import Connection
 
 # What is no noun of the store: values, and what concerns the connection or the whole store.
 NOT_DOMAINS = {"workspace", "actor", "revision", "scope"}

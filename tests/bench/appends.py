@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import holdfast
-from holdfast.channel import METADATA, open_channel
-from holdfast.ids import request_id
+from holdfast.contract.ids import request_id
 from holdfast.v1 import entry_pb2
 from holdfast.v1.journal_service_pb2 import JournalServiceAppendRequest
+from holdfast.wire.channel import METADATA, open_channel
 from tests.bench.crew import Crew, Job, Sample, rate_of_all, repeat
 from tests.bench.entries import CONTENT, ROLE
 from tests.bench.figures import Bar, Line, Series, ratio, with_unit

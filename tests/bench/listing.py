@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import holdfast
-from holdfast.channel import METADATA
 from holdfast.v1 import record_pb2, store_service_pb2
+from holdfast.wire.channel import METADATA
 from tests.bench.crew import Crew, Job
 from tests.bench.figures import MB, Bar, Line, Series, percentile, ratio, with_unit
 from tests.bench.plan import Plan, say

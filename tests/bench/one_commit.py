@@ -11,8 +11,8 @@ from itertools import count
 from pathlib import Path
 from types import TracebackType
 
-from holdfastd.store.connection import open_writer
-from holdfastd.store.migrate import migrate
+from holdfastd.store.sqlite.connection import open_writer
+from holdfastd.store.sqlite.migrate import migrate
 from tests.bench.crew import Sample, repeat
 from tests.bench.entries import CONTENT, ROLE
 

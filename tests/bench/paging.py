@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from holdfast.channel import METADATA, open_channel
 from holdfast.v1 import record_pb2
 from holdfast.v1.store_service_pb2 import StoreServiceListRequest, StoreServiceListResponse
 from holdfast.v1.store_service_pb2_grpc import StoreServiceStub
+from holdfast.wire.channel import METADATA, open_channel
 from tests.bench.crew import Crew, Job, alternate
 from tests.bench.figures import Bar, Line, Series, ratio, with_unit
 from tests.bench.plan import Plan, say

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import holdfast
-import holdfast.reader
-from holdfast.channel import METADATA, open_channel
+import holdfast.journals.reader
 from holdfast.v1.journal_service_pb2 import JournalServiceReadRequest
+from holdfast.wire.channel import METADATA, open_channel
 from tests.bench import sqlite_direct
 from tests.bench.crew import Crew, Job
 from tests.bench.entries import CONTENT, ROLE
@@ -94,7 +94,7 @@ class Reader:
     def _first_entry(self) -> Callable[[], object]:
         reader = self._store.transcripts.read(self._session)
         next(reader)
-        assert isinstance(reader, holdfast.reader.Reader)
+        assert isinstance(reader, holdfast.journals.reader.Reader)
         return reader.close
 
     def _first_noop_entry(self) -> Callable[[], object]:

@@ -14,8 +14,8 @@ from types import TracebackType
 
 import grpc
 
-from holdfast.channel import METADATA, Stubs, close_channel, open_channel
 from holdfast.v1 import admin_service_pb2, record_pb2, store_service_pb2
+from holdfast.wire.channel import METADATA, Stubs, close_channel, open_channel
 from tests.bench.plan import Workplace
 
 PATIENCE_S = 60.0

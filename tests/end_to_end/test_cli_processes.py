@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 import holdfast
-from holdfast.autostart import answers
 from holdfast.cli import main
+from holdfast.wire.autostart import answers
 
 pytestmark = pytest.mark.slow  # processes of its own
 

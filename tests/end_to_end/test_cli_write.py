@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import holdfast
-from holdfast.kinds import KINDS
+from holdfast.contract.kinds import KINDS
 from holdfastd.model.kinds import KINDS as REGISTRY
 from tests.end_to_end.command_line import Ran, Run
 from tests.registry.world import World

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import holdfast
-from holdfast import blobs
-from holdfast.contexts import decode_context, encode_context
+from holdfast.blobs import collection as blobs
 from holdfast.v1 import blob_service_pb2
+from holdfast.values.contexts import decode_context, encode_context
 
 CONTEXTS: list[Any] = [
     b"",
@@ -160,9 +160,9 @@ def test_a_parent_and_base_that_are_gone_are_looked_up_again(store: holdfast.Sto
 
 
 def test_an_unknown_base_means_sending_the_whole(store: holdfast.Store, session_id: str) -> None:
-    from holdfast.digests import hash_content
-    from holdfast.session_memory import Content
-    from holdfast.uploads import upload_context
+    from holdfast.blobs.session_memory import Content
+    from holdfast.blobs.uploads import upload_context
+    from holdfast.contract.digests import hash_content
 
     never_sent = os.urandom(50_000)
     data = never_sent + b"more"

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 import holdfast
-from holdfast.address import user_place
-from holdfast.autostart import answers
+from holdfast.wire.address import user_place
+from holdfast.wire.autostart import answers
 
 pytestmark = pytest.mark.slow  # processes of its own
 

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import pytest
 
 import holdfast
-from holdfast.kinds import KINDS
+from holdfast.contract.kinds import KINDS
 from holdfast.v1 import record_pb2, store_service_pb2
 
 

@@ -18,7 +18,7 @@ MARK = "MARKED-PAYLOAD"
 FAULTY = f"""
 import sys
 from holdfastd.__main__ import main
-from holdfastd.service.blobs import Blobs
+from holdfastd.service.blobs.blobs import Blobs
 from holdfastd.service.journals import Journals
 from holdfastd.service.records import Records
 from holdfastd.store import commits

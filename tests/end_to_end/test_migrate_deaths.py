@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfastd.store.connection import open_reader, open_writer
-from holdfastd.store.migrate import find_migrations, migrate, pending, store_id
+from holdfastd.store.sqlite.connection import open_reader, open_writer
+from holdfastd.store.sqlite.migrate import find_migrations, migrate, pending, store_id
 from tests.end_to_end.daemons import COMMAND, PATIENCE_S, Directory
 from tests.support.api import Api, insert
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import holdfast
-from holdfast import address, autostart
-from holdfast.address import user_place
 from holdfast.cli import main
+from holdfast.wire import address, autostart
+from holdfast.wire.address import user_place
 from tests.end_to_end.daemons import Directory, is_reachable
 
 pytestmark = pytest.mark.slow  # processes of its own

@@ -12,8 +12,8 @@ import time
 import grpc
 import pytest
 
-from holdfastd.store.connection import open_writer
-from holdfastd.store.migrate import find_migrations
+from holdfastd.store.sqlite.connection import open_writer
+from holdfastd.store.sqlite.migrate import find_migrations
 from tests.end_to_end.daemons import (
     COMMAND,
     PATIENCE_S,

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from holdfast.filters import quoted
+from holdfast.values.filters import quoted
 from holdfastd.model.codec import time_ns
 from holdfastd.model.kinds import KINDS, Field, FieldType, Kind
 from tests.conftest import DaemonProcess

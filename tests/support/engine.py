@@ -21,9 +21,9 @@ from holdfastd.service.pending import Pending
 from holdfastd.service.reading import Reading
 from holdfastd.service.records import Records
 from holdfastd.service.watches import Watches
-from holdfastd.store.connection import Readers, open_writer
 from holdfastd.store.ledger import Ledger
-from holdfastd.store.migrate import migrate
+from holdfastd.store.sqlite.connection import Readers, open_writer
+from holdfastd.store.sqlite.migrate import migrate
 from holdfastd.writer.batch import Batcher, Handler
 from holdfastd.writer.writer import Writer
 

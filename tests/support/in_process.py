@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import holdfast
-from holdfast.connection import Connection
 from holdfast.store import Store
+from holdfast.wire.connection import Connection
 from holdfastd.model.call import Call
 from tests.support.engine import Engine, answered
 

@@ -11,12 +11,12 @@ from holdfastd.blobs.files import BlobFiles
 from holdfastd.jobs import sweep
 from holdfastd.model.blobs import PutHeader, PutResult
 from holdfastd.model.call import Call
-from holdfastd.service.blob_ports import BlobSettings
-from holdfastd.service.blobs import Blobs
+from holdfastd.service.blobs.blobs import Blobs
+from holdfastd.service.blobs.ports import BlobSettings
 from holdfastd.store import blobs as rows
-from holdfastd.store.connection import Connection, Readers, open_writer
 from holdfastd.store.ledger import Ledger
-from holdfastd.store.migrate import migrate
+from holdfastd.store.sqlite.connection import Connection, Readers, open_writer
+from holdfastd.store.sqlite.migrate import migrate
 from holdfastd.writer.batch import Batcher
 from holdfastd.writer.writer import Writer
 

@@ -15,7 +15,7 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from holdfast.trim import common_prefix, common_suffix, trim
+from holdfast.contract.trim import common_prefix, common_suffix, trim
 from holdfastd.blobs import codec as codec_module
 from holdfastd.blobs import seekable
 from holdfastd.blobs.codec import Damaged, Encoder, plain_chunks

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.trim import trim
+from holdfast.contract.trim import trim
 from holdfastd.blobs.delta import _HEADER
 from holdfastd.errors import DataLoss, NotFound
 from holdfastd.model.blobs import PutHeader, digest_of

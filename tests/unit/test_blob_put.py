@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.trim import trim
+from holdfast.contract.trim import trim
 from holdfastd import failpoints
 from holdfastd.blobs.files import SyncFailed
 from holdfastd.errors import Cancelled, DiskFull, InvalidArgument, NotFound, OutOfRange, Stopping

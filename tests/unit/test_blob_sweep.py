@@ -17,7 +17,7 @@ from holdfastd.errors import DataLoss, FailedPrecondition, NotFound
 from holdfastd.jobs import sweep
 from holdfastd.model.blobs import PutHeader, digest_of
 from holdfastd.model.call import Call
-from holdfastd.service.blob_drafts import Draft
+from holdfastd.service.blobs.draft import Draft
 from holdfastd.store import blobs as rows
 from tests.unit.blob_rig import HOUR_NS, Rig, rig
 

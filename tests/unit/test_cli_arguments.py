@@ -15,8 +15,8 @@ from holdfast.cli.fields import chosen_fields, default_fields, descriptor_of, ru
 from holdfast.cli.kind_names import kind_named, watched_name
 from holdfast.cli.options import DEFAULT_TIMEOUT_S, Options
 from holdfast.cli.parser import parse
+from holdfast.contract.kinds import KINDS
 from holdfast.errors import InvalidArgument
-from holdfast.kinds import KINDS
 from holdfast.store import DEFAULT_TIMEOUT_S as CLIENT_TIMEOUT_S
 from holdfastd.model.kinds import KINDS as SERVED
 from holdfastd.model.kinds import FieldType

@@ -14,8 +14,8 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 import holdfast
-from holdfast.status import DETAILS_KEY
 from holdfast.v1 import admin_service_pb2, admin_service_pb2_grpc, store_service_pb2, store_service_pb2_grpc
+from holdfast.wire.status import DETAILS_KEY
 
 
 class Misbehaving(store_service_pb2_grpc.StoreServiceServicer, admin_service_pb2_grpc.AdminServiceServicer):

@@ -7,10 +7,10 @@ import datetime
 import pytest
 
 import holdfast
-from holdfast.filters import equal, quoted_time
-from holdfast.kinds import KINDS, plural
+from holdfast.contract.kinds import KINDS, plural
 from holdfast.v1 import record_pb2
-from holdfast.values import fill
+from holdfast.values.fields import fill
+from holdfast.values.filters import equal, quoted_time
 
 
 @pytest.mark.parametrize(

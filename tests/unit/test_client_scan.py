@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import grpc
 
-from holdfast.connection import Connection
 from holdfast.errors import HoldfastError, Unavailable
-from holdfast.scans import Scan, scan_request
+from holdfast.records.scans import Scan, scan_request
 from holdfast.v1 import store_service_pb2 as pb
+from holdfast.wire.connection import Connection
 
 
 class Frames:

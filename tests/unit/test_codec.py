@@ -17,9 +17,9 @@ from holdfastd.model.checking import check_record, check_values
 from holdfastd.model.entries import create_time, entry_codec
 from holdfastd.model.kinds import JOURNALS, KINDS, FieldType, Journal, Kind, Shape
 from holdfastd.store import records
-from holdfastd.store.connection import Connection, open_writer
-from holdfastd.store.migrate import migrate
 from holdfastd.store.sql import child_sql, kind_sql
+from holdfastd.store.sqlite.connection import Connection, open_writer
+from holdfastd.store.sqlite.migrate import migrate
 from tests.support.messages import json_texts, json_values, messages, texts, times_ns
 
 STORED = [each for each in JOURNALS.values() if not each.derived]

@@ -12,7 +12,7 @@ import sqlcipher3.dbapi2 as sqlite
 
 from holdfastd.errors import Cancelled, DataLoss, DeadlineExceeded, DiskFull, Exhausted, Stopping
 from holdfastd.model.call import Call
-from holdfastd.store.connection import (
+from holdfastd.store.sqlite.connection import (
     CACHED_STATEMENTS,
     Connection,
     Error,

@@ -14,8 +14,8 @@ from holdfastd.errors import DataLoss, InvalidArgument
 from holdfastd.model.call import Call
 from holdfastd.model.kinds import KINDS
 from holdfastd.store import verify
-from holdfastd.store.connection import open_writer
-from holdfastd.store.migrate import find_migrations, migrate
+from holdfastd.store.sqlite.connection import open_writer
+from holdfastd.store.sqlite.migrate import find_migrations, migrate
 from tests.support.engine import Engine, answered, delete, insert_task, update_task
 
 TASK = KINDS["task"]

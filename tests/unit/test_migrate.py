@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from holdfastd.errors import SetupError
-from holdfastd.store.connection import Connection, open_reader, open_writer
-from holdfastd.store.migrate import find_migrations, migrate, pending, split_statements, store_id
+from holdfastd.store.sqlite.connection import Connection, open_reader, open_writer
+from holdfastd.store.sqlite.migrate import find_migrations, migrate, pending, split_statements, store_id
 
 META = "CREATE TABLE meta (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL);\n"
 

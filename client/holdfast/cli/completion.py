@@ -18,7 +18,7 @@ from holdfast.cli.options import DEFAULT_WORKSPACE, Options
 from holdfast.errors import HoldfastError
 
 if TYPE_CHECKING:
-    from holdfast.kinds import Kind
+    from holdfast.contract.kinds import Kind
 
 IDS_OFFERED = 200
 PATIENCE_S = 1.0
@@ -169,7 +169,7 @@ def _values(line: _Line, argument: Argument, current: str) -> Iterable[str]:
     from holdfast.cli import field_completion as fields
     from holdfast.cli.graph import LINEAGES
     from holdfast.cli.kind_names import JOURNALS
-    from holdfast.kinds import KINDS
+    from holdfast.contract.kinds import KINDS
 
     if argument.offer is Offer.KINDS:
         return _spelled(KINDS, current)
@@ -222,8 +222,8 @@ def _kinds_of_ids(line: _Line, argument: Argument) -> list[str]:
 def _ids(options: Options, kinds: list[str], prefix: str) -> Iterator[str]:
     """The first ids that begin like this, or the newest; none when there is no daemon to ask."""
     from holdfast.cli.reach import open_running, records_of
-    from holdfast.filters import quoted
-    from holdfast.kinds import KINDS
+    from holdfast.contract.kinds import KINDS
+    from holdfast.values.filters import quoted
 
     filter, order_by = (f"id >= {quoted(prefix)}", "id") if prefix else ("", "create_time desc")
     try:

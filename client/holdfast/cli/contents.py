@@ -16,8 +16,8 @@ from holdfast.cli.json_form import json_line
 from holdfast.cli.kind_names import kind_named
 from holdfast.cli.options import Options
 from holdfast.cli.reach import open_store, records_of
+from holdfast.contract.kinds import KINDS, Kind
 from holdfast.errors import FailedPrecondition, InvalidArgument, NotFound
-from holdfast.kinds import KINDS, Kind
 
 if TYPE_CHECKING:
     from holdfast.store import Store

@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.address import Place
 from holdfast.cli import exits
 from holdfast.cli.holder import Holder, holder_of
 from holdfast.cli.options import Options
 from holdfast.cli.reach import named_socket, not_running, open_running, open_store, place_of, running_socket
 from holdfast.cli.text import duration_text, one_line, size_text, time_text
 from holdfast.errors import DeadlineExceeded, FailedPrecondition
+from holdfast.wire.address import Place
 
 if TYPE_CHECKING:
     from holdfast.v1 import admin_service_pb2

@@ -9,7 +9,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from holdfast.cli.field_values import BOOLEANS, NOW
 from holdfast.cli.fields import descriptor_of, rules_of
 from holdfast.cli.kind_names import plain_name
-from holdfast.kinds import KINDS, TIMESTAMP, Kind
+from holdfast.contract.kinds import KINDS, TIMESTAMP, Kind
 
 
 def columns(kind: Kind | None, current: str) -> list[str]:

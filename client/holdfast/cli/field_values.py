@@ -17,10 +17,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.cli.fields import rules_of
 from holdfast.cli.kind_names import unknown
+from holdfast.contract.kinds import TIMESTAMP, fields_of
 from holdfast.errors import InvalidArgument, TooLarge
-from holdfast.json_text import from_json
-from holdfast.kinds import TIMESTAMP, fields_of
-from holdfast.values import Json
+from holdfast.values.fields import Json
+from holdfast.values.json_text import from_json
 
 MAX_TEXT_BYTES = 2 << 20  # what a record may be
 MAX_FORM_BYTES = 16 << 20  # what a request may be

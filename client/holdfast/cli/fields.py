@@ -11,7 +11,7 @@ from holdfast.cli.json_form import json_block, json_line
 from holdfast.cli.kind_names import said, unknown
 from holdfast.cli.table import Column
 from holdfast.cli.text import one_line, size_text, time_text, visible
-from holdfast.kinds import Kind
+from holdfast.contract.kinds import Kind
 from holdfast.v1 import options_pb2
 
 # fmt: off

@@ -15,9 +15,9 @@ from holdfast.cli.options import Options
 from holdfast.cli.reach import open_store, records_of
 from holdfast.cli.table import terminal_columns
 from holdfast.cli.text import fitted, one_line, size_text
+from holdfast.contract.kinds import KINDS, Kind
 from holdfast.errors import InvalidArgument, NotFound
-from holdfast.filters import both, quoted
-from holdfast.kinds import KINDS, Kind
+from holdfast.values.filters import both, quoted
 
 if TYPE_CHECKING:
     from holdfast.store import Store

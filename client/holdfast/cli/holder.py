@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.address import Place
+from holdfast.wire.address import Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from holdfast.kinds import TIMESTAMP, fields_of
-from holdfast.values import json_value
+from holdfast.contract.kinds import TIMESTAMP, fields_of
+from holdfast.values.fields import json_value
 
 
 def json_form(message: Message) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+from holdfast.contract.kinds import KINDS, Kind, plural
 from holdfast.errors import InvalidArgument
-from holdfast.kinds import KINDS, Kind, plural
 from holdfast.v1 import entry_pb2, options_pb2
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast import autostart
-from holdfast.address import Place, check_socket_path, explicit_socket, user_place
 from holdfast.cli.options import Options
+from holdfast.contract.kinds import Kind
 from holdfast.errors import InvalidArgument, Unavailable
-from holdfast.kinds import Kind
+from holdfast.wire import autostart
+from holdfast.wire.address import Place, check_socket_path, explicit_socket, user_place
 
 if TYPE_CHECKING:
-    from holdfast.collection import Records
+    from holdfast.records.collection import Records
     from holdfast.store import Store
 
 
@@ -60,7 +60,7 @@ def open_store(options: Options, *, idle_exit_s: int | None = None, actor: str |
 
 def records_of(store: Store, kind: Kind) -> Records[Any]:
     """The verbs that every kind has, on plain messages. Some of the store's own collections take and give something else."""
-    from holdfast.collection import Records
+    from holdfast.records.collection import Records
 
     return Records[Any](store.transaction().scope, kind)
 

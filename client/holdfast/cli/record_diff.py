@@ -10,7 +10,7 @@ from typing import Any
 from holdfast.cli.fields import block
 from holdfast.cli.json_form import json_line
 from holdfast.cli.text import size_text
-from holdfast.kinds import Kind
+from holdfast.contract.kinds import Kind
 
 BOOKKEEPING = ("id", "version", "create_time", "update_time")
 MAX_DIFFED_LINES = 5_000  # difflib's time grows with the square of it

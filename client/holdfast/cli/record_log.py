@@ -21,10 +21,10 @@ from holdfast.cli.options import Options
 from holdfast.cli.reach import open_store
 from holdfast.cli.record_diff import FieldChange, Omitted, changes_between, lines_of
 from holdfast.cli.text import one_line, time_text
+from holdfast.contract.kinds import KINDS, Kind
 from holdfast.errors import FailedPrecondition, NotFound
-from holdfast.kinds import KINDS, Kind
 from holdfast.v1 import entry_pb2, journal_service_pb2
-from holdfast.values import json_value
+from holdfast.values.fields import json_value
 
 if TYPE_CHECKING:
     from holdfast.store import Store
@@ -86,7 +86,7 @@ def _nothing(given: argparse.Namespace) -> NotFound:
 def _history(store: Store, kinds: list[str], id: str) -> Iterator[entry_pb2.Entry]:
     """The audit's entries, of each kind oldest first. A kind at a time, for so the store finds them without a search."""
     from holdfast.domain.audit import JOURNAL
-    from holdfast.entry_pages import entry_pages
+    from holdfast.journals.entry_pages import entry_pages
 
     scope = store.transaction().scope
     for kind in kinds:

@@ -13,7 +13,7 @@ from holdfast.cli.kind_names import id_of, kind_named
 from holdfast.cli.options import Options
 from holdfast.cli.reach import open_store, records_of
 from holdfast.cli.table import terminal_columns, write_table
-from holdfast.kinds import Kind
+from holdfast.contract.kinds import Kind
 
 
 def list_records(options: Options, given: argparse.Namespace) -> int:

@@ -14,8 +14,8 @@ from holdfast.cli.options import Options
 from holdfast.cli.reach import open_following, open_store
 from holdfast.cli.table import terminal_columns
 from holdfast.cli.text import ELLIPSIS, fitted, one_line, time_text, visible
+from holdfast.contract.kinds import plural
 from holdfast.errors import InvalidArgument
-from holdfast.kinds import plural
 from holdfast.v1 import entry_pb2
 
 SHORT_LINES = 5

@@ -17,9 +17,9 @@ from holdfast.cli.json_form import json_form, json_line
 from holdfast.cli.kind_names import id_of, kind_named, only_id, plain_name, said, unknown
 from holdfast.cli.options import Options
 from holdfast.cli.reach import open_store, records_of
+from holdfast.contract.kinds import Kind
 from holdfast.errors import HasDependents, InvalidArgument
-from holdfast.json_text import from_json
-from holdfast.kinds import Kind
+from holdfast.values.json_text import from_json
 
 if TYPE_CHECKING:
     from holdfast.store import Store

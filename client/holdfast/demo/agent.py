@@ -21,8 +21,8 @@ from holdfast.demo.acknowledgements import Acknowledgements
 from holdfast.demo.assignment import Assignment, Message, Product, Source, Step
 from holdfast.demo.conversations import Conversations
 from holdfast.demo.library import Library
+from holdfast.journals.writer import Acknowledged
 from holdfast.v1 import record_pb2
-from holdfast.writer import Acknowledged
 
 BOARD = "BOARD"
 PATIENCE_S = 60.0

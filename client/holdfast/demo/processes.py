@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from holdfast.autostart import answers
+from holdfast.wire.autostart import answers
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 30.0

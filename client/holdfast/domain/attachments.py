@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from holdfast.artifacts import Artifacts
+from holdfast.blobs.sources import SourceLike
 from holdfast.errors import NotFound
-from holdfast.filters import equal
-from holdfast.sources import SourceLike
+from holdfast.records.artifacts import Artifacts
 from holdfast.v1 import record_pb2
+from holdfast.values.filters import equal
 
 TYPE = "attachment"
 PAGE = 1000

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast.collection import Scope
-from holdfast.filters import both, equal, quoted_time
-from holdfast.journals import JournalCalls
-from holdfast.kinds import kind_of
-from holdfast.mutations import Wrapped
+from holdfast.contract.kinds import kind_of
+from holdfast.journals.calls import JournalCalls
+from holdfast.records.collection import Scope
 from holdfast.v1 import entry_pb2
+from holdfast.values.filters import both, equal, quoted_time
+from holdfast.values.mutations import Wrapped
 
 JOURNAL = "audit"
 

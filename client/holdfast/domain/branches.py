@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast.collection import Collection
-from holdfast.filters import both, quoted_time
+from holdfast.records.collection import Collection
 from holdfast.v1 import record_pb2
+from holdfast.values.filters import both, quoted_time
 
 
 class Branches(Collection[record_pb2.Branch]):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from holdfast.collection import Collection
-from holdfast.filters import both, equal
+from holdfast.records.collection import Collection
 from holdfast.v1 import record_pb2
+from holdfast.values.filters import both, equal
 
 
 class Comments(Collection[record_pb2.Comment]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.collection import Collection
+from holdfast.records.collection import Collection
 from holdfast.v1 import record_pb2
 
 ONLY = "constitution"

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast.collection import Collection, Scope
+from holdfast.contract.kinds import Kind
 from holdfast.domain.waiting import Waiting
 from holdfast.errors import VersionMismatch
-from holdfast.filters import both, equal
-from holdfast.kinds import Kind
+from holdfast.records.collection import Collection, Scope
 from holdfast.v1 import record_pb2
-from holdfast.values import timestamp
+from holdfast.values.fields import timestamp
+from holdfast.values.filters import both, equal
 
 
 class Initiatives(Waiting[record_pb2.Initiative]):

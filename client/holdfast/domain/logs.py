@@ -8,14 +8,14 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast import mutations
-from holdfast.blobs import Blobs
-from holdfast.collection import Collection, Scope
-from holdfast.contexts import decode_context, encode_context
+from holdfast.blobs.collection import Blobs
+from holdfast.contract.kinds import Kind
 from holdfast.errors import InvalidArgument, NotFound
-from holdfast.filters import both, equal, quoted_time
-from holdfast.kinds import Kind
+from holdfast.records.collection import Collection, Scope
 from holdfast.v1 import record_pb2
+from holdfast.values import mutations
+from holdfast.values.contexts import decode_context, encode_context
+from holdfast.values.filters import both, equal, quoted_time
 
 
 class Logs(Collection[record_pb2.ExecutionLog]):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from holdfast import mutations
-from holdfast.collection import Collection
 from holdfast.errors import NotFound, VersionMismatch
-from holdfast.filters import both, equal
+from holdfast.records.collection import Collection
 from holdfast.v1 import record_pb2
+from holdfast.values import mutations
+from holdfast.values.filters import both, equal
 
 PAGE = 1000
 

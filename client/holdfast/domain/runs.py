@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 
-from holdfast.collection import Collection
+from holdfast.records.collection import Collection
 from holdfast.v1 import record_pb2
 
 

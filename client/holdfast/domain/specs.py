@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from holdfast.domain.phase_outputs import PhaseOutputs
 from holdfast.errors import NotFound
-from holdfast.filters import equal
 from holdfast.v1 import record_pb2
+from holdfast.values.filters import equal
 
 PHASE = "spec"
 

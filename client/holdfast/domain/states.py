@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from holdfast import mutations
-from holdfast.collection import Collection, Scope
+from holdfast.contract.ids import random_id
+from holdfast.contract.kinds import KINDS
 from holdfast.errors import InvalidArgument
-from holdfast.filters import equal
-from holdfast.ids import random_id
-from holdfast.kinds import KINDS
+from holdfast.records.collection import Collection, Scope
 from holdfast.v1 import record_pb2
 from holdfast.v1.store_service_pb2 import Mutation
+from holdfast.values import mutations
+from holdfast.values.filters import equal
 
 GateLike = record_pb2.GateDecision | Mapping[str, object]
 

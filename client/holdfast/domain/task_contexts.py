@@ -11,15 +11,15 @@ from typing import BinaryIO, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast.artifacts import Artifacts
-from holdfast.collection import Scope
 from holdfast.domain import staging
 from holdfast.domain.attachments import TYPE as ATTACHMENT
 from holdfast.domain.manifest import Manifest, ManifestFile, read_manifest
 from holdfast.domain.specs import PHASE as SPEC
 from holdfast.domain.tasks import Tasks
-from holdfast.filters import equal
+from holdfast.records.artifacts import Artifacts
+from holdfast.records.collection import Scope
 from holdfast.v1 import record_pb2
+from holdfast.values.filters import equal
 
 ATTACHMENTS = "attachments"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeVar
 
-from holdfast.collection import Collection
-from holdfast.filters import both, quoted
+from holdfast.records.collection import Collection
+from holdfast.values.filters import both, quoted
 
 M = TypeVar("M")
 

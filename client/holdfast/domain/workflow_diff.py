@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.v1 import record_pb2
-from holdfast.values import plain
+from holdfast.values.fields import plain
 
 _OF_THE_VERSION = ("id", "version", "create_time", "update_time", "workflow_version", "parent_version", "phases", "variables")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.errors import NotFound, ParentNotFound
 from holdfast.v1 import record_pb2
-from holdfast.values import fill, plain
+from holdfast.values.fields import fill, plain
 
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer

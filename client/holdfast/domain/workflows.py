@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from holdfast import mutations
-from holdfast.collection import Collection
 from holdfast.domain.workflow_diff import WorkflowDiff, diff_of
 from holdfast.domain.workflow_versions import (
     Following,
@@ -19,8 +17,10 @@ from holdfast.domain.workflow_versions import (
     says_the_same,
 )
 from holdfast.errors import AlreadyExists
-from holdfast.filters import equal
+from holdfast.records.collection import Collection
 from holdfast.v1 import record_pb2
+from holdfast.values import mutations
+from holdfast.values.filters import equal
 
 PAGE = 1000
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from holdfast.artifacts import Artifacts
-from holdfast.checkpoints import Checkpoints, SavedCheckpoint
+from holdfast.blobs.sources import SourceLike
+from holdfast.contract.kinds import Kind
 from holdfast.domain.attachments import Attachments, attachment_fields
-from holdfast.kinds import Kind
-from holdfast.sources import SourceLike
+from holdfast.records.artifacts import Artifacts
+from holdfast.records.checkpoints import Checkpoints, SavedCheckpoint
 from holdfast.staged.records import StagedRecords
 from holdfast.staged.steps import Steps
 from holdfast.v1 import record_pb2

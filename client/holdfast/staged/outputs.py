@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from holdfast.contract.kinds import Kind
 from holdfast.domain.phase_outputs import Owner, PhaseOutputs, own_variable, placed
 from holdfast.domain.specs import spec_fields
-from holdfast.kinds import Kind
 from holdfast.staged.records import StagedRecords
 from holdfast.staged.steps import Steps
 from holdfast.v1 import record_pb2

@@ -6,12 +6,12 @@ from typing import Any, Generic, TypeVar, cast
 
 from google.protobuf.message import Message
 
-from holdfast import mutations
-from holdfast.collection import Records
-from holdfast.kinds import Kind
+from holdfast.contract.kinds import Kind
+from holdfast.records.collection import Records
 from holdfast.staged.steps import Steps
 from holdfast.v1 import record_pb2
 from holdfast.v1.store_service_pb2 import Mutation
+from holdfast.values import mutations
 
 M = TypeVar("M", bound=Message)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.collection import Scope
+from holdfast.contract.kinds import Kind
 from holdfast.errors import Closed
-from holdfast.kinds import Kind
+from holdfast.records.collection import Scope
 from holdfast.v1 import entry_pb2, record_pb2
 from holdfast.v1.store_service_pb2 import Append, Mutation, MutationResult, StoreServiceCommitResponse
 

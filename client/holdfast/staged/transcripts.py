@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast.entries import entry_of
+from holdfast.journals.transcripts import EntryLike
 from holdfast.staged.steps import Steps
-from holdfast.transcripts import EntryLike
 from holdfast.v1 import entry_pb2
 from holdfast.v1.store_service_pb2 import Append
+from holdfast.values.entries import entry_of
 
 
 class StagedTranscripts:

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast.contract.kinds import KINDS, Kind
 from holdfast.domain.constitution import ONLY
 from holdfast.domain.initiatives import Initiatives, decided
 from holdfast.domain.logs import Logs, of_workflow
 from holdfast.domain.runs import Runs, begun
 from holdfast.domain.states import GateLike, State, state_steps
 from holdfast.errors import NotFound
-from holdfast.kinds import KINDS, Kind
 from holdfast.staged.records import StagedRecords
 from holdfast.staged.steps import Steps
 from holdfast.v1 import record_pb2

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast import mutations
+from holdfast.contract.kinds import Kind
 from holdfast.domain.audit import AuditLog
 from holdfast.domain.workflow_versions import Following, WorkflowVersions, named_record, placed_after, record_id, says_the_same
 from holdfast.domain.workflows import Workflows
 from holdfast.errors import NotFound, WorkspaceNotFound
-from holdfast.filters import equal
-from holdfast.kinds import Kind
 from holdfast.staged.records import StagedRecords
 from holdfast.staged.steps import Steps
 from holdfast.v1 import record_pb2
+from holdfast.values import mutations
+from holdfast.values.filters import equal
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import zstandard
 
-from holdfast.trim import trim
+from holdfast.contract.trim import trim
 from holdfastd.blobs.codec import Damaged
 
 _HEADER = struct.Struct("<BIIII")

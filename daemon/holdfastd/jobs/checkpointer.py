@@ -14,7 +14,7 @@ from pathlib import Path
 from holdfastd.errors import DataLoss
 from holdfastd.jobs.scheduler import Job, JobRun
 from holdfastd.model.call import Call
-from holdfastd.store.checkpoint import Checkpointed, Checkpointer
+from holdfastd.store.sqlite.checkpoint import Checkpointed, Checkpointer
 
 # Under a steady load there is always a page that came after a checkpoint began, and then SQLite never begins the log anew:
 # it grows without end, and a commit that makes the file longer takes twice as long to sync (345 against 178 us here). So

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from holdfastd.model.call import Call
-from holdfastd.service.blobs import Blobs
+from holdfastd.service.blobs.blobs import Blobs
 
 Progress = Callable[[str, int, int], None]  # phase, done, of how many (0: not known)
 

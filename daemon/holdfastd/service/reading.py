@@ -10,7 +10,7 @@ from holdfastd.errors import NotFound, OutOfRange
 from holdfastd.model.call import Call
 from holdfastd.service.requests import DEFAULT_WORKSPACE, workspace_of
 from holdfastd.store import changes, workspaces
-from holdfastd.store.connection import Connection, Readers
+from holdfastd.store.sqlite.connection import Connection, Readers
 
 
 @dataclass(frozen=True, slots=True)

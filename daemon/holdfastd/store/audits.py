@@ -12,10 +12,10 @@ from holdfastd.model.filters import Node, Operator, conjuncts
 from holdfastd.model.kinds import JOURNALS, Journal
 from holdfastd.model.predicates import check
 from holdfastd.store.conditions import compile_filter
-from holdfastd.store.connection import Connection
-from holdfastd.store.dialect import Where, walked
 from holdfastd.store.query import Query, all_of
 from holdfastd.store.sql import quoted
+from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.sqlite.dialect import Where, walked
 
 AUDIT: Journal = JOURNALS["audit"]
 END = 2**63 - 1

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from holdfastd.model.blobs import BlobProblem
 from holdfastd.model.kinds import KINDS
-from holdfastd.store.connection import Connection
 from holdfastd.store.sql import quoted
+from holdfastd.store.sqlite.connection import Connection
 
 
 def count_references(connection: Connection) -> int:

@@ -25,7 +25,7 @@ from holdfastd.model.blobs import (
     SweepCounts,
     TrashedFile,
 )
-from holdfastd.store.connection import Connection
+from holdfastd.store.sqlite.connection import Connection
 
 _COLUMN_NAMES = tuple(field.name for field in fields(BlobRow))
 _COLUMNS = ", ".join(_COLUMN_NAMES)

@@ -10,7 +10,7 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
-from holdfastd.store.connection import Connection
+from holdfastd.store.sqlite.connection import Connection
 
 ROWS_A_STATEMENT = 64
 

@@ -14,9 +14,9 @@ from holdfastd.model.commands import Commit
 from holdfastd.model.mutations import Change
 from holdfastd.store import meta
 from holdfastd.store.bulk import insert_rows
-from holdfastd.store.connection import Connection
-from holdfastd.store.dialect import walked
 from holdfastd.store.pages import fetch
+from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.sqlite.dialect import walked
 
 OLDEST = "oldest_revision"
 

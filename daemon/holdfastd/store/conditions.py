@@ -12,9 +12,9 @@ from functools import lru_cache
 from holdfastd.model.filters import And, Comparison, LiteralKind, Node, Not, Operator, Or
 from holdfastd.model.kinds import JOURNALS, KINDS, Field, FieldType, Kind, Shape
 from holdfastd.model.predicates import READY, Predicate, check
-from holdfastd.store import dialect
-from holdfastd.store.dialect import Where
 from holdfastd.store.sql import quoted
+from holdfastd.store.sqlite import dialect
+from holdfastd.store.sqlite.dialect import Where
 
 
 def compile_filter(shape: Shape, node: Node | None, *, alias: str) -> Where:

@@ -12,9 +12,9 @@ from holdfastd.errors import FailedPrecondition, VersionMismatch
 from holdfastd.model.kinds import KINDS, STORED_JOURNALS, Journal
 from holdfastd.model.mutations import Append
 from holdfastd.store.bulk import insert_rows
-from holdfastd.store.connection import Connection
 from holdfastd.store.records import exists
 from holdfastd.store.sql import entry_insert_sql, quoted
+from holdfastd.store.sqlite.connection import Connection
 
 
 @dataclass(slots=True)

@@ -10,10 +10,10 @@ from functools import cache
 from typing import Any
 
 from holdfastd.model.kinds import Kind
-from holdfastd.store.connection import Connection, Cursor
-from holdfastd.store.dialect import any_of
 from holdfastd.store.records import image_from_columns
 from holdfastd.store.sql import quoted
+from holdfastd.store.sqlite.connection import Connection, Cursor
+from holdfastd.store.sqlite.dialect import any_of
 
 ROWS_AT_ONCE = 32
 SMALL_ROW_BYTES = 16 * 2**10

@@ -14,8 +14,8 @@ from holdfastd.model.kinds import Journal, Kind
 from holdfastd.model.ordering import Order, OrderKey
 from holdfastd.model.predicates import can_be_unset
 from holdfastd.store.conditions import compile_filter
-from holdfastd.store.dialect import Parameter, Where, order_term
 from holdfastd.store.sql import quoted
+from holdfastd.store.sqlite.dialect import Parameter, Where, order_term
 
 Query = tuple[str, tuple[Parameter, ...]]
 

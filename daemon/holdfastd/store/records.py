@@ -16,8 +16,8 @@ from holdfastd.model import codec
 from holdfastd.model.checking import check_required
 from holdfastd.model.kinds import KINDS, Field, Kind, RecordMessage
 from holdfastd.store import blobs, counters
-from holdfastd.store.connection import Connection, Error, is_constraint
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql
+from holdfastd.store.sqlite.connection import Connection, Error, is_constraint
 
 
 def exists(connection: Connection, kind: Kind, workspace: str, id: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from holdfastd.errors import InvalidArgument
 from holdfastd.model.commands import AllocateIds, Commit, ExpireRequests
 from holdfastd.store.bulk import insert_rows
-from holdfastd.store.connection import Connection
+from holdfastd.store.sqlite.connection import Connection
 
 KEYS_A_STATEMENT = 64
 

@@ -13,8 +13,8 @@ from google.protobuf.message import DecodeError
 from holdfastd.model.kinds import KINDS, STORED_JOURNALS, Kind
 from holdfastd.model.mutations import APPEND, DELETE
 from holdfastd.store import records
-from holdfastd.store.connection import Connection
 from holdfastd.store.sql import quoted
+from holdfastd.store.sqlite.connection import Connection
 
 MAX_FOUND = 100  # of one sort: who has more has a broken store, not a list to read
 

@@ -1,0 +1,39 @@
+"""Sending contexts: of one that resembles the last, only the middle that changed."""
+
+from __future__ import annotations
+
+from holdfast.blobs.collection import Blobs
+from holdfast.blobs.session_memory import Content
+from holdfast.blobs.sources import source_of
+from holdfast.contract.digests import hash_content
+from holdfast.contract.trim import common_prefix, common_suffix
+from holdfast.errors import BaseNotFound
+from holdfast.v1 import blob_service_pb2
+
+LEAST_SAVING_BYTES = 4096
+
+
+def upload_context(blobs: Blobs, data: bytes, base: Content | None) -> Content:
+    """Stores a context's bytes, as the difference from `base` where that is shorter; all of them when the store lost the base."""
+    prefix = common_prefix(base.data, data) if base is not None else 0
+    hashed = hash_content(data, base.hashed if base is not None else None, prefix)
+    content = Content(hashed.digest, data, hashed)
+    header = blob_service_pb2.BlobPutHeader(digest=content.digest, size_bytes=len(data))
+    if base is not None:
+        header.base_digest = base.digest
+        suffix = common_suffix(base.data, data, min(len(base.data), len(data)) - prefix)
+        if prefix + suffix >= LEAST_SAVING_BYTES:
+            try:
+                _send_middle(blobs, header, data, prefix, suffix)
+                return content
+            except BaseNotFound:
+                header.base_digest = ""
+    header.ClearField("delta")
+    blobs.upload(header, source_of(data))
+    return content
+
+
+def _send_middle(blobs: Blobs, header: blob_service_pb2.BlobPutHeader, data: bytes, prefix: int, suffix: int) -> None:
+    header.delta.prefix_bytes = prefix
+    header.delta.suffix_bytes = suffix
+    blobs.upload(header, source_of(memoryview(data)[prefix : len(data) - suffix]))

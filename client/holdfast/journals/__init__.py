@@ -1,0 +1,1 @@
+"""Journals: transcripts and events, appended in batches, read as a stream, followed live."""

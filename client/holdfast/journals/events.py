@@ -1,0 +1,169 @@
+"""The events of tasks, runs and sessions: saved one by one or many at once, queried in pages, followed live."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast.errors import InvalidArgument
+from holdfast.journals.calls import JournalCalls
+from holdfast.journals.reader import Reader
+from holdfast.records.collection import Scope
+from holdfast.v1 import entry_pb2
+from holdfast.v1.store_service_pb2 import Append, Mutation
+from holdfast.values.entries import entry_of
+from holdfast.values.filters import both, equal, quoted, quoted_time
+
+JOURNAL = "event"
+
+EventLike = entry_pb2.Entry | entry_pb2.Event | Mapping[str, object]
+
+
+class Events:
+    """The events of one workspace. Safe in threads.
+
+    An event has a `type` (required), `task_id`, `phase`, `iteration`, `source`, `message`, `data` (any JSON value), `duration_ms`
+    and `time` (when it happened). It belongs to a task, a run or a session, within which it is numbered 1, 2, 3 … At most 1 MiB.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._calls = JournalCalls(scope, JOURNAL)
+
+    def save(self, parent_id: str, /, *, type: str, parent_kind: str = "task", **fields: object) -> int:
+        """Saves one event of a task (or a run, or a session) and returns its number. Durable when it returns.
+
+        Raises ParentNotFound, TooLarge, InvalidArgument.
+        """
+        return self._calls.append(parent_kind, parent_id, [event_of({"type": type, **fields}, parent_kind, parent_id)]).start
+
+    def save_many(self, events: Iterable[EventLike], /, *, parent_id: str = "", parent_kind: str = "task") -> list[int]:
+        """Saves events (messages, or dicts of their fields) as one commit, all or none, and returns their numbers in order.
+
+        Without a `parent_id` each belongs to the task that its `task_id` names. One call takes events of 1,000 parents, 10,000
+        of each, and 16 MiB; none at all do nothing. Raises as `save` does.
+        """
+        appends = appends_of(events, parent_kind, parent_id)
+        if not appends:
+            return []
+        steps = [Mutation(append=append) for append, _ in appends]
+        results = self._calls.scope.commit(steps, return_records=False).results
+        numbers: dict[int, int] = {}
+        for (_, places), result in zip(appends, results, strict=True):
+            numbers.update(zip(places, range(result.first_number, result.last_number + 1), strict=True))
+        return [numbers[place] for place in range(len(numbers))]
+
+    def query(
+        self,
+        *,
+        filter: str = "",
+        task_id: str = "",
+        type: str | Iterable[str] = "",
+        phase: str = "",
+        source: str = "",
+        since: datetime.datetime | Timestamp | None = None,
+        until: datetime.datetime | Timestamp | None = None,
+        parent_kind: str = "",
+        parent_id: str = "",
+        descending: bool = False,
+        page_size: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[entry_pb2.Entry]:
+        """The events that all of this fits, read page by page as they are asked for. Each names its parent.
+
+        `type` may be several, any of which fits. `since` and `until` (before it) are about an event's `time`, or when it was
+        saved if it has none. Ordered by parent and number, so those of one parent as they came; `descending` is the reverse,
+        of one parent the newest first. Raises InvalidArgument for a filter that does not parse, at the first event.
+        """
+        wanted = both(equal(task_id=task_id, phase=phase, source=source), _of_types(type))
+        wanted = both(both(wanted, _at(">=", since)), both(_at("<", until), filter))
+        return self._calls.list(
+            limit,
+            parent_kind=parent_kind,
+            parent_id=parent_id,
+            filter=wanted,
+            descending=descending,
+            page_size=page_size,
+        )
+
+    def read(
+        self,
+        parent_id: str,
+        /,
+        *,
+        start: int = 0,
+        end: int = 0,
+        limit: int = 0,
+        descending: bool = False,
+        filter: str = "",
+        follow: bool = False,
+        parent_kind: str = "task",
+    ) -> Reader:
+        """The events of one parent from number `start` to `end`, in order, at most `limit`; as `Transcripts.read`."""
+        how = {"start": start, "end": end, "limit": limit, "descending": descending, "filter": filter, "follow": follow}
+        return self._calls.read(parent_kind, parent_id, **how)
+
+    def follow(self, parent_id: str, /, *, start: int = 0, filter: str = "", parent_kind: str = "task") -> Reader:
+        """The events of one parent from `start` on and those yet to come, until its `close()` is called."""
+        return self._calls.read(parent_kind, parent_id, start=start, filter=filter, follow=True)
+
+
+class StagedEvents:
+    """Events in a transaction, which get their numbers when the commit is done."""
+
+    def __init__(self, stage: Callable[[Append], Sequence[entry_pb2.Entry]]) -> None:
+        self._stage = stage
+
+    def save(self, parent_id: str, /, *, type: str, parent_kind: str = "task", **fields: object) -> entry_pb2.Entry:
+        """Saves one event; as `Events.save`."""
+        return self.save_many([{"type": type, **fields}], parent_id=parent_id, parent_kind=parent_kind)[0]
+
+    def save_many(
+        self, events: Iterable[EventLike], /, *, parent_id: str = "", parent_kind: str = "task"
+    ) -> list[entry_pb2.Entry]:
+        """Saves events; as `Events.save_many`."""
+        shown: dict[int, entry_pb2.Entry] = {}
+        for append, places in appends_of(events, parent_kind, parent_id):
+            shown.update(zip(places, self._stage(append), strict=True))
+        return [shown[place] for place in range(len(shown))]
+
+
+def event_of(value: EventLike, parent_kind: str, parent_id: str) -> entry_pb2.Entry:
+    """An event to append; one of a task is about that task unless it says otherwise. Raises as `entry_of` does."""
+    entry = entry_pb2.Entry()
+    entry.CopyFrom(entry_of(value, JOURNAL))
+    if parent_kind == "task" and not entry.event.task_id:
+        entry.event.task_id = parent_id
+    return entry
+
+
+def appends_of(events: Iterable[EventLike], parent_kind: str, parent_id: str) -> list[tuple[Append, list[int]]]:
+    """One append for each parent, with the places that its events have among all."""
+    appends: dict[str, tuple[Append, list[int]]] = {}
+    for place, value in enumerate(events):
+        entry = event_of(value, parent_kind, parent_id)
+        owner = parent_id or (entry.event.task_id if parent_kind == "task" else "")
+        if not owner:
+            raise InvalidArgument(
+                "The event names no parent: give it a task_id, or say the parent_id of all.",
+                reason="VALUE_INVALID",
+                metadata={"field": "parent_id"},
+            )
+        append, places = appends.setdefault(owner, (Append(parent_kind=parent_kind, parent_id=owner), []))
+        append.entries.append(entry)
+        places.append(place)
+    return list(appends.values())
+
+
+def _of_types(types: str | Iterable[str]) -> str:
+    names = [types] if isinstance(types, str) else list(types)
+    return " OR ".join(f"type = {quoted(each)}" for each in names if each)
+
+
+def _at(operator: str, time: datetime.datetime | Timestamp | None) -> str:
+    """A filter for the time of an event, which is that of its append when nobody said another."""
+    if time is None:
+        return ""
+    literal = quoted_time(time)
+    return f"time {operator} {literal} OR (time = null AND create_time {operator} {literal})"

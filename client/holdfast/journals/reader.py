@@ -1,0 +1,67 @@
+"""Reading a journal as a stream that goes on where it stood after an outage of the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
+from types import TracebackType
+
+from holdfast.records.collection import report_unreadable
+from holdfast.v1 import entry_pb2, journal_service_pb2
+from holdfast.wire.connection import Connection
+from holdfast.wire.streams import Stream
+
+
+class Reader:
+    """An iterator of entries. One thread iterates; any thread may `close`, which ends the iteration.
+
+    Memory stays flat: a frame of at most 3 MiB is held at a time. Keeps no connection when it is read to its end or closed.
+    """
+
+    def __init__(self, connection: Connection, request: journal_service_pb2.JournalServiceReadRequest) -> None:
+        self._request = request
+        self._limited = request.limit > 0
+        self._stream: Stream[journal_service_pb2.JournalServiceReadRequest, journal_service_pb2.JournalServiceReadResponse]
+        self._stream = Stream(connection, lambda stubs: stubs.journal.Read, lambda: self._request)
+        self._entries = self._read()
+
+    def __iter__(self) -> Iterator[entry_pb2.Entry]:
+        return self._entries
+
+    def __next__(self) -> entry_pb2.Entry:
+        return next(self._entries)
+
+    def close(self) -> None:
+        """Ends the reading, also one that another thread waits on."""
+        self._stream.close()
+        # Or grpc's call object would be collected at the interpreter's end, where it may wait for a lock for ever.
+        with suppress(ValueError):  # another thread is in it, and ends it itself
+            self._entries.close()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _read(self) -> Generator[entry_pb2.Entry, None, None]:
+        for frame in self._stream:
+            report_unreadable(frame.unreadable)
+            if entries := frame.entries:
+                finished = self._move(entries)
+                yield from entries
+                if finished:
+                    self._stream.close()
+                    return
+
+    def _move(self, entries: Sequence[entry_pb2.Entry]) -> bool:
+        """Makes the request ask for what comes after these entries; whether nothing does."""
+        last, request = entries[-1].number, self._request
+        if self._limited:
+            request.limit = max(request.limit - len(entries), 0)
+        if request.descending:
+            request.end = last - 1
+        else:
+            request.start = last + 1
+        passed_end = request.end > 0 and request.start > request.end
+        return (self._limited and request.limit == 0) or passed_end or (request.descending and request.end < 1)

@@ -1,0 +1,265 @@
+"""Writing many journal entries fast: they gather while a call is in flight, and each call takes all that have.
+
+A call costs about half a millisecond whatever it carries, so batches carry the load. One thread of the writer's own sends,
+one batch at a time, so the order is kept; a batch is repeated under the same request id until it is acknowledged, so nothing
+is lost or doubled.
+"""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast.contract.ids import request_id
+from holdfast.errors import Closed, HoldfastError, InvalidArgument
+from holdfast.records.collection import Scope
+from holdfast.v1 import entry_pb2, journal_service_pb2
+from holdfast.values.entries import check_entry, check_text
+from holdfast.values.fields import json_field, not_utf8, timestamp
+from holdfast.wire import forks
+
+BATCH_ENTRIES = 4000
+BATCH_CHARACTERS = 2 << 20  # at most 8 MiB of UTF-8, half of what a request may have
+IDLE_S = 5.0
+
+_LEAST_SIZE = BATCH_CHARACTERS // BATCH_ENTRIES  # so that one count bounds both
+_CHECKED_CHARACTERS = 1 << 17
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """Entries that are durable: their numbers in the journal, first and last, and the revision of their commit."""
+
+    first_number: int
+    last_number: int
+    revision: int
+
+
+class Writer:
+    """Appends entries to one journal. Threads may share it; a forked child may not.
+
+    `write` only waits when a full batch has gathered while another is in flight. An error of the daemon's is raised by the next
+    `write` or `flush`, and at the end of the `with` block; what was acknowledged before it is durable, of the rest nothing is
+    but perhaps the one batch that was in flight when the daemon could not be reached any more.
+    """
+
+    def __init__(
+        self, scope: Scope, *, parent_kind: str, parent_id: str, on_acknowledged: Callable[[Acknowledged], None] | None = None
+    ) -> None:
+        self._scope = scope
+        self._parent_kind = parent_kind
+        self._parent_id = parent_id
+        self._on_acknowledged = on_acknowledged
+        self._generation = forks.generation
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._work = threading.Condition(self._lock)
+        self._sender: threading.Thread | None = None
+        self._idle = True
+        self._error: Exception | None = None
+        self._closed = False
+        self._written = 0
+        self._acknowledged = 0
+        self._last_number = 0
+        self._fresh_batch()
+
+    @property
+    def written(self) -> int:
+        """How many entries were taken by `write`."""
+        return self._written
+
+    @property
+    def acknowledged(self) -> int:
+        """How many of them are durable: always the first ones written."""
+        return self._acknowledged
+
+    @property
+    def last_number(self) -> int:
+        """The number in the journal of the last entry that is durable; 0 before the first."""
+        return self._last_number
+
+    def write(
+        self,
+        *,
+        role: str,
+        content: str = "",
+        task_id: str = "",
+        phase: str = "",
+        iteration: int = 0,
+        metadata: object = None,
+        time: datetime.datetime | Timestamp | None = None,
+    ) -> None:
+        """Takes one entry; see `Transcripts` for its fields. It is durable after `flush`, or when the `with` block ends.
+
+        Raises InvalidArgument or TooLarge for an entry that the daemon would refuse: it is left out and the writer goes on.
+        Raises the error that ended the writer, or Closed.
+        """
+        if self._generation != forks.generation:
+            raise RuntimeError("The writer belongs to the process before the fork; open another one here.")
+        with self._lock:
+            if self._room <= 0 or self._error is not None or self._closed:
+                self._wait_for_room()
+            entry = self._entries.add()
+            try:
+                transcript = entry.transcript
+                transcript.role = role
+                transcript.content = content
+                size = len(content) + len(role)
+                if task_id or phase or iteration or metadata is not None or time is not None:
+                    size += _set_rarer(transcript, task_id, phase, iteration, metadata, time)
+                if not role or "\0" in content or "\0" in role or size > _CHECKED_CHARACTERS:
+                    check_entry(entry)
+            except BaseException as error:
+                del self._entries[-1]
+                raise _named(error) from None
+            self._room -= size if size > _LEAST_SIZE else _LEAST_SIZE
+            self._written += 1
+            if self._idle:
+                self._wake()
+
+    def flush(self) -> int:
+        """Waits until all written so far is durable; returns the last number. Raises the error that ended the writer."""
+        with self._lock:
+            target = self._written
+            while self._acknowledged < target and self._error is None:
+                self._changed.wait()
+            self._raise_error()
+            return self._last_number
+
+    def settle(self) -> None:
+        """As `flush`, but nothing when it is closed. Called by `Store.sync`."""
+        if not self._closed:
+            self.flush()
+
+    def close(self) -> None:
+        """Flushes and ends the writer, which takes nothing more then, also when this raises. Closing twice does nothing."""
+        if self._closed:
+            return
+        try:
+            self.flush()
+        finally:
+            self._end()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """What was written before an exception in the block happened too, so it is made durable as well."""
+        try:
+            self.close()
+        except HoldfastError as failure:
+            if error is None:
+                raise
+            error.add_note(f"Of {self._written} entries written only {self._acknowledged} are durable: {failure}")
+
+    def _wait_for_room(self) -> None:
+        while self._room <= 0 and self._error is None and not self._closed:
+            self._changed.wait()
+        self._raise_error()
+        if self._closed:
+            raise Closed("The writer is closed.")
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _fresh_batch(self) -> None:
+        self._batch = journal_service_pb2.JournalServiceAppendRequest(
+            workspace=self._scope.workspace,
+            actor=self._scope.actor,
+            request_id=request_id(),
+            parent_kind=self._parent_kind,
+            parent_id=self._parent_id,
+        )
+        self._entries = self._batch.entries
+        self._room = BATCH_CHARACTERS
+
+    def _wake(self) -> None:
+        """Lets the sender go on, or starts it: it ends when there was nothing to do for a while."""
+        self._idle = False
+        if self._sender is None:
+            self._sender = threading.Thread(target=self._send_batches, name="holdfast-writer", daemon=True)
+            self._sender.start()
+        else:
+            self._work.notify()
+
+    def _send_batches(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            try:
+                answer = self._scope.connection.call(lambda stubs: stubs.journal.Append, batch)
+                self._acknowledge(len(batch.entries), answer)
+            except Exception as error:
+                self._fail(error)
+                return
+
+    def _next_batch(self) -> journal_service_pb2.JournalServiceAppendRequest | None:
+        with self._lock:
+            while not self._entries:
+                self._idle = True
+                if self._closed or (not self._work.wait(IDLE_S) and not self._entries):
+                    self._sender = None
+                    return None
+            self._idle = False
+            batch = self._batch
+            self._fresh_batch()
+            self._changed.notify_all()
+            return batch
+
+    def _acknowledge(self, count: int, answer: journal_service_pb2.JournalServiceAppendResponse) -> None:
+        with self._lock:
+            self._acknowledged += count
+            self._last_number = answer.last_number
+            self._changed.notify_all()
+        if self._on_acknowledged is not None:
+            self._on_acknowledged(Acknowledged(answer.first_number, answer.last_number, answer.revision))
+
+    def _fail(self, error: Exception) -> None:
+        with self._lock:
+            self._error = error
+            self._sender = None
+            self._changed.notify_all()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._closed = True
+            sender = self._sender
+            self._work.notify()
+            self._changed.notify_all()
+        if sender is not None and sender is not threading.current_thread():
+            sender.join()
+
+
+def _set_rarer(
+    transcript: entry_pb2.Transcript,
+    task_id: str,
+    phase: str,
+    iteration: int,
+    metadata: object,
+    time: datetime.datetime | Timestamp | None,
+) -> int:
+    """Sets the fields that most entries leave empty; returns their size in characters, at least so big that they are checked."""
+    transcript.task_id = task_id
+    transcript.phase = phase
+    transcript.iteration = iteration
+    if metadata is not None:
+        transcript.metadata = json_field(metadata)
+    if time is not None:
+        transcript.time.CopyFrom(timestamp(time))
+    size = len(task_id) + len(phase) + len(transcript.metadata)
+    if "\0" in task_id or "\0" in phase:
+        check_text(transcript)
+    return size
+
+
+def _named(error: BaseException) -> BaseException:
+    """The error as callers know it: what Python cannot encode or protobuf does not take is an invalid argument."""
+    if isinstance(error, UnicodeEncodeError):
+        return not_utf8("transcript")
+    if isinstance(error, ValueError):
+        return InvalidArgument(f"transcript: {error}", reason="VALUE_INVALID")
+    return error

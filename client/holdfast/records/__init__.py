@@ -1,0 +1,1 @@
+"""The collections of records, and the two kinds whose content is a blob."""

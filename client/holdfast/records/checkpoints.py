@@ -1,0 +1,167 @@
+"""Checkpoints: the context of a session saved at one moment, and given back as it was saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast.blobs.collection import Blobs
+from holdfast.blobs.session_memory import Content, SessionMemory
+from holdfast.blobs.uploads import upload_context
+from holdfast.contract.kinds import Kind
+from holdfast.errors import NotFound, ParentNotFound
+from holdfast.records.collection import Records, Scope
+from holdfast.v1 import record_pb2
+from holdfast.values import mutations
+from holdfast.values.contexts import decode_context, encode_context
+from holdfast.values.filters import both, quoted
+
+
+class SavedCheckpoint:
+    """A checkpoint: its message's fields, and `load()` for its context. `message` is the message itself."""
+
+    id: str
+    version: int
+    create_time: Timestamp
+    update_time: Timestamp
+    session_id: str
+    parent_id: str
+    number: int
+    name: str
+    summary: str
+    context_digest: str
+    context_size_bytes: int
+    context_type: str
+    tags: list[str]
+    metadata: str
+
+    def __init__(self, message: record_pb2.Checkpoint, checkpoints: Checkpoints) -> None:
+        self.message = message
+        self._checkpoints = checkpoints
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.message, name)
+
+    def __repr__(self) -> str:
+        return f"<holdfast.SavedCheckpoint {self.message.id} number {self.message.number} of {self.message.session_id}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SavedCheckpoint) and self.message == other.message
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def load(self) -> Any:
+        """The context as it was saved: bytes, text, or an equal JSON value. Raises DataLoss when its bytes are damaged."""
+        return self._checkpoints.load(self)
+
+
+class Checkpoints(Records[SavedCheckpoint]):
+    """The checkpoints of one workspace. Safe in threads.
+
+    Saving takes two calls, and of a context that resembles the session's last one only what changed is sent.
+    """
+
+    def __init__(self, scope: Scope, kind: Kind, blobs: Blobs, memory: SessionMemory) -> None:
+        super().__init__(scope, kind)
+        self._blobs = blobs
+        self._memory = memory
+
+    def save(
+        self,
+        session_id: str,
+        /,
+        *,
+        context: object,
+        parent: str | SavedCheckpoint | None = None,
+        name: str = "",
+        summary: str = "",
+        tags: Iterable[str] = (),
+        metadata: object = None,
+        id: str = "",
+    ) -> SavedCheckpoint:
+        """Saves a context: bytes, text, or a JSON value. Durable when it returns.
+
+        `parent` is the checkpoint that it comes from; None means the one that this client last saved or loaded in the session,
+        else the session's latest; an empty string means none. JSON values come back equal, but for tuples, which become lists.
+        Raises ParentNotFound when there is no such session or parent; TypeError and InvalidArgument for contexts that could not
+        be given back as they are.
+        """
+        about = {"id": id, "name": name, "summary": summary, "tags": list(tags), "metadata": metadata}
+        fields = {**about, **self.stored_context(session_id, context)}
+        parent_id = self.parent_of(session_id, parent)
+        try:
+            return self._insert({**fields, "parent_id": parent_id})
+        except ParentNotFound:
+            if parent is not None or not parent_id:
+                raise
+            self._memory.forget(session_id)
+            return self._insert({**fields, "parent_id": self.parent_of(session_id, None)})
+
+    def load(self, checkpoint: str | SavedCheckpoint | record_pb2.Checkpoint, /) -> Any:
+        """The context of a checkpoint, named by its id or by itself, as it was saved. Raises NotFound, DataLoss."""
+        found = self.get(checkpoint) if isinstance(checkpoint, str) else checkpoint
+        known = self._memory.content(found.session_id)
+        if known is None or known.digest != found.context_digest:
+            data = self._blobs.get(found.context_digest) if found.context_digest else b""
+            known = Content(found.context_digest, data)
+        if known.digest:
+            self._memory.remember_content(found.session_id, known)
+        self._memory.remember_head(found.session_id, found.id)
+        return decode_context(known.data, found.context_type)
+
+    def latest(self, session_id: str, /, *, tag: str | None = None) -> SavedCheckpoint:
+        """The session's newest checkpoint, or the newest that bears a tag. Raises NotFound when there is none."""
+        for found in self.list(session_id, tag=tag, order_by="number desc", limit=1):
+            return found
+        tagged = f" with the tag {tag!r}" if tag is not None else ""
+        raise NotFound(
+            f"Session {session_id} has no checkpoint{tagged}.", reason="RECORD_NOT_FOUND", metadata={"kind": "checkpoint"}
+        )
+
+    def list(
+        self,
+        session_id: str = "",
+        /,
+        *,
+        tag: str | None = None,
+        filter: str = "",
+        order_by: str = "",
+        page_size: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[SavedCheckpoint]:
+        """The checkpoints of a session (or of all), or those that bear a tag; else as every collection's `list`."""
+        wanted = f"session_id = {quoted(session_id)}" if session_id else ""
+        if tag is not None:
+            wanted = both(wanted, f"tags:{quoted(tag)}")
+        return self._listed(both(wanted, filter), order_by, page_size, limit)
+
+    def stored_context(self, session_id: str, context: object) -> dict[str, object]:
+        """Uploads a context and returns the fields of a checkpoint that names it."""
+        data, context_type = encode_context(context)
+        content = upload_context(self._blobs, data, self._memory.content(session_id))
+        self._memory.remember_content(session_id, content)
+        return {"session_id": session_id, "context_digest": content.digest, "context_type": context_type}
+
+    def parent_of(self, session_id: str, parent: str | SavedCheckpoint | None) -> str:
+        """The id of the checkpoint that the next one of the session comes from; empty when there is none."""
+        if parent is not None:
+            return parent if isinstance(parent, str) else parent.id
+        if (head := self._memory.head(session_id)) is not None:
+            return head
+        try:
+            return self.latest(session_id).id
+        except NotFound:
+            return ""
+
+    def saved(self, message: record_pb2.Checkpoint) -> SavedCheckpoint:
+        """Remembers a checkpoint that is durable now as its session's last."""
+        self._memory.remember_head(message.session_id, message.id)
+        return SavedCheckpoint(message, self)
+
+    def _insert(self, fields: dict[str, object]) -> SavedCheckpoint:
+        return self.saved(self._committed(mutations.insert(self._kind, None, fields)).message)
+
+    def _value(self, record: record_pb2.Record) -> SavedCheckpoint:
+        return SavedCheckpoint(record.checkpoint, self)

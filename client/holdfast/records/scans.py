@@ -1,0 +1,41 @@
+"""Several whole lists as of one revision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.errors import HoldfastError
+from holdfast.v1 import store_service_pb2
+from holdfast.wire.connection import Connection
+from holdfast.wire.retry import Patience
+from holdfast.wire.streams import Stream
+
+
+class Scan(Stream[store_service_pb2.StoreServiceScanRequest, store_service_pb2.StoreServiceScanResponse]):
+    """The lists of one Scan. After an outage all of them are read again, for the store may have gone on meanwhile."""
+
+    def __init__(self, connection: Connection, request: store_service_pb2.StoreServiceScanRequest) -> None:
+        super().__init__(connection, lambda stubs: stubs.store.Scan, lambda: request)
+        self.call_timeout_s = connection.timeout_s
+        self._count = len(request.lists)
+        self._frames: list[store_service_pb2.StoreServiceScanResponse] = []
+
+    def read(self) -> list[list[store_service_pb2.StoreServiceScanResponse]]:
+        """The frames of each list, in the order of the request."""
+        for frame in self:
+            self._frames.append(frame)
+        lists: list[list[store_service_pb2.StoreServiceScanResponse]] = [[] for _ in range(self._count)]
+        for frame in self._frames:
+            lists[frame.list].append(frame)
+        return lists
+
+    def _recover(self, error: HoldfastError, patience: Patience) -> None:
+        self._frames.clear()
+        super()._recover(error, patience)
+
+
+def scan_request(workspace: str, lists: Sequence[tuple[str, str]]) -> store_service_pb2.StoreServiceScanRequest:
+    """The request for (kind, filter) lists in the order of creation."""
+    return store_service_pb2.StoreServiceScanRequest(
+        workspace=workspace, lists=[store_service_pb2.ScanList(kind=kind, filter=filter) for kind, filter in lists]
+    )

@@ -1,0 +1,82 @@
+"""Journal entries made from what callers give: messages, or the fields of an entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from holdfast.errors import InvalidArgument, TooLarge
+from holdfast.v1 import entry_pb2, options_pb2
+from holdfast.values.fields import fill
+
+ENTRY_LIMIT_BYTES = 1 << 20
+_CERTAINLY_FITS = ENTRY_LIMIT_BYTES // 4 - 4096  # characters; UTF-8 takes at most four bytes for one
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The fields of an entry that hold text: JSON, plain, and what must be set."""
+
+    documents: tuple[str, ...]
+    plain: tuple[str, ...]
+    required: tuple[str, ...]
+
+
+@cache
+def _texts(name: str) -> _Texts:
+    """What the registry says of a journal's fields, by the full name of its message."""
+    fields = entry_pb2.DESCRIPTOR.message_types_by_name[name].fields
+    rules = {each.name: each.GetOptions().Extensions[options_pb2.rules] for each in fields}
+    texts = [each.name for each in fields if each.type == FieldDescriptor.TYPE_STRING]
+    return _Texts(
+        documents=tuple(each for each in texts if rules[each].json),
+        plain=tuple(each for each in texts if not rules[each].json),
+        required=tuple(name for name, each in rules.items() if each.required),
+    )
+
+
+def entry_of(value: entry_pb2.Entry | Message | Mapping[str, object], journal: str = "transcript") -> entry_pb2.Entry:
+    """An entry to append. Raises TypeError for unknown fields, InvalidArgument for text that cannot be stored, TooLarge."""
+    if isinstance(value, entry_pb2.Entry):
+        entry = value
+    else:
+        entry = entry_pb2.Entry()
+        message: Message = getattr(entry, journal)
+        message.SetInParent()
+        if isinstance(value, Message):
+            message.CopyFrom(value)
+        else:
+            fill(message, journal, value)
+    check_entry(entry, journal)
+    return entry
+
+
+def check_entry(entry: entry_pb2.Entry, journal: str = "transcript") -> None:
+    """Refuses what the daemon would refuse, before it spoils the batch that it would be part of."""
+    message: Message = getattr(entry, journal)
+    check_text(message, journal)
+    texts = _texts(message.DESCRIPTOR.name)
+    for field in texts.required:
+        if not getattr(message, field):
+            raise _refused(journal, field, "is required")
+    characters = sum(len(getattr(message, each)) for each in (*texts.plain, *texts.documents))
+    if characters > _CERTAINLY_FITS and (size := entry.ByteSize()) > ENTRY_LIMIT_BYTES:
+        raise TooLarge(
+            f"The entry has {size:,} bytes, the limit is {ENTRY_LIMIT_BYTES:,}. Put the content into a blob, append its digest.",
+            metadata={"limit": str(ENTRY_LIMIT_BYTES), "size": str(size)},
+        )
+
+
+def check_text(message: Message, journal: str = "transcript") -> None:
+    """Refuses text with NUL characters, which no store of text takes."""
+    for field in _texts(message.DESCRIPTOR.name).plain:
+        if "\0" in getattr(message, field):
+            raise _refused(journal, field, "holds a NUL character; put such content into a blob")
+
+
+def _refused(journal: str, field: str, why: str) -> InvalidArgument:
+    return InvalidArgument(f"{journal}.{field} {why}.", reason="VALUE_INVALID", metadata={"field": field})

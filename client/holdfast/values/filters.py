@@ -1,0 +1,33 @@
+"""Text for filters, in AIP-160."""
+
+from __future__ import annotations
+
+import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast.values.fields import timestamp
+
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+
+def quoted(text: str) -> str:
+    """A string as a filter's literal: `filter=f"title = {quoted(title)}"` means exactly this title."""
+    return f'"{text.translate(_ESCAPES)}"'
+
+
+def quoted_time(time: datetime.datetime | Timestamp) -> str:
+    """An aware `datetime` as a filter's literal: `filter=f"create_time > {quoted_time(yesterday)}"`."""
+    return f'"{timestamp(time).ToJsonString()}"'
+
+
+def both(one: str, other: str) -> str:
+    """A filter that asks for both; an empty one asks for nothing."""
+    return f"({one}) AND ({other})" if one and other else one or other
+
+
+def equal(**values: str | int) -> str:
+    """A filter that asks for these values of these fields; those that are empty are not asked for."""
+    return " AND ".join(
+        f"{name} = {quoted(value) if isinstance(value, str) else value}" for name, value in values.items() if value
+    )

@@ -1,0 +1,72 @@
+"""The steps of a commit, made from what callers give. Pure: nothing is sent here. Used by collections and by transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, cast, runtime_checkable
+
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+
+from holdfast.contract.kinds import Kind
+from holdfast.v1 import record_pb2
+from holdfast.v1.store_service_pb2 import Delete, Insert, Mutation, Update, Upsert
+from holdfast.values.fields import fill
+
+
+@runtime_checkable
+class Wrapped(Protocol):
+    """A value of the client's own around a record's message."""
+
+    @property
+    def message(self) -> Message:
+        """The message inside."""
+
+
+class _Versioned(Protocol):
+    version: int
+
+
+def insert(kind: Kind, message: object | None, fields: Mapping[str, object]) -> Mutation:
+    """Adds a record: the message, or a new one, with the fields set."""
+    return Mutation(insert=Insert(record=_record(kind, message, fields)))
+
+
+def upsert(kind: Kind, message: object | None, fields: Mapping[str, object]) -> Mutation:
+    """Adds a record or changes the given fields of the one that is there; a message is written with all of them."""
+    paths = ["*"] if message is not None else [name for name in fields if name != "id"]
+    return Mutation(upsert=Upsert(record=_record(kind, message, fields), update_mask=FieldMask(paths=paths)))
+
+
+def update(kind: Kind, target: object, version: int, fields: Mapping[str, object]) -> Mutation:
+    """Changes the given fields of the record with that id; a message is written whole, if its version is still there."""
+    if isinstance(target, str):
+        if not fields:
+            raise TypeError(f"{kind.noun}.update: name the fields to change.")
+        record, paths = _record(kind, None, {**fields, "id": target}), list(fields)
+    else:
+        record, paths = _record(kind, target, fields), ["*"]
+        version = version or cast(_Versioned, getattr(record, kind.name)).version
+    return Mutation(update=Update(record=record, update_mask=FieldMask(paths=paths), version=version))
+
+
+def delete(kind: Kind, id: str, version: int, cascade: bool) -> Mutation:
+    """Removes the record with that id."""
+    return Mutation(delete=Delete(kind=kind.name, id=id, version=version, cascade=cascade))
+
+
+def _record(kind: Kind, message: object | None, fields: Mapping[str, object]) -> record_pb2.Record:
+    record = record_pb2.Record()
+    value: Message = getattr(record, kind.name)
+    value.SetInParent()
+    if message is not None:
+        value.CopyFrom(_message(kind, message))
+    fill(value, kind.name, fields)
+    return record
+
+
+def _message(kind: Kind, value: object) -> Message:
+    found = value.message if isinstance(value, Wrapped) else value
+    if not isinstance(found, kind.message_class):
+        raise TypeError(f"{kind.noun} takes {kind.message_class.DESCRIPTOR.name} messages, not {type(value).__name__}.")
+    return found

@@ -1,0 +1,222 @@
+"""Finds the daemon of the per-user store and starts one when none answers. Called by `connection.py`, and by the command line.
+
+A daemon that serves another store is not taken for it, whatever socket it listens on. One client at a time starts: the
+others wait for the start lock, a `flock` that the kernel releases whatever happens to its holder. The daemon gets a session of
+its own and no stdio of ours, so nobody who captures an agent's output hangs on it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from holdfast.errors import ResourceExhausted, StartFailed, Unavailable
+from holdfast.wire.address import Place
+
+if TYPE_CHECKING:
+    from holdfast.v1 import admin_service_pb2
+
+LOG_LIMIT_BYTES = 1 << 20
+LOG_TAIL_BYTES = 4096
+POLL_S = 0.01
+# What the extra `daemon` brings, by the names that Python imports it by.
+DAEMON_MODULES = ("holdfastd", "grpc_health", "grpc_reflection", "sqlcipher3", "trio")
+
+
+def answers(socket_path: Path) -> bool:
+    """Whether somebody accepts connections at the socket right now."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(os.fspath(socket_path))
+        except OSError:
+            return False
+        return True
+
+
+def find_or_start(place: Place, *, timeout_s: float, idle_exit_s: int) -> Path:
+    """The socket of a daemon that serves the place's store, started here when none did.
+
+    Raises `StartFailed` with the daemon's last log lines when it did not come up within `timeout_s`.
+    """
+    deadline = time.monotonic() + timeout_s
+    if (found := find(place, timeout_s=timeout_s)) is not None:
+        return found
+    place.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _start_lock(place, deadline):
+        return _start(place, deadline, idle_exit_s)
+
+
+def find(place: Place, *, timeout_s: float) -> Path | None:
+    """The socket of a daemon that serves the place's store; None when none does.
+
+    Raises `DeadlineExceeded` when one accepts connections and does not say within `timeout_s` what it serves.
+    """
+    deadline = time.monotonic() + timeout_s
+    statuses = ((each, _status(each, deadline)) for each in place.sockets)
+    return next((each for each, status in statuses if status is not None and _serves(status, place)), None)
+
+
+def _serves(status: admin_service_pb2.AdminServiceGetStatusResponse, place: Place) -> bool:
+    if place.in_memory or not status.data_dir:
+        return place.in_memory and not status.data_dir
+    return place.is_served_from(status.data_dir)
+
+
+def _status(socket_path: Path, deadline: float) -> admin_service_pb2.AdminServiceGetStatusResponse | None:
+    """What the daemon behind the socket says of itself; None when nobody is there, or on the way out."""
+    if not answers(socket_path):
+        return None
+    import grpc  # only here: without a daemon nobody needs it
+
+    from holdfast.v1 import admin_service_pb2
+    from holdfast.wire import forks
+    from holdfast.wire.channel import close_channel, open_channel
+    from holdfast.wire.status import error_of
+
+    request = admin_service_pb2.AdminServiceGetStatusRequest()  # of any version: `Connection.open` looks at that
+    stubs = open_channel(socket_path)
+    try:
+        while True:
+            try:
+                with forks.calls:
+                    return stubs.admin.GetStatus(request, timeout=max(deadline - time.monotonic(), POLL_S))
+            except grpc.RpcError as failure:
+                error = error_of(failure)
+            if isinstance(error, Unavailable):
+                return None
+            if not isinstance(error, ResourceExhausted) or time.monotonic() > deadline:
+                raise error
+            time.sleep(max(error.retry_delay_s, POLL_S))
+    finally:
+        close_channel(stubs)
+
+
+@contextmanager
+def _start_lock(place: Place, deadline: float) -> Iterator[None]:
+    descriptor = os.open(place.data_dir / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while not _locked(descriptor):
+            if time.monotonic() > deadline:
+                raise StartFailed(f"Another process has been starting the daemon of {place.data_dir} for too long.")
+            time.sleep(POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _start(place: Place, deadline: float, idle_exit_s: int) -> Path:
+    """Starts the daemon until one serves. One that ends at once may have met another that is just stopping: try again."""
+    process: subprocess.Popen[bytes] | None = None
+    while True:
+        if (found := find(place, timeout_s=deadline - time.monotonic())) is not None:
+            if process is not None:
+                _leave_running(process)
+            return found
+        if process is None:
+            process = _spawn(place, _free_socket(place, deadline), idle_exit_s)
+        elif process.poll() is not None:
+            if not _alive(place.described_pid) or time.monotonic() > deadline:
+                raise _failed(place, f"ended with exit code {process.returncode}")
+            process = None
+            time.sleep(0.1)
+        elif time.monotonic() > deadline:
+            _leave_running(process)
+            raise _failed(place, "did not serve in time")
+        time.sleep(POLL_S)
+
+
+def _free_socket(place: Place, deadline: float) -> Path:
+    """Where the daemon is to listen. Raises `StartFailed` when daemons of other stores do already."""
+    taken = []
+    for each in dict.fromkeys((place.socket_path, place.own_socket)):
+        status = _status(each, deadline)
+        if status is None or _serves(status, place):  # in the latter case ours has come up just now
+            return each
+        taken.append(f"at {each} the daemon of {status.data_dir or 'a store in memory'}")
+    raise StartFailed(
+        f"The daemon of {place.data_dir} cannot be started: {' and '.join(taken)} listens. "
+        "Stop that, or set HOLDFAST_SOCKET and start a daemon there with `holdfastd --data-dir DIR --socket PATH`."
+    )
+
+
+def _check_installed() -> None:
+    """Raises `StartFailed` with what to install where only the client is."""
+    missing = [each for each in DAEMON_MODULES if importlib.util.find_spec(each) is None]
+    if missing:
+        raise StartFailed(
+            f"The daemon is not installed here (there is no {', '.join(missing)}): "
+            "run `pip install '.[daemon]'` in a checkout of Holdfast, or set HOLDFAST_SOCKET to the socket of one that runs."
+        )
+
+
+def _spawn(place: Place, socket_path: Path, idle_exit_s: int) -> subprocess.Popen[bytes]:
+    _check_installed()
+    command = [sys.executable, "-m", "holdfastd", *place.flags, "--socket", str(socket_path)]
+    if idle_exit_s:
+        command += ["--idle-exit", str(idle_exit_s)]
+    with _open_log(place) as log:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/", env=_environment()
+        )
+
+
+def _log_path(place: Place) -> Path:
+    return place.data_dir / "daemon.log"
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the relative parts of PYTHONPATH made absolute, for the daemon works in the root directory."""
+    environment = dict(os.environ)
+    if search := environment.get("PYTHONPATH"):
+        environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(part) for part in search.split(os.pathsep) if part)
+    return environment
+
+
+def _open_log(place: Place) -> BinaryIO:
+    """The log to append to; a long one is put aside first, so that two are the most there ever are."""
+    path = _log_path(place)
+    if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    return path.open("ab")
+
+
+def _leave_running(process: subprocess.Popen[bytes]) -> None:
+    """Reaps the daemon when it ends, however long that takes, so that it leaves no zombie."""
+    threading.Thread(target=process.wait, name="holdfast-daemon-reaper", daemon=True).start()
+
+
+def _alive(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _failed(place: Place, what: str) -> StartFailed:
+    path = _log_path(place)
+    tail = path.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip() if path.exists() else ""
+    return StartFailed(f"The daemon of {place.data_dir} {what}. The end of its log, {path}:\n{tail or '(empty)'}")

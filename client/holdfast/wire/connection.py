@@ -1,0 +1,221 @@
+"""One client's way to its daemon: calls with a deadline, tried again while the daemon is away, and the revision seen so far.
+
+Everything else in the package calls the daemon through here. Safe in threads; a forked child gets a channel of its own at its
+first call. Writes may be repeated because they carry a request id that stays the same.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from copy import copy
+from pathlib import Path
+from typing import Protocol, TypeVar
+from weakref import WeakSet
+
+import grpc
+from google.protobuf.message import Message
+
+from holdfast.errors import Closed, HoldfastError, Unavailable, VersionSkew
+from holdfast.v1 import admin_service_pb2
+from holdfast.wire import autostart, forks
+from holdfast.wire.address import Place
+from holdfast.wire.channel import API_VERSION, METADATA, Stubs, close_channel, open_channel
+from holdfast.wire.retry import Patience
+from holdfast.wire.status import error_of
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+PROBE_S = 0.03
+
+
+class Buffering(Protocol):
+    """Something that holds what is not durable yet."""
+
+    def settle(self) -> None:
+        """Waits until it is durable; raises when it will not be. Does nothing once closed."""
+
+
+class _Line:
+    """What connections of different patience share: the channel, what was seen through it, and who writes to it."""
+
+    def __init__(self, socket_path: Path | None) -> None:
+        self.socket_path = socket_path
+        self.lock = threading.Lock()
+        self.stubs: Stubs | None = None
+        self.closed = False
+        self.revision = 0
+        self.writers: WeakSet[Buffering] = WeakSet()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        self.lock = threading.Lock()
+        self.writers = WeakSet()  # they go on in the parent
+        if self.stubs is not None:
+            close_channel(self.stubs)
+            self.stubs = None
+
+
+class Connection:
+    """The channel, its reopening, and the retries. `place` is set when a daemon may be started, `socket_path` otherwise."""
+
+    def __init__(self, *, socket_path: Path | None, place: Place | None, timeout_s: float, idle_exit_s: int) -> None:
+        self.timeout_s = timeout_s
+        self._place = place
+        self._idle_exit_s = idle_exit_s
+        self._line = _Line(socket_path)
+
+    def with_timeout(self, timeout_s: float) -> Connection:
+        """The same connection with another patience. Closing either closes both."""
+        other = copy(self)
+        other.timeout_s = timeout_s
+        return other
+
+    @property
+    def revision(self) -> int:
+        """The highest revision that any answer told."""
+        return self._line.revision
+
+    def saw(self, revision: int) -> None:
+        """Remembers a revision that an answer told."""
+        with self._line.lock:
+            self._line.revision = max(self._line.revision, revision)
+
+    def open(self, patience_s: float) -> None:
+        """Reaches the daemon, starting it if that is ours to do, and checks that both speak the same API.
+
+        Raises VersionSkew, StartFailed, or Unavailable when nobody answers within `patience_s`.
+        """
+        patience = Patience(self.timeout_s if self._place else min(patience_s, self.timeout_s))
+        if self._place is not None:
+            self._line.socket_path = self._found(patience)
+        request = admin_service_pb2.AdminServiceGetStatusRequest(api_version=API_VERSION)
+        try:
+            _check_version(self.call(lambda stubs: stubs.admin.GetStatus, request, patience=patience))
+        except VersionSkew as error:
+            raise _skew(error.metadata) from None
+        except Unavailable as error:
+            raise self._nobody(error) from None
+
+    def add_writer(self, writer: Buffering) -> None:
+        """Has `flush_writers` wait for what the writer takes, for as long as it lives."""
+        with self._line.lock:
+            self._line.writers.add(writer)
+
+    def flush_writers(self) -> None:
+        """Waits until all that the writers took is durable. Raises the error that ended one of them."""
+        with self._line.lock:
+            writers = list(self._line.writers)
+        for each in writers:
+            each.settle()
+
+    def close(self) -> None:
+        """Ends the calls that still run, with Closed or Cancelled, and the channel. Closing twice does nothing."""
+        line = self._line
+        with line.lock:
+            stubs, line.stubs, line.closed = line.stubs, None, True
+        if stubs is not None:
+            close_channel(stubs)
+
+    def stubs(self) -> Stubs:
+        """The services over a channel of this process, opened when there is none."""
+        line = self._line
+        if (current := line.stubs) is not None:
+            return current
+        with line.lock:
+            if line.closed:
+                raise Closed("The store is closed.")
+            if line.stubs is None:
+                assert line.socket_path is not None
+                line.stubs = open_channel(line.socket_path)
+            return line.stubs
+
+    def call(
+        self,
+        method: Callable[[Stubs], grpc.UnaryUnaryMultiCallable[Request, Response]],
+        request: Request,
+        *,
+        patience: Patience | None = None,
+    ) -> Response:
+        """The answer to one unary call, repeated while the daemon is away or busy and the time (`timeout_s`) lasts."""
+        patience = patience or Patience(self.timeout_s)
+        while True:
+            stubs = self.stubs()
+            try:
+                with forks.calls:
+                    response = method(stubs)(request, timeout=patience.remaining_s, metadata=METADATA)
+            except grpc.RpcError as failure:
+                error = self.translated(failure)
+            except ValueError as failure:
+                error = self._misused(failure)
+            else:
+                self.saw(getattr(response, "revision", 0))
+                return response
+            self.recover(error, patience)
+
+    def translated(self, failure: grpc.RpcError) -> HoldfastError:
+        """The client's error for a failed call; Closed when it failed because the store was closed meanwhile."""
+        if self._line.closed:
+            return Closed("The store was closed during the call.")
+        return error_of(failure)
+
+    def recover(self, error: HoldfastError, patience: Patience) -> None:
+        """Pauses and sees to it that a daemon answers before the next attempt; raises `error` when there will be none."""
+        patience.pause_after(error)
+        if not isinstance(error, Unavailable):
+            return
+        if self._place is not None:
+            self._move(self._found(patience))
+            return
+        assert self._line.socket_path is not None
+        while not autostart.answers(self._line.socket_path):
+            if patience.remaining_s <= PROBE_S or self._line.closed:
+                raise error
+            time.sleep(PROBE_S)
+
+    def _found(self, patience: Patience) -> Path:
+        assert self._place is not None
+        return autostart.find_or_start(self._place, timeout_s=patience.remaining_s, idle_exit_s=self._idle_exit_s)
+
+    def _move(self, socket_path: Path) -> None:
+        """Goes over to another socket, where the daemon that was started again listens."""
+        line = self._line
+        with line.lock:
+            if socket_path == line.socket_path:
+                return
+            stubs, line.stubs, line.socket_path = line.stubs, None, socket_path
+        if stubs is not None:
+            close_channel(stubs)
+
+    def _misused(self, failure: ValueError) -> HoldfastError:
+        """grpcio raises ValueError for a call on a closed channel: it moved, so try again, or the store was closed."""
+        if self._line.closed:
+            return Closed("The store is closed.")
+        if self._line.stubs is None:
+            return Unavailable("The connection is being renewed.")
+        raise failure
+
+    def _nobody(self, error: Unavailable) -> Unavailable:
+        hint = "Start one with `holdfastd --data-dir DIR --socket PATH`, or connect without an address."
+        return Unavailable(f"No daemon answers at {self._line.socket_path}: {error.message}. {hint}", metadata=error.metadata)
+
+
+def _check_version(status: admin_service_pb2.AdminServiceGetStatusResponse) -> None:
+    if not status.min_api_version <= API_VERSION <= status.max_api_version:
+        span = {"min": str(status.min_api_version), "max": str(status.max_api_version)}
+        raise VersionSkew("", metadata={**span, "daemon_version": status.daemon_version})
+
+
+def _skew(metadata: dict[str, str]) -> VersionSkew:
+    """Says which side is behind."""
+    oldest, newest = metadata.get("min", "?"), metadata.get("max", "?")
+    client_is_old = oldest.isdigit() and int(oldest) > API_VERSION
+    advice = (
+        "Upgrade the client: `pip install --upgrade holdfast`."
+        if client_is_old
+        else "Upgrade the daemon: `pip install --upgrade 'holdfast[daemon]'`, then restart it (`holdfast down`, `holdfast up`)."
+    )
+    said = f"This client speaks version {API_VERSION} of the API, the daemon versions {oldest} to {newest}. {advice}"
+    return VersionSkew(said, metadata={**metadata, "client": str(API_VERSION)})

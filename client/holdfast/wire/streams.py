@@ -1,0 +1,128 @@
+"""Streams of answers that outlive the daemon: after an outage they are opened again where they stood.
+
+The owner tells with `next_request` what to ask for next, so it must move its position before it hands out what a frame held.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Generic, Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from holdfast.errors import HoldfastError
+from holdfast.wire import forks
+from holdfast.wire.channel import METADATA, Stubs
+from holdfast.wire.connection import Connection
+from holdfast.wire.retry import Patience
+
+Request = TypeVar("Request", bound=Message)
+Frame = TypeVar("Frame", bound=Message)
+Received = TypeVar("Received", covariant=True)
+
+STEADY_S = 1.0
+
+
+class _Call(Protocol[Received]):
+    """A server stream that is open; gRPC's own type for it goes by another name in each version of its stubs."""
+
+    def __iter__(self) -> Iterator[Received]: ...
+
+    def cancel(self) -> object: ...
+
+
+class Stream(Generic[Request, Frame]):
+    """The frames of a server stream, across as many calls as it takes.
+
+    One thread iterates; any thread may `close`, which ends the iteration. An outage longer than the connection's `timeout_s`
+    raises Unavailable. Every other error of the daemon's is raised as it is.
+    """
+
+    call_timeout_s: float | None = None  # of one call; None: as long as it takes
+
+    def __init__(
+        self,
+        connection: Connection,
+        method: Callable[[Stubs], grpc.UnaryStreamMultiCallable[Request, Frame]],
+        next_request: Callable[[], Request],
+    ) -> None:
+        self._connection = connection
+        self._method = method
+        self._next_request = next_request
+        self._generation = forks.generation
+        self._lock = threading.Lock()
+        self._call: _Call[Frame] | None = None
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        patience = Patience(self._connection.timeout_s)
+        while self._open():
+            began = time.monotonic()
+            try:
+                assert self._call is not None
+                for frame in self._call:
+                    patience.restart()
+                    self._connection.saw(getattr(frame, "revision", 0))
+                    yield frame
+                    if self._closed:
+                        return
+                return
+            except grpc.RpcError as failure:
+                error = self._connection.translated(failure)
+            finally:
+                self._cancel()
+            self._check_process()
+            if self._closed:
+                return
+            if time.monotonic() - began > STEADY_S:
+                patience.restart()
+            self._recover(error, patience)
+
+    def close(self) -> None:
+        """Ends the stream, also one that another thread waits on."""
+        self._closed = True
+        self._cancel()
+
+    def _open(self) -> bool:
+        self._check_process()
+        stubs = self._connection.stubs()
+        with self._lock:
+            if self._closed:
+                return False
+            forks.calls.count_stream(1)
+            self._call = self._method(stubs)(self._next_request(), metadata=METADATA, timeout=self.call_timeout_s)
+            return True
+
+    def _recover(self, error: HoldfastError, patience: Patience) -> None:
+        self._connection.recover(error, patience)
+
+    def _check_process(self) -> None:
+        if self._generation != forks.generation:
+            raise RuntimeError("The stream belongs to the process before the fork; open another one here.")
+
+    def _cancel(self) -> None:
+        if self._generation == forks.generation:
+            with self._lock:
+                call, self._call = self._call, None
+            if call is not None:
+                forks.calls.count_stream(-1)
+                call.cancel()
+
+
+class SingleStream(Stream[Request, Frame]):
+    """A stream that cannot be resumed, such as a job's progress: an outage after its first frame is raised."""
+
+    _begun = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in super().__iter__():
+            self._begun = True
+            yield frame
+
+    def _recover(self, error: HoldfastError, patience: Patience) -> None:
+        if self._begun:
+            raise error
+        super()._recover(error, patience)

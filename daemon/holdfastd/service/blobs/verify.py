@@ -1,0 +1,96 @@
+"""Holding rows, files and references against each other; the oracle of the crash tests. Changes nothing.
+
+Rows are read a page at a time and files checked without a snapshot, so what a sweep took meanwhile is asked for again
+before it is called a problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from holdfastd.blobs.codec import Damaged
+from holdfastd.blobs.files import BlobFiles
+from holdfastd.errors import DataLoss, NotFound
+from holdfastd.model.blobs import DELTA, BlobProblem, BlobRow
+from holdfastd.model.call import Call
+from holdfastd.service.blobs.contents import BlobContents, FileMissing, Link
+from holdfastd.service.blobs.ports import Snapshots
+from holdfastd.store import blob_checks
+from holdfastd.store import blobs as rows
+
+Report = Callable[[str, int, int], None]  # phase, done, of how many
+
+_PAGE = 200
+
+
+def verify_blobs(
+    readers: Snapshots, contents: BlobContents, files: BlobFiles, read_blobs: bool, report: Report, call: Call
+) -> Iterator[BlobProblem]:
+    """Yields what is wrong; reports the phases `references` and `blobs` on the way."""
+    report("references", 0, 0)
+    with readers.snapshot(call) as connection:
+        problems = [*blob_checks.dangling_references(connection), *blob_checks.unkept_references(connection)]
+        problems += blob_checks.unswept(connection)
+        total, references = rows.totals(connection).count, blob_checks.count_references(connection)
+    report("references", references, references)
+    report("blobs", 0, total)
+    yield from problems
+    done, after = 0, ""
+    while page := _page(readers, after, call):
+        for row in page:
+            yield from _check(contents, files, row, read_blobs, call)
+        done, after = done + len(page), page[-1].digest
+        report("blobs", done, max(done, total))
+
+
+def _page(readers: Snapshots, after: str, call: Call) -> list[BlobRow]:
+    with readers.snapshot(call) as connection:
+        return rows.page(connection, after, _PAGE)
+
+
+def _check(contents: BlobContents, files: BlobFiles, row: BlobRow, read_blobs: bool, call: Call) -> Iterator[BlobProblem]:
+    call.check()
+    try:
+        link = contents.links(row.digest, call)[0]
+    except NotFound:
+        return  # swept meanwhile
+    problem = _stored_problem(contents, files, link)
+    if problem is None and read_blobs:
+        problem = _content_problem(contents, link, call)
+    if problem is not None and _still_there(contents, link, call):
+        yield problem
+
+
+def _stored_problem(contents: BlobContents, files: BlobFiles, link: Link) -> BlobProblem | None:
+    row, content = link
+    if not row.path and content is None:
+        return BlobProblem("blob_inline_missing", row.digest, "the row says that its bytes lie in the database, and they do not")
+    try:
+        size = files.size(row.path) if row.path else len(content or b"")
+        if size != row.stored_bytes:
+            return BlobProblem("blob_size", row.digest, f"{size} bytes are stored instead of {row.stored_bytes}")
+        contents.check_stored(link)
+    except (FileNotFoundError, FileMissing):
+        return BlobProblem("blob_missing", row.digest, f"the file {row.path} is missing")
+    except (Damaged, OSError) as error:
+        return BlobProblem("blob_damaged", row.digest, str(error))
+    return None
+
+
+def _content_problem(contents: BlobContents, link: Link, call: Call) -> BlobProblem | None:
+    row = link[0]
+    try:
+        if row.codec == DELTA:
+            contents.whole(row.digest, call)
+        else:
+            contents.verify_stream(link, call)
+    except (DataLoss, NotFound, FileMissing) as error:
+        return BlobProblem("blob_unreadable", row.digest, str(error))
+    return None
+
+
+def _still_there(contents: BlobContents, link: Link, call: Call) -> bool:
+    try:
+        return contents.links(link[0].digest, call)[0][0].path == link[0].path
+    except NotFound:
+        return False

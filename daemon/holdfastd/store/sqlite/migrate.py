@@ -1,0 +1,214 @@
+"""Brings a database to the newest schema, one numbered SQL file at a time.
+
+`NNNN_name.sql` is portable and runs everywhere; `NNNN_name.sqlite.sql` or `.postgres.sql` beside it runs after it, in the
+same step. Each step is one transaction together with its row of `schema_migrations`, so a crash leaves whole steps only.
+Called before anything is served, by the daemon and by `holdfastd migrate`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlcipher3.dbapi2 as sqlite
+
+from holdfastd import failpoints
+from holdfastd.errors import SetupError
+from holdfastd.store.sqlite.connection import Connection, foreign_errors
+
+DIALECT = "sqlite"
+_FILE_NAME = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)(\.(?P<dialect>sqlite|postgres))?\.sql")
+
+# Not a migration file: it has to be there before the first of them can be recorded.
+_BOOKKEEPING = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    version BIGINT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    checksum TEXT NOT NULL,
+    applied_at BIGINT NOT NULL
+)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step: its number, its name, the SQL of this dialect and the SHA-256 of that."""
+
+    version: int
+    name: str
+    script: str = field(repr=False)
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.script.encode()).hexdigest()
+
+    def __str__(self) -> str:
+        return f"{self.version:04d}_{self.name}"
+
+
+def migrations_dir() -> Path:
+    """Where the files are: in the installed package, else in the source tree."""
+    package = Path(__file__).resolve().parents[2]
+    installed = package / "migrations"
+    return installed if installed.is_dir() else package.parents[1] / "migrations"
+
+
+def find_migrations(directory: Path | None = None, dialect: str = DIALECT) -> tuple[Migration, ...]:
+    """The steps of `directory` in order, 1, 2, 3 … Raises SETUP for a stray name, a gap or a number used twice."""
+    directory = directory or migrations_dir()
+    shared: dict[int, tuple[str, str]] = {}
+    extra: dict[int, tuple[str, str]] = {}
+    for path in sorted(directory.glob("*.sql")):
+        if (match := _FILE_NAME.fullmatch(path.name)) is None:
+            raise SetupError(f"{path}: a migration is called NNNN_name.sql or NNNN_name.{dialect}.sql. Rename it.")
+        if match["dialect"] not in (None, dialect):
+            continue
+        files, version = (extra if match["dialect"] else shared), int(match["version"])
+        if version in files:
+            raise SetupError(f"{path}: number {version:04d} is taken by {files[version][0]}. Give it the next free one.")
+        files[version] = (match["name"], path.read_text(encoding="utf-8"))
+    return tuple(_join(shared, extra, directory))
+
+
+def _join(shared: dict[int, tuple[str, str]], extra: dict[int, tuple[str, str]], directory: Path) -> Iterator[Migration]:
+    """Each shared file with the dialect's part after it; either may be missing, but not both."""
+    for expected, version in enumerate(sorted(shared.keys() | extra.keys()), start=1):
+        if version != expected:
+            raise SetupError(f"{directory}: migration {expected:04d} is missing before {version:04d}. Number them without gaps.")
+        parts = [files[version] for files in (shared, extra) if version in files]
+        if len({name for name, _ in parts}) != 1:
+            raise SetupError(f"{directory}: migration {version:04d} has two names: {parts[0][0]} and {parts[1][0]}. Use one.")
+        yield Migration(version, parts[0][0], "\n".join(script for _, script in parts))
+
+
+def pending(connection: Connection, migrations: Sequence[Migration]) -> tuple[Migration, ...]:
+    """The steps that the database has not had. Changes nothing; works on a read-only connection.
+
+    Raises SETUP when the database has had a step that is unknown here or that read differently, and when it holds
+    tables but is no store of ours.
+    """
+    applied = _applied(connection)
+    known = {each.version: each for each in migrations}
+    for version, (name, checksum) in sorted(applied.items()):
+        if version not in known:
+            raise SetupError(
+                f"The store has had migration {version:04d}_{name}, which this holdfastd does not know: a newer one made it. "
+                "Upgrade holdfast, or restore the snapshot taken before that migration (in the data directory's snapshots/)."
+            )
+        if known[version].checksum != checksum:
+            raise SetupError(
+                f"Migration {known[version]} was edited after it had been applied to this store. "
+                "Put the file back as it was and write the change as a new migration."
+            )
+    return tuple(each for each in migrations if each.version not in applied)
+
+
+def _applied(connection: Connection) -> dict[int, tuple[str, str]]:
+    with foreign_errors():
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "schema_migrations" not in tables:
+            if tables:
+                raise SetupError(f"The database is no Holdfast store: it holds {min(tables)!r}. Choose another path.")
+            return {}
+        rows = connection.execute("SELECT version, name, checksum FROM schema_migrations").fetchall()
+    return {version: (name, checksum) for version, name, checksum in rows}
+
+
+def migrate(connection: Connection, snapshots: Path, migrations: Sequence[Migration] | None = None) -> tuple[Migration, ...]:
+    """Applies what is pending and returns it. Also gives a new store its id.
+
+    Before the first step on an existing store a copy of the database goes to `snapshots`/before-NNNN-TIME.db, synced. A step
+    that fails leaves the database as it was before that step and raises SETUP with the statement that failed.
+    """
+    migrations = find_migrations() if migrations is None else migrations
+    steps = pending(connection, migrations)
+    if steps and len(steps) < len(migrations):
+        take_snapshot(connection, snapshots, steps[0])
+        failpoints.hit("migrate.after_snapshot")
+    with foreign_errors():
+        connection.execute(_BOOKKEEPING)
+        for step in steps:
+            _apply(connection, step)
+        _ensure_store_id(connection)
+    return steps
+
+
+def take_snapshot(connection: Connection, snapshots: Path, step: Migration) -> Path:
+    """A copy of the whole database as it was before `step`; on disk when this returns."""
+    snapshots.mkdir(mode=0o700, parents=True, exist_ok=True)
+    moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    target = snapshots / f"before-{step.version:04d}-{moment}-{time.time_ns() % 1_000_000_000:09d}.db"
+    with foreign_errors():
+        connection.execute("VACUUM INTO ?", (str(target),))
+    for path in (target, snapshots, snapshots.parent):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    return target
+
+
+def _apply(connection: Connection, step: Migration) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in split_statements(step.script):
+            _run(connection, step, statement)
+        connection.execute(
+            "INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (?, ?, ?, ?)",
+            (step.version, step.name, step.checksum, time.time_ns()),
+        )
+        failpoints.hit("migrate.before_commit")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    failpoints.hit("migrate.after_commit")
+
+
+def _run(connection: Connection, step: Migration, statement: str) -> None:
+    try:
+        connection.execute(statement)
+    except sqlite.Error as error:
+        raise SetupError(f"Migration {step} failed: {error}. The store is as it was before it. Statement: {statement}") from error
+    if not connection.in_transaction:
+        raise SetupError(f"Migration {step} ends its own transaction: take BEGIN, COMMIT and ROLLBACK out of it. {statement}")
+
+
+def split_statements(script: str) -> Iterator[str]:
+    """The statements one by one, each with its semicolon. (`executescript` commits first, so it cannot be used.)
+
+    Strings, comments and trigger bodies may hold semicolons: SQLite itself says where a statement ends. Raises SETUP
+    when the last one is not finished.
+    """
+    statement = ""
+    for piece in re.split(r"(?<=;)", script):
+        statement += piece
+        if sqlite.complete_statement(statement):
+            yield statement.strip()
+            statement = ""
+    if re.sub(r"--[^\n]*|/\*.*?\*/", "", statement, flags=re.DOTALL).strip():
+        raise SetupError(f"The SQL ends within a statement; end it with a semicolon: {statement.strip()}")
+
+
+def _ensure_store_id(connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO meta (name, value) VALUES ('store_id', ?) ON CONFLICT (name) DO NOTHING", (str(uuid.uuid4()),)
+    )
+
+
+def store_id(connection: Connection) -> str:
+    """The store's own id, given once when it was made; backups and restores keep it."""
+    (value,) = connection.execute("SELECT value FROM meta WHERE name = 'store_id'").fetchone()
+    return str(value)
+
+
+def schema_version(connection: Connection) -> int:
+    """The number of the newest step that the store has; 0 for none."""
+    return max((int(version) for version in _applied(connection)), default=0)
