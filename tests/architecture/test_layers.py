@@ -58,7 +58,7 @@ def test_nobody_goes_around_the_store_to_sqlite(root: Path) -> None:
     assert importers(root / "client/holdfast", "sqlcipher3") == {}
 
 
-def test_the_daemon_takes_only_the_contract_and_what_both_ends_of_a_delta_do_from_the_client(root: Path) -> None:
+def test_the_daemon_takes_only_the_contract_and_what_both_ends_share_from_the_client(root: Path) -> None:
     for path, names in importers(root / "daemon/holdfastd", "holdfast").items():
         strangers = [each for each in names if not each.startswith(ALLOWED_FROM_CLIENT)]
         assert not strangers, f"{path} imports {strangers}"

@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from holdfast.contract.kinds import JOURNALS, KINDS, FieldType
 from holdfastd.model.codec import child_columns
-from holdfastd.model.kinds import JOURNALS, KINDS, FieldType
 from holdfastd.store.sqlite.migrate import find_migrations
 
 INSERT_TASK = (

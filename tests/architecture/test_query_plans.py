@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from holdfast.contract.kinds import JOURNALS, KINDS, REFERRERS, STORED_JOURNALS, FieldType, Journal, Kind
 from holdfastd.model.filters import parse_filter
-from holdfastd.model.kinds import JOURNALS, KINDS, REFERRERS, STORED_JOURNALS, FieldType, Journal, Kind
 from holdfastd.model.ordering import Order, parse_order
 from holdfastd.store import audits, changes, query
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, referrers_sql

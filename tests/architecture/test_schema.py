@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from holdfastd.model.kinds import JOURNALS, KINDS, STORED_JOURNALS, Field, FieldType, Journal, Kind, Shape
+from holdfast.contract.kinds import JOURNALS, KINDS, STORED_JOURNALS, Field, FieldType, Journal, Kind, Shape
 from holdfastd.store.sqlite.connection import Connection
 
 COLUMN_TYPES = {

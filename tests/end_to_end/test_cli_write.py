@@ -14,7 +14,7 @@ import pytest
 
 import holdfast
 from holdfast.contract.kinds import KINDS
-from holdfastd.model.kinds import KINDS as REGISTRY
+from holdfast.contract.kinds import KINDS as REGISTRY
 from tests.end_to_end.command_line import Ran, Run
 from tests.registry.world import World
 from tests.support.api import Api

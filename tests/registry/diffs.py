@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from holdfastd.model.kinds import COMMON_FIELDS, Field, FieldType, Kind
+from holdfast.contract.kinds import COMMON_FIELDS, Field, FieldType, Kind
 
 
 def expected_diff(kind: Kind, before: Message | None, after: Message | None) -> dict[str, dict[str, Any]]:

@@ -9,9 +9,9 @@ from typing import Any
 import grpc
 import pytest
 
+from holdfast.contract.kinds import KINDS
 from holdfast.v1 import entry_pb2, store_service_pb2
 from holdfast.v1 import journal_service_pb2 as pb
-from holdfastd.model.kinds import KINDS
 from tests.registry.diffs import expected_diff
 from tests.registry.world import World
 from tests.support.api import Api, append, delete, insert, refused, update

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
-from holdfastd.model.kinds import REFERRERS, Field, Kind, Referrer
+from holdfast.contract.kinds import REFERRERS, Field, Kind, Referrer
 from tests.registry.world import World
 from tests.support.api import delete, refused
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from holdfast.contract.kinds import KINDS, STORED_JOURNALS, FieldType, Journal
 from holdfast.v1 import entry_pb2
 from holdfast.v1 import journal_service_pb2 as pb
 from holdfastd.model import codec
-from holdfastd.model.kinds import KINDS, STORED_JOURNALS, FieldType, Journal
 from tests.registry.world import World
 from tests.support.api import Api, delete, refused
 from tests.support.messages import messages

@@ -12,9 +12,9 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from holdfast.contract.kinds import KINDS, Field, FieldType, Kind
 from holdfast.values.filters import quoted
 from holdfastd.model.codec import time_ns
-from holdfastd.model.kinds import KINDS, Field, FieldType, Kind
 from tests.conftest import DaemonProcess
 from tests.registry.world import SINGULAR, World, insert_of
 from tests.support.api import Api

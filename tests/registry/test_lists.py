@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfastd.model.kinds import KINDS, FieldType, Kind
+from holdfast.contract.kinds import KINDS, FieldType, Kind
 from tests.registry.world import SINGULAR, World, several
 from tests.support.api import delete
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from holdfast.contract.kinds import KINDS, FieldType, Kind
 from holdfast.v1 import entry_pb2, store_service_pb2
 from holdfast.v1 import journal_service_pb2 as journal_pb
-from holdfastd.model.kinds import KINDS, FieldType, Kind
 from tests.conftest import DaemonProcess
 from tests.registry.diffs import expected_diff
 from tests.registry.world import SINGULAR, World, insert_of, settable, stored_form, update_of, without_daemon_s

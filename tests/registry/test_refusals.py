@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from holdfastd.model.kinds import KINDS, Field, FieldType, Kind
+from holdfast.contract.kinds import KINDS, Field, FieldType, Kind
 from tests.registry.world import World, insert_of, settable, update_of
 from tests.support.api import delete, refused
 

@@ -12,8 +12,8 @@ from typing import Any
 from google.protobuf.message import Message
 from hypothesis import strategies as st
 
+from holdfast.contract.kinds import KINDS, Field, FieldType, Kind
 from holdfast.v1 import store_service_pb2 as pb
-from holdfastd.model.kinds import KINDS, Field, FieldType, Kind
 from tests.support.api import Api
 from tests.support.messages import put, texts, values_of
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from holdfast.contract.kinds import JOURNALS, KINDS
 from holdfast.v1 import journal_service_pb2, record_pb2, store_service_pb2
 from holdfastd.composition import handlers
 from holdfastd.model.call import Call
 from holdfastd.model.commands import Commit
-from holdfastd.model.kinds import JOURNALS, KINDS
 from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update
 from holdfastd.service.commits import Commits
 from holdfastd.service.feed import Feed

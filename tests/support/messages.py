@@ -8,8 +8,8 @@ from typing import Any
 from google.protobuf.message import Message
 from hypothesis import strategies as st
 
+from holdfast.contract.kinds import Field, FieldType, Shape
 from holdfastd.model.codec import MAX_TIME_NS, MIN_TIME_NS, set_time
-from holdfastd.model.kinds import Field, FieldType, Shape
 
 # Every plane, without what protobuf cannot hold (half surrogate pairs) and what the door refuses (NUL).
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20)

@@ -15,11 +15,10 @@ from holdfast.cli.fields import chosen_fields, default_fields, descriptor_of, ru
 from holdfast.cli.kind_names import kind_named, watched_name
 from holdfast.cli.options import DEFAULT_TIMEOUT_S, Options
 from holdfast.cli.parser import parse
-from holdfast.contract.kinds import KINDS
+from holdfast.contract.kinds import KINDS, FieldType
+from holdfast.contract.kinds import KINDS as SERVED
 from holdfast.errors import InvalidArgument
 from holdfast.store import DEFAULT_TIMEOUT_S as CLIENT_TIMEOUT_S
-from holdfastd.model.kinds import KINDS as SERVED
-from holdfastd.model.kinds import FieldType
 
 TASK_STATUSES = rules_of(descriptor_of(KINDS["task"], "status")).values
 NOBODY = "/nonexistent/holdfast.sock"
@@ -167,7 +166,7 @@ def test_default_columns_come_from_the_contract() -> None:
     assert default_fields(KINDS["task"]) == ["id", "version", "title", "status", "update_time"]
     assert default_fields(KINDS["link"])[2:] == ["type", "from_kind", "from_id", "to_kind", "to_id", "update_time"]
     for kind in KINDS.values():
-        assert set(default_fields(kind)) <= set(kind.fields)
+        assert set(default_fields(kind)) <= set(kind.by_name)
         assert len(set(default_fields(kind))) == len(default_fields(kind))
     assert chosen_fields(KINDS["task"], "ID, metadata.Branch.x") == ["id", "metadata.Branch.x"]
 

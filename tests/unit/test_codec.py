@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from holdfast.contract.kinds import JOURNALS, KINDS, FieldType, Journal, Kind, Shape
 from holdfast.v1 import entry_pb2, journal_service_pb2, record_pb2
 from holdfastd.errors import InvalidArgument
 from holdfastd.model import codec
 from holdfastd.model.checking import check_record, check_values
 from holdfastd.model.entries import create_time, entry_codec
-from holdfastd.model.kinds import JOURNALS, KINDS, FieldType, Journal, Kind, Shape
 from holdfastd.store import records
 from holdfastd.store.sql import child_sql, kind_sql
 from holdfastd.store.sqlite.connection import Connection, open_writer

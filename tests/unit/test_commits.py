@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.contract.ids import random_id
+from holdfast.contract.kinds import KINDS
 from holdfast.v1 import record_pb2, store_service_pb2
 from holdfastd.errors import AlreadyExists, FailedPrecondition, InvalidArgument, VersionMismatch
 from holdfastd.model.call import Call
-from holdfastd.model.ids import random_id, sequence_id
-from holdfastd.model.kinds import KINDS
+from holdfastd.model.ids import sequence_id
 from tests.support import api
 from tests.support.engine import Engine, answered, append, delete, insert_session, insert_task, update_task
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.contract.kinds import JOURNALS, KINDS
 from holdfastd.errors import InvalidArgument
 from holdfastd.model import filters
 from holdfastd.model.filters import And, Comparison, Literal, LiteralKind, Node, Not, Operator, Or, parse_filter
-from holdfastd.model.kinds import JOURNALS, KINDS
 from holdfastd.model.predicates import check
 from holdfastd.model.rfc3339 import parse_time_ns
 from tests.unit.filter_trees import render

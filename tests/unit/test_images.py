@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from holdfast.contract.kinds import KINDS
 from holdfast.v1 import record_pb2
 from holdfast.v1 import store_service_pb2 as pb
 from holdfastd.errors import DataLoss, InvalidArgument
 from holdfastd.model.call import Call
-from holdfastd.model.kinds import KINDS
 from holdfastd.store import verify
 from holdfastd.store.sqlite.connection import open_writer
 from holdfastd.store.sqlite.migrate import find_migrations, migrate

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.contract.kinds import KINDS
 from holdfastd.errors import InvalidArgument
-from holdfastd.model.kinds import KINDS
 from holdfastd.model.ordering import Order, parse_order
 from holdfastd.model.pages import decode_token, encode_token, page_size
 

@@ -15,9 +15,9 @@ import sqlcipher3.dbapi2 as sqlite
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.contract.kinds import JOURNALS, KINDS, FieldType, Kind
 from holdfastd.errors import InvalidArgument
 from holdfastd.model.filters import And, Comparison, Literal, LiteralKind, Node, Not, Operator, Or, parse_filter
-from holdfastd.model.kinds import JOURNALS, KINDS, FieldType, Kind
 from holdfastd.model.ordering import Order, parse_order
 from holdfastd.store import query
 from holdfastd.store.conditions import compile_filter

@@ -14,14 +14,14 @@ from holdfast.contract.kinds import KINDS, TIMESTAMP, Kind
 
 def columns(kind: Kind | None, current: str) -> list[str]:
     """The kind's fields, for the last place of a list by commas."""
-    return _at_the_end(current, kind.fields) if kind is not None else []
+    return _at_the_end(current, kind.by_name) if kind is not None else []
 
 
 def order_keys(kind: Kind | None, current: str) -> list[str]:
     """Those that a list can be ordered by: one value each, and no JSON."""
     if kind is None:
         return []
-    plain = (each.name for each in kind.fields.values() if not (each.repeated or each.json))
+    plain = (each.name for each in kind.fields if not (each.repeated or each.json))
     return _at_the_end(current, (each for each in plain if not rules_of(descriptor_of(kind, each)).computed))
 
 
@@ -36,7 +36,7 @@ def assignments(kind: Kind | None, current: str) -> list[str] | None:
         return []
     name, assigned, _ = current.partition("=")
     if not assigned:
-        return [f"{each.name}=" for each in kind.fields.values() if not each.output_only]
+        return [f"{each.name}=" for each in kind.fields if not each.output_only]
     field = _field(kind, name)
     if field is None:
         return []
@@ -56,7 +56,7 @@ def referred_kind(kind: Kind | None, name: str, words: Iterable[str]) -> str:
 
 
 def _field(kind: Kind, name: str) -> FieldDescriptor | None:
-    return descriptor_of(kind, plain_name(name)) if plain_name(name) in kind.fields else None
+    return descriptor_of(kind, plain_name(name)) if plain_name(name) in kind.by_name else None
 
 
 def _known_values(kind: Kind, field: FieldDescriptor) -> Iterable[str]:

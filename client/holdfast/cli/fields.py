@@ -60,8 +60,8 @@ def chosen_fields(kind: Kind, names: str) -> list[str]:
     chosen = [each.strip().lower() if "." not in each else each.strip() for each in names.split(",")]
     for each in chosen:
         name, _, inside = each.partition(".")
-        if name not in kind.fields or (inside and not _reaches(kind, name, inside.partition(".")[0])):
-            raise unknown(f"field of {said(kind)}", each, kind.fields, reason="FIELD_UNKNOWN")
+        if name not in kind.by_name or (inside and not _reaches(kind, name, inside.partition(".")[0])):
+            raise unknown(f"field of {said(kind)}", each, kind.by_name, reason="FIELD_UNKNOWN")
     return chosen
 
 
@@ -69,7 +69,7 @@ def _reaches(kind: Kind, name: str, inside: str) -> bool:
     """Whether there may be something of that name inside of the field."""
     field = descriptor_of(kind, name)
     inner = field.message_type if field.is_repeated else None
-    return kind.fields[name].json or (inner is not None and inside in inner.fields_by_name)
+    return kind.by_name[name].json or (inner is not None and inside in inner.fields_by_name)
 
 
 def column_of(kind: Kind, name: str) -> Column:
@@ -107,10 +107,10 @@ def block(kind: Kind, name: str, value: Any) -> str:
     """A value over as many lines as it needs: text as it is, words by commas, JSON indented, messages one a line."""
     if value is None or value == []:
         return ""
-    if kind.fields[name].json:
+    if kind.by_name[name].json:
         return visible(json_block(value))
     if isinstance(value, list):
-        return visible("\n".join(map(_told, value)) if kind.fields[name].member else ", ".join(map(str, value)))
+        return visible("\n".join(map(_told, value)) if kind.by_name[name].member else ", ".join(map(str, value)))
     if isinstance(value, bool):
         return json_line(value)
     return f"{value} ({cell(name, value)})" if name.endswith("_bytes") else visible(str(value))

@@ -73,7 +73,7 @@ def _meant(kinds: Iterable[str], id: str) -> str:
 
 def _borrows_id(kind: Kind) -> bool:
     name = kind.id_template.removeprefix("{").removesuffix("}")
-    return name in kind.fields and rules_of(descriptor_of(kind, name)).HasField("reference")
+    return name in kind.by_name and rules_of(descriptor_of(kind, name)).HasField("reference")
 
 
 def _nothing(given: argparse.Namespace) -> NotFound:

@@ -86,9 +86,9 @@ def _values(kind: Kind, words: Sequence[str], files: Files) -> dict[str, Any]:
 
 
 def _settable(kind: Kind, name: str) -> str:
-    field = kind.fields.get(plain_name(name))
+    field = kind.by_name.get(plain_name(name))
     if field is None:
-        settable = [each.name for each in kind.fields.values() if not each.output_only]
+        settable = [each.name for each in kind.fields if not each.output_only]
         raise unknown(f"field of {said(kind)}", name, settable, reason="FIELD_UNKNOWN")
     if field.output_only:
         raise InvalidArgument(

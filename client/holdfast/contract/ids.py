@@ -1,7 +1,7 @@
-"""Ids that the client makes itself: for records of a transaction, before the daemon has seen them, and for requests.
+"""Ids as both ends make them: the client for a transaction's records and for requests, the daemon for all others.
 
-The format is the daemon's: the kind's prefix and 26 characters of Crockford's base32, 48 bits of the time in milliseconds and
-80 random bits, so ids sort by when they were made.
+A prefix and 26 characters of Crockford's base 32: 48 bits of the time in milliseconds and 80 random bits (the layout of a
+ULID, https://github.com/ulid/spec), in lower case. So ids sort by time and new ones go to the end of an index.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _LENGTH = 26
 
 
-def random_id(prefix: str) -> str:
-    """A new id such as `ses_01k5…`; nobody else makes the same one. Safe after fork and in threads."""
-    number = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10), "big")
-    characters = [_ALPHABET[(number >> shift) & 31] for shift in range((_LENGTH - 1) * 5, -1, -5)]
-    return prefix + "".join(characters)
+def random_id(prefix: str, now_ns: int | None = None) -> str:
+    """A new id such as `ses_01k5…`, of this moment unless a time is given (ns since 1970). Safe in threads and after fork."""
+    milliseconds = (time.time_ns() if now_ns is None else now_ns) // 1_000_000
+    number = milliseconds << 80 | int.from_bytes(os.urandom(10), "big")
+    return prefix + "".join(_ALPHABET[number >> shift & 31] for shift in range((_LENGTH - 1) * 5, -1, -5))
 
 
 def request_id() -> str:

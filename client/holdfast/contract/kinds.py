@@ -1,84 +1,257 @@
-"""The kinds of records as the client sees them, read from the protobuf descriptors and their options.
+"""The registry of kinds and journals, read from the protobuf descriptors and their options.
 
-A kind's collection bears its name in the plural: kind `task`, `store.tasks`. Nothing else lists the kinds, but for the
-annotations that type checkers read, which a test holds against this registry.
+Client and daemon both read it: SQL, checks, filters, collections and the command line are made from it, and nothing else
+lists the kinds. A kind's table has its name; its collection in the client has its name in the plural.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from string import Formatter
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast.v1 import options_pb2, record_pb2
+from holdfast.v1 import entry_pb2, options_pb2, record_pb2
 
+COMMON_FIELDS = ("id", "version", "create_time", "update_time")
 TIMESTAMP = "google.protobuf.Timestamp"
+
+if TYPE_CHECKING:
+
+    class RecordMessage(Message):
+        """Any kind's message: what every one of them begins with."""
+
+        id: str
+        version: int
+        create_time: Timestamp
+        update_time: Timestamp
+
+else:
+    RecordMessage = Message
+
+
+class FieldType(enum.Enum):
+    """What a field holds, and so how it is stored and compared."""
+
+    STRING = "string"
+    JSON = "json"
+    INTEGER = "integer"
+    REAL = "real"
+    BOOLEAN = "boolean"
+    TIME = "time"
+    MESSAGE = "message"  # in a kind repeated only: each is a row of the child table
+    OTHER = "other"  # in no kind: an enum or bytes of some other message
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """Where a field leads: to one kind, or to the kind that a sibling field names."""
+
+    kind: str
+    kind_field: str
+    on_delete: int
+    acyclic: bool
+
+    @property
+    def owned(self) -> bool:
+        return self.on_delete == options_pb2.ON_DELETE_OWNED
+
+    @property
+    def refuses(self) -> bool:
+        return self.on_delete == options_pb2.ON_DELETE_REFUSE
+
+    @property
+    def follows(self) -> bool:
+        return self.on_delete == options_pb2.ON_DELETE_FOLLOW
+
+
+@dataclass(frozen=True)
 class Field:
-    """What the client must know of a message's field."""
+    """One field of a message; of a kind or a journal also the column (or, when repeated, the child table) of the same name."""
 
     name: str
-    json: bool
-    time: bool
-    repeated: bool
-    output_only: bool
-    member: bool  # a list of messages
+    type: FieldType
+    descriptor: FieldDescriptor | None = field(default=None, repr=False, compare=False)  # None: no field of the contract
+    repeated: bool = False
+    optional: bool = False  # has presence: unset differs from zero
+    required: bool = False
+    output_only: bool = False
+    immutable: bool = False
+    values: tuple[str, ...] = ()
+    default_value: str = ""
+    reference: Reference | None = None
+    blob: bool = False
+    size_field: str = ""
+    number_within: str = ""
+    search: bool = False
+    computed: bool = False  # made when it is read: no column
+
+    @cached_property
+    def member(self) -> Shape | None:
+        """Of a repeated message: what each of them holds. None for every other field."""
+        message = self.descriptor.message_type if self.descriptor is not None else None
+        return _shape_of(message, self.name) if message is not None and self.repeated and not self.time else None
+
+    @property
+    def json(self) -> bool:
+        return self.type is FieldType.JSON
+
+    @property
+    def time(self) -> bool:
+        return self.type is FieldType.TIME
+
+    @property
+    def nullable(self) -> bool:
+        """Whether the column holds NULL where the message holds nothing."""
+        return self.optional or self.reference is not None or self.blob or self.type in (FieldType.TIME, FieldType.JSON)
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """What records and entries have in common: a message type and its fields."""
+
+    name: str
+    message_class: type[Any]
+    fields: tuple[Field, ...]
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Field]:
+        return {each.name: each for each in self.fields}
+
+    @cached_property
+    def columns(self) -> tuple[Field, ...]:
+        """The fields that are columns of the main table, in the order of the message."""
+        return tuple(each for each in self.fields if not (each.repeated or each.computed))
+
+    @cached_property
+    def children(self) -> tuple[Field, ...]:
+        """The repeated fields, each in a child table `{name}_{field}`."""
+        return tuple(each for each in self.fields if each.repeated)
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """A record is done when `status_field` has one of these values, and ready when all that it waits for is done."""
+    """A record is ready when each record that `waits_for` names has one of the values in `status_field`."""
 
+    waits_for: str
     status_field: str
     done_values: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A record kind: its name, its collection's name, its message and how its ids are made."""
+@dataclass(frozen=True, eq=False)
+class Kind(Shape):
+    """A record kind. Its table has its name."""
 
-    name: str
-    noun: str
-    message_class: type[Message]
-    fields: Mapping[str, Field]
-    id_prefix: str
-    sequence_ids: bool
-    id_template: str
-    readiness: Readiness | None
-    immutable: bool
+    id_prefix: str = ""
+    sequence_ids: bool = False
+    id_template: str = ""  # made of the record's own fields: `{workflow_id}@{workflow_version}`
+    keys: tuple[tuple[str, ...], ...] = ()  # fields that are unique together
+    readiness: Readiness | None = None
+    immutable: bool = False
+    concern: str = "records"
+
+    @cached_property
+    def references(self) -> tuple[Field, ...]:
+        return tuple(each for each in self.fields if each.reference is not None)
+
+    @cached_property
+    def blobs(self) -> tuple[Field, ...]:
+        return tuple(each for each in self.fields if each.blob)
+
+    @cached_property
+    def noun(self) -> str:
+        """The name of the collection; in the singular where ids are made of nothing, for then there is one record."""
+        single = self.id_template and "{" not in self.id_template
+        return self.name if single else plural(self.name)
 
     def made_id(self, message: Message) -> str:
-        """The id that the kind's template makes of the record's fields; empty when only the daemon knows them, or without one."""
+        """The id that the template makes of the record's fields; empty when only the daemon knows them, or without one."""
         names = [name for _, name, _, _ in Formatter().parse(self.id_template) if name]
-        if any(self.fields[name].output_only or not getattr(message, name) for name in names):
+        if any(self.by_name[name].output_only or not getattr(message, name) for name in names):
             return ""
         return self.id_template.format_map({name: getattr(message, name) for name in names})
 
 
-@cache
-def fields_of(descriptor: Descriptor) -> Mapping[str, Field]:
-    """The fields of a message by name, in the order of the proto file."""
-    return {each.name: _read_field(each) for each in descriptor.fields}
+@dataclass(frozen=True, eq=False)
+class Journal(Shape):
+    """A journal of entries. Its table has its name; a derived one is a view of the store's history."""
+
+    parents: tuple[str, ...] = field(default=())
+    derived: bool = False
+
+
+_TYPES = {
+    FieldDescriptor.TYPE_STRING: FieldType.STRING,
+    FieldDescriptor.TYPE_INT64: FieldType.INTEGER,
+    FieldDescriptor.TYPE_INT32: FieldType.INTEGER,
+    FieldDescriptor.TYPE_DOUBLE: FieldType.REAL,
+    FieldDescriptor.TYPE_BOOL: FieldType.BOOLEAN,
+}
+
+
+def _field_type(descriptor: FieldDescriptor, rules: options_pb2.FieldRules) -> FieldType:
+    if descriptor.message_type is not None:
+        return FieldType.TIME if descriptor.message_type.full_name == TIMESTAMP else FieldType.MESSAGE
+    return FieldType.JSON if rules.json else _TYPES.get(descriptor.type, FieldType.OTHER)
 
 
 def _read_field(descriptor: FieldDescriptor) -> Field:
     rules = descriptor.GetOptions().Extensions[options_pb2.rules]
-    time = descriptor.message_type is not None and descriptor.message_type.full_name == TIMESTAMP
+    refers = rules.reference if rules.HasField("reference") else None
     return Field(
         name=descriptor.name,
-        json=rules.json,
-        time=time,
+        descriptor=descriptor,
+        type=_field_type(descriptor, rules),
         repeated=descriptor.is_repeated,
+        optional=descriptor.has_presence and descriptor.message_type is None,
+        required=rules.required,
         output_only=rules.output_only or descriptor.name in ("version", "create_time", "update_time"),
-        member=descriptor.is_repeated and descriptor.message_type is not None and not time,
+        immutable=rules.immutable or descriptor.name == "id",
+        values=tuple(rules.values),
+        default_value=rules.default_value,
+        reference=Reference(refers.kind, refers.kind_field, refers.on_delete, refers.acyclic) if refers else None,
+        blob=rules.blob,
+        size_field=rules.size_field,
+        number_within=rules.number_within,
+        search=rules.search,
+        computed=rules.computed,
     )
+
+
+@cache
+def fields_of(descriptor: Descriptor) -> Mapping[str, Field]:
+    """The fields of any message by name, in the order of the proto file."""
+    return {each.name: _read_field(each) for each in descriptor.fields}
+
+
+def _shape(descriptor: Descriptor, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "message_class": message_factory.GetMessageClass(descriptor),
+        "fields": tuple(fields_of(descriptor).values()),
+    }
+
+
+@cache
+def _shape_of(descriptor: Descriptor, name: str) -> Shape:
+    return Shape(**_shape(descriptor, name))
+
+
+def _check_storable(shape: Shape) -> None:
+    """Raises TypeError for a field that no column and no child table can hold."""
+    for each in shape.fields:
+        name = f"{shape.name}.{each.name}"
+        if each.type is FieldType.OTHER or (each.type is FieldType.MESSAGE and not each.repeated):
+            raise TypeError(f"{name}: a kind or a journal has no such field. Use a string, a number, a bool, a time or a list.")
+        if each.member is not None and each.member.children:
+            raise TypeError(f"{name}: a message in a list has no lists of its own.")
 
 
 def plural(kind: str) -> str:
@@ -90,35 +263,70 @@ def plural(kind: str) -> str:
     return kind + "s"
 
 
-def _noun(kind: str, options: options_pb2.KindOptions) -> str:
-    """A kind whose ids are made of nothing has one record, so its collection is named in the singular."""
-    single = options.id_template and "{" not in options.id_template
-    return kind if single else plural(kind)
+def _members(container: Descriptor) -> Iterator[tuple[str, Descriptor]]:
+    for member in container.oneofs_by_name["value"].fields:
+        assert member.message_type is not None
+        yield member.name, member.message_type
 
 
-def _readiness(options: options_pb2.KindOptions) -> Readiness | None:
+def _read_readiness(options: options_pb2.KindOptions) -> Readiness | None:
     if not options.HasField("readiness"):
         return None
-    return Readiness(options.readiness.status_field, tuple(options.readiness.done_values))
+    readiness = options.readiness
+    return Readiness(readiness.waits_for, readiness.status_field, tuple(readiness.done_values))
 
 
-def _read_kind(member: FieldDescriptor) -> Kind:
-    assert member.message_type is not None
-    options = member.message_type.GetOptions().Extensions[options_pb2.kind]
-    return Kind(
-        name=member.name,
-        noun=_noun(member.name, options),
-        message_class=message_factory.GetMessageClass(member.message_type),
-        fields=fields_of(member.message_type),
-        id_prefix=options.id_prefix,
-        sequence_ids=options.id_style == options_pb2.ID_STYLE_SEQUENCE,
-        id_template=options.id_template,
-        readiness=_readiness(options),
-        immutable=options.immutable,
-    )
+def _read_kinds() -> dict[str, Kind]:
+    kinds = {}
+    for name, descriptor in _members(record_pb2.Record.DESCRIPTOR):
+        options = descriptor.GetOptions().Extensions[options_pb2.kind]
+        kinds[name] = Kind(
+            **_shape(descriptor, name),
+            id_prefix=options.id_prefix,
+            sequence_ids=options.id_style == options_pb2.ID_STYLE_SEQUENCE,
+            id_template=options.id_template,
+            keys=tuple(tuple(key.fields) for key in options.keys),
+            readiness=_read_readiness(options),
+            immutable=options.immutable,
+            concern=options.concern or "records",
+        )
+        _check_storable(kinds[name])
+    return kinds
 
 
-KINDS: Mapping[str, Kind] = {each.name: _read_kind(each) for each in record_pb2.Record.DESCRIPTOR.oneofs_by_name["value"].fields}
+def _read_journals() -> dict[str, Journal]:
+    journals = {}
+    for name, descriptor in _members(entry_pb2.Entry.DESCRIPTOR):
+        options = descriptor.GetOptions().Extensions[options_pb2.journal]
+        journals[name] = Journal(**_shape(descriptor, name), parents=tuple(options.parents), derived=options.derived)
+        _check_storable(journals[name])
+    return journals
+
+
+KINDS: Mapping[str, Kind] = _read_kinds()
+JOURNALS: Mapping[str, Journal] = _read_journals()
+STORED_JOURNALS: Mapping[str, Journal] = {name: each for name, each in JOURNALS.items() if not each.derived}
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """A field of a kind that may refer to records of some target kind."""
+
+    kind: Kind
+    field: Field
+
+
+def _referrers() -> dict[str, tuple[Referrer, ...]]:
+    found: dict[str, list[Referrer]] = {name: [] for name in KINDS}
+    for kind in KINDS.values():
+        for each in kind.references:
+            assert each.reference is not None
+            for target in [each.reference.kind] if each.reference.kind else list(KINDS):
+                found[target].append(Referrer(kind, each))
+    return {name: tuple(referrers) for name, referrers in found.items()}
+
+
+REFERRERS: Mapping[str, tuple[Referrer, ...]] = _referrers()
 KINDS_BY_MESSAGE: Mapping[str, Kind] = {each.message_class.DESCRIPTOR.full_name: each for each in KINDS.values()}
 
 

@@ -34,8 +34,8 @@ class Steps:
         """Adds a step about a record; returns a copy of its message, so that what the caller does to it changes nothing here."""
         shown = kind.message_class()
         shown.CopyFrom(getattr(record, kind.name))
-        if kind.id_template and not shown.id:  # type: ignore[attr-defined]
-            shown.id = kind.made_id(shown)  # type: ignore[attr-defined]
+        if kind.id_template and not shown.id:
+            shown.id = kind.made_id(shown)
 
         def settle(result: MutationResult, answer: StoreServiceCommitResponse) -> None:
             if result.HasField("record"):

@@ -67,6 +67,6 @@ def _record(kind: Kind, message: object | None, fields: Mapping[str, object]) ->
 
 def _message(kind: Kind, value: object) -> Message:
     found = value.message if isinstance(value, Wrapped) else value
-    if not isinstance(found, kind.message_class):
+    if not isinstance(found, Message) or not isinstance(found, kind.message_class):
         raise TypeError(f"{kind.noun} takes {kind.message_class.DESCRIPTOR.name} messages, not {type(value).__name__}.")
     return found

@@ -9,10 +9,10 @@ from functools import cache
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from holdfast.contract.kinds import Field, FieldType, Kind, RecordMessage, Shape
 from holdfastd.errors import InvalidArgument
 from holdfastd.model.codec import MAX_TIME_NS, MIN_TIME_NS, canonical_json, time_ns
 from holdfastd.model.ids import check_id
-from holdfastd.model.kinds import Field, FieldType, Kind, RecordMessage, Shape
 
 MAX_RECORD_BYTES = 2 * 2**20
 MAX_ENTRY_BYTES = 2**20

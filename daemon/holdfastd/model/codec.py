@@ -15,8 +15,8 @@ from typing import Any
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast.contract.kinds import Field, FieldType, Shape
 from holdfastd.errors import InvalidArgument
-from holdfastd.model.kinds import Field, FieldType, Shape
 
 NANOS = 1_000_000_000
 MIN_TIME_NS, MAX_TIME_NS = -(2**63) + NANOS, 2**63 - NANOS

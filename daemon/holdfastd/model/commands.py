@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfastd.model.kinds import Kind
+from holdfast.contract.kinds import Kind
 from holdfastd.model.mutations import Change, Mutation, Result
 
 

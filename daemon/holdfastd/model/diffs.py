@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from holdfastd.model.kinds import COMMON_FIELDS, Field, FieldType, Kind, Shape
+from holdfast.contract.kinds import COMMON_FIELDS, Field, FieldType, Kind, Shape
 
 MAX_DIFF_BYTES = 2**20
 MAX_VALUE_BYTES = 32 * 2**10  # of a value in a diff that would be larger than that

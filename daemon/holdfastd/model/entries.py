@@ -14,10 +14,10 @@ from typing import Any
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast.contract.kinds import Field, FieldType, Journal
 from holdfast.v1 import entry_pb2
 from holdfastd.model import codec
 from holdfastd.model.checking import MAX_ENTRY_BYTES, check_of, check_required, check_size, check_values, refuse_unknown_fields
-from holdfastd.model.kinds import Field, FieldType, Journal
 
 Convert = Callable[[Message, Any], Any]
 

@@ -1,25 +1,13 @@
-"""Ids: what callers may choose, and how the daemon makes them.
-
-Random ids are 48 bits of milliseconds and 80 random bits in 26 characters of Crockford's base 32 (the layout of a
-ULID, https://github.com/ulid/spec), in lower case, so they sort by time and keep inserts at the end of the index.
-"""
+"""Ids: what callers may choose, and those that the daemon makes of numbers and fields. Random ones: `holdfast.contract.ids`."""
 
 from __future__ import annotations
 
-import secrets
 from string import Formatter
 
+from holdfast.contract.kinds import Kind, RecordMessage
 from holdfastd.errors import InvalidArgument
-from holdfastd.model.kinds import Kind, RecordMessage
 
 MAX_ID_BYTES = 200
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-
-
-def random_id(prefix: str, now_ns: int) -> str:
-    """A new id; two calls in the same millisecond differ in 80 random bits."""
-    number = (now_ns // 1_000_000) << 80 | secrets.randbits(80)
-    return prefix + "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def sequence_id(kind: Kind, number: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfastd.model.kinds import Journal, Kind, RecordMessage
+from holdfast.contract.kinds import Journal, Kind, RecordMessage
 
 # Action numbers as in the contract (`holdfast.v1.Action`) and in the column `changes.action`.
 INSERT, UPDATE, DELETE, APPEND, DROP = 1, 2, 3, 4, 5

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
 
+from holdfast.contract.kinds import KINDS, Field, FieldType, Kind
 from holdfastd.errors import InvalidArgument
-from holdfastd.model.kinds import KINDS, Field, FieldType, Kind
 
 MAX_BYTES = 1024
 

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NoReturn
 
+from holdfast.contract.kinds import COMMON_FIELDS, Field, FieldType, Journal, Kind, Shape
 from holdfastd.model.filter_tokens import quoted, refuse
 from holdfastd.model.filters import Comparison, Literal, LiteralKind, Operator
-from holdfastd.model.kinds import COMMON_FIELDS, Field, FieldType, Journal, Kind, Shape
 from holdfastd.model.rfc3339 import parse_time_ns
 
 Operand = str | int | float | None
@@ -61,22 +61,7 @@ def filterable_fields(shape: Shape) -> Mapping[str, Field]:
 
 
 def _plain(name: str, kind: FieldType) -> Field:
-    return Field(
-        name=name,
-        type=kind,
-        repeated=False,
-        optional=False,
-        required=False,
-        output_only=True,
-        immutable=False,
-        values=(),
-        default_value="",
-        reference=None,
-        blob=False,
-        size_field="",
-        number_within="",
-        search=False,
-    )
+    return Field(name, kind, output_only=True)
 
 
 # Not a field of any record: whether everything that the record waits for is done (`Kind.readiness`).

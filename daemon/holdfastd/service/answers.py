@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError
 
+from holdfast.contract.kinds import Kind, RecordMessage
 from holdfast.v1 import record_pb2
-from holdfastd.model.kinds import Kind, RecordMessage
 
 MAX_ANSWER_BYTES = 3 * 2**20
 ROOM_FOR_THE_REST = 64 * 2**10

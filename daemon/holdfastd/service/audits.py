@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal
 from holdfast.v1 import entry_pb2
 from holdfast.v1 import journal_service_pb2 as pb
 from holdfastd.errors import InvalidArgument
@@ -14,7 +15,7 @@ from holdfastd.model.call import Call
 from holdfastd.model.diffs import diff_json
 from holdfastd.model.entries import create_time, entry_codec
 from holdfastd.model.filters import Node, parse_filter
-from holdfastd.model.kinds import KINDS, STORED_JOURNALS, Journal, kind_named
+from holdfastd.model.lookup import kind_named
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget
 from holdfastd.service.reading import Reading, Snapshot

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from holdfast.contract.kinds import KINDS
 from holdfast.v1 import journal_service_pb2, store_service_pb2
 from holdfastd.errors import InvalidArgument
 from holdfastd.model import codec
 from holdfastd.model.call import Call
 from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed
 from holdfastd.model.ids import check_name
-from holdfastd.model.kinds import KINDS, kind_named
+from holdfastd.model.lookup import kind_named
 from holdfastd.service.answers import Budget, fill_record
 from holdfastd.service.pending import Pending, never_waits
 from holdfastd.service.requests import append_of, fingerprint, mutations_of, workspace_of

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from holdfast.contract.kinds import KINDS, Journal
 from holdfast.v1 import journal_service_pb2 as pb
 from holdfastd.errors import InvalidArgument, NotFound
 from holdfastd.model.call import Call
 from holdfastd.model.entries import create_time, entry_codec
 from holdfastd.model.filters import Node, parse_filter
 from holdfastd.model.ids import check_id
-from holdfastd.model.kinds import KINDS, Journal, journal_named, stored_journal
+from holdfastd.model.lookup import journal_named, stored_journal
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget
 from holdfastd.service.audits import Audits, list_scope

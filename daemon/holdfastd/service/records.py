@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from holdfast.contract.kinds import Kind
 from holdfast.v1 import store_service_pb2 as pb
 from holdfastd.errors import DataLoss, Exhausted, InvalidArgument
 from holdfastd.model.call import Call
 from holdfastd.model.filters import parse_filter
 from holdfastd.model.ids import check_id
-from holdfastd.model.kinds import Kind, kind_named
+from holdfastd.model.lookup import kind_named
 from holdfastd.model.ordering import parse_order
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record

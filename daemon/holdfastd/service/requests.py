@@ -8,12 +8,13 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind, RecordMessage
 from holdfast.v1 import entry_pb2, record_pb2, store_service_pb2
 from holdfastd.errors import InvalidArgument
 from holdfastd.model.checking import check_mask, check_record, check_required
 from holdfastd.model.entries import entry_codec
 from holdfastd.model.ids import check_id, check_name
-from holdfastd.model.kinds import KINDS, STORED_JOURNALS, Journal, Kind, RecordMessage, kind_named, stored_journal
+from holdfastd.model.lookup import kind_named, stored_journal
 from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update, Upsert
 
 DEFAULT_WORKSPACE = "default"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from holdfast.contract.kinds import JOURNALS, Journal
 from holdfastd.model.filters import Node, Operator, conjuncts
-from holdfastd.model.kinds import JOURNALS, Journal
 from holdfastd.model.predicates import check
 from holdfastd.store.conditions import compile_filter
 from holdfastd.store.query import Query, all_of

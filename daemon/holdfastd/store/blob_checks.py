@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from holdfast.contract.kinds import KINDS
 from holdfastd.model.blobs import BlobProblem
-from holdfastd.model.kinds import KINDS
 from holdfastd.store.sql import quoted
 from holdfastd.store.sqlite.connection import Connection
 

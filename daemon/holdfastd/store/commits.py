@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from holdfast.contract.ids import random_id
+from holdfast.contract.kinds import Kind, RecordMessage
 from holdfastd.errors import AlreadyExists, InvalidArgument
 from holdfastd.model import codec
 from holdfastd.model.checking import MAX_RECORD_BYTES, check_size, set_defaults
 from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed, CompactWatches
-from holdfastd.model.ids import random_id, sequence_id, template_id, was_given
-from holdfastd.model.kinds import Kind, RecordMessage
+from holdfastd.model.ids import sequence_id, template_id, was_given
 from holdfastd.model.mutations import APPEND, INSERT, UPDATE, Append, Change, Delete, Insert, Mutation, Result, Update, Upsert
 from holdfastd.store import changes, counters, deletes, journals, meta, records
 from holdfastd.store.ledger import Ledger

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
+from holdfast.contract.kinds import JOURNALS, KINDS, Field, FieldType, Kind, Shape
 from holdfastd.model.filters import And, Comparison, LiteralKind, Node, Not, Operator, Or
-from holdfastd.model.kinds import JOURNALS, KINDS, Field, FieldType, Kind, Shape
 from holdfastd.model.predicates import READY, Predicate, check
 from holdfastd.store.sql import quoted
 from holdfastd.store.sqlite import dialect

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from holdfast.contract.kinds import REFERRERS, Kind, RecordMessage, Referrer
 from holdfastd.errors import FailedPrecondition
-from holdfastd.model.kinds import REFERRERS, Kind, RecordMessage, Referrer
 from holdfastd.model.mutations import DELETE, DROP, UPDATE, Change
 from holdfastd.store import journals, records
 from holdfastd.store.journals import Heads

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal
 from holdfastd.errors import FailedPrecondition, VersionMismatch
-from holdfastd.model.kinds import KINDS, STORED_JOURNALS, Journal
 from holdfastd.model.mutations import Append
 from holdfastd.store.bulk import insert_rows
 from holdfastd.store.records import exists

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from holdfastd.model.kinds import Kind
+from holdfast.contract.kinds import Kind
 from holdfastd.store.records import image_from_columns
 from holdfastd.store.sql import quoted
 from holdfastd.store.sqlite.connection import Connection, Cursor

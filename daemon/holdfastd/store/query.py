@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from holdfast.contract.kinds import Journal, Kind
 from holdfastd.model.filters import Node, Operator, conjuncts
-from holdfastd.model.kinds import Journal, Kind
 from holdfastd.model.ordering import Order, OrderKey
 from holdfastd.model.predicates import can_be_unset
 from holdfastd.store.conditions import compile_filter

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 from google.protobuf.message import DecodeError
 
+from holdfast.contract.kinds import KINDS, Field, Kind, RecordMessage
 from holdfastd.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, VersionMismatch
 from holdfastd.model import codec
 from holdfastd.model.checking import check_required
-from holdfastd.model.kinds import KINDS, Field, Kind, RecordMessage
 from holdfastd.store import blobs, counters
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql
 from holdfastd.store.sqlite.connection import Connection, Error, is_constraint

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from holdfast.contract.kinds import Field, Journal, Kind
 from holdfastd.model.codec import child_columns
-from holdfastd.model.kinds import Field, Journal, Kind
 
 
 def quoted(name: str) -> str:

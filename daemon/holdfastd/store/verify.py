@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
-from holdfastd.model.kinds import KINDS, STORED_JOURNALS, Kind
+from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Kind
 from holdfastd.model.mutations import APPEND, DELETE
 from holdfastd.store import records
 from holdfastd.store.sql import quoted
