@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,6 @@ from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
 from holdfastd.jobs.scheduler import Job, JobRun, Scheduler
 from holdfastd.model.call import Call
-from holdfastd.model.commands import AllocateIds, Commit, CompactWatches, ExpireRequests, FreePages
 from holdfastd.parts import Core, Services
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.listener import BuildServer
@@ -30,29 +28,15 @@ from holdfastd.service.reading import Reading
 from holdfastd.service.records import Records
 from holdfastd.service.watches import Watches
 from holdfastd.settings import Settings
-from holdfastd.store import blobs as blob_rows
-from holdfastd.store import commits, requests
+from holdfastd.store.commands import handlers
 from holdfastd.store.ledger import Ledger
 from holdfastd.store.sqlite import migrate, space
 from holdfastd.store.sqlite.connection import Connection
-from holdfastd.writer.batch import Batcher, Handler
+from holdfastd.writer.batch import Batcher, free_bytes, has_room
 from holdfastd.writer.writer import Writer
 
 CALLS_THAT_MAY_WAIT = 1_000
 LOW_DISK_BYTES = 256 * 2**20
-RESERVED_DISK_BYTES = 2 * 2**20  # the last writes are those that give space back
-
-
-def handlers(ledger: Ledger) -> dict[type, Handler]:
-    """What the writer does for each command."""
-    return {
-        Commit: functools.partial(commits.commit, ledger),
-        AllocateIds: functools.partial(commits.allocate_ids, ledger),
-        CompactWatches: functools.partial(commits.compact_watches, ledger),
-        ExpireRequests: requests.expire,
-        FreePages: space.free_pages,
-        **blob_rows.APPLY,
-    }
 
 
 def open_writer(
@@ -60,8 +44,8 @@ def open_writer(
 ) -> Writer:
     """The writer over its connection."""
     ledger = Ledger(connection)
-    has_room = functools.partial(_has_room, settings)
-    batcher = Batcher(connection, ledger, handlers(ledger), time.time_ns, on_sync_failure, has_room)
+    room = functools.partial(has_room, settings.database_path.parent)
+    batcher = Batcher(connection, ledger, handlers(ledger), time.time_ns, on_sync_failure, room)
     return Writer(batcher, feed.publish, queue_max=settings.writer_queue_max, batch_max=settings.batch_max)
 
 
@@ -89,7 +73,7 @@ def open_services(core: Core) -> Services:
         activity=gate,
         say_not_serving=say_not_serving,
         wake_streams=feed.close,
-        alone=writer.alone,
+        alone=writer.run_exclusively,
         drain_writer=writer.stop,
         close=gate.close,
         is_clean=lambda: not blobs.has_doubtful_files,
@@ -174,22 +158,13 @@ def _identity(core: Core) -> Identity:
     )
 
 
-def _has_room(settings: Settings) -> bool:
-    return _free_bytes(settings) >= RESERVED_DISK_BYTES
-
-
-def _free_bytes(settings: Settings) -> int:
-    found = os.statvfs(settings.database_path.parent)
-    return found.f_bavail * found.f_frsize
-
-
 def _database_bytes(settings: Settings) -> int:
     path = settings.database_path
     return sum(each.stat().st_size for each in (path, path.with_name(path.name + "-wal")) if each.exists())
 
 
 def _warnings(settings: Settings) -> list[str]:
-    free = _free_bytes(settings)
+    free = free_bytes(settings.database_path.parent)
     if free < LOW_DISK_BYTES:
         return [f"The disk of {settings.data_dir} has {free // 2**20} MiB left; a full one refuses writes."]
     return []

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from holdfast.contract.kinds import JOURNALS, KINDS
 from holdfast.v1 import journal_service_pb2, record_pb2, store_service_pb2
-from holdfastd.composition import handlers
 from holdfastd.model.call import Call
 from holdfastd.model.commands import Commit
 from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update
@@ -21,10 +20,11 @@ from holdfastd.service.pending import Pending
 from holdfastd.service.reading import Reading
 from holdfastd.service.records import Records
 from holdfastd.service.watches import Watches
+from holdfastd.store.commands import Handlers, handlers
 from holdfastd.store.ledger import Ledger
 from holdfastd.store.sqlite.connection import Readers, open_writer
 from holdfastd.store.sqlite.migrate import migrate
-from holdfastd.writer.batch import Batcher, Handler
+from holdfastd.writer.batch import Batcher
 from holdfastd.writer.writer import Writer
 
 Row = tuple[Any, ...]
@@ -43,7 +43,7 @@ class Engine:
         self,
         directory: Path,
         *,
-        extra_handlers: Mapping[type, Handler] | None = None,
+        extra_handlers: Handlers | None = None,
         wrap: Callable[[Any], Any] = lambda connection: connection,
         queue_max: int = 10_000,
         batch_max: int = 1_000,

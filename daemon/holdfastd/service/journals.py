@@ -11,14 +11,13 @@ from holdfastd.errors import InvalidArgument, NotFound
 from holdfastd.model.call import Call
 from holdfastd.model.entries import create_time, entry_codec
 from holdfastd.model.filters import Node, parse_filter
-from holdfastd.model.ids import check_id
-from holdfastd.model.lookup import journal_named, stored_journal
+from holdfastd.model.names import check_id, journal_named, stored_journal
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget
 from holdfastd.service.audits import Audits, list_scope
+from holdfastd.service.decoding import check_parent, workspace_of
 from holdfastd.service.feed import Feed, follow
 from holdfastd.service.reading import Reading, Snapshot
-from holdfastd.service.requests import check_parent, workspace_of
 from holdfastd.store import journals, query, records
 from holdfastd.store.journals import Head
 from holdfastd.store.pages import fetch

@@ -1,4 +1,4 @@
-"""From the contract's mutations to ours: what can be checked without looking into the store is checked here."""
+"""Decodes requests: checks all that can be checked without the store, and makes mutations of the contract's messages."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from holdfast.v1 import entry_pb2, record_pb2, store_service_pb2
 from holdfastd.errors import InvalidArgument
 from holdfastd.model.checking import check_mask, check_record, check_required
 from holdfastd.model.entries import entry_codec
-from holdfastd.model.ids import check_id, check_name
-from holdfastd.model.lookup import kind_named, stored_journal
 from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update, Upsert
+from holdfastd.model.names import check_id, check_name, kind_named, stored_journal
 
 DEFAULT_WORKSPACE = "default"
 MAX_MUTATIONS = 1_000
@@ -28,7 +27,7 @@ def workspace_of(name: str) -> str:
 
 
 def fingerprint(request: Message) -> bytes:
-    """Tells one request body from another."""
+    """A digest of the request's body, which tells a retry from another request under the same request id."""
     return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=16).digest()
 
 
