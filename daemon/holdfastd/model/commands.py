@@ -25,7 +25,7 @@ class Command(Generic[R_co]):
 
     exclusive: it runs by itself while no transaction is open, instead of in a batch.
     gives_space: it frees space, so it is applied also when the disk is full.
-    request_key: its result is remembered under this key, and a command with the same key gets it again; None: not remembered.
+    request_key: its answer is remembered under this key and repeated to a command with the same key; None: not remembered.
     lone_append: the append that the command consists of, if it can be applied without a savepoint.
     """
 
@@ -60,7 +60,7 @@ class Exclusive(Command[R]):
 
 @dataclass(frozen=True, slots=True)
 class Request(Command[R_co]):
-    """A command whose result is remembered when it has a request id. `fingerprint` tells one request body from another."""
+    """A command whose answer is remembered when it has a request id. `fingerprint` tells one request body from another."""
 
     workspace: str
     actor: str
@@ -74,7 +74,7 @@ class Request(Command[R_co]):
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Result of Commit. `changes` is empty when this is the remembered result of an earlier request."""
+    """Result of Commit. `changes` is empty when this is a remembered answer."""
 
     revision: int
     commit_time: int
@@ -119,7 +119,7 @@ class AllocateIds(Request[Allocated]):
 
 @dataclass(frozen=True, slots=True)
 class ExpireRequests(Command[int]):
-    """Delete up to `limit` remembered results that were committed before a time or before a revision. Result: how many."""
+    """Delete up to `limit` remembered answers that were committed before a time or before a revision. Result: how many."""
 
     gives_space: ClassVar[bool] = True
 

@@ -22,7 +22,7 @@ MAX_ENTRIES = 10_000
 
 
 def workspace_of(name: str) -> str:
-    """The workspace that a request means."""
+    """The workspace of a request: the one it names, or `default`."""
     return check_name(name, "workspace") or DEFAULT_WORKSPACE
 
 
@@ -91,7 +91,7 @@ def _append(operation: store_service_pb2.Append) -> Append:
 
 
 def append_of(parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entry], expected: int | None) -> Append:
-    """An append whose entries are checked and laid out as rows."""
+    """An append whose entries are checked and converted to rows."""
     check_count(len(entries), MAX_ENTRIES, "entries")
     journal = _journal_of(entries)
     check_parent(journal, parent_kind)
@@ -135,7 +135,7 @@ _OPERATIONS: dict[str, Callable[[Any], Mutation]] = {
 
 
 def mutations_of(request: store_service_pb2.StoreServiceCommitRequest) -> tuple[Mutation, ...]:
-    """The request's mutations; INVALID_ARGUMENT names the one that is wrong."""
+    """The request's mutations. INVALID_ARGUMENT has the position of the wrong one in its metadata `mutation`."""
     check_count(len(request.mutations), MAX_MUTATIONS, "mutations")
     mutations = []
     for position, mutation in enumerate(request.mutations):

@@ -1,8 +1,8 @@
-"""What the writer keeps in memory: the newest revision, known workspaces and journals, remembered results, unwritten history.
+"""What the writer keeps in memory: the newest revision, known workspaces and journals, remembered answers, unwritten history.
 
-A result is remembered under its request key so that a retried request applies once. Keys are scoped to workspace and actor, and
-only successes are remembered, in the transaction that made them. A remembered commit has no records; they are read again from
-the images in `changes`.
+The answer to a request is remembered under its key, so that a retried request applies once. Keys are scoped to workspace and
+actor, and only successes are remembered, in the transaction that made them. A remembered answer has no records; they are read
+again from the images in `changes`.
 
 The rows of `commits`, `changes` and `request` of a whole batch are written together at its end (`flush`), because no statement
 of the batch reads them before. Used only by the thread that holds the writer's connection.
@@ -37,7 +37,7 @@ Row = Sequence[Any]
 
 
 class Remembered(NamedTuple):
-    """What the store has of an earlier request."""
+    """A remembered answer."""
 
     revision: int
     fingerprint: bytes
@@ -183,7 +183,7 @@ def _find(connection: Connection, keys: Sequence[RequestKey]) -> dict[RequestKey
 
 
 def expire_requests(connection: Connection, command: ExpireRequests, now_ns: int) -> int:
-    """Deletes the oldest remembered results that are past either bound, at most `limit`; returns how many."""
+    """Deletes the oldest remembered answers that are past either bound, at most `limit`; returns how many."""
     by_revision = connection.execute("SELECT commit_time FROM commits WHERE revision = ?", (command.before_revision,)).fetchone()
     bound = max(command.before_time, by_revision[0] if by_revision else command.before_time)
     deleted = connection.execute(
