@@ -30,22 +30,14 @@ JournalKey = tuple[str, str, str, str]  # workspace, journal, parent_kind, paren
 MAX_HEADS = 10_000
 
 
-class Heads:
+class Heads(dict[JournalKey, Head]):
     """The journals that were appended to lately. Used only by the thread that holds the writer's connection."""
 
-    def __init__(self) -> None:
-        self._heads: dict[JournalKey, Head] = {}
-
-    def get(self, key: JournalKey) -> Head | None:
-        return self._heads.get(key)
-
     def put(self, key: JournalKey, head: Head) -> None:
-        if len(self._heads) >= MAX_HEADS:
-            self._heads.clear()
-        self._heads[key] = head
-
-    def clear(self) -> None:
-        self._heads.clear()
+        """Adds a journal; when there are too many, the others are dropped."""
+        if len(self) >= MAX_HEADS:
+            self.clear()
+        self[key] = head
 
 
 def find(connection: Connection, journal: Journal, workspace: str, parent_kind: str, parent_id: str) -> Head | None:

@@ -56,7 +56,7 @@ class Waiter(Generic[R]):
 
 
 class _BatchGone(Exception):
-    """SQLite has rolled the transaction back because of `cause`, which the command of `waiter` met."""
+    """The transaction is gone because of `cause`, which the command of `waiter` met, or the batch as a whole (None)."""
 
     def __init__(self, waiter: Waiter[Any] | None, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -118,38 +118,22 @@ class Batcher:
     def _attempt(self, batch: Sequence[Waiter[Any]]) -> list[Waiter[Any]]:
         start = self._ledger.mark()
         try:
-            self._begin(batch)  # 1. take the write lock
+            self._is_full = not self._has_room()
+            self._connection.execute("BEGIN IMMEDIATE")  # 1. take the write lock
+            self._ledger.begin(self._connection, [each.command for each in batch])
             applied = [each for each in batch if self._apply(each)]  # 2. each under its savepoint
-            self._flush()  # 3. the history of all of them
+            self._ledger.flush(self._connection)  # 3. the history of all of them
             self._commit()  # 4. sync
             self.revision = self._ledger.revision
-        except BaseException:
+        except BaseException as error:
             self._ledger.reset(start)
             self._ledger.forget()
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+            if isinstance(error, Error):
+                raise _BatchGone(None, error) from error
             raise
         return applied  # 5. the caller acknowledges
-
-    def _begin(self, batch: Sequence[Waiter[Any]]) -> None:
-        self._is_full = not self._has_room()
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._ledger.begin(self._connection, [each.command for each in batch])
-        except Error as error:
-            raise _BatchGone(None, error) from error
-
-    def _prepare(self, command: Command[Any]) -> bool:
-        try:
-            return self._ledger.prepare(self._connection, command)
-        except Error as error:
-            raise _BatchGone(None, error) from error
-
-    def _flush(self) -> None:
-        try:
-            self._ledger.flush(self._connection)
-        except Error as error:
-            raise _BatchGone(None, error) from error
 
     def _commit(self) -> None:
         failpoints.hit("writer.before_commit")
@@ -158,7 +142,7 @@ class Batcher:
         except Error as error:
             if is_io_failure(error):
                 self._on_sync_failure(error)
-            raise _BatchGone(None, error) from error
+            raise
         failpoints.hit("writer.after_commit")
 
     def _apply(self, waiter: Waiter[Any]) -> bool:
@@ -170,7 +154,7 @@ class Batcher:
         except HoldfastError as refusal:
             waiter.fail(refusal)
             return False
-        guarded = self._prepare(command)
+        guarded = self._ledger.prepare(self._connection, command)
         start = self._ledger.mark()
         try:
             if guarded:
