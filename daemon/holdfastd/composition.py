@@ -39,6 +39,7 @@ from holdfastd.settings import Settings
 from holdfastd.store import blobs as blob_rows
 from holdfastd.store import commits, requests
 from holdfastd.store.ledger import Ledger
+from holdfastd.store.schema import check_schema
 from holdfastd.store.sqlite import migrate, space
 from holdfastd.store.sqlite.checkpoint import Checkpointer
 from holdfastd.store.sqlite.connection import Connection, Readers, open_writer
@@ -63,12 +64,14 @@ class OpenStore:
 def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[BaseException], None]) -> OpenStore:
     """Opens the database, making it where there is none, and migrates it. `exits` closes it: readers, last checkpoint, the rest.
 
-    Raises SETUP when the database is no store or one that this version does not know; `exits` then closes what was opened.
+    Raises SETUP when the database is no store, or when its schema is not the one that this version and its registry of kinds
+    need; `exits` then closes what was opened.
     """
     connection = open_writer(settings.database_path)
     exits.callback(connection.close)
     for step in migrate.migrate(connection, settings.snapshots_dir):
         log.info("migrated", extra={"migration": step})
+    check_schema(migrate.columns_by_table(connection))
     checkpointer = Checkpointer(settings.database_path)
     exits.callback(checkpointer.close)
     exits.callback(empty_log, checkpointer, on_sync_failure)
