@@ -24,8 +24,8 @@ MIN_TIME_NS, MAX_TIME_NS = -(2**63) + NANOS, 2**63 - NANOS
 # Canonical JSON escapes control characters. After an even number of backslashes, `\u0000` is an escape and not text.
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
-Encoder = Callable[[Message], Any]
-Decoder = Callable[[Message, Any], None]
+ReadColumn = Callable[[Message], Any]
+SetField = Callable[[Message, Any], None]
 
 
 def time_ns(stamp: Timestamp) -> int:
@@ -58,7 +58,7 @@ def canonical_json(text: str, field: str) -> str:
     return canonical
 
 
-def encoder(field: Field) -> Encoder:
+def encoder(field: Field) -> ReadColumn:
     """The function that reads the field's column value from a message."""
     name, nullable = field.name, field.nullable
     if field.type is FieldType.TIME:
@@ -72,7 +72,7 @@ def encoder(field: Field) -> Encoder:
     return lambda message: getattr(message, name)
 
 
-def _decoder(field: Field) -> Decoder:
+def _decoder(field: Field) -> SetField:
     name = field.name
     if field.type is FieldType.TIME:
         return lambda message, value: set_time(getattr(message, name), value)
@@ -82,13 +82,13 @@ def _decoder(field: Field) -> Decoder:
 
 
 @cache
-def encoders(shape: Shape) -> tuple[Encoder, ...]:
+def encoders(shape: Shape) -> tuple[ReadColumn, ...]:
     """One function for each column, in the order of `shape.columns`."""
     return tuple(encoder(each) for each in shape.columns)
 
 
 @cache
-def decoders(shape: Shape) -> tuple[Decoder, ...]:
+def decoders(shape: Shape) -> tuple[SetField, ...]:
     """The inverse of `encoders`."""
     return tuple(_decoder(each) for each in shape.columns)
 
