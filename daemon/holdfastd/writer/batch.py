@@ -8,9 +8,7 @@ more in a batch of its own.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from holdfastd import failpoints
@@ -22,8 +20,6 @@ from holdfastd.store.ledger import Ledger
 from holdfastd.store.sqlite.connection import Connection, Error, is_io_failure, translate
 
 R = TypeVar("R")
-
-RESERVED_DISK_BYTES = 2 * 2**20  # for commands that give space, which need a little themselves
 
 
 class Waiter(Generic[R]):
@@ -188,17 +184,6 @@ class Batcher:
             self._connection.execute("RELEASE command")
         except Error as second:
             raise _BatchGone(waiter, error) from second
-
-
-def free_bytes(directory: Path) -> int:
-    """Free space on the directory's disk."""
-    found = os.statvfs(directory)
-    return found.f_bavail * found.f_frsize
-
-
-def has_room(directory: Path) -> bool:
-    """Whether the disk has more free space than what is reserved for commands that give space."""
-    return free_bytes(directory) >= RESERVED_DISK_BYTES
 
 
 def _known(error: Exception) -> Exception:
