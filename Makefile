@@ -6,6 +6,7 @@ EXTRAS ?= daemon,dev
 JOBS ?= 4
 ROUNDS ?= 500
 ARGS ?=
+COMMIT ?=
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -17,16 +18,18 @@ PYTEST := $(BIN)/python -m pytest
 FAST := -m "not slow and not foreign"
 GRPCURL_VERSION := v1.9.3
 NODE_PACKAGES := tests/foreign/node/package.json
+BUF := .tools/node/node_modules/.bin/buf
+LANDED := proto/landed
 export PATH := $(abspath $(BIN)):$(abspath .tools/bin):$(PATH)
 export NODE_PATH := $(abspath .tools/node/node_modules)
 
 .PHONY: help setup demo test test-fast test-memory test-files test-registry test-slow foreign-tools check format format-check \
-	lint types imports proto-fresh proto-lint generate crash bench wheel clean
+	lint types imports proto-fresh proto-lint proto-breaking generate contract-landed crash bench wheel clean
 
 help: ## List the targets
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='…']"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Examples:"
 	@echo "  make demo                              eight agents, two kills, nothing lost"
@@ -77,7 +80,7 @@ foreign-tools:
 	@cd .tools/node && npm install --silent --no-audit --no-fund --no-package-lock
 	@touch $@
 
-check: format-check lint types imports proto-fresh proto-lint ## Format, lint, types, import layers, generated code, contract
+check: format-check lint types imports proto-fresh proto-lint proto-breaking ## Format, lint, types, import layers, generated code, contract
 
 format: setup ## Format the Python code
 	$(BIN)/ruff format .
@@ -99,10 +102,21 @@ proto-fresh: setup
 	packaging/generate.sh --check
 
 proto-lint: .tools/node/.ready
-	.tools/node/node_modules/.bin/buf lint proto
+	$(BUF) lint proto
+
+# Against an image in the tree, so that a clone without history checks the same.
+proto-breaking: .tools/node/.ready
+	$(BUF) breaking proto --against $(LANDED)/contract.json
 
 generate: setup ## Generate client/holdfast/v1 from proto/
 	packaging/generate.sh
+
+contract-landed: .tools/node/.ready ## Take the contract of COMMIT, the version that landed last, as what proto-breaking compares with
+	@test -n "$(COMMIT)" || { echo "usage: make contract-landed COMMIT=<commit that landed>" >&2; exit 1; }
+	rm -rf build/landed && mkdir -p build/landed $(LANDED)
+	git archive "$(COMMIT)" proto | tar -x -C build/landed
+	$(BUF) build build/landed/proto --exclude-source-info --output $(LANDED)/contract.json
+	git rev-parse --verify "$(COMMIT)^{commit}" > $(LANDED)/commit
 
 crash: setup ## Kill daemons at every durability step and check what is left (ROUNDS=500)
 	$(BIN)/python -m tests.crash --rounds $(ROUNDS) $(ARGS)
