@@ -263,6 +263,7 @@ class FieldRules(_message.Message):
     NUMBER_WITHIN_FIELD_NUMBER: _builtins.int
     SEARCH_FIELD_NUMBER: _builtins.int
     COMPUTED_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
     required: _builtins.bool
     """Whether an insert must set it."""
     output_only: _builtins.bool
@@ -282,7 +283,11 @@ class FieldRules(_message.Message):
     search: _builtins.bool
     """Whether full-text search covers it."""
     computed: _builtins.bool
-    """Whether it is made when it is read: it has no column, and filters do not know it."""
+    """Whether the daemon computes it on every read. It has no column, and filters cannot name it."""
+    since: _builtins.int
+    """The API version that added the field; 0 means 1. A daemon of an earlier version ignores the field, so a client may not send
+    it there.
+    """
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The values it may take; empty means any."""
@@ -306,10 +311,11 @@ class FieldRules(_message.Message):
         number_within: _builtins.str = ...,
         search: _builtins.bool = ...,
         computed: _builtins.bool = ...,
+        since: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "computed", b"computed", "default_value", b"default_value", "immutable", b"immutable", "json", b"json", "number_within", b"number_within", "output_only", b"output_only", "reference", b"reference", "required", b"required", "search", b"search", "size_field", b"size_field", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "computed", b"computed", "default_value", b"default_value", "immutable", b"immutable", "json", b"json", "number_within", b"number_within", "output_only", b"output_only", "reference", b"reference", "required", b"required", "search", b"search", "since", b"since", "size_field", b"size_field", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -318,9 +324,12 @@ Global___FieldRules: _TypeAlias = FieldRules  # noqa: Y015
 KIND_FIELD_NUMBER: _builtins.int
 JOURNAL_FIELD_NUMBER: _builtins.int
 RULES_FIELD_NUMBER: _builtins.int
+SINCE_FIELD_NUMBER: _builtins.int
 kind: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___KindOptions]
 """Makes a message a record kind. Its name in snake_case is the kind's name."""
 journal: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___JournalOptions]
 """Makes a message a journal's entry. Its name in snake_case is the journal's name."""
 rules: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___FieldRules]
-"""How one field of a kind or an entry is stored, checked and filtered."""
+"""How one field of a kind or an entry is stored, checked and filtered. In any message: the API version that added the field."""
+since: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.int]
+"""The API version that added the method. 0 means 1."""

@@ -20,9 +20,6 @@ from holdfast.v1.store_service_pb2_grpc import StoreServiceStub
 from holdfast.wire import forks
 from holdfast.wire.address import check_socket_path
 
-API_VERSION = 1
-METADATA = (("holdfast-api", str(API_VERSION)),)
-
 _MESSAGE_LIMIT_BYTES = 16 << 20
 _OPTIONS = (
     ("grpc.max_receive_message_length", _MESSAGE_LIMIT_BYTES),

@@ -17,11 +17,13 @@ from weakref import WeakSet
 import grpc
 from google.protobuf.message import Message
 
-from holdfast.errors import Closed, HoldfastError, Unavailable, VersionSkew
-from holdfast.v1 import admin_service_pb2
+from holdfast.contract.versions import API_VERSION, method_name, need_of
+from holdfast.errors import Closed, HoldfastError, InvalidArgument, Unavailable, VersionSkew
+from holdfast.v1 import admin_service_pb2, store_service_pb2
 from holdfast.wire import autostart, forks
 from holdfast.wire.address import Place
-from holdfast.wire.channel import API_VERSION, METADATA, Stubs, close_channel, open_channel
+from holdfast.wire.agreement import Agreement, Metadata
+from holdfast.wire.channel import Stubs, close_channel, open_channel
 from holdfast.wire.retry import Patience
 from holdfast.wire.status import error_of
 
@@ -47,6 +49,7 @@ class _Line:
         self.stubs: Stubs | None = None
         self.closed = False
         self.revision = 0
+        self.agreement = Agreement()
         self.writers: WeakSet[Buffering] = WeakSet()
         forks.register(self)
 
@@ -84,18 +87,15 @@ class Connection:
             self._line.revision = max(self._line.revision, revision)
 
     def open(self, patience_s: float) -> None:
-        """Reaches the daemon, starting it if that is ours to do, and checks that both speak the same API.
+        """Reaches the daemon, after starting it where no address was given, and agrees with it on an API version.
 
         Raises VersionSkew, StartFailed, or Unavailable when nobody answers within `patience_s`.
         """
         patience = Patience(self.timeout_s if self._place else min(patience_s, self.timeout_s))
         if self._place is not None:
             self._line.socket_path = self._found(patience)
-        request = admin_service_pb2.AdminServiceGetStatusRequest(api_version=API_VERSION)
         try:
-            _check_version(self.call(lambda stubs: stubs.admin.GetStatus, request, patience=patience))
-        except VersionSkew as error:
-            raise _skew(error.metadata) from None
+            self._agree(patience)
         except Unavailable as error:
             raise self._nobody(error) from None
 
@@ -142,12 +142,12 @@ class Connection:
         """The answer to one unary call, repeated while the daemon is away or busy and the time (`timeout_s`) lasts."""
         patience = patience or Patience(self.timeout_s)
         while True:
-            stubs = self.stubs()
+            stubs, metadata = self.stubs(), self.metadata_for(request)
             try:
                 with forks.calls:
-                    response = method(stubs)(request, timeout=patience.remaining_s, metadata=METADATA)
+                    response = method(stubs)(request, timeout=patience.remaining_s, metadata=metadata)
             except grpc.RpcError as failure:
-                error = self.translated(failure)
+                error = self.translated(failure, request)
             except ValueError as failure:
                 error = self._misused(failure)
             else:
@@ -155,14 +155,29 @@ class Connection:
                 return response
             self.recover(error, patience)
 
-    def translated(self, failure: grpc.RpcError) -> HoldfastError:
+    def metadata_for(self, request: Message) -> Metadata:
+        """What to send beside a request. Raises VersionSkew when the daemon is too old for the request."""
+        agreement = self._line.agreement
+        if agreement.has < API_VERSION:
+            need = need_of(request)
+            if need.version > agreement.has:
+                self._ask_again()
+                agreement.check(need)
+        return agreement.metadata
+
+    def translated(self, failure: grpc.RpcError, request: Message) -> HoldfastError:
         """The client's error for a failed call; Closed when it failed because the store was closed meanwhile."""
         if self._line.closed:
             return Closed("The store was closed during the call.")
-        return error_of(failure)
+        return error_of(failure, method_name(request))
 
     def recover(self, error: HoldfastError, patience: Patience) -> None:
-        """Pauses and sees to it that a daemon answers before the next attempt; raises `error` when there will be none."""
+        """Pauses and sees to it that a daemon answers before the next attempt; raises `error` when there will be none.
+
+        A daemon that replaced another may speak another version: then the next attempt follows at once, in that version.
+        """
+        if isinstance(error, VersionSkew) and self._line.agreement.settle(error.metadata):
+            return
         patience.pause_after(error)
         if not isinstance(error, Unavailable):
             return
@@ -174,6 +189,38 @@ class Connection:
             if patience.remaining_s <= PROBE_S or self._line.closed:
                 raise error
             time.sleep(PROBE_S)
+
+    def _agree(self, patience: Patience) -> None:
+        """Settles the version of the API with the daemon; asks again when the daemon refuses the one that was tried first."""
+        agreement = self._line.agreement
+        while True:
+            request = admin_service_pb2.AdminServiceGetStatusRequest(api_version=agreement.spoken)
+            try:
+                status = self.call(lambda stubs: stubs.admin.GetStatus, request, patience=patience)
+            except VersionSkew:
+                if request.api_version == agreement.spoken:
+                    raise
+                continue
+            oldest, newest = str(status.min_api_version), str(status.max_api_version)
+            agreement.settle({"min": oldest, "max": newest, "daemon_version": status.daemon_version})
+            return
+
+    def _ask_again(self) -> None:
+        """Learns what the daemon has now: it may have been upgraded, or have more than it says."""
+        patience = Patience(self.timeout_s)
+        self._agree(patience)
+        if self._line.agreement.has == 1 and self._scans(patience):
+            self._line.agreement.more_than_said(2)
+
+    def _scans(self, patience: Patience) -> bool:
+        """Whether the daemon knows Scan. The last version that calls itself 1 has everything of version 2, Scan among it."""
+        request = store_service_pb2.StoreServiceScanRequest()  # without lists: refused by a daemon that knows the method
+        try:
+            with forks.calls:
+                list(self.stubs().store.Scan(request, timeout=patience.remaining_s, metadata=self._line.agreement.metadata))
+        except grpc.RpcError as failure:
+            return isinstance(error_of(failure), InvalidArgument)
+        return True
 
     def _found(self, patience: Patience) -> Path:
         assert self._place is not None
@@ -200,22 +247,3 @@ class Connection:
     def _nobody(self, error: Unavailable) -> Unavailable:
         hint = "Start one with `holdfastd --data-dir DIR --socket PATH`, or connect without an address."
         return Unavailable(f"No daemon answers at {self._line.socket_path}: {error.message}. {hint}", metadata=error.metadata)
-
-
-def _check_version(status: admin_service_pb2.AdminServiceGetStatusResponse) -> None:
-    if not status.min_api_version <= API_VERSION <= status.max_api_version:
-        span = {"min": str(status.min_api_version), "max": str(status.max_api_version)}
-        raise VersionSkew("", metadata={**span, "daemon_version": status.daemon_version})
-
-
-def _skew(metadata: dict[str, str]) -> VersionSkew:
-    """Says which side is behind."""
-    oldest, newest = metadata.get("min", "?"), metadata.get("max", "?")
-    client_is_old = oldest.isdigit() and int(oldest) > API_VERSION
-    advice = (
-        "Upgrade the client: `pip install --upgrade holdfast`."
-        if client_is_old
-        else "Upgrade the daemon: `pip install --upgrade 'holdfast[daemon]'`, then restart it (`holdfast down`, `holdfast up`)."
-    )
-    said = f"This client speaks version {API_VERSION} of the API, the daemon versions {oldest} to {newest}. {advice}"
-    return VersionSkew(said, metadata={**metadata, "client": str(API_VERSION)})

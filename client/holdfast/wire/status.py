@@ -49,11 +49,16 @@ _BY_REASON: dict[str, type[errors.HoldfastError]] = {
 }
 
 
-def error_of(failure: grpc.RpcError) -> errors.HoldfastError:
+def error_of(failure: grpc.RpcError, method: str = "") -> errors.HoldfastError:
     """The client's error for a failed call, with the daemon's reason and metadata where it sent them."""
     code: grpc.StatusCode = failure.code()
     info, retry_delay_s = _details(failure)
-    error = _class_of(code, info.reason)(failure.details() or code.name, reason=info.reason, metadata=dict(info.metadata))
+    message = failure.details() or code.name
+    if code is grpc.StatusCode.UNIMPLEMENTED and method:
+        message = (
+            f"The daemon does not know the method {method} ({message}). It is older than this client, or not a Holdfast daemon."
+        )
+    error = _class_of(code, info.reason)(message, reason=info.reason, metadata=dict(info.metadata))
     if isinstance(error, errors.ResourceExhausted):
         error.retry_delay_s = retry_delay_s
     return error

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from holdfast.errors import HoldfastError
 from holdfast.wire import forks
-from holdfast.wire.channel import METADATA, Stubs
+from holdfast.wire.channel import Stubs
 from holdfast.wire.connection import Connection
 from holdfast.wire.retry import Patience
 
@@ -59,7 +59,7 @@ class Stream(Generic[Request, Frame]):
 
     def __iter__(self) -> Iterator[Frame]:
         patience = Patience(self._connection.timeout_s)
-        while self._open():
+        while (request := self._open()) is not None:
             began = time.monotonic()
             try:
                 assert self._call is not None
@@ -71,7 +71,7 @@ class Stream(Generic[Request, Frame]):
                         return
                 return
             except grpc.RpcError as failure:
-                error = self._connection.translated(failure)
+                error = self._connection.translated(failure, request)
             finally:
                 self._cancel()
             self._check_process()
@@ -86,15 +86,17 @@ class Stream(Generic[Request, Frame]):
         self._closed = True
         self._cancel()
 
-    def _open(self) -> bool:
+    def _open(self) -> Request | None:
+        """Begins a call and returns what it asks for; None when the stream is closed."""
         self._check_process()
-        stubs = self._connection.stubs()
+        request = self._next_request()
+        stubs, metadata = self._connection.stubs(), self._connection.metadata_for(request)
         with self._lock:
             if self._closed:
-                return False
+                return None
             forks.calls.count_stream(1)
-            self._call = self._method(stubs)(self._next_request(), metadata=METADATA, timeout=self.call_timeout_s)
-            return True
+            self._call = self._method(stubs)(request, metadata=metadata, timeout=self.call_timeout_s)
+            return request
 
     def _recover(self, error: HoldfastError, patience: Patience) -> None:
         self._connection.recover(error, patience)
