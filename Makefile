@@ -1,4 +1,4 @@
-# Everything there is to do with this tree. `make help` lists it; `make demo` and `make test` set up what they need.
+# All tasks of this tree. `make help` lists them; each target installs what it needs first.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -37,7 +37,7 @@ help: ## List the targets
 	@echo "  make test-memory ARGS='-k filter -x'   the tests with filter in their name; stop at the first failure"
 	@echo "  make crash ROUNDS=50                   the short form of the crash tier"
 
-# The environment. Remade when what it is made from has changed; otherwise a second `make` costs nothing.
+# The environment. Made again only when one of these files has changed.
 setup: $(READY) ## Make .venv with everything that pip brings
 
 $(READY): pyproject.toml packaging/constraints.txt packaging/setup-venv.sh
@@ -57,14 +57,14 @@ test-memory: setup
 test-files: setup
 	HOLDFAST_TEST_PERSISTENCE=sqlite $(PYTEST) $(FAST) -n $(JOBS) -q $(ARGS)
 
-# Every kind with values of every sort in memory too: half a minute. The scenarios, stories of stores that last, stay on files.
+# The tests of every kind, in memory; test-slow runs them on files. Half a minute.
 test-registry: setup
 	HOLDFAST_TEST_PERSISTENCE=memory $(PYTEST) tests/registry -n $(JOBS) -q $(ARGS)
 
 test-slow: setup foreign-tools
 	HOLDFAST_TEST_PERSISTENCE=sqlite $(PYTEST) -m "slow or foreign" -n $(JOBS) -q $(ARGS)
 
-# grpcurl and the Node packages, where Go and npm are. Elsewhere their tests are skipped by name, and fail in CI.
+# grpcurl and the Node packages, where Go and npm are installed. Elsewhere the tests that need them are skipped, and fail in CI.
 foreign-tools:
 	@if command -v go >/dev/null; then $(MAKE) --no-print-directory .tools/bin/grpcurl || $${CI:-false}; fi
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory .tools/node/.ready || $${CI:-false}; fi
@@ -104,7 +104,7 @@ proto-fresh: setup
 proto-lint: .tools/node/.ready
 	$(BUF) lint proto
 
-# Against an image in the tree, so that a clone without history checks the same.
+# Compares with an image in the tree, so that it works in a clone without history.
 proto-breaking: .tools/node/.ready
 	$(BUF) breaking proto --against $(LANDED)/contract.json
 

@@ -1,7 +1,7 @@
-"""One client's way to its daemon: calls with a deadline, tried again while the daemon is away, and the revision seen so far.
+"""One client's connection to its daemon: calls with a deadline and retries, and the highest revision seen so far.
 
-Everything else in the package calls the daemon through here. Safe in threads; a forked child gets a channel of its own at its
-first call. Writes may be repeated because they carry a request id that stays the same.
+All calls of the package go through here. Thread-safe; a forked child opens a channel of its own at its first call. Writes can be
+repeated because a retry carries the same request id.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ PROBE_S = 0.03
 
 
 class Buffering(Protocol):
-    """Something that holds what is not durable yet."""
+    """A writer that holds entries which are not durable yet."""
 
     def settle(self) -> None:
-        """Waits until it is durable; raises when it will not be. Does nothing once closed."""
+        """Waits until all entries are durable; raises the error that prevents it. Does nothing once closed."""
 
 
 class _Line:
-    """What connections of different patience share: the channel, what was seen through it, and who writes to it."""
+    """What a connection and its copies with another timeout share: channel, revision seen, API version, writers."""
 
     def __init__(self, socket_path: Path | None) -> None:
         self.socket_path = socket_path
@@ -55,14 +55,14 @@ class _Line:
 
     def after_fork(self) -> None:
         self.lock = threading.Lock()
-        self.writers = WeakSet()  # they go on in the parent
+        self.writers = WeakSet()  # they belong to the parent
         if self.stubs is not None:
             close_channel(self.stubs)
             self.stubs = None
 
 
 class Connection:
-    """The channel, its reopening, and the retries. `place` is set when a daemon may be started, `socket_path` otherwise."""
+    """The channel, its reopening, and the retries. With a `place` it may start a daemon; without one it has a `socket_path`."""
 
     def __init__(self, *, socket_path: Path | None, place: Place | None, timeout_s: float, idle_exit_s: int) -> None:
         self.timeout_s = timeout_s
@@ -71,18 +71,18 @@ class Connection:
         self._line = _Line(socket_path)
 
     def with_timeout(self, timeout_s: float) -> Connection:
-        """The same connection with another patience. Closing either closes both."""
+        """The same connection with another timeout. Closing either closes both."""
         other = copy(self)
         other.timeout_s = timeout_s
         return other
 
     @property
     def revision(self) -> int:
-        """The highest revision that any answer told."""
+        """The highest revision in any answer so far."""
         return self._line.revision
 
     def saw(self, revision: int) -> None:
-        """Remembers a revision that an answer told."""
+        """Notes the revision of an answer."""
         with self._line.lock:
             self._line.revision = max(self._line.revision, revision)
 
@@ -100,19 +100,19 @@ class Connection:
             raise self._nobody(error) from None
 
     def add_writer(self, writer: Buffering) -> None:
-        """Has `flush_writers` wait for what the writer takes, for as long as it lives."""
+        """Registers a writer for `flush_writers`, for as long as the writer exists."""
         with self._line.lock:
             self._line.writers.add(writer)
 
     def flush_writers(self) -> None:
-        """Waits until all that the writers took is durable. Raises the error that ended one of them."""
+        """Waits until all entries given to the writers are durable. Raises the error that ended one of them."""
         with self._line.lock:
             writers = list(self._line.writers)
         for each in writers:
             each.settle()
 
     def close(self) -> None:
-        """Ends the calls that still run, with Closed or Cancelled, and the channel. Closing twice does nothing."""
+        """Closes the channel. Calls that still run end with Closed or Cancelled. Closing twice does nothing."""
         line = self._line
         with line.lock:
             stubs, line.stubs, line.closed = line.stubs, None, True
@@ -120,7 +120,7 @@ class Connection:
             close_channel(stubs)
 
     def stubs(self) -> Stubs:
-        """The services over a channel of this process, opened when there is none."""
+        """The stubs on this process's channel. Opens the channel if there is none."""
         line = self._line
         if (current := line.stubs) is not None:
             return current
@@ -139,7 +139,7 @@ class Connection:
         *,
         patience: Patience | None = None,
     ) -> Response:
-        """The answer to one unary call, repeated while the daemon is away or busy and the time (`timeout_s`) lasts."""
+        """Makes a unary call and returns the answer. Retries while the daemon is away or busy, within `timeout_s` in all."""
         patience = patience or Patience(self.timeout_s)
         while True:
             stubs, metadata = self.stubs(), self.metadata_for(request)
@@ -172,9 +172,9 @@ class Connection:
         return error_of(failure, method_name(request))
 
     def recover(self, error: HoldfastError, patience: Patience) -> None:
-        """Pauses and sees to it that a daemon answers before the next attempt; raises `error` when there will be none.
+        """Waits until the call may be tried again; raises `error` when a retry is no use or the time is up.
 
-        A daemon that replaced another may speak another version: then the next attempt follows at once, in that version.
+        A daemon that replaced another may refuse the API version of the call: then the call is tried again at once in another.
         """
         if isinstance(error, VersionSkew) and self._line.agreement.settle(error.metadata):
             return
@@ -227,7 +227,7 @@ class Connection:
         return autostart.find_or_start(self._place, timeout_s=patience.remaining_s, idle_exit_s=self._idle_exit_s)
 
     def _move(self, socket_path: Path) -> None:
-        """Goes over to another socket, where the daemon that was started again listens."""
+        """Switches to another socket, at which the daemon that was started again listens."""
         line = self._line
         with line.lock:
             if socket_path == line.socket_path:
@@ -237,7 +237,7 @@ class Connection:
             close_channel(stubs)
 
     def _misused(self, failure: ValueError) -> HoldfastError:
-        """grpcio raises ValueError for a call on a closed channel: it moved, so try again, or the store was closed."""
+        """The error for grpcio's ValueError on a closed channel: another thread closed the store or, worth a retry, moved."""
         if self._line.closed:
             return Closed("The store is closed.")
         if self._line.stubs is None:

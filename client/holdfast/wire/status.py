@@ -1,4 +1,4 @@
-"""Translates gRPC's errors into the client's, by code and reason, never by text. The only place that does.
+"""Translates gRPC's errors into the client's, by code and reason, never by text. No other module does.
 
 The daemon sends `google.rpc.Status` in the trailer `grpc-status-details-bin` with an `ErrorInfo`, and a `RetryInfo`
 where trying again later helps.
@@ -66,9 +66,10 @@ def error_of(failure: grpc.RpcError, method: str = "") -> errors.HoldfastError:
 
 def _class_of(code: grpc.StatusCode, reason: str) -> type[errors.HoldfastError]:
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and not reason:
-        return errors.TooLarge  # gRPC's own limit of a message; the daemon always gives a reason
+        return errors.TooLarge  # gRPC's own limit of a message size; the daemon always sends a reason
     if code is grpc.StatusCode.CANCELLED and not reason:
-        return errors.Unavailable  # gRPC's own: a stopping server drops calls that it had not begun. Who closes here looks first
+        # A stopping server drops calls that it had not begun. Our own close() is noticed before this.
+        return errors.Unavailable
     found = _BY_CODE.get(code, errors.InternalError)
     refined = _BY_REASON.get(reason)
     return refined if refined is not None and issubclass(refined, found) else found
@@ -78,7 +79,7 @@ def _details(failure: grpc.RpcError) -> tuple[error_details_pb2.ErrorInfo, float
     info, delay = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     trailers = dict(cast(Iterable[tuple[str, Any]], failure.trailing_metadata() or ()))
     for detail in _parsed(trailers.get(DETAILS_KEY, b"")).details:
-        # Unpack leaves a message of another type alone and says so.
+        # Unpack returns False for a message of another type.
         if not detail.Unpack(info):
             detail.Unpack(delay)
     return info, delay.retry_delay.seconds + delay.retry_delay.nanos / 1e9
