@@ -101,7 +101,7 @@ proto-fresh: setup
 proto-lint: .tools/node/.ready
 	.tools/node/node_modules/.bin/buf lint proto
 
-generate: setup ## Generate client/holdfast/v1 from proto/
+generate: setup ## Generate client/holdfast/v1 from proto/, and client/holdfast/nouns.py
 	packaging/generate.sh
 
 crash: setup ## Kill daemons at every durability step and check what is left (ROUNDS=500)

@@ -17,9 +17,10 @@ from holdfast.domain.manifest import Manifest, ManifestFile, read_manifest
 from holdfast.domain.specs import PHASE as SPEC
 from holdfast.domain.tasks import Tasks
 from holdfast.records.artifacts import Artifacts
-from holdfast.records.collection import Scope
+from holdfast.records.scans import scan
 from holdfast.v1 import record_pb2
 from holdfast.values.filters import equal
+from holdfast.wire.scope import Scope
 
 ATTACHMENTS = "attachments"
 
@@ -110,7 +111,7 @@ class TaskContexts:
             ]
             if task.initiative_id:
                 asked.append(("initiative", equal(id=task.initiative_id)))
-            tasks, *found = self._scope.scan(*asked)
+            tasks, *found = scan(self._scope, *asked)
             now = tasks[0].task if tasks else self._tasks.get(task_id)
             if tasks and now.initiative_id == task.initiative_id:
                 return found if task.initiative_id else [*found, []]

@@ -1,4 +1,4 @@
-"""Writing many journal entries fast: they gather while a call is in flight, and each call takes all that have.
+"""Writing many transcript entries fast: they gather while a call is in flight, and the next call takes all of them.
 
 A call costs about half a millisecond whatever it carries, so batches carry the load. One thread of the writer's own sends,
 one batch at a time, so the order is kept; a batch is repeated under the same request id until it is acknowledged, so nothing
@@ -17,11 +17,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.contract.ids import request_id
 from holdfast.errors import Closed, HoldfastError, InvalidArgument
-from holdfast.records.collection import Scope
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from holdfast.values.entries import check_entry, check_text
 from holdfast.values.fields import json_field, not_utf8, timestamp
 from holdfast.wire import forks
+from holdfast.wire.scope import Scope
 
 BATCH_ENTRIES = 4000
 BATCH_CHARACTERS = 2 << 20  # at most 8 MiB of UTF-8, half of what a request may have
@@ -40,8 +40,8 @@ class Acknowledged:
     revision: int
 
 
-class Writer:
-    """Appends entries to one journal. Threads may share it; a forked child may not.
+class TranscriptWriter:
+    """Appends entries to one transcript. Threads may share it; a forked child may not.
 
     `write` only waits when a full batch has gathered while another is in flight. An error of the daemon's is raised by the next
     `write` or `flush`, and at the end of the `with` block; what was acknowledged before it is durable, of the rest nothing is
@@ -145,7 +145,7 @@ class Writer:
         finally:
             self._end()
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> TranscriptWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -263,3 +263,6 @@ def _named(error: BaseException) -> BaseException:
     if isinstance(error, ValueError):
         return InvalidArgument(f"transcript: {error}", reason="VALUE_INVALID")
     return error
+
+
+Writer = TranscriptWriter  # the class's first name, kept for programs that import `holdfast.Writer`
