@@ -28,7 +28,7 @@ else
     mv "$fresh/holdfast/v1" "$committed"
 fi
 
-python packaging/make_nouns.py >"$fresh/nouns.py"
+PYTHONPATH=client python packaging/make_nouns.py >"$fresh/nouns.py"
 if [ "${1-}" = --check ]; then
     if ! diff "$nouns" "$fresh/nouns.py"; then
         echo "$nouns is not what the registry of kinds says. Run: make generate" >&2
