@@ -21,12 +21,12 @@ export PATH := $(abspath $(BIN)):$(abspath .tools/bin):$(PATH)
 export NODE_PATH := $(abspath .tools/node/node_modules)
 
 .PHONY: help setup demo test test-fast test-memory test-files test-registry test-slow foreign-tools check format format-check \
-	lint types imports proto-fresh proto-lint generate crash bench wheel clean
+	lint types imports proto-fresh proto-lint generate generate-async crash bench wheel clean
 
 help: ## List the targets
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='…']"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Examples:"
 	@echo "  make demo                              eight agents, two kills, nothing lost"
@@ -103,6 +103,9 @@ proto-lint: .tools/node/.ready
 
 generate: setup ## Generate client/holdfast/v1 from proto/, and client/holdfast/nouns.py
 	packaging/generate.sh
+
+generate-async: setup ## Generate the asynchronous records and transcripts that tests/async_client runs
+	$(BIN)/python packaging/make_async.py
 
 crash: setup ## Kill daemons at every durability step and check what is left (ROUNDS=500)
 	$(BIN)/python -m tests.crash --rounds $(ROUNDS) $(ARGS)
