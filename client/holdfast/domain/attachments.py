@@ -73,7 +73,8 @@ class Attachments(AttachmentWrites):
 def attachment_fields(task_id: str, name: str, fields: dict[str, object]) -> dict[str, object]:
     """The fields of the artifact that is an attachment, but for its content.
 
-    One id for a task and a name, so that two who save at once write the same attachment. Names may not fit into ids.
+    A task and a name make one id, so that two clients that save at once write the same attachment. The id holds a digest of
+    the name, because a name may be longer than an id and may have other characters.
     """
     digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
     return {**fields, "id": f"{TYPE}/{task_id}/{digest[:32]}", "task_id": task_id, "type": TYPE, "name": name}

@@ -1,4 +1,4 @@
-"""Phase outputs: what the phases of runs and tasks brought forth, by phase and by the variable that later phases know them by."""
+"""Phase outputs: the results of the phases of runs and tasks, found by phase or by the variable that later phases use."""
 
 from __future__ import annotations
 
@@ -91,9 +91,9 @@ class PhaseOutputWrites(CollectionWrites[record_pb2.PhaseOutput]):
 class PhaseOutputs(PhaseOutputWrites, Collection[record_pb2.PhaseOutput]):
     """The phase outputs of one workspace. Safe in threads.
 
-    A run has one for each phase and one for each variable. So has a task of its own, made without a run; its id is
-    `{phase}/{task_id}`. What asks for a run's takes `run_id`, what asks for a task's own takes `task_id`, and one of the two is
-    given: the outputs that runs of the task made are not its own. `for_task` gives both sorts.
+    A run has one output for each phase and one for each variable. So has a task, of its own: made without a run, with the id
+    `{phase}/{task_id}`. Methods take `run_id` for the outputs of a run or `task_id` for a task's own, and exactly one of the two.
+    The outputs that a task's runs made are not its own; `for_task` gives both sorts.
     """
 
     def get(self, id: str = "", /, *, run_id: str = "", task_id: str = "", phase: str = "") -> record_pb2.PhaseOutput:
@@ -184,7 +184,7 @@ def _variable(output: record_pb2.PhaseOutput) -> tuple[str, str] | None:
 def placed(
     message: record_pb2.PhaseOutput | None, fields: Mapping[str, object], before: record_pb2.PhaseOutput | None = None
 ) -> dict[str, object]:
-    """The fields, with the id of a task's own output, which no run has a place for; of no phase, the one that was `before`."""
+    """The fields; for a task's own output with its id, which is made of the phase, or without a phase is the id of `before`."""
     if not _is_own(message, fields):
         return dict(fields)
     if phase := _value(message, fields, "phase"):
@@ -193,7 +193,7 @@ def placed(
 
 
 def own_variable(message: record_pb2.PhaseOutput | None, fields: Mapping[str, object]) -> tuple[str, str]:
-    """The task and the variable of what a task is to have of its own; two empty strings of anything else."""
+    """The task and the variable of a task's own output; two empty strings for any other output."""
     task_id, variable = (_value(message, fields, name) for name in ("task_id", "variable"))
     return (str(task_id), str(variable)) if variable and _is_own(message, fields) else ("", "")
 
@@ -209,7 +209,7 @@ def _value(message: record_pb2.PhaseOutput | None, fields: Mapping[str, object],
 
 
 def _asked(**values: str) -> str:
-    """A filter for these values, none of which may be missing: an empty filter would mean every output."""
+    """A filter for these values. Raises TypeError when one is empty: the filter would match every output."""
     for name, value in values.items():
         if not value:
             raise TypeError(f"phase_outputs: name the {name}, or an id.")

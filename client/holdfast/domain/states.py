@@ -1,4 +1,4 @@
-"""Where the engine is in each task, with what was decided at its gates, as one."""
+"""The states of tasks in their workflows, each together with the decisions at its gates."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
         return self._next(named(workflow_id), following)
 
     def _check_parent(self, workflow_id: str, number: int | None) -> None:
-        """A parent is a version that there is: not the new one itself, nor one yet to come. 0 is none."""
+        """Raises ParentNotFound unless the parent is a version that exists already. 0 means no parent."""
         if not number:
             return
         try:
@@ -196,7 +196,7 @@ def no_version(workflow_id: str) -> NotFound:
 
 
 def says_the_same(one: record_pb2.Workflow, other: record_pb2.Workflow) -> bool:
-    """Whether two versions differ in nothing but what the store makes."""
+    """Whether two versions have the same content, whatever their ids, numbers and times."""
     return _said(one) == _said(other)
 
 
@@ -210,7 +210,7 @@ def _placed_after(last_number: int, wanted: record_pb2.Workflow) -> record_pb2.W
 
 
 def named(workflow_id: str) -> str:
-    """The workflow's name, which may not be missing: nothing would be asked for every workflow."""
+    """The workflow's name. Raises TypeError when it is empty: a filter with it would match every workflow."""
     if not workflow_id:
         raise TypeError("workflows: name the workflow.")
     return workflow_id
@@ -228,7 +228,7 @@ def _made(workflow_id: str, message: record_pb2.Workflow | None, fields: Mapping
 
 
 def _said(workflow: record_pb2.Workflow) -> str:
-    """All that a version says, in one form; as text, for Python's 1, 1.0 and True are equal and JSON's are not."""
+    """The content of a version as text to compare: Python's 1, 1.0 and True are equal, JSON's are not."""
     content = {name: value for name, value in plain(workflow).items() if name not in _MADE_BY_THE_STORE}
     return json.dumps(content, sort_keys=True)
 

@@ -153,7 +153,7 @@ def _of_types(types: str | Iterable[str]) -> str:
 
 
 def _at(operator: str, time: datetime.datetime | Timestamp | None) -> str:
-    """A filter for the time of an event, which is that of its append when nobody said another."""
+    """A filter for the time of an event; one without a time counts from when it was saved."""
     if time is None:
         return ""
     literal = quoted_time(time)

@@ -44,8 +44,8 @@ class TranscriptWriter:
     """Appends entries to one transcript. Threads may share it; a forked child may not.
 
     `write` only waits when a full batch has gathered while another is in flight. An error of the daemon's is raised by the next
-    `write` or `flush`, and at the end of the `with` block; what was acknowledged before it is durable, of the rest nothing is
-    but perhaps the one batch that was in flight when the daemon could not be reached any more.
+    `write` or `flush`, and at the end of the `with` block; what was acknowledged before it is durable. The rest is not,
+    except perhaps the batch that was in flight when the daemon became unreachable.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ class TranscriptWriter:
         self._room = BATCH_CHARACTERS
 
     def _wake(self) -> None:
-        """Lets the sender go on, or starts it: it ends when there was nothing to do for a while."""
+        """Wakes the thread that sends, or starts it: it ends after `IDLE_S` without work."""
         self._idle = False
         if self._sender is None:
             self._sender = threading.Thread(target=self._send_batches, name="holdfast-writer", daemon=True)
@@ -242,7 +242,7 @@ def _set_rarer(
     metadata: object,
     time: datetime.datetime | Timestamp | None,
 ) -> int:
-    """Sets the fields that most entries leave empty; returns their size in characters, at least so big that they are checked."""
+    """Sets the fields that most entries leave empty and returns their size in characters."""
     transcript.task_id = task_id
     transcript.phase = phase
     transcript.iteration = iteration
@@ -257,7 +257,7 @@ def _set_rarer(
 
 
 def _named(error: BaseException) -> BaseException:
-    """The error as callers know it: what Python cannot encode or protobuf does not take is an invalid argument."""
+    """The error to raise: InvalidArgument for what Python cannot encode or protobuf does not take, else the error itself."""
     if isinstance(error, UnicodeEncodeError):
         return not_utf8("transcript")
     if isinstance(error, ValueError):

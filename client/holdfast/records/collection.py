@@ -76,8 +76,8 @@ class Records(RecordWrites[M]):
     def history(self, id: str, /) -> Iterator[store_service_pb2.Change]:
         """The changes of one record, oldest first, each with the record as it was after it.
 
-        Read from the watch, so it begins where a watch may still begin: the job `compact` leaves out what was before. The whole
-        history, as the fields that differ, is in `store.audit.of(kind, id)`.
+        Read from the watch, so it begins with the oldest change that the job `compact` has kept. The whole history, as the
+        fields that differ, is in `store.audit.of(kind, id)`.
         """
         try:
             yield from self._replay(id, 0)
