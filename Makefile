@@ -24,7 +24,7 @@ export PATH := $(abspath $(BIN)):$(abspath .tools/bin):$(PATH)
 export NODE_PATH := $(abspath .tools/node/node_modules)
 
 .PHONY: help setup demo test test-fast test-memory test-files test-registry test-slow foreign-tools check format format-check \
-	lint types imports proto-fresh proto-lint proto-breaking generate contract-landed crash bench walk wheel clean
+	lint types imports proto-fresh proto-lint proto-breaking generate generate-async contract-landed crash bench walk wheel clean
 
 help: ## List the targets
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='…']"
@@ -108,7 +108,7 @@ proto-lint: .tools/node/.ready
 proto-breaking: .tools/node/.ready
 	$(BUF) breaking proto --against $(LANDED)/contract.json
 
-generate: setup ## Generate client/holdfast/v1 from proto/
+generate: setup ## Generate client/holdfast/v1 from proto/, and client/holdfast/nouns.py
 	packaging/generate.sh
 
 contract-landed: .tools/node/.ready ## Take the contract of COMMIT, the version that landed last, as what proto-breaking compares with
@@ -117,6 +117,9 @@ contract-landed: .tools/node/.ready ## Take the contract of COMMIT, the version 
 	git archive "$(COMMIT)" proto | tar -x -C build/landed
 	$(BUF) build build/landed/proto --exclude-source-info --output $(LANDED)/contract.json
 	git rev-parse --verify "$(COMMIT)^{commit}" > $(LANDED)/commit
+
+generate-async: setup ## Generate the asynchronous records and transcripts that tests/async_client runs
+	$(BIN)/python packaging/make_async.py
 
 crash: setup ## Kill daemons at every durability step and check what is left (ROUNDS=500)
 	$(BIN)/python -m tests.crash --rounds $(ROUNDS) $(ARGS)

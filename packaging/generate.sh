@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Generates client/holdfast/v1 from proto/, or (--check) fails if the committed code differs from what would be generated.
+# Generates client/holdfast/v1 from proto/, and client/holdfast/nouns.py from the registry of kinds, which reads v1.
+# With --check it changes nothing and fails if the committed code differs from what would be generated.
 #
 #   packaging/generate.sh [--check]
 #
@@ -8,6 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 committed=client/holdfast/v1
+nouns=client/holdfast/nouns.py
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 
@@ -24,4 +26,14 @@ if [ "${1-}" = --check ]; then
 else
     rm -rf "$committed"
     mv "$fresh/holdfast/v1" "$committed"
+fi
+
+PYTHONPATH=client python packaging/make_nouns.py >"$fresh/nouns.py"
+if [ "${1-}" = --check ]; then
+    if ! diff "$nouns" "$fresh/nouns.py"; then
+        echo "$nouns is not what the registry of kinds says. Run: make generate" >&2
+        exit 1
+    fi
+else
+    mv "$fresh/nouns.py" "$nouns"
 fi

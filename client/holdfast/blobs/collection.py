@@ -111,7 +111,7 @@ class Blobs:
 
 
 class _Frames:
-    """The frames of one attempt, read by a thread of grpcio's. After `stop` the source is touched no more."""
+    """The frames of one attempt, read by a thread of grpcio's. After `stop` returns, the source is not read any more."""
 
     def __init__(self, header: blob_service_pb2.BlobPutHeader, source: Source) -> None:
         self.error: Exception | None = None
