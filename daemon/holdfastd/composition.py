@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -20,7 +20,6 @@ from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
 from holdfastd.jobs.scheduler import Job, Scheduler
 from holdfastd.jobs.sweep import RecoveryJob, SweepJob
-from holdfastd.model.commands import AllocateIds, Commit, CompactWatches, ExpireRequests, FreePages
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.handlers import UseCase
 from holdfastd.rpc.listener import BuildServer
@@ -36,14 +35,13 @@ from holdfastd.service.reading import Reading
 from holdfastd.service.records import Records
 from holdfastd.service.watches import Watches
 from holdfastd.settings import Settings
-from holdfastd.store import blobs as blob_rows
-from holdfastd.store import commits, requests
+from holdfastd.store.commands import Handlers, handlers
 from holdfastd.store.ledger import Ledger
 from holdfastd.store.schema import check_schema
-from holdfastd.store.sqlite import migrate, space
+from holdfastd.store.sqlite import migrate
 from holdfastd.store.sqlite.checkpoint import Checkpointer
 from holdfastd.store.sqlite.connection import Connection, Readers, open_writer
-from holdfastd.writer.batch import Batcher, Handler
+from holdfastd.writer.batch import Batcher, has_room
 from holdfastd.writer.writer import Writer
 
 CALLS_THAT_MAY_WAIT = 1_000
@@ -80,18 +78,6 @@ def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[
     return OpenStore(connection, checkpointer, readers, migrate.store_id(connection))
 
 
-def handlers(ledger: Ledger) -> dict[type, Handler]:
-    """What the writer does for each command."""
-    return {
-        Commit: functools.partial(commits.commit, ledger),
-        AllocateIds: functools.partial(commits.allocate_ids, ledger),
-        CompactWatches: functools.partial(commits.compact_watches, ledger),
-        ExpireRequests: requests.expire,
-        FreePages: space.free_pages,
-        **blob_rows.APPLY,
-    }
-
-
 class Parts:
     """Every part of a daemon over one open store. Making them starts the writer's thread; nothing is served yet.
 
@@ -108,7 +94,7 @@ class Parts:
         start_time_ns: int,
         was_clean: bool = True,
         feed: Feed | None = None,
-        extra_handlers: Mapping[type, Handler] | None = None,
+        extra_handlers: Handlers | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -127,11 +113,11 @@ class Parts:
         self.gate = Gate(settings.unary_threads, settings.stream_threads, CALLS_THAT_MAY_WAIT)
         self.health = Health()
 
-    def _make_batcher(self, extra_handlers: Mapping[type, Handler]) -> Batcher:
+    def _make_batcher(self, extra_handlers: Handlers) -> Batcher:
         self.ledger = Ledger(self._store.connection)
-        has_room = functools.partial(filesystem.has_room, self._settings)
+        room = functools.partial(has_room, self._settings.database_path.parent)
         every = {**handlers(self.ledger), **extra_handlers}
-        return Batcher(self._store.connection, self.ledger, every, time.time_ns, self._on_sync_failure, has_room)
+        return Batcher(self._store.connection, self.ledger, every, time.time_ns, self._on_sync_failure, room)
 
     def _make_blobs(self) -> Blobs:
         settings = self._settings
@@ -144,7 +130,7 @@ class Parts:
         housekeeping = HousekeepingJob(
             writer, self.reading, store.readers, settings.request_retention_s, settings.request_retention_commits
         )
-        checkpoint = CheckpointJob(settings.database_path, store.checkpointer, writer.alone, self._on_sync_failure)
+        checkpoint = CheckpointJob(settings.database_path, store.checkpointer, writer.run_exclusively, self._on_sync_failure)
         return (
             Job("sweep", SweepJob(self.blobs).run, settings.sweep_interval_s),
             Job("recover", RecoveryJob(self.blobs).run, at_start=not was_clean),

@@ -6,16 +6,15 @@ daemons could write at once and corrupt the store. The daemon therefore checks b
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 from holdfastd.errors import SetupError
 from holdfastd.settings import Settings
+from holdfastd.writer.batch import free_bytes
 
 MOUNTS = Path("/proc/self/mountinfo")
 LOW_DISK_BYTES = 256 * 2**20
-RESERVED_DISK_BYTES = 2 * 2**20  # kept for commands that give space back, such as deletes
 
 _NETWORK = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fhgfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
@@ -71,14 +70,9 @@ def _read_line(line: str) -> tuple[Path, str]:
     return Path(point), after.split(" ", 1)[0]
 
 
-def has_room(settings: Settings) -> bool:
-    """Whether the database's disk has room for writes that do not give space back."""
-    return _free_bytes(settings) >= RESERVED_DISK_BYTES
-
-
 def low_disk_warnings(settings: Settings) -> list[str]:
     """What `status` says about a disk that is nearly full; nothing while there is room."""
-    free = _free_bytes(settings)
+    free = free_bytes(settings.database_path.parent)
     if free < LOW_DISK_BYTES:
         return [f"The disk of {settings.data_dir} has {free // 2**20} MiB left; a full one refuses writes."]
     return []
@@ -88,8 +82,3 @@ def database_bytes(settings: Settings) -> int:
     """The size of the database file and its write-ahead log."""
     path = settings.database_path
     return sum(each.stat().st_size for each in (path, path.with_name(path.name + "-wal")) if each.exists())
-
-
-def _free_bytes(settings: Settings) -> int:
-    found = os.statvfs(settings.database_path.parent)
-    return found.f_bavail * found.f_frsize

@@ -15,6 +15,7 @@ from holdfastd.model.call import Call
 from holdfastd.service.blobs.blobs import Blobs
 from holdfastd.service.blobs.ports import BlobSettings
 from holdfastd.store import blobs as rows
+from holdfastd.store.commands import handlers
 from holdfastd.store.ledger import Ledger
 from holdfastd.store.sqlite.connection import Connection, Readers, open_writer
 from holdfastd.store.sqlite.migrate import migrate
@@ -34,7 +35,8 @@ class Rig:
         self.sync_failures: list[BaseException] = []
         self.connection: Connection = open_writer(data_dir / "holdfast.db")
         migrate(self.connection, data_dir / "snapshots")
-        batcher = Batcher(self.connection, Ledger(self.connection), rows.APPLY, lambda: self.now_ns, self.sync_failures.append)
+        ledger = Ledger(self.connection)
+        batcher = Batcher(self.connection, ledger, handlers(ledger), lambda: self.now_ns, self.sync_failures.append)
         self.writer = Writer(batcher, lambda results: None, queue_max=100, batch_max=100)
         self.readers = Readers(data_dir / "holdfast.db", count=2)
         self.files = BlobFiles(data_dir, on_sync_failure=self.sync_failures.append)

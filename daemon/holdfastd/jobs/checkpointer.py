@@ -23,7 +23,7 @@ from holdfastd.store.sqlite.checkpoint import Checkpointed, Checkpointer
 LOG_REUSE_BYTES = 8 * 2**20
 LOG_MAX_BYTES = 512 * 2**20  # a reader that held its snapshot for long lets the log grow this far
 
-Alone = Callable[[Callable[[], Checkpointed], Call], Checkpointed]
+RunExclusively = Callable[[Callable[[], Checkpointed], Call], Checkpointed]
 """Runs the work in the writer's turn, while no transaction is open."""
 
 log = logs.logger(__name__)
@@ -33,11 +33,15 @@ class CheckpointJob:
     """The job `checkpoint`. Due when the log was written since the last run, or when that run could not copy all of it."""
 
     def __init__(
-        self, database: Path, checkpointer: Checkpointer, alone: Alone, on_sync_failure: Callable[[BaseException], None]
+        self,
+        database: Path,
+        checkpointer: Checkpointer,
+        run_exclusively: RunExclusively,
+        on_sync_failure: Callable[[BaseException], None],
     ) -> None:
         self._log_file = database.with_name(database.name + "-wal")
         self._checkpointer = checkpointer
-        self._alone = alone
+        self._run_exclusively = run_exclusively
         self._on_sync_failure = on_sync_failure
         self._seen: tuple[int, int] | None = None
 
@@ -52,9 +56,9 @@ class CheckpointJob:
         try:
             done = self._checkpointer.passive()
             if looked[0] > LOG_MAX_BYTES:
-                done = self._alone(self._checkpointer.truncate, run.call)
+                done = self._run_exclusively(self._checkpointer.truncate, run.call)
             elif looked[0] > LOG_REUSE_BYTES:
-                done = self._alone(self._checkpointer.passive, run.call)
+                done = self._run_exclusively(self._checkpointer.passive, run.call)
         except DataLoss as error:
             self._on_sync_failure(error)
             raise
