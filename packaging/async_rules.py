@@ -38,12 +38,12 @@ RECEIVERS = {
     "scope": {"Scope"},
     "_scope": {"Scope"},
     "_sink": {"Sink", "JournalSink"},
-    "_stored": {"StoreSink"},
+    "_stored": {"CommitSink"},
     "_changes": {"Generator"},
     "_entries": {"Generator"},
 }
 # The protocols, and the classes that implement them without inheriting.
-IMPLEMENTATIONS = {"Sink": {"StoreSink", "Steps"}, "JournalSink": {"JournalCalls", "Steps"}}
+IMPLEMENTATIONS = {"Sink": {"CommitSink", "Steps"}, "JournalSink": {"JournalCalls", "Steps"}}
 NO_FAMILY = {"Generic", "Protocol"}
 # Attributes and variables that hold asynchronous iterators.
 ITERATORS = {"_stream", "_changes", "_entries", "found"}

@@ -20,7 +20,7 @@ from holdfast.journals.events import Events
 from holdfast.journals.transcripts import Transcripts
 from holdfast.nouns import StoreNouns
 from holdfast.records.collection import Collection, Records
-from holdfast.records.sink import StoreSink
+from holdfast.records.sink import CommitSink
 from holdfast.records.watch import Watch, open_watch
 from holdfast.transaction import Transaction
 from holdfast.v1 import admin_service_pb2
@@ -75,7 +75,7 @@ class Store(StoreNouns):
         self._connection = connection
         self._scope = Scope(connection, workspace, actor)
         self._memory = memory or SessionMemory()
-        self._sink = StoreSink(self._scope, self._memory)
+        self._sink = CommitSink(self._scope, self._memory)
         self._collections = {each.name: COLLECTIONS.get(each.name, Collection)(self._sink, each) for each in KINDS.values()}
         for kind in KINDS.values():
             setattr(self, kind.noun, self._collections[kind.name])

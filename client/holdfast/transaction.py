@@ -12,7 +12,7 @@ from holdfast.domain.states import StateWrites
 from holdfast.journals.events import EventWrites
 from holdfast.journals.transcripts import TranscriptWrites
 from holdfast.nouns import TransactionNouns
-from holdfast.records.sink import StoreSink
+from holdfast.records.sink import CommitSink
 from holdfast.records.steps import Steps
 from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import entry_pb2
@@ -30,7 +30,7 @@ class Transaction(TransactionNouns):
     files are uploaded at once and are kept only if the commit names them. At most 1,000 steps. For one thread.
     """
 
-    def __init__(self, stored: StoreSink) -> None:
+    def __init__(self, stored: CommitSink) -> None:
         self._steps = Steps(stored)
         for kind in KINDS.values():
             setattr(self, kind.noun, WRITES.get(kind.name, CollectionWrites)(self._steps, kind))

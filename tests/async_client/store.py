@@ -11,7 +11,7 @@ from holdfast.v1 import admin_service_pb2
 from tests.async_client.connection import Connection
 from tests.async_client.generated.journals.transcripts import Transcripts, TranscriptWrites
 from tests.async_client.generated.records.collection import Collection
-from tests.async_client.generated.records.sink import StoreSink
+from tests.async_client.generated.records.sink import CommitSink
 from tests.async_client.generated.records.steps import Steps
 from tests.async_client.generated.records.writes import CollectionWrites
 from tests.async_client.generated.wire.scope import Scope
@@ -30,7 +30,7 @@ class AsyncStore:
     def __init__(self, connection: Connection, workspace: str, actor: str) -> None:
         self._connection = connection
         self._scope = Scope(connection, workspace, actor)
-        self._sink = StoreSink(self._scope)
+        self._sink = CommitSink(self._scope)
         self._collections = {kind.name: Collection[Any](self._sink, kind) for kind in KINDS.values()}
         self.transcripts = Transcripts(self._scope)
 
@@ -57,7 +57,7 @@ class AsyncStore:
 class AsyncTransaction:
     """Steps that apply as one commit at the end of an `async with` block, or not at all."""
 
-    def __init__(self, stored: StoreSink) -> None:
+    def __init__(self, stored: CommitSink) -> None:
         self._steps = Steps(stored)
         self.transcripts = TranscriptWrites[Any, Any](self._steps)
 

@@ -10,7 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from holdfast.blobs.session_memory import TransactionMemory
 from holdfast.contract.kinds import KINDS, Kind
 from holdfast.errors import Closed, NotFound
-from holdfast.records.sink import Step, StoreSink, new_id
+from holdfast.records.sink import CommitSink, Step, new_id
 from holdfast.v1 import entry_pb2
 from holdfast.v1.store_service_pb2 import Append, Mutation, MutationResult, StoreServiceCommitResponse
 from holdfast.values.mutations import record_of
@@ -21,7 +21,7 @@ class Steps:
 
     deferred = True
 
-    def __init__(self, stored: StoreSink) -> None:
+    def __init__(self, stored: CommitSink) -> None:
         self.scope = stored.scope
         self.blobs = stored.blobs
         self.memory = TransactionMemory(stored.memory)

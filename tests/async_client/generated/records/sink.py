@@ -1,5 +1,5 @@
 # Generated from client/holdfast/records/sink.py by `make generate-async`. Do not edit.
-"""Where collections of records write. The store's sink commits each write at once; a transaction's (`steps.py`) gathers them.
+"""Where collections of records write: the store's (`CommitSink`) sends each write at once, a transaction's (`Steps`) gathers them.
 
 A collection makes mutations and gives them to its sink, so one body serves the store and its transactions.
 """
@@ -59,7 +59,7 @@ class Sink(Protocol):
         """Whether a step that waits for its commit writes this record, and no later one deletes it."""
 
 
-class StoreSink:
+class CommitSink:
     """Commits each write at once. Safe in threads."""
 
     deferred = False
