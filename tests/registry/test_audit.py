@@ -1,4 +1,4 @@
-"""The audit: every change of the store once, in order, with what differs; filtered, paged, and never written to."""
+"""The audit has one entry for every change of the store, in order, with its diff. It can be filtered and paged, not written."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def told(entries: list[entry_pb2.Entry]) -> list[tuple[str, str, str]]:
 
 
 def expected_entries(changes: list[store_service_pb2.Change]) -> Iterator[tuple[Any, ...]]:
-    """What the audit is to say of a replayed watch."""
+    """The audit entries that the replayed changes must produce."""
     images: dict[tuple[str, str], Any] = {}
     for each in changes:
         action = store_service_pb2.Action.Name(each.action).removeprefix("ACTION_").lower()
@@ -82,7 +82,7 @@ def test_every_change_of_a_run_is_there_once_with_its_diff(world: World, seed: i
     assert {each[2] for each in found} >= {"insert", "update", "delete", "append"}
 
 
-def test_a_diff_is_what_differs(world: World) -> None:
+def test_a_diff_has_the_changed_fields(world: World) -> None:
     api = world.api
     id = api.insert("task", title="a", tags=["x"], metadata='{"deep": [1, {"b": 9007199254740993}]}')
     api.commit(update("task", id=id, title="b", tags=["x", "y"], mask=["title", "tags", "metadata"]), actor="ann")
@@ -97,7 +97,7 @@ def test_a_diff_is_what_differs(world: World) -> None:
     }
 
 
-def test_a_record_that_is_made_again_begins_again(world: World) -> None:
+def test_a_record_created_again_has_no_earlier_values(world: World) -> None:
     api = world.api
     api.commit(insert("task", id="T", title="one"), delete("task", "T"), insert("task", id="T", title="two"))
     entries = audit(api, parent_kind="task", parent_id="T")
@@ -106,7 +106,7 @@ def test_a_record_that_is_made_again_begins_again(world: World) -> None:
     assert len({each.revision for each in entries}) == 1 and [each.number for each in entries] == [1, 2, 3]
 
 
-def test_large_values_are_told_by_their_size(world: World) -> None:
+def test_the_diff_gives_large_values_by_their_size(world: World) -> None:
     api, texts = world.api, ["a" * 900_000, "b" * 900_000]
     id = api.insert("task", title="t", description=texts[0])
     api.commit(update("task", id=id, description=texts[1], title="u"))
@@ -123,7 +123,7 @@ def test_a_page_of_large_diffs_fits_into_an_answer(world: World) -> None:
     assert [each.audit.id for answer in answers for each in answer.entries] == ids
 
 
-def test_journals_are_in_it(world: World) -> None:
+def test_the_audit_has_appends(world: World) -> None:
     api = world.api
     id = api.insert("session")
     api.commit(append(id, "a", "b"))
@@ -139,7 +139,7 @@ def test_journals_are_in_it(world: World) -> None:
     assert told(audit(api, parent_kind="session", parent_id=id)) == [("insert", "session", id), ("delete", "session", id)]
 
 
-def test_it_is_filtered(world: World) -> None:
+def test_the_audit_can_be_filtered(world: World) -> None:
     api = world.api
     first = api.commit(insert("task", id="A", title="a"), insert("bug", id="B", title="b"), actor="ann")
     second = api.commit(update("task", id="A", title="c"), actor="bob", request_id="r-1")
@@ -197,7 +197,7 @@ def test_the_newest_first_is_the_reverse(world: World, text: str) -> None:
         api.commit(update("task", id=id, title=str(number)), insert("bug", title="b"))
     for names in ({}, {"parent_kind": "task", "parent_id": id}):
         forward = audit(api, text, **names)
-        assert forward, "there is something to turn round"
+        assert forward, "the list to reverse is empty"
         backward = [each for answer in pages(api, text, page_size=2, descending=True, **names) for each in answer.entries]
         assert backward == forward[::-1]
 
@@ -212,7 +212,7 @@ def test_a_token_of_another_list_is_refused(world: World) -> None:
     assert refused(lambda: page(world.api, parent_kind="nobody")).reason == "KIND_UNKNOWN"
 
 
-def test_nobody_appends_to_it_or_streams_it(world: World) -> None:
+def test_the_audit_can_not_be_appended_to_or_streamed(world: World) -> None:
     api, id = world.api, world.parent("session")
     forged = entry_pb2.Entry(audit=entry_pb2.Audit(actor="somebody else", kind="task", id="A"))
     revision = api.revision()
