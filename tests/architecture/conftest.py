@@ -1,4 +1,4 @@
-"""What the architecture tests look at: the source tree, and a database that the real migrations have made."""
+"""Fixtures of the architecture tests: the source tree, and a database created by the real migrations."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def project(root: Path) -> dict[str, Any]:
-    """What pyproject.toml says."""
+    """The parsed pyproject.toml."""
     return tomllib.loads((root / "pyproject.toml").read_text())
 
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
-    """An empty store, made by the migrations as the daemon makes it."""
+    """An empty store, created by the migrations as in the daemon."""
     directory = tmp_path_factory.mktemp("schema")
     connection = open_writer(directory / "holdfast.db")
     migrate(connection, directory / "snapshots")

@@ -1,4 +1,4 @@
-"""The shared DDL runs unmodified on a real PostgreSQL, and its foreign keys and checks hold there."""
+"""The shared DDL runs unchanged on a real PostgreSQL, which enforces its foreign keys and checks."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ POSTGRES_TYPES = {
 
 @pytest.fixture(scope="module")
 def server_uri() -> Iterator[str]:
-    """A PostgreSQL of its own, gone afterwards. It comes with a pip package; a machine's own is not touched."""
-    # Not pytest's tmp_path: as root the package gives the directories above the data to everyone to read.
+    """A PostgreSQL server for these tests, from a pip package; an installed server is not touched."""
+    # Not in pytest's tmp_path: when run as root, the package makes all directories above the data world-readable.
     directory = Path(tempfile.mkdtemp(prefix="hf-pg-"))
     with pytest.MonkeyPatch.context() as patch:
         runtime = directory / "runtime"
@@ -50,7 +50,7 @@ def server_uri() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def postgres(server_uri: str) -> Iterator[psycopg.Connection]:
-    """A connection to a database with every migration applied, each file whole and in one transaction."""
+    """A connection to a database with every migration applied, each file as one transaction."""
     with psycopg.connect(server_uri, autocommit=True) as connection:
         for migration in find_migrations(dialect="postgres"):
             with connection.transaction():
@@ -93,6 +93,6 @@ def test_checks_hold(postgres: psycopg.Connection) -> None:
         postgres.execute(INSERT_TASK, ("TASK-002", "no-such-status", None))
 
 
-def test_a_good_row_goes_in(postgres: psycopg.Connection) -> None:
+def test_a_valid_row_is_accepted(postgres: psycopg.Connection) -> None:
     with postgres.transaction(force_rollback=True):
         assert postgres.execute(INSERT_TASK, ("TASK-003", "created", None)).rowcount == 1
