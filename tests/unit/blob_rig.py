@@ -1,4 +1,4 @@
-"""The blobs on a real database and real files, with the real writer: what the tests of blobs stand on."""
+"""The rig of the blob tests: the blobs on a real database and real files, with the real writer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Rig:
         self.blobs = self.restarted()
 
     def restarted(self) -> Blobs:
-        """The blobs of a daemon that has just started: nothing cached."""
+        """The blobs as after a restart of the daemon, with empty caches."""
         self.files = BlobFiles(self.data_dir, on_sync_failure=self.sync_failures.append)
         self.blobs = Blobs(self.writer, self.readers, self.files, self.settings, lambda: self.now_ns)
         return self.blobs
@@ -96,7 +96,7 @@ class Rig:
 
 @contextmanager
 def rig(data_dir: Path, **settings: object) -> Iterator[Rig]:
-    """A rig that is closed in the end."""
+    """Opens a rig and closes it at the end."""
     made = Rig(data_dir, BlobSettings(**settings))  # type: ignore[arg-type]
     try:
         yield made

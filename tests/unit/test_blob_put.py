@@ -1,4 +1,4 @@
-"""Put, Get and Stat: what comes back, what is refused, in which order it becomes durable, and how much memory it takes."""
+"""Put, Get and Stat: contents are read back, invalid uploads are refused, the order of syncs, and the memory used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from holdfastd.model.call import Call
 from tests.unit.blob_rig import HOUR_NS, Rig, rig
 
 NOISE = random.Random(7).randbytes(3_000_000)
-TEXT = NOISE[:300_000].hex().encode()  # halves under zstd
+TEXT = NOISE[:300_000].hex().encode()  # zstd halves it
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def store(tmp_path: Path) -> Iterator[Rig]:
 @pytest.mark.parametrize(
     "content", [b"", b"small", b"a" * 5_000_000, TEXT, NOISE], ids=["empty", "small", "zeros", "text", "noise"]
 )
-def test_what_was_put_is_read(store: Rig, content: bytes) -> None:
+def test_contents_are_read_back(store: Rig, content: bytes) -> None:
     put = store.put(content)
     assert (put.digest, put.size_bytes, put.existed) == (digest_of(content), len(content), False)
     assert store.get(put.digest) == content
@@ -45,7 +45,7 @@ def test_what_was_put_is_read(store: Rig, content: bytes) -> None:
     assert store.problems() == []
 
 
-def test_small_ones_lie_in_the_row_and_large_ones_in_a_file(store: Rig) -> None:
+def test_small_blobs_are_in_the_row_and_large_ones_in_a_file(store: Rig) -> None:
     small, text, noise = (store.blobs.stat(store.put(each).digest, Call()).row for each in (b"tiny", TEXT, NOISE))
     assert (small.path, small.codec) == ("", "raw")
     assert text.codec == "zstd"
@@ -92,7 +92,7 @@ def test_the_same_content_is_kept_once_and_its_lease_renewed(store: Rig) -> None
     ],
 )
 @pytest.mark.parametrize("known", [False, True])
-def test_what_does_not_fit_its_header_is_refused(
+def test_an_upload_that_does_not_match_its_header_is_refused(
     store: Rig, header: PutHeader, chunks: list[bytes], reason: str, known: bool
 ) -> None:
     if known:
@@ -131,7 +131,7 @@ def test_reads_out_of_range_and_of_nothing(store: Rig) -> None:
         store.blobs.stat(digest_of(b"unknown"), Call())
 
 
-def test_a_reader_that_has_gone_is_not_read_for(store: Rig) -> None:
+def test_a_read_stops_when_its_caller_has_gone(store: Rig) -> None:
     digest = store.put(NOISE).digest
     call = Call()
     chunks = iter(store.blobs.read(digest, 0, 0, call))
@@ -141,7 +141,7 @@ def test_a_reader_that_has_gone_is_not_read_for(store: Rig) -> None:
         next(chunks)
 
 
-def test_a_stream_that_nobody_begins_to_read_keeps_no_file_open(store: Rig) -> None:
+def test_a_stream_that_is_never_started_leaves_no_file_open(store: Rig) -> None:
     digest = store.put(NOISE).digest
     store.blobs.read(digest, 0, 0, Call())
     gc.collect()
@@ -171,7 +171,7 @@ def test_the_client_sends_only_the_middle(store: Rig) -> None:
     assert store.send(header, [middle]).existed
 
 
-def test_an_unknown_base_asks_for_the_whole(store: Rig) -> None:
+def test_a_delta_on_an_unknown_base_is_refused(store: Rig) -> None:
     header, middle = delta_of(TEXT, TEXT + b"more")
     with pytest.raises(NotFound) as refused:
         store.send(header, [middle])
@@ -196,7 +196,7 @@ def test_a_base_that_is_only_a_hint_may_be_unknown(store: Rig) -> None:
         (lambda header: replace(header, digest=digest_of(b"")), "DIGEST_MISMATCH"),
     ],
 )
-def test_a_delta_that_cannot_be_is_refused(store: Rig, change: Callable[[PutHeader], PutHeader], reason: str) -> None:
+def test_an_invalid_delta_is_refused(store: Rig, change: Callable[[PutHeader], PutHeader], reason: str) -> None:
     store.put(TEXT)
     header, middle = delta_of(TEXT, TEXT + b"more")
     with pytest.raises(InvalidArgument) as refused:
@@ -204,14 +204,14 @@ def test_a_delta_that_cannot_be_is_refused(store: Rig, change: Callable[[PutHead
     assert refused.value.reason == reason
 
 
-def test_a_delta_that_does_not_pay_becomes_a_full_copy(store: Rig) -> None:
+def test_a_delta_that_saves_too_little_becomes_a_full_copy(store: Rig) -> None:
     base = store.put(NOISE[:1_000_000])
     other = store.put(NOISE[1_000_000:2_000_000], base=base.digest)
     row = store.blobs.stat(other.digest, Call()).row
     assert (row.codec, row.depth, row.base_digest) == ("raw", 0, None)
 
 
-def test_what_is_too_large_for_a_delta_is_streamed(tmp_path: Path) -> None:
+def test_a_content_too_large_for_a_delta_is_streamed(tmp_path: Path) -> None:
     with rig(tmp_path, delta_max_bytes=1_000_000) as store:
         small, large = store.put(NOISE[:900_000]), store.put(NOISE[:1_100_000])
         grown = store.put(NOISE[:1_200_000], base=small.digest)
@@ -227,19 +227,19 @@ def test_a_chain_of_600_steps_stays_under_depth_33(store: Rig) -> None:
     for number in range(600):
         context = before + b"message %d of a session, with something to say\n" % number
         header, middle = delta_of(before, context)
-        # As clients do, and as one with a plain hint.
+        # alternately as the client does (delta) and as a caller that only hints at a base
         put = store.send(header, [middle]) if number % 2 else store.put(context, base=digest_of(before))
         rows.append(store.blobs.stat(put.digest, Call()).row)
         before = context
     assert max(row.depth for row in rows) == 32
     full_copies = [number for number, row in enumerate(rows) if row.codec != "delta"]
-    assert full_copies[-1] - full_copies[-2] == 18 * 16 + 15  # no more often than the depth demands
+    assert full_copies[-1] - full_copies[-2] == 18 * 16 + 15  # full copies no more often than the depth limit requires
     store.restarted()
     assert store.get(rows[-1].digest) == before
     assert store.problems() == []
 
 
-def test_bytes_are_synced_before_they_are_named(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_are_synced_before_the_row_is_committed(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
     real_fsync, real_rename, real_submit = os.fsync, os.rename, store.writer.submit
 

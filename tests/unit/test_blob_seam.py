@@ -1,4 +1,4 @@
-"""All stored bytes pass two places, one on their way in and one on their way out: what a cipher needs."""
+"""All stored bytes pass through one function when written and one when read, so that encryption could be added there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CIPHER = bytes(each ^ 0x5A for each in range(256))
 
 
 class Deciphered:
-    """Stored bytes as they were before the cipher."""
+    """Decrypted stored bytes."""
 
     def __init__(self, stored: StoredFile | StoredContent) -> None:
         self._stored = stored
@@ -30,7 +30,7 @@ class Deciphered:
 
 
 def cipher(patch: pytest.MonkeyPatch) -> None:
-    """Puts a cipher into the two places."""
+    """Replaces the two functions by ones that encrypt and decrypt."""
     write, open_link = Spool.write, BlobContents._open
 
     def open_deciphered(self: BlobContents, link: Link) -> Deciphered:
@@ -40,7 +40,7 @@ def cipher(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BlobContents, "_open", open_deciphered)
 
 
-def test_a_cipher_in_two_places_covers_every_sort_of_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cipher_in_two_functions_covers_every_form_of_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = random.Random(5).randbytes(1_000_000).hex().encode()
     noise = os.urandom(1_500_000)
     with rig(tmp_path, cache_bytes=0) as store, monkeypatch.context() as patch:

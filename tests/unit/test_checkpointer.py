@@ -1,4 +1,4 @@
-"""The job `checkpoint`: when it is due, and how long the log may get before the writer stands still for it."""
+"""The job `checkpoint`: when it is due, and the log sizes at which it runs in the writer's thread and truncates the log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DONE, BEHIND = Checkpointed(10, 10, busy=False), Checkpointed(10, 7, busy=False)
 
 
 class Noting(Checkpointer):
-    """Notes what it is asked for, and whether the writer stands still meanwhile."""
+    """Records its calls, and whether the writer is blocked during each."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -46,7 +46,7 @@ class Noting(Checkpointer):
 
 
 class Rig:
-    """The job over a log that is only a file of some size."""
+    """The job with a file of a given size as the log."""
 
     def __init__(self, directory: Path) -> None:
         self.checkpointer = Noting()
@@ -55,7 +55,7 @@ class Rig:
         self.job = CheckpointJob(directory / "holdfast.db", self.checkpointer, self.checkpointer.alone, self.failures.append)
 
     def write(self, size: int) -> None:
-        """Makes the log so long; none of it takes room."""
+        """Sets the size of the log with a sparse file."""
         with self._log.open("ab") as file:
             file.truncate(size)
         stamp = os.stat(self._log).st_mtime_ns + 1_000_000
@@ -70,7 +70,7 @@ def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
 
 
-def test_it_is_due_when_the_log_was_written_since_the_last_run(rig: Rig) -> None:
+def test_the_job_is_due_when_the_log_was_written_since_the_last_run(rig: Rig) -> None:
     assert rig.job.is_due()
     rig.run()
     assert not rig.job.is_due()
@@ -78,11 +78,11 @@ def test_it_is_due_when_the_log_was_written_since_the_last_run(rig: Rig) -> None
     assert rig.job.is_due()
     rig.run()
     assert not rig.job.is_due()
-    rig.write(4096)  # written over: as long as before, but later
+    rig.write(4096)  # the log is overwritten: same size, newer modification time
     assert rig.job.is_due()
 
 
-def test_it_stays_due_when_a_run_could_not_finish(rig: Rig) -> None:
+def test_the_job_stays_due_when_a_run_copied_only_part_of_the_log(rig: Rig) -> None:
     rig.write(4096)
     rig.checkpointer.outcome = BEHIND
     assert rig.run() == {"pages_in_log": 10, "pages_copied": 7}
@@ -101,7 +101,7 @@ def test_it_stays_due_when_a_run_could_not_finish(rig: Rig) -> None:
         (LOG_MAX_BYTES + 1, ["passive", "truncate alone"]),
     ],
 )
-def test_a_long_log_is_copied_in_the_writers_turn_and_a_very_long_one_is_cut(rig: Rig, size: int, asked: list[str]) -> None:
+def test_a_long_log_is_copied_while_the_writer_waits_and_a_very_long_one_truncated(rig: Rig, size: int, asked: list[str]) -> None:
     rig.write(size)
     rig.run()
     assert rig.checkpointer.asked == asked
@@ -111,7 +111,7 @@ def test_the_bounds_are_those_that_were_measured() -> None:
     assert (LOG_REUSE_BYTES, LOG_MAX_BYTES) == (8 * 2**20, 512 * 2**20)
 
 
-def test_a_dry_run_tells_how_long_the_log_is(rig: Rig) -> None:
+def test_a_dry_run_returns_the_size_of_the_log(rig: Rig) -> None:
     rig.write(4096)
     assert rig.run(dry_run=True) == {"log_bytes": 4096}
     assert rig.checkpointer.asked == []

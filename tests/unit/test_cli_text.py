@@ -1,4 +1,4 @@
-"""What the command line prints: cut to a width, harmless to a terminal, in units that people read."""
+"""Output of the command line: cut to the width, safe for terminals, with readable units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from holdfast.cli.text import columns_of, duration_text, fitted, one_line, size_
 
 
 @given(st.text(), st.integers(1, 40))
-def test_what_is_fitted_fits_and_is_only_cut_at_the_end(text: str, columns: int) -> None:
+def test_fitted_text_has_the_width_and_is_cut_at_its_end(text: str, columns: int) -> None:
     shown = fitted(text, columns)
     assert columns_of(shown) <= columns
     assert shown == text or (shown.endswith("…") and text.startswith(shown[:-1]))

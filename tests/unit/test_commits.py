@@ -1,4 +1,4 @@
-"""What commits do to records: versions, masks, references, cascades, and the history that they leave."""
+"""How commits change records: versions, masks, references, cascades, and the history they write."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_versions_count_and_times_go_forward(engine: Engine) -> None:
     assert task.create_time.ToNanoseconds() < task.update_time.ToNanoseconds()
 
 
-def test_what_only_the_daemon_sets_is_not_taken_from_callers(engine: Engine) -> None:
+def test_output_only_fields_are_ignored_in_requests(engine: Engine) -> None:
     engine.submit(insert_task("T", version=99))
     assert get(engine, "task", "T").version == 1
     with pytest.raises(InvalidArgument) as caught:
@@ -60,7 +60,7 @@ def test_what_only_the_daemon_sets_is_not_taken_from_callers(engine: Engine) -> 
     assert caught.value.reason == "FIELD_UNKNOWN"
 
 
-def test_a_mask_clears_and_an_empty_one_means_what_is_set(engine: Engine) -> None:
+def test_a_mask_clears_fields_and_without_a_mask_the_set_fields_change(engine: Engine) -> None:
     commit(engine, api.insert("task", id="T", title="a", description="d", tags=["x", "y"], metadata="{}"))
     commit(engine, api.update("task", id="T", description="e"))
     assert (get(engine, "task", "T").title, list(get(engine, "task", "T").tags)) == ("a", ["x", "y"])
@@ -69,7 +69,7 @@ def test_a_mask_clears_and_an_empty_one_means_what_is_set(engine: Engine) -> Non
     assert (list(task.tags), task.metadata, task.description, task.title) == ([], "", "", "a")
 
 
-def test_an_update_of_everything_may_not_clear_what_is_required_or_fixed(engine: Engine) -> None:
+def test_an_update_of_all_fields_may_not_clear_required_or_immutable_ones(engine: Engine) -> None:
     commit(engine, api.insert("construct", id="C", name="c"), api.insert("task", id="T", title="a", construct_id="C"))
     for mutation, reason in [
         (api.update("task", id="T", mask=["title"]), "FIELD_REQUIRED"),
@@ -83,7 +83,7 @@ def test_an_update_of_everything_may_not_clear_what_is_required_or_fixed(engine:
     assert get(engine, "task", "T").version == 2
 
 
-def test_fields_that_are_set_one_after_the_other_do_not_make_a_record_too_large_to_read(engine: Engine) -> None:
+def test_updates_of_single_fields_cannot_make_a_record_too_large_to_read(engine: Engine) -> None:
     big = "x" * (2 * 2**20 - 1000)
     commit(engine, api.insert("task", id="T", title="a", description=big))
     with pytest.raises(InvalidArgument) as caught:
@@ -110,7 +110,7 @@ def test_immutable_kinds_are_never_changed(engine: Engine) -> None:
         assert caught.value.reason == "KIND_IMMUTABLE"
 
 
-def test_ids_of_a_sequence_skip_what_callers_chose(engine: Engine) -> None:
+def test_generated_numbers_skip_ids_that_callers_chose(engine: Engine) -> None:
     engine.submit(insert_task("TASK-007"), insert_task("TASK-002"), insert_task("mine"))
     assert engine.submit(insert_task()).results[0].id == "TASK-008"
     request = store_service_pb2.StoreServiceAllocateIdRequest(kind="task", count=2)
@@ -118,7 +118,7 @@ def test_ids_of_a_sequence_skip_what_callers_chose(engine: Engine) -> None:
     assert engine.submit(insert_task()).results[0].id == "TASK-011"
 
 
-def test_ids_are_unique_in_a_workspace_only(engine: Engine) -> None:
+def test_ids_are_unique_within_a_workspace(engine: Engine) -> None:
     for workspace in ("a", "b"):
         commit(engine, api.insert("task", title="t"), api.insert("task", id="X", title="t"), workspace=workspace)
     with pytest.raises(AlreadyExists):
@@ -134,7 +134,7 @@ def test_made_ids_sort_by_time(milliseconds: int, number: int) -> None:
     assert sequence_id(KINDS["task"], number).removeprefix("TASK-").lstrip("0") == str(number)
 
 
-def test_a_revision_goes_only_to_what_changes_something(engine: Engine) -> None:
+def test_a_commit_that_changes_nothing_gets_no_revision(engine: Engine) -> None:
     engine.submit(insert_session("S"))
     assert commit(engine).revision == 1
     assert commit(engine, api.append("S")).revision == 1
@@ -142,7 +142,7 @@ def test_a_revision_goes_only_to_what_changes_something(engine: Engine) -> None:
     assert engine.query("SELECT count(*) FROM journal") == [(0,)]
 
 
-def test_an_append_of_nothing_leaves_nothing_that_a_delete_stumbles_over(engine: Engine) -> None:
+def test_an_empty_append_does_not_prevent_the_delete_of_its_parent(engine: Engine) -> None:
     engine.submit(insert_session("S"))
     commit(engine, api.append("S", expected_last_number=0))
     with pytest.raises(VersionMismatch):
@@ -171,7 +171,7 @@ def family(engine: Engine) -> None:
     )
 
 
-def test_a_delete_without_cascade_tells_what_hangs_on_it(engine: Engine) -> None:
+def test_a_delete_without_cascade_counts_the_dependents(engine: Engine) -> None:
     family(engine)
     with pytest.raises(FailedPrecondition) as caught:
         engine.submit(delete("session", "S"))
@@ -181,7 +181,7 @@ def test_a_delete_without_cascade_tells_what_hangs_on_it(engine: Engine) -> None
     assert engine.revisions() == [1]
 
 
-def test_a_cascade_takes_the_children_first_and_tells_of_each(engine: Engine) -> None:
+def test_a_cascade_deletes_children_first_with_a_change_for_each(engine: Engine) -> None:
     family(engine)
     result = engine.submit(delete("construct", "C", cascade=True))
     assert [(each.kind, each.id) for each in result.results] == [("construct", "C")]
@@ -194,7 +194,7 @@ def test_a_cascade_takes_the_children_first_and_tells_of_each(engine: Engine) ->
         assert [id for _, id in gone].index(child) < [id for _, id in gone].index(parent), (child, parent)
     assert ("transcript", "S", "DROP", 0) in changes
     assert ("transcript", "T1", "DROP", 0) in changes
-    # What is not owned stays, and loses the reference under a new version.
+    # Records that are not owned stay; they lose the reference and get a new version.
     assert ("task", "T2", "UPDATE", 2) in changes
     assert list(get(engine, "task", "T2").blocked_by) == []
     assert (get(engine, "checkpoint", "K3").parent_id, get(engine, "checkpoint", "K3").version) == ("", 2)
@@ -203,14 +203,14 @@ def test_a_cascade_takes_the_children_first_and_tells_of_each(engine: Engine) ->
 
 
 @pytest.mark.parametrize("end", ["T1", "T2"])
-def test_a_link_dies_with_either_end_without_asking(engine: Engine, end: str) -> None:
+def test_a_link_is_deleted_with_either_end_even_without_cascade(engine: Engine, end: str) -> None:
     engine.submit(insert_task("T1"), insert_task("T2"))
     commit(engine, api.insert("link", id="L", type="x", from_kind="task", from_id="T1", to_kind="task", to_id="T2"))
     engine.submit(delete("task", end))
     assert told(engine.changes(after=2)) == [("link", "L", "DELETE", 1), ("task", end, "DELETE", 1)]
 
 
-def test_a_long_chain_of_links_goes_with_its_first_end(engine: Engine) -> None:
+def test_a_long_chain_of_links_is_deleted_with_its_first_end(engine: Engine) -> None:
     engine.submit(insert_task("T"))
     ends = [("task", "T"), *(("link", f"L{number}") for number in range(600))]
     links = [
@@ -231,7 +231,7 @@ def test_numbers_of_checkpoints_are_never_used_again(engine: Engine) -> None:
     assert [get(engine, "checkpoint", id).number for id in ("K1", "K3")] == [1, 3]
 
 
-def test_a_checkpoint_does_not_come_from_itself(engine: Engine) -> None:
+def test_a_checkpoint_may_not_be_its_own_ancestor(engine: Engine) -> None:
     engine.submit(insert_session("S"))
     with pytest.raises(FailedPrecondition) as caught:
         commit(engine, api.insert("checkpoint", id="K", session_id="S", parent_id="K"))
@@ -252,7 +252,7 @@ def test_a_checkpoint_does_not_come_from_itself(engine: Engine) -> None:
     ],
     ids=["itself", "two", "three", "both halves in one commit"],
 )
-def test_tasks_do_not_wait_for_themselves(engine: Engine, mutations: list[Any]) -> None:
+def test_a_cycle_of_blocking_tasks_is_refused(engine: Engine, mutations: list[Any]) -> None:
     engine.submit(insert_task("T1"), insert_task("T2", blocked_by=["T1"]))
     with pytest.raises(FailedPrecondition) as caught:
         commit(engine, *mutations)
@@ -286,7 +286,7 @@ def test_one_commit_may_do_several_things_to_one_record(engine: Engine) -> None:
 
 
 def test_a_commit_that_leaves_too_much_history_is_refused(engine: Engine) -> None:
-    """A request of a few kilobytes could otherwise leave gigabytes of images."""
+    """Otherwise a request of a few kilobytes could write gigabytes of images."""
     engine.submit(insert_task("T", description="x" * 1_900_000))
     with pytest.raises(InvalidArgument) as refused:
         engine.submit(*[update_task("T", priority=str(number)) for number in range(40)])
@@ -306,5 +306,5 @@ def test_a_numbered_record_may_be_given_the_next_id_and_no_other(engine: Engine)
         with pytest.raises(InvalidArgument, match="is made of its fields: w@4"):
             commit(engine, api.insert("workflow", id=wrong, workflow_id="w"))
     two = [api.insert("workflow", id=f"w@{number}", workflow_id="w") for number in (4, 5)]
-    assert [each.id for each in commit(engine, *two).results] == ["w@4", "w@5"], "what was refused took no number"
+    assert [each.id for each in commit(engine, *two).results] == ["w@4", "w@5"], "a refused insert must use no number"
     assert commit(engine, api.insert("workflow", workflow_id="w")).results[0].id == "w@6"

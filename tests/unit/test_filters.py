@@ -1,4 +1,4 @@
-"""The filter language: what it reads, how it refuses, and that no text makes it do anything else."""
+"""The filter language: valid filters are parsed, all other text is refused with its position."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def equal(name: str, value: str = "x") -> Comparison:
 
 
 def refusal(text: str, kind: str = "task") -> InvalidArgument:
-    """How the filter is refused, by the parser or by the kind's type check."""
+    """The refusal of a filter, by the parser or by the kind's type check."""
     with pytest.raises(InvalidArgument) as caught:
         check_all(KINDS.get(kind) or JOURNALS[kind], parse_filter(text))
     return caught.value
@@ -188,7 +188,7 @@ def test_malformed_text_is_refused_with_the_place(text: str, position: int, part
         ("session", "end_time:null", 9, "= null"),
     ],
 )
-def test_values_that_do_not_fit_the_field_are_refused(kind: str, text: str, position: int, part: str) -> None:
+def test_values_of_the_wrong_type_are_refused(kind: str, text: str, position: int, part: str) -> None:
     error = refusal(text, kind)
     assert (error.reason, error.metadata["position"]) == ("FILTER_INVALID", str(position))
     assert part in error.message

@@ -1,4 +1,4 @@
-"""The public socket: what lies at its path and is no socket is nobody's to replace."""
+"""The public socket: a file at its path that is not a socket must not be replaced."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def lay(path: Path, what: str) -> None:
 
 @pytest.mark.parametrize("what", ["file", "directory", "link"])
 @pytest.mark.parametrize("name", ["s", ".s.0"])
-def test_what_is_no_socket_is_left_alone(listener: Listener, tmp_path: Path, name: str, what: str) -> None:
+def test_a_file_that_is_no_socket_is_left_alone(listener: Listener, tmp_path: Path, name: str, what: str) -> None:
     lay(tmp_path / name, what)
     before = (tmp_path / name).lstat()
     with pytest.raises(SetupError, match="is no socket"):
@@ -45,7 +45,7 @@ def test_what_is_no_socket_is_left_alone(listener: Listener, tmp_path: Path, nam
         assert (tmp_path / name).read_text() == "my notes"
 
 
-def test_a_file_that_takes_the_sockets_place_is_left_alone(listener: Listener, tmp_path: Path) -> None:
+def test_a_file_that_replaced_the_socket_is_left_alone(listener: Listener, tmp_path: Path) -> None:
     listener.bind()
     (tmp_path / "s").unlink()
     lay(tmp_path / "s", "file")

@@ -30,25 +30,25 @@ def test_an_event_is_one_line_of_keys_and_values() -> None:
 
 
 @pytest.mark.parametrize("value", ["a\nb", 'say "x"', "a=b", "", "tab\t", "\x1b[31m"])
-def test_no_value_can_break_the_line(value: str) -> None:
+def test_no_value_can_add_a_line_or_key(value: str) -> None:
     said = line(field=value)
     assert "\n" not in said
     assert "\x1b" not in said
     assert json.loads(said.partition(" field=")[2]) == value
 
 
-def test_our_errors_say_their_reason_and_text() -> None:
+def test_our_errors_are_logged_with_reason_and_text() -> None:
     said = line(error=raised(InvalidArgument("Mend it.", reason="VALUE_INVALID")))
     assert "error=InvalidArgument" in said
     assert 'reason=VALUE_INVALID text="Mend it."' in said
 
 
-def test_other_errors_say_where_and_never_what() -> None:
+def test_other_errors_are_logged_with_their_place_but_not_their_text() -> None:
     said = line(error=raised(ValueError("a secret payload")))
     assert "error=ValueError" in said
     assert "at=raised:" in said
     assert "secret" not in said
 
 
-def test_errors_of_the_system_say_what() -> None:
+def test_errors_of_the_operating_system_are_logged_with_their_text() -> None:
     assert "No space left" in line(error=raised(OSError(28, "No space left on device")))

@@ -1,4 +1,4 @@
-"""Filters and orders on a real SQLite: what they find, that text stays data, and that pages are found by seeking."""
+"""Filters and orders on a real SQLite: the records they find, that text stays data, and that pages are found by seeking."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ NODES: st.SearchStrategy[Node] = st.recursive(
 )
 
 
-# The oracle: the same language, evaluated on plain Python values.
+# The oracle: evaluates the filter language on plain Python values.
 
 MISSING = object()
 
@@ -218,7 +218,7 @@ def connection() -> Iterator[Any]:
 
 
 def store(connection: Any, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Replaces the sessions; gives the records back with their ids."""
+    """Replaces the sessions; returns the records with their ids."""
     connection.execute("DELETE FROM session_tags")
     connection.execute("DELETE FROM session")
     stored = [{**record, "id": f"s{index}"} for index, record in enumerate(records)]
@@ -231,7 +231,7 @@ def store(connection: Any, records: Sequence[dict[str, Any]]) -> list[dict[str, 
         connection.execute(sql, ["default", *(row[name] for name in names)])
         for ordinal, tag in enumerate(record["tags"]):
             connection.execute("INSERT INTO session_tags VALUES ('default', ?, ?, ?)", (record["id"], ordinal, tag))
-    # The same ids in another workspace must never be seen.
+    # Records with the same ids in another workspace must never be found.
     columns = ", ".join(names)
     connection.execute(f"INSERT INTO session (workspace, {columns}) SELECT 'other', {columns} FROM session")
     connection.execute("INSERT INTO session_tags SELECT 'other', id, ordinal, value FROM session_tags")
@@ -263,7 +263,7 @@ ORDERS = st.lists(st.tuples(st.sampled_from(ORDER_FIELDS), st.booleans()), max_s
 
 
 def sort(records: list[dict[str, Any]], name: str, descending: bool) -> None:
-    """Keeps the order of equals, and has the unset first going up."""
+    """Sorts stably; unset values come first in ascending order."""
     records.sort(key=lambda each: (each[name] is not None, each[name]), reverse=descending)
 
 
@@ -380,7 +380,7 @@ def test_damaged_json_matches_nothing_and_fails_nothing(connection: Any) -> None
     assert found_ids(connection, parse_filter("NOT metadata:a")) == {"s0"}
 
 
-def test_a_filter_that_does_not_fit_is_refused_each_time() -> None:
+def test_an_invalid_filter_is_refused_each_time() -> None:
     for _ in range(2):
         with pytest.raises(InvalidArgument) as caught:
             query.count(SESSION, "default", parse_filter("titel = x"))
@@ -404,7 +404,7 @@ def test_a_filter_that_does_not_fit_is_refused_each_time() -> None:
         ("note:*", {"high"}),
     ],
 )
-def test_types_that_no_kind_has_yet(connection: Any, text: str, expected: set[str]) -> None:
+def test_types_that_no_kind_uses_yet(connection: Any, text: str, expected: set[str]) -> None:
     """A number and a string with presence, and a boolean."""
     plain = TASK.by_name["title"]
     fields = (
@@ -424,7 +424,7 @@ def test_types_that_no_kind_has_yet(connection: Any, text: str, expected: set[st
     assert {row[-1] for row in connection.execute(*asked)} == expected
 
 
-# How SQLite goes about it.
+# SQLite's query plans.
 
 
 def plan(connection: Any, asked: Query) -> str:
@@ -456,7 +456,7 @@ def test_lists_are_found_by_seeking(connection: Any, kind: Any, text: str, order
         assert ",id)>(?,?)" in shown or ",id)<(?,?)" in shown
 
 
-def test_a_later_page_of_a_mixed_order_enters_at_its_place(connection: Any) -> None:
+def test_a_later_page_of_a_mixed_order_starts_at_its_position(connection: Any) -> None:
     order = parse_order(SESSION, "create_time desc, title")
     shown = plan(connection, query.select_page(SESSION, "default", None, order, (5, "x", "y"), 100))
     assert "session_by_create_time (workspace=? AND create_time<?)" in shown
@@ -468,7 +468,7 @@ def test_members_are_found_by_value(connection: Any) -> None:
 
 
 def steps(connection: Any, asked: Query) -> int:
-    """How many instructions of SQLite's machine the query takes."""
+    """The number of SQLite VM instructions that the query takes."""
     counted = 0
 
     def count() -> int:
@@ -502,7 +502,7 @@ def test_a_deep_page_costs_what_the_first_costs(connection: Any, text: str) -> N
 
 @pytest.fixture
 def transcripts(connection: Any) -> Any:
-    """Three journals of 500 entries in `default`, and one in another workspace that lies between them."""
+    """Three journals of 500 entries in `default`, and one of another workspace with ids between theirs."""
     connection.execute("DELETE FROM transcript")
     connection.execute("DELETE FROM journal")
     journals = [
@@ -582,7 +582,7 @@ def test_a_deep_page_of_entries_costs_what_the_first_costs(
     assert steps(transcripts, deep) < 2 * steps(transcripts, first)
 
 
-def test_entry_indexes_are_there(connection: Any) -> None:
+def test_entry_indexes_exist(connection: Any) -> None:
     for table, names in ENTRY_INDEXES.items():
         indexes = [row[1] for row in connection.execute(f"PRAGMA index_list({table})")]
         columns = [[row[2] for row in connection.execute(f"PRAGMA index_info({name})")] for name in indexes]

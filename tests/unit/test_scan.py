@@ -1,4 +1,4 @@
-"""Scan: whole lists, as of one revision, whatever is written meanwhile."""
+"""Scan returns whole lists as of one revision while others write."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_each_list_is_whole_in_its_order_and_named(engine: Engine) -> None:
     assert {each.revision for each in frames} == {2}
 
 
-def test_what_is_written_between_two_frames_is_not_seen(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writes_between_two_frames_are_not_seen(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = [pb.ScanList(kind="session"), pb.ScanList(kind="task")]
     frames = engine.records.scan(pb.StoreServiceScanRequest(lists=asked), Call(30.0))
     first = next(frames)
@@ -57,12 +57,12 @@ def test_no_frame_is_larger_than_an_answer(engine: Engine) -> None:
     assert sum(len(each.records) for each in frames if each.list == 0) == 38
 
 
-def test_more_than_fits_into_memory_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scan_larger_than_its_memory_limit_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "MAX_SCAN_BYTES", 2_000)
     with pytest.raises(Exhausted) as caught:
         scan(engine, ("task", "", ""))
     assert (caught.value.reason, caught.value.metadata) == ("SCAN_TOO_LARGE", {"limit": "2000"})
-    assert caught.value.retry_delay_s == 0  # it would be as large again
+    assert caught.value.retry_delay_s == 0  # no retry: the scan would be as large again
     assert len(scan(engine, ("task", 'id = "T1"', ""))) == 1
 
 
@@ -85,7 +85,7 @@ def test_a_damaged_record_is_named(engine: Engine) -> None:
         ([("task", "", "")], {"min_revision": 99}, HoldfastError, "REVISION_IN_FUTURE"),
     ],
 )
-def test_what_cannot_be_read_is_refused(
+def test_an_invalid_scan_is_refused(
     engine: Engine, lists: list[Any], fields: dict[str, Any], error: type[HoldfastError], reason: str
 ) -> None:
     with pytest.raises(error) as caught:

@@ -13,7 +13,7 @@ from holdfastd.model.call import Call
 
 
 class Slow:
-    """A job that runs until it is let go or its caller has gone, and counts how many of it run at once."""
+    """A job that runs until it is released or its caller leaves; it counts its concurrent runs."""
 
     def __init__(self) -> None:
         self.started, self.let_go = threading.Semaphore(0), threading.Event()
@@ -31,7 +31,7 @@ class Slow:
         return {"done": 1}
 
 
-def test_a_run_on_demand_gets_what_was_asked_and_gives_its_counts() -> None:
+def test_a_run_on_demand_gets_its_options_and_returns_its_counts() -> None:
     seen: list[tuple[object, ...]] = []
 
     def work(run: JobRun) -> Mapping[str, int]:
@@ -70,7 +70,7 @@ def test_a_second_run_waits_its_turn_no_longer_than_its_caller() -> None:
     assert slow.most_at_once == 1
 
 
-def test_a_failed_run_gives_its_turn_up() -> None:
+def test_a_failed_run_lets_the_next_one_run() -> None:
     def work(run: JobRun) -> Mapping[str, int]:
         raise ValueError("once")
 
