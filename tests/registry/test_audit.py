@@ -212,7 +212,7 @@ def test_a_token_of_another_list_is_refused(world: World) -> None:
     assert refused(lambda: page(world.api, parent_kind="nobody")).reason == "KIND_UNKNOWN"
 
 
-def test_the_audit_can_not_be_appended_to_or_streamed(world: World) -> None:
+def test_the_audit_cannot_be_appended_to_or_streamed(world: World) -> None:
     api, id = world.api, world.parent("session")
     forged = entry_pb2.Entry(audit=entry_pb2.Audit(actor="somebody else", kind="task", id="A"))
     revision = api.revision()
