@@ -1,4 +1,4 @@
-"""What a command of the command line printed."""
+"""The result of running a command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command printed and how it ended."""
+    """The output and the exit code of a command."""
 
     code: int
     raw: bytes
@@ -30,7 +30,7 @@ class Ran:
 
     @property
     def reason(self) -> str:
-        """Why it failed, of a command with `--json`."""
+        """The reason of the failure, for a command with `--json`."""
         return str(json.loads(self.err)["reason"])
 
 

@@ -1,7 +1,7 @@
-"""The way of a short call through grpcio: the shorter one, and grpcio's own, with the same answers on both.
+"""Short calls through grpcio by both paths, the daemon's fast one and grpcio's own: the answers must be the same.
 
-When a new grpcio fails `test_which_thread_runs_what`, it has changed what `holdfastd.rpc.pool` leans on: the daemon then serves
-all the same, at half the speed.
+When `test_which_thread_runs_what` fails with a new grpcio, grpcio has changed what `holdfastd.rpc.pool` relies on. The daemon
+still works, at half the speed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ THREADS = 3
 
 
 class UseCases:
-    """Answers that tell the thread, in place of a store."""
+    """Replaces the store; the answers contain the name of the thread that ran the call."""
 
     def __init__(self) -> None:
         self.posted: list[Callable[[Any], None]] = []
@@ -70,7 +70,7 @@ class UseCases:
         return Pending(SimpleNamespace(post=post), None, call, answer)  # type: ignore[arg-type]
 
     def finish(self, outcome: int) -> None:
-        """Tells the one that has waited longest."""
+        """Completes the oldest pending commit."""
         assert eventually(lambda: bool(self.posted))
         self.posted.pop(0)(SimpleNamespace(outcome=lambda: outcome))
 
@@ -136,7 +136,7 @@ def quick() -> Iterator[Served]:
 def test_which_thread_runs_what(quick: Served) -> None:
     assert KNOWS_GRPCIO
     assert quick.get("any").startswith("call_")
-    assert "_serve" in quick.allocate()  # grpcio's thread, which nobody had to wake
+    assert "_serve" in quick.allocate()  # grpcio's thread, without a switch to the pool
     assert quick.allocate(workspace="w" * SMALL_REQUEST_BYTES).startswith("call_")
 
 
@@ -153,9 +153,9 @@ def test_an_error_has_its_code_and_details(served: Served) -> None:
     assert eventually(lambda: served.gate.active_calls() == 0)
 
 
-def test_what_nobody_foresaw_is_internal_and_harms_no_other_call(served: Served) -> None:
+def test_an_unexpected_error_is_internal_and_affects_one_call(served: Served) -> None:
     commit = served.commit()
-    served.use_cases.finish(0)  # divides by it
+    served.use_cases.finish(0)  # a division by zero
     for call in (lambda: served.get("defect"), commit.result):
         with pytest.raises(grpc.RpcError) as caught:
             call()
@@ -175,7 +175,7 @@ def test_a_pending_answer_holds_no_thread(served: Served) -> None:
     assert eventually(lambda: served.gate.active_calls() == 0)
 
 
-def test_a_caller_who_has_gone_is_seen_and_his_answer_goes_nowhere(served: Served) -> None:
+def test_a_cancelled_call_is_noticed_and_its_answer_is_dropped(served: Served) -> None:
     gone = served.commit()
     assert eventually(lambda: bool(served.use_cases.calls))
     assert served.use_cases.calls[0].is_active()
@@ -202,7 +202,7 @@ def test_bytes_that_are_no_request_are_refused(served: Served) -> None:
         assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT  # type: ignore[attr-defined]
 
 
-def test_calls_that_find_all_threads_taken_wait_and_are_served(served: Served) -> None:
+def test_calls_wait_while_all_threads_are_busy(served: Served) -> None:
     held = [served.stub.Get.future(pb.StoreServiceGetRequest(id="hold"), timeout=PATIENCE_S) for _ in range(4 * THREADS)]
     assert eventually(lambda: served.gate.unary_pool.waiting() == 3 * THREADS)
     names = {each.name for each in threading.enumerate() if each.name.startswith("call_")}
@@ -211,7 +211,7 @@ def test_calls_that_find_all_threads_taken_wait_and_are_served(served: Served) -
     assert all(each.result(PATIENCE_S).record.id.startswith("call_") for each in held)
 
 
-def test_a_slow_call_keeps_no_other_waiting_while_there_are_threads(served: Served) -> None:
+def test_a_slow_call_does_not_block_others_while_threads_are_free(served: Served) -> None:
     held = served.stub.Get.future(pb.StoreServiceGetRequest(id="hold"), timeout=PATIENCE_S)
     for _ in range(3):
         assert served.get("any").startswith("call_")
@@ -220,7 +220,7 @@ def test_a_slow_call_keeps_no_other_waiting_while_there_are_threads(served: Serv
 
 
 @pytest.mark.parametrize("alive", [0, 1])
-def test_a_thread_that_cannot_be_started_costs_no_call_but_its_own(alive: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_cannot_be_started_fails_at_most_its_own_call(alive: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pool, ran = CallPool(THREADS, "starting"), queue.SimpleQueue[str]()
     hold = threading.Event()
     for _ in range(alive):
@@ -244,9 +244,7 @@ def unable(*_: object) -> None:
     raise RuntimeError("can't start new thread")
 
 
-def test_what_fails_in_the_serving_thread_ends_one_call_and_not_the_thread(
-    quick: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_in_the_serving_thread_ends_only_one_call(quick: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(quick.gate.unary_pool, "run", unable)
         with pytest.raises(grpc.RpcError) as caught:
@@ -255,7 +253,7 @@ def test_what_fails_in_the_serving_thread_ends_one_call_and_not_the_thread(
     assert quick.get("any").startswith("call_")
 
 
-def test_a_closed_pool_lets_its_threads_go() -> None:
+def test_a_closed_pool_ends_its_threads() -> None:
     pool = CallPool(THREADS, "closing")
     for _ in range(20):
         pool.submit(time.sleep, 0.001)

@@ -1,4 +1,4 @@
-"""Checkpoints, artifacts and blobs over a real daemon: what is put in comes out, whole and the same."""
+"""Checkpoints, artifacts and blobs over a real daemon: contents are read back unchanged."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def same(one: Any, two: Any) -> bool:
 
 
 @pytest.mark.parametrize("context", CONTEXTS, ids=[f"{number}" for number in range(len(CONTEXTS))])
-def test_every_context_comes_back(store: holdfast.Store, session_id: str, context: Any) -> None:
+def test_every_context_is_read_back(store: holdfast.Store, session_id: str, context: Any) -> None:
     saved = store.checkpoints.save(session_id, context=context)
     fresh = store.in_workspace(store.workspace)
     assert same(fresh.checkpoints.load(saved.id), context)
@@ -77,12 +77,12 @@ def test_contexts_round_trip(context: Any) -> None:
         ({"\udfff": 1}, holdfast.InvalidArgument),
     ],
 )
-def test_contexts_that_could_not_come_back_are_refused(context: Any, error: type[Exception]) -> None:
+def test_contexts_that_could_not_be_read_back_are_refused(context: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         encode_context(context)
 
 
-def test_circles_are_refused() -> None:
+def test_circular_contexts_are_refused() -> None:
     circle: list[Any] = []
     circle.append(circle)
     with pytest.raises(holdfast.InvalidArgument):
@@ -107,7 +107,7 @@ def test_growing_contexts_are_sent_and_stored_as_deltas(store: holdfast.Store, s
     assert saved.load()["messages"] == messages
 
 
-def test_of_a_context_that_grew_only_the_middle_is_sent(
+def test_only_the_changed_middle_of_a_context_is_sent(
     store: holdfast.Store, session_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[int] = []
@@ -136,7 +136,7 @@ def test_parents_and_latest(store: holdfast.Store, session_id: str) -> None:
     assert (one.parent_id, two.parent_id) == ("", one.id)
     assert store.checkpoints.latest(session_id).id == two.id
     assert store.checkpoints.latest(session_id, tag="good").load() == 1
-    assert store.checkpoints.save(session_id, context=3).parent_id == one.id, "the last loaded is the next one's parent"
+    assert store.checkpoints.save(session_id, context=3).parent_id == one.id, "the parent must be the checkpoint loaded last"
     assert store.checkpoints.save(session_id, context=4, parent=two).parent_id == two.id
     assert store.checkpoints.save(session_id, context=5, parent="").parent_id == ""
     other_client = store.in_workspace(store.workspace)
@@ -149,7 +149,7 @@ def test_parents_and_latest(store: holdfast.Store, session_id: str) -> None:
         store.checkpoints.save(session_id, context=1, parent="chk_none")
 
 
-def test_a_parent_and_base_that_are_gone_are_looked_up_again(store: holdfast.Store, session_id: str) -> None:
+def test_a_deleted_parent_and_base_are_looked_up_again(store: holdfast.Store, session_id: str) -> None:
     text = os.urandom(40_000).hex()
     one = store.checkpoints.save(session_id, context=text)
     two = store.checkpoints.save(session_id, context=text + "2")
@@ -159,7 +159,7 @@ def test_a_parent_and_base_that_are_gone_are_looked_up_again(store: holdfast.Sto
     assert store.in_workspace(store.workspace).checkpoints.load(three.id) == text + "23"
 
 
-def test_an_unknown_base_means_sending_the_whole(store: holdfast.Store, session_id: str) -> None:
+def test_with_an_unknown_base_the_whole_content_is_sent(store: holdfast.Store, session_id: str) -> None:
     from holdfast.blobs.session_memory import Content
     from holdfast.blobs.uploads import upload_context
     from holdfast.contract.digests import hash_content
@@ -233,7 +233,7 @@ def test_blobs_are_seekable_files(store: holdfast.Store) -> None:
 
 
 class Broken(io.RawIOBase):
-    """A file that fails in the middle."""
+    """A file whose reads fail in the middle."""
 
     def __init__(self) -> None:
         self._left = 2
@@ -251,7 +251,7 @@ def test_an_error_of_the_source_is_the_callers(store: holdfast.Store) -> None:
         store.blobs.put(Broken())
 
 
-def test_verify_tells_how_many_references_and_blobs_it_checked(store: holdfast.Store) -> None:
+def test_verify_counts_the_references_and_blobs_it_checked(store: holdfast.Store) -> None:
     def counts() -> dict[str, int]:
         *_, last = store.verify()
         return dict(last.counts)

@@ -1,4 +1,4 @@
-"""Collections over a real daemon: every method, and what each error looks like to a caller."""
+"""Collections over a real daemon: every method, and the errors that callers see."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from holdfast.contract.kinds import KINDS
 from holdfast.v1 import record_pb2, store_service_pb2
 
 
-def test_a_record_comes_back_as_it_was_made(store: holdfast.Store) -> None:
+def test_a_record_is_read_back_as_created(store: holdfast.Store) -> None:
     began = datetime.datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=datetime.UTC)
     metadata = {"branch": "fix/login", "big": 2**70, "none": None, "half": 0.5, "deep": [{"ä": [True]}]}
     made = store.sessions.create(title="first try", tags=["a", "b"], metadata=metadata, start_time=began)
@@ -39,7 +39,7 @@ def test_a_message_works_like_keywords(store: holdfast.Store) -> None:
         store.tasks.create(record_pb2.Session())  # type: ignore[arg-type]
 
 
-def test_update_changes_what_is_named_and_none_clears(store: holdfast.Store) -> None:
+def test_update_changes_the_given_fields_and_none_clears(store: holdfast.Store) -> None:
     made = store.tasks.create(title="t", description="long", tags=["x"], metadata={"a": 1})
     changed = store.tasks.update(made.id, version=1, description=None, tags=["y"])
     assert (changed.title, changed.description, list(changed.tags), changed.version) == ("t", "", ["y"], 2)
@@ -48,13 +48,13 @@ def test_update_changes_what_is_named_and_none_clears(store: holdfast.Store) -> 
     assert store.tasks.update(made.id, metadata=holdfast.Json("null")).metadata == "null"
 
 
-def test_save_makes_or_changes(store: holdfast.Store) -> None:
+def test_save_creates_or_updates(store: holdfast.Store) -> None:
     assert store.tasks.save(id="TASK-900", title="saved").version == 1
     changed = store.tasks.save(id="TASK-900", status="running")
     assert (changed.version, changed.title, changed.status) == (2, "saved", "running")
 
 
-def test_list_reads_all_pages_and_stops_where_told(store: holdfast.Store) -> None:
+def test_list_reads_all_pages_up_to_its_limit(store: holdfast.Store) -> None:
     with store.transaction() as tx:
         made = [tx.tasks.create(title=f"task {number}", tags=["odd"] if number % 2 else []) for number in range(25)]
     assert [each.id for each in store.tasks.list(page_size=4, order_by="id")] == [each.id for each in made]
@@ -73,7 +73,7 @@ def test_batch_get_and_exists(store: holdfast.Store) -> None:
     assert not store.in_workspace("nobody-wrote-here").tasks.exists(one.id)
 
 
-def test_ids_are_handed_out_once(store: holdfast.Store) -> None:
+def test_an_id_is_given_out_once(store: holdfast.Store) -> None:
     assert [store.tasks.next_id(), store.tasks.create(title="t").id, store.tasks.next_id()] == [
         "TASK-001",
         "TASK-002",
@@ -83,7 +83,7 @@ def test_ids_are_handed_out_once(store: holdfast.Store) -> None:
     assert len(ids) == 1000 and all(len(each) == 30 and each.startswith("ses_") for each in ids)
 
 
-def test_delete_tells_what_hangs_on_it(store: holdfast.Store) -> None:
+def test_delete_counts_the_dependents(store: holdfast.Store) -> None:
     parent = store.constructs.create(name="parent")
     child = store.sessions.create(construct_id=parent.id)
     with pytest.raises(holdfast.HasDependents) as caught:
@@ -149,10 +149,10 @@ REFUSED: list[tuple[Callable[[holdfast.Store], Any], type[Exception], str, str]]
 
 
 @pytest.mark.parametrize(("call", "error", "reason", "says"), REFUSED, ids=[str(number) for number in range(len(REFUSED))])
-def test_what_is_refused_says_why(
+def test_refusals_give_the_reason(
     store: holdfast.Store, call: Callable[[holdfast.Store], Any], error: type[Exception], reason: str, says: str
 ) -> None:
-    store.constructs.create(name="so that the workspace exists")
+    store.constructs.create(name="creates the workspace")
     with pytest.raises(error, match=says or ".") as caught:
         call(store)
     assert type(caught.value) is error
@@ -171,7 +171,7 @@ def test_taken_ids_and_cycles(store: holdfast.Store) -> None:
 
 
 def test_every_kind_has_its_collection(store: holdfast.Store) -> None:
-    """A new kind has one at once."""
+    """A new kind gets a collection without further code."""
     for kind in KINDS.values():
         collection = store.collection(kind.name)
         assert collection is getattr(store, kind.noun)
@@ -181,7 +181,7 @@ def test_every_kind_has_its_collection(store: holdfast.Store) -> None:
 
 @pytest.mark.parametrize("of", [holdfast.Store, holdfast.Transaction])
 def test_type_checkers_know_every_collection(of: type[object], store: holdfast.Store) -> None:
-    """Each noun is annotated with the class that it is made of; `make generate` writes the annotations."""
+    """Every noun is annotated with the class of its collection; `make generate` writes the annotations."""
     annotated = get_type_hints(of)
     assert set(annotated) == {kind.noun for kind in KINDS.values()}
     of_this = store if of is holdfast.Store else store.transaction()
@@ -191,13 +191,13 @@ def test_type_checkers_know_every_collection(of: type[object], store: holdfast.S
         assert get_args(annotation) in ((), (kind.message_class,))
 
 
-def test_another_patience_is_the_same_client(store: holdfast.Store) -> None:
+def test_with_timeout_shares_the_client(store: holdfast.Store) -> None:
     session = store.sessions.create(title="s")
     first = store.checkpoints.save(session.id, context="one")
     store.checkpoints.save(session.id, context="two")
     store.checkpoints.load(first)
     branch = store.with_timeout(10).checkpoints.save(session.id, context="three")
-    assert branch.parent_id == first.id, "what was loaded last is known"
+    assert branch.parent_id == first.id, "both must know the checkpoint loaded last"
     assert store.checkpoints.save(session.id, context="four").parent_id == branch.id
     elsewhere = store.with_timeout(10).in_workspace("default")
     assert (elsewhere.workspace, elsewhere._connection.timeout_s) == ("default", 10)

@@ -44,7 +44,7 @@ def test_reading_parts(store: holdfast.Store, session_id: str) -> None:
     assert numbers(filter='role = "even"', limit=2) == [2, 4]
 
 
-def test_tasks_have_transcripts_too_and_list_goes_over_all(store: holdfast.Store, session_id: str) -> None:
+def test_tasks_have_transcripts_too_and_list_reads_all_of_them(store: holdfast.Store, session_id: str) -> None:
     task = store.tasks.create(title="t")
     store.transcripts.append(session_id, role="prompt", content="s")
     store.transcripts.append(task.id, parent_kind="task", role="prompt", content="t")
@@ -75,7 +75,7 @@ def test_the_writer_keeps_order_and_counts(store: holdfast.Store, session_id: st
     assert (writer.written, writer.acknowledged, writer.last_number) == (20_001, 20_001, 20_001)
     assert [each.transcript.content for each in store.transcripts.read(session_id)] == [*map(str, range(20_000)), "last"]
     assert batches[0][0] == 1 and all(one[1] + 1 == two[0] for one, two in itertools.pairwise(batches))
-    assert len(batches) < 2000, "it did not coalesce"
+    assert len(batches) < 2000, "the writer must put many entries into a batch"
 
 
 def test_writer_under_threads(store: holdfast.Store, session_id: str) -> None:
@@ -96,7 +96,7 @@ def test_writer_under_threads(store: holdfast.Store, session_id: str) -> None:
         assert [int(each.transcript.content) for each in read if each.transcript.role == f"thread{number}"] == list(range(3000))
 
 
-def test_an_entry_that_would_be_refused_does_not_spoil_its_batch(store: holdfast.Store, session_id: str) -> None:
+def test_an_invalid_entry_does_not_affect_its_batch(store: holdfast.Store, session_id: str) -> None:
     with store.transcripts.writer(session_id) as writer:
         writer.write(role="a", content="1")
         wrongs: list[dict[str, Any]] = [
@@ -159,7 +159,7 @@ def test_an_error_in_the_block_stays_the_error_when_the_flush_fails_too(store: h
     assert "only 0 are durable" in caught.value.__notes__[0]
 
 
-def test_follow_sees_what_comes(store: holdfast.Store, session_id: str) -> None:
+def test_follow_returns_new_entries(store: holdfast.Store, session_id: str) -> None:
     store.transcripts.append(session_id, role="a", content="before")
     seen: list[str] = []
     reader = store.transcripts.follow(session_id)
@@ -181,7 +181,7 @@ def test_follow_sees_what_comes(store: holdfast.Store, session_id: str) -> None:
 
 
 def test_no_such_parent(store: holdfast.Store) -> None:
-    store.tasks.create(title="so that the workspace exists")
+    store.tasks.create(title="creates the workspace")
     with pytest.raises(holdfast.ParentNotFound):
         store.transcripts.append("ses_none", role="a")
     with pytest.raises(holdfast.NotFound):

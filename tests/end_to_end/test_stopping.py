@@ -1,4 +1,4 @@
-"""How a daemon ends: in order, at once, when idle, when something hangs, when the disk cannot be trusted."""
+"""How the daemon ends: in order, at once, when idle, when a call hangs, and when a sync fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_signal_stops_in_order(directory: Directory, number: int) -> None:
 
 
 def commit(daemon: DaemonProcess, **fields: Any) -> Any:
-    """Begins a commit of one construct and returns its future."""
+    """Starts a commit of one construct and returns its future."""
     insert = store_service_pb2.Insert(record=record_pb2.Record(construct=record_pb2.Construct(name="x", **fields)))
     request = store_service_pb2.StoreServiceCommitRequest(mutations=[store_service_pb2.Mutation(insert=insert)])
     stub = store_service_pb2_grpc.StoreServiceStub(connect(daemon.socket))
@@ -43,7 +43,7 @@ def commit(daemon: DaemonProcess, **fields: Any) -> Any:
 
 
 def watch_store(daemon: DaemonProcess) -> Any:
-    """A Watch that has delivered its first frame."""
+    """Opens a Watch and reads its first frame."""
     stream = store_service_pb2_grpc.StoreServiceStub(connect(daemon.socket)).Watch(
         store_service_pb2.StoreServiceWatchRequest(after_revision=0)
     )
@@ -51,7 +51,7 @@ def watch_store(daemon: DaemonProcess) -> Any:
     return stream
 
 
-def test_a_watch_is_told_and_does_not_hold_the_daemon_up(directory: Directory) -> None:
+def test_a_watch_ends_with_an_error_and_does_not_delay_the_stop(directory: Directory) -> None:
     daemon = directory.serve("store", "run/s.sock", "--grace", "60")
     commit(daemon).result()
     stream = watch_store(daemon)
@@ -63,7 +63,7 @@ def test_a_watch_is_told_and_does_not_hold_the_daemon_up(directory: Directory) -
     assert "calls_cut_off" not in daemon.log()
 
 
-def test_health_says_so_first_and_its_watchers_do_not_hold_the_daemon_up(
+def test_health_changes_first_and_its_watchers_do_not_delay_the_stop(
     directory: Directory, watching: Callable[[DaemonProcess], Any]
 ) -> None:
     daemon = directory.serve("store", "run/s.sock", "--grace", "60")
@@ -127,7 +127,7 @@ def test_a_writer_that_hangs_does_not_keep_the_daemon(directory: Directory) -> N
     assert "event=last_stop_was_unclean" in directory.serve().log()
 
 
-def test_the_watchdog_ends_the_process_and_says_where_its_threads_were(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_watchdog_ends_the_process_and_logs_its_threads_stacks(caplog: pytest.LogCaptureFixture) -> None:
     codes: list[int] = []
     watchdog(0.05, codes.append).join()
     assert codes == [EXIT_STUCK]

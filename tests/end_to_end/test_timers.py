@@ -1,4 +1,4 @@
-"""What the daemon does by the clock, with nobody asking for it, and what its settings are when nobody sets them."""
+"""The daemon's timed jobs, without a request from a client, and the defaults of their settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def log_bytes(daemon: DaemonProcess) -> int:
 
 
 def insert_large(api: Api, count: int) -> list[str]:
-    """Tasks whose rows and history take some 3 MB each."""
+    """Inserts tasks; each needs about 3 MB in its row and history."""
     return [api.insert("task", title="t", description="x" * MB) for _ in range(count)]
 
 
@@ -41,10 +41,10 @@ def test_the_log_is_copied_into_the_database_and_does_not_grow(directory: Direct
             longest = max(longest, log_bytes(daemon))
             assert eventually(lambda before=before: database_bytes(daemon) > before + 4 * MB)
             written += database_bytes(daemon) - before
-    assert longest < 20 * MB, "what was copied is written over"
+    assert longest < 20 * MB, "the copied part of the log must be overwritten"
 
 
-def test_a_blob_that_nothing_needs_goes_when_its_lease_is_over(directory: Directory) -> None:
+def test_an_unreferenced_blob_is_deleted_when_its_lease_expires(directory: Directory) -> None:
     daemon = directory.serve("store", "run/s.sock", "--sweep-interval", "1", "--lease", "1")
     with Api(daemon.socket, "") as api:
         digest = api.put(os.urandom(100_000)).digest
@@ -72,7 +72,7 @@ def test_a_blob_is_leased_for_an_hour(directory: Directory) -> None:
     assert 3590 < lease_s <= 3600
 
 
-def test_an_answer_is_kept_for_an_hour(directory: Directory) -> None:
+def test_an_answer_is_remembered_for_an_hour(directory: Directory) -> None:
     daemon = directory.serve()
     with Api(daemon.socket, "") as api:
         first = {minutes: api.commit(insert("task", title="t"), request_id=f"{minutes}").revision for minutes in (59, 61)}
