@@ -17,8 +17,8 @@ from holdfastd.model.call import Call
 from holdfastd.model.commands import AllocateIds, Commit, CompactWatches, ExpireRequests, FreePages
 from holdfastd.parts import Core, Services
 from holdfastd.rpc.gate import Gate
-from holdfastd.rpc.listener import BuildServer
-from holdfastd.rpc.server import Health, build_server
+from holdfastd.rpc.listener import ServerSource
+from holdfastd.rpc.server import Health, Servers
 from holdfastd.service.admin import Admin, Identity
 from holdfastd.service.blobs.blobs import Blobs
 from holdfastd.service.blobs.calls import BlobCalls
@@ -75,9 +75,9 @@ def open_services(core: Core) -> Services:
     gate = Gate(settings.unary_threads, settings.stream_threads, CALLS_THAT_MAY_WAIT)
     health = Health()
 
-    def serve(scheduler: Scheduler) -> BuildServer:
-        use_cases = _use_cases(core, writer, reading, feed, blobs, scheduler)
-        return lambda: build_server(use_cases, gate, health, settings.default_timeout_s)
+    def serve(scheduler: Scheduler) -> ServerSource:
+        use_cases = _use_cases(core, writer, reading, feed, blobs, scheduler, gate)
+        return Servers(use_cases, gate, health, settings.default_timeout_s)
 
     def say_not_serving() -> None:
         health.say_not_serving()
@@ -104,7 +104,7 @@ def _open_blobs(core: Core, writer: Writer) -> Blobs:
 
 
 def _use_cases(
-    core: Core, writer: Writer, reading: Reading, feed: Feed, blobs: Blobs, scheduler: Scheduler
+    core: Core, writer: Writer, reading: Reading, feed: Feed, blobs: Blobs, scheduler: Scheduler, gate: Gate
 ) -> dict[str, dict[str, Callable[..., Any]]]:
     records, commit_calls = Records(reading), Commits(writer)
     journals, watches, blob_calls = Journals(reading, feed), Watches(reading, feed), BlobCalls(blobs)
@@ -116,7 +116,7 @@ def _use_cases(
         scheduler,
         queued=lambda: writer.queued,
         database_bytes=functools.partial(_database_bytes, core.settings),
-        warnings=functools.partial(_warnings, core.settings),
+        warnings=lambda: _warnings(core.settings) + gate.warnings(),
     )
     return {
         "StoreService": {

@@ -34,6 +34,7 @@ from holdfastd.store.sqlite.connection import Readers, open_writer
 from holdfastd.store.sqlite.migrate import migrate, store_id
 
 EXIT_SYNC_FAILED = 70
+EXIT_THREAD_DIED = 70
 EXIT_STUCK = 75
 # Readers run under the GIL beside the writer; a shorter turn gives it the GIL sooner. It took appends from 0.41 to 0.51 of a
 # no-op call while each held a thread; now that none does, 5 ms give 0.94 and this 0.96.
@@ -180,7 +181,13 @@ class Daemon:
         self._end_process(EXIT_SYNC_FAILED)
 
     def keep_reachable(self) -> None:
-        """Binds the socket again when somebody took it away, and puts `daemon.json` back. Call it each second or so."""
+        """Binds the socket again when somebody took it away, and puts `daemon.json` back. Call it each second or so.
+
+        Ends the process when a serving thread has died: its callers would only time out, and no other daemon would be started.
+        """
+        if not self._listener.is_served():
+            log.critical("serving_thread_died", extra={"socket": self.settings.socket})
+            self._end_process(EXIT_THREAD_DIED)
         self._data_dir_lock.ensure()
         if self._listener.is_bound():
             return

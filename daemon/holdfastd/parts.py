@@ -8,7 +8,7 @@ from typing import Protocol
 
 from holdfastd.jobs.checkpointer import Alone
 from holdfastd.jobs.scheduler import Job, Scheduler
-from holdfastd.rpc.listener import BuildServer
+from holdfastd.rpc.listener import ServerSource
 from holdfastd.settings import Settings
 from holdfastd.store.sqlite.connection import Connection, Readers
 
@@ -40,7 +40,7 @@ class Core:
 class Services:
     """What the lifecycle needs of the layers between the connections and the socket."""
 
-    build_server: Callable[[Scheduler], BuildServer]  # given the jobs, gives the factory that is called at each bind
+    build_server: Callable[[Scheduler], ServerSource]  # given the jobs, gives what builds a server at each bind
     jobs: tuple[Job, ...]
     activity: Activity
     say_not_serving: Callable[[], None]  # health, and calls that come from now on get UNAVAILABLE
