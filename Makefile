@@ -21,7 +21,7 @@ export PATH := $(abspath $(BIN)):$(abspath .tools/bin):$(PATH)
 export NODE_PATH := $(abspath .tools/node/node_modules)
 
 .PHONY: help setup demo test test-fast test-memory test-files test-registry test-slow foreign-tools check format format-check \
-	lint types imports proto-fresh proto-lint generate crash bench wheel clean
+	lint types imports proto-fresh proto-lint generate crash bench walk wheel clean
 
 help: ## List the targets
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='…']"
@@ -110,6 +110,9 @@ crash: setup ## Kill daemons at every durability step and check what is left (RO
 bench: setup ## The table of the benchmarks, each beside its rivals
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint packaging/constraints.txt --editable ".[bench]"
 	$(BIN)/python -m tests.bench $(ARGS)
+
+walk: setup ## Count the files that an append and a delta save cross (ARGS=--list names them)
+	@$(BIN)/python -m tests.walk $(ARGS)
 
 wheel: setup ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel
