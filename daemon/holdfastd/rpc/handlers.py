@@ -18,7 +18,8 @@ from google.protobuf.message import DecodeError
 from holdfastd.errors import HoldfastError, InvalidArgument
 from holdfastd.rpc.caller import GrpcCall
 from holdfastd.rpc.gate import Gate
-from holdfastd.rpc.replies import Reply, Sender, refuse
+from holdfastd.rpc.message_first import Sender
+from holdfastd.rpc.replies import Reply, refuse
 from holdfastd.service.admin import check_api_version
 from holdfastd.service.pending import Pending
 
@@ -82,7 +83,7 @@ class UnaryHandler:
 
     def receive(self, data: bytes, context: grpc.ServicerContext, sender: Sender) -> None:
         """Runs the use case and answers, or leaves the answer to the writer. Does not raise."""
-        reply = Reply(context, sender, self._gate.leave, self._method)
+        reply = Reply(context, sender, self._gate, self._method)
         self._gate.enter()
         try:
             self._gate.check_short()

@@ -22,7 +22,6 @@ from typing import Any, Protocol
 import grpc
 
 from holdfastd import logs
-from holdfastd.rpc.replies import Sender
 
 # The versions that CI ran `tests/end_to_end/test_call_pool.py` with, by both ways.
 TESTED_VERSIONS = frozenset({"1.85.1"})
@@ -46,6 +45,16 @@ def _private(name: str) -> Any:
 grpc_server, cygrpc = _private("grpc._server"), _private("grpc._cython.cygrpc")
 
 log = logs.logger(__name__)
+
+
+class Sender(Protocol):
+    """The caller's end of one short call. Any thread may use it, once; neither method blocks."""
+
+    def send(self, answer: bytes | None) -> None:
+        """Sends an encoded answer with OK; None ends the call with the status that was set in its context."""
+
+    def abort(self) -> None:
+        """Ends the call when its context or `send` failed. Does not raise."""
 
 
 class Handler(Protocol):

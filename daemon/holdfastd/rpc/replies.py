@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 
 from holdfastd import logs
 from holdfastd.errors import HoldfastError
+from holdfastd.rpc.gate import Gate
+from holdfastd.rpc.message_first import Sender
 from holdfastd.rpc.status import internal, to_status
 
 log = logs.logger(__name__)
 
 
-class Sender(Protocol):
-    """The caller's end of one short call. Any thread may use it, once; neither method blocks."""
-
-    def send(self, answer: bytes | None) -> None:
-        """Sends an encoded answer with OK; None ends the call with the status that was set in its context."""
-
-    def abort(self) -> None:
-        """Ends the call when its context or `send` failed. Does not raise."""
-
-
 class Reply:
     """The one answer to a short call, from whichever thread has it. Its methods do not raise."""
 
-    __slots__ = ("_context", "_leave", "_method", "_sender")
+    __slots__ = ("_context", "_gate", "_method", "_sender")
 
-    def __init__(self, context: grpc.ServicerContext, sender: Sender, leave: Callable[[], None], method: str) -> None:
+    def __init__(self, context: grpc.ServicerContext, sender: Sender, gate: Gate, method: str) -> None:
         self._context = context
         self._sender = sender
-        self._leave = leave
+        self._gate = gate
         self._method = method
 
     def succeed(self, answer: Any) -> None:
@@ -42,7 +33,7 @@ class Reply:
         except Exception as error:
             self.fail(error)
         else:
-            self._leave()
+            self._gate.leave()
 
     def fail(self, error: BaseException) -> None:
         """Sends the error."""
@@ -53,7 +44,7 @@ class Reply:
             log.exception("answer_failed", extra={"method": self._method})
             self._sender.abort()
         finally:
-            self._leave()
+            self._gate.leave()
 
 
 def refuse(context: grpc.ServicerContext, error: BaseException, method: str) -> None:
