@@ -177,7 +177,7 @@ class _Call:
         """Tells grpcio that the message is no longer due; gives the serving thread what it does with that."""
         finished = grpc_server._possibly_finish_call(self._state, grpc_server._RECEIVE_MESSAGE_TOKEN)
         ended, callbacks = finished
-        if not ((ended is None or ended is self._state) and isinstance(callbacks, list | tuple)):
+        if (ended is not None and ended is not self._state) or type(callbacks) not in (list, tuple):
             raise Drift("_possibly_finish_call returned something else")
         return finished
 
@@ -196,7 +196,7 @@ class _Call:
                 self._run(self._handler.receive, data, context, self)
         except Exception:  # no thread could be started: that is no fault of grpcio, so this way stays on
             log.exception("call_not_taken")
-            self.abort()
+            self._abort("internal", _NOT_BEGUN)
 
     def send(self, answer: bytes | None) -> None:
         state = self._state
