@@ -20,9 +20,9 @@ from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.listener import BuildServer
 from holdfastd.rpc.server import Health, build_server
 from holdfastd.service.admin import Admin, Identity
-from holdfastd.service.blobs.blobs import Blobs
-from holdfastd.service.blobs.calls import BlobCalls
-from holdfastd.service.blobs.ports import BlobSettings
+from holdfastd.service.blobs.calls import BlobCalls, Blobs
+from holdfastd.service.blobs.draft import BlobSettings
+from holdfastd.service.blobs.sweep import BlobSweep
 from holdfastd.service.commits import Commits
 from holdfastd.service.feed import Feed
 from holdfastd.service.journals import Journals
@@ -71,7 +71,7 @@ def open_services(core: Core) -> Services:
     feed = Feed()
     writer = open_writer(core.writer_connection, settings, feed, core.on_sync_failure)
     reading = Reading(core.readers)
-    blobs = _open_blobs(core, writer)
+    blobs, blob_sweep = _open_blobs(core, writer)
     gate = Gate(settings.unary_threads, settings.stream_threads, CALLS_THAT_MAY_WAIT)
     health = Health()
 
@@ -85,22 +85,22 @@ def open_services(core: Core) -> Services:
 
     return Services(
         build_server=serve,
-        jobs=_jobs(core, writer, reading, blobs),
+        jobs=_jobs(core, writer, reading, blob_sweep),
         activity=gate,
         say_not_serving=say_not_serving,
         wake_streams=feed.close,
         alone=writer.alone,
         drain_writer=writer.stop,
         close=gate.close,
-        is_clean=lambda: not blobs.has_doubtful_files,
+        is_clean=lambda: not blob_sweep.has_doubtful_files,
     )
 
 
-def _open_blobs(core: Core, writer: Writer) -> Blobs:
+def _open_blobs(core: Core, writer: Writer) -> tuple[Blobs, BlobSweep]:
     settings = core.settings
     files = BlobFiles(settings.data_dir, on_sync_failure=core.on_sync_failure)
     limits = BlobSettings(inline_max_bytes=settings.inline_max_bytes, delta=settings.delta, lease_s=settings.lease_s)
-    return Blobs(writer, core.readers, files, limits, time.time_ns)
+    return Blobs(writer, core.readers, files, limits), BlobSweep(writer, core.readers, files, time.time_ns)
 
 
 def _use_cases(
@@ -135,14 +135,14 @@ def _use_cases(
     }
 
 
-def _jobs(core: Core, writer: Writer, reading: Reading, blobs: Blobs) -> tuple[Job, ...]:
+def _jobs(core: Core, writer: Writer, reading: Reading, blob_sweep: BlobSweep) -> tuple[Job, ...]:
     settings = core.settings
 
     def run_sweep(run: JobRun) -> dict[str, int]:
-        return sweep.run(blobs, run.dry_run, run.progress, run.call)
+        return sweep.run(blob_sweep, run.dry_run, run.progress, run.call)
 
     def recover(run: JobRun) -> dict[str, int]:
-        return sweep.recover(blobs, run.dry_run, run.call)
+        return sweep.recover(blob_sweep, run.dry_run, run.call)
 
     def revision() -> int:
         return reading.revision(Call())

@@ -304,11 +304,11 @@ def test_a_put_whose_commit_is_refused_leaves_a_file_that_the_sweep_removes(stor
         patch.setattr(store.writer, "submit", stop)
         with pytest.raises(Stopping):
             store.put(TEXT)
-    assert store.blobs.has_doubtful_files
+    assert store.blob_sweep.has_doubtful_files
     assert len(store.stored_files()) == 1
     store.sweep()
     assert store.stored_files() == []
-    assert not store.blobs.has_doubtful_files
+    assert not store.blob_sweep.has_doubtful_files
 
 
 def test_a_put_whose_commit_was_applied_though_it_raised_keeps_its_file(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,80 +1,60 @@
-"""The sweep: deletes blobs that nothing needs, then their files, and what dead Puts left. Run by the scheduler and `RunJob`.
+"""The sweep, and the recovery of blobs after an unclean stop. The scheduler and `RunJob` run both; both return counts by name.
 
-The row goes into the trash before the file goes: a crash at any step leaves trash, which the next run empties.
+A dry run changes nothing and returns what a run would do now. Bytes are stored bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from holdfastd.jobs.scheduler import Progress
 from holdfastd.model.call import Call
-from holdfastd.service.blobs.blobs import Blobs
-
-Progress = Callable[[str, int, int], None]  # phase, done, of how many (0: not known)
+from holdfastd.service.blobs.sweep import BlobSweep
 
 _BATCH = 200
 
 
-def run(blobs: Blobs, dry_run: bool, progress: Progress, call: Call) -> dict[str, int]:
-    """Sweeps once and returns counts by name; a dry run only counts. Bytes are stored bytes."""
-    return _preview(blobs, progress, call) if dry_run else _sweep(blobs, progress, call)
+def run(sweep: BlobSweep, dry_run: bool, progress: Progress, call: Call) -> dict[str, int]:
+    """Deletes blobs that nothing needs, then their files, then what Puts of unknown outcome and dead processes left."""
+    return _preview(sweep, progress, call) if dry_run else _sweep(sweep, progress, call)
 
 
-def recover(blobs: Blobs, dry_run: bool, call: Call) -> dict[str, int]:
-    """After an unclean stop, beside the first callers: finds the files that no row names, and empties trash and tmp.
-
-    A dry run only counts.
-    """
+def recover(sweep: BlobSweep, dry_run: bool, call: Call) -> dict[str, int]:
+    """After an unclean stop: removes the files that no row names, the trash and the temporary files. Runs beside callers."""
     if dry_run:
-        return _preview_recovery(blobs, call)
-    orphans = blobs.discard_orphans(call)
-    files = _empty_trash(blobs, call)
-    temporary = blobs.remove_temporary_files(blobs.dead_temporary_files())
+        orphans = len(sweep.orphans(call))
+        return _recovered(orphans, orphans + sweep.trash_count(call), sweep.temporary_count())
+    return _recovered(sweep.discard_orphans(call), sweep.empty_trash(call), sweep.remove_temporary_files())
+
+
+def _recovered(orphans: int, files: int, temporary: int) -> dict[str, int]:
     return {"orphan_files": orphans, "files_deleted": files, "temp_files_deleted": temporary}
 
 
-def _preview(blobs: Blobs, progress: Progress, call: Call) -> dict[str, int]:
+def _preview(sweep: BlobSweep, progress: Progress, call: Call) -> dict[str, int]:
     progress("count", 0, 0)
-    counts = blobs.preview_sweep(call)
-    waiting = blobs.trash_count(call)
+    counts = sweep.preview(call)
     return {
         "blobs_examined": counts.examined,
         "blobs_deleted": counts.blobs_deleted,
         "bytes_freed": counts.bytes_freed,
-        "files_deleted": counts.files_deleted + waiting,
-        "temp_files_deleted": len(blobs.dead_temporary_files()),
+        "files_deleted": counts.files_deleted + sweep.trash_count(call),
+        "temp_files_deleted": sweep.temporary_count(),
     }
 
 
-def _preview_recovery(blobs: Blobs, call: Call) -> dict[str, int]:
-    orphans = len(blobs.orphans(call))
-    files = orphans + blobs.trash_count(call)
-    return {"orphan_files": orphans, "files_deleted": files, "temp_files_deleted": len(blobs.dead_temporary_files())}
-
-
-def _sweep(blobs: Blobs, progress: Progress, call: Call) -> dict[str, int]:
-    blobs.discard_doubtful(call)
+def _sweep(sweep: BlobSweep, progress: Progress, call: Call) -> dict[str, int]:
+    sweep.discard_doubtful(call)
     examined = deleted = freed = 0
-    while (counts := blobs.sweep_batch(_BATCH, call)).examined:
+    while (counts := sweep.delete_rows(_BATCH, call)).examined:
         examined += counts.examined
         deleted += counts.blobs_deleted
         freed += counts.bytes_freed
         progress("delete blobs", deleted, 0)
-    files = _empty_trash(blobs, call)
+    files = sweep.empty_trash(call)
     progress("delete files", files, files)
-    temporary = blobs.remove_temporary_files(blobs.dead_temporary_files())
     return {
         "blobs_examined": examined,
         "blobs_deleted": deleted,
         "bytes_freed": freed,
         "files_deleted": files,
-        "temp_files_deleted": temporary,
+        "temp_files_deleted": sweep.remove_temporary_files(),
     }
-
-
-def _empty_trash(blobs: Blobs, call: Call) -> int:
-    emptied = 0
-    while page := blobs.trash(call):
-        blobs.empty_trash(page, call)
-        emptied += len(page)
-    return emptied

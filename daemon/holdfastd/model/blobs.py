@@ -1,6 +1,6 @@
 """Blobs as every floor knows them: what a row holds, what a Put says, and the commands that the writer applies.
 
-Pure data. `store/blobs.py` applies the commands, `service/blobs.py` makes them.
+Pure data. `store/blobs.py` applies the commands, `service/blobs/` makes them.
 """
 
 from __future__ import annotations
@@ -170,14 +170,6 @@ class EmptyTrash:
 @dataclass(frozen=True, slots=True)
 class DiscardFile:
     """Command: make a file that a dead Put may have left trash, unless a blob's row names it. Result: whether it is trash."""
-
-    path: str
-    stored_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class TrashedFile:
-    """A file whose row is gone."""
 
     path: str
     stored_bytes: int
