@@ -12,7 +12,6 @@ import contextlib
 import errno
 import os
 import secrets
-import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,7 +44,9 @@ def _disk_full_as_such() -> Iterator[None]:
 class BlobFiles:
     """The files of one data directory. Thread-safe.
 
-    A path is live while an upload of this process writes it, and doubtful when the commit of its row had an unknown outcome.
+    live: ids of the uploads of this process that have not ended.
+    doubtful: published files whose row had a commit of unknown outcome, each with its stored size; the sweep asks the writer.
+    Single operations on both are atomic in CPython.
     """
 
     def __init__(
@@ -59,24 +60,23 @@ class BlobFiles:
         self._data_dir = data_dir
         self._on_sync_failure = on_sync_failure
         self._new_id = new_id
-        self._lock = threading.Lock()
-        self._live: set[str] = set()
-        self._doubtful: dict[str, int] = {}
+        self.live: set[str] = set()
+        self.doubtful: dict[str, int] = {}
         self._make_directory(f"{BLOBS}/{_TEMPORARY}")
 
     def create(self) -> FileDraft:
         """A new temporary file. The caller ends it as described in `FileDraft`. Raises DiskFull."""
         upload_id = self._new_id()
-        path = f"{BLOBS}/{_TEMPORARY}/{upload_id}"
-        self._add_live(path)
+        self.live.add(upload_id)
         try:
             with _disk_full_as_such():
-                descriptor = os.open(self._data_dir / path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                path = self._data_dir / BLOBS / _TEMPORARY / upload_id
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except BaseException:
-            self.settle(path)
+            self.live.discard(upload_id)
             raise
         failpoints.hit("blobs.created")
-        return FileDraft(self, upload_id, path, descriptor)
+        return FileDraft(self, upload_id, descriptor)
 
     def open(self, path: str) -> StoredFile:
         """Opens a published file for reading. Raises FileNotFoundError."""
@@ -100,53 +100,14 @@ class BlobFiles:
             for entry in sorted(os.listdir(self._data_dir / BLOBS / directory)):
                 yield f"{BLOBS}/{directory}/{entry}"
 
-    def live(self) -> frozenset[str]:
-        """The paths that uploads of this process write: temporary ones, and published ones that are not settled yet."""
-        with self._lock:
-            return frozenset(self._live)
-
-    def settle(self, path: str) -> None:
-        """The path is live no more: a row names it, or the file is gone."""
-        with self._lock:
-            self._live.discard(path)
-
-    def doubt(self, path: str, stored_bytes: int) -> None:
-        """The path is doubtful instead of live: nobody knows whether a row names it until the sweep asks the writer."""
-        with self._lock:
-            self._doubtful[path] = stored_bytes
-            self._live.discard(path)
-
-    def doubtful(self) -> dict[str, int]:
-        """The doubtful paths, each with its stored size."""
-        with self._lock:
-            return dict(self._doubtful)
-
-    def end_doubt(self, path: str) -> None:
-        """The writer has answered: a row names the path, or it is in the trash."""
-        with self._lock:
-            self._doubtful.pop(path, None)
+    def is_live(self, path: str) -> bool:
+        """Whether an upload of this process, which has not ended, writes this file, temporary or published."""
+        return path.rsplit("/", 1)[-1].rsplit("-", 1)[-1].partition(".")[0] in self.live
 
     def dead_temporary_files(self) -> list[str]:
         """The temporary files that no upload of this process writes: an earlier process left them."""
-        found = [f"{BLOBS}/{_TEMPORARY}/{name}" for name in os.listdir(self._data_dir / BLOBS / _TEMPORARY)]
-        live = self.live()
-        return sorted(path for path in found if path not in live)
-
-    def _add_live(self, path: str) -> None:
-        with self._lock:
-            self._live.add(path)
-
-    def _rename(self, source: str, target: str) -> None:
-        """Both paths are live while it runs, so that neither the sweep nor recovery takes the file."""
-        self._make_directory(str(Path(target).parent))
-        self._add_live(target)
-        try:
-            with _disk_full_as_such():
-                os.rename(self._data_dir / source, self._data_dir / target)
-        except BaseException:
-            self.settle(target)
-            raise
-        self.settle(source)
+        found = [f"{BLOBS}/{_TEMPORARY}/{name}" for name in sorted(os.listdir(self._data_dir / BLOBS / _TEMPORARY))]
+        return [path for path in found if not self.is_live(path)]
 
     def _make_directory(self, relative: str) -> None:
         """Makes the directory and its parents in the data directory, each synced into its parent."""
@@ -180,14 +141,14 @@ class BlobFiles:
 class FileDraft:
     """The file that one upload writes. Used by one thread at a time.
 
-    It is temporary until `rename`; `discard` removes it until then. Afterwards its path stays live until one of `settle`,
-    `doubt` and `remove` is called.
+    It is temporary until `rename`, and until then `discard` ends the upload and removes it. Afterwards `settle`, `doubt` or
+    `remove` ends the upload.
     """
 
-    def __init__(self, files: BlobFiles, upload_id: str, path: str, descriptor: int) -> None:
+    def __init__(self, files: BlobFiles, upload_id: str, descriptor: int) -> None:
         self._files = files
         self._upload_id = upload_id
-        self._path = path
+        self._path = f"{BLOBS}/{_TEMPORARY}/{upload_id}"
         self._descriptor: int | None = descriptor
 
     def write(self, data: bytes) -> None:
@@ -206,10 +167,13 @@ class FileDraft:
     def rename(self, digest: str, codec: str) -> str:
         """Gives the file its final path and returns that. The path is durable after `sync_directory`. Raises DiskFull."""
         hex_digest = digest_hex(digest)
-        path = f"{BLOBS}/{hex_digest[:2]}/{hex_digest}-{self._upload_id}{_SUFFIXES[codec]}"
-        self._files._rename(self._path, path)
-        self._close()
+        directory = f"{BLOBS}/{hex_digest[:2]}"
+        path = f"{directory}/{hex_digest}-{self._upload_id}{_SUFFIXES[codec]}"
+        self._files._make_directory(directory)
+        with _disk_full_as_such():
+            os.rename(self._files._data_dir / self._path, self._files._data_dir / path)
         self._path = path
+        self._close()
         return path
 
     def sync_directory(self) -> None:
@@ -217,20 +181,21 @@ class FileDraft:
         self._files._sync_directory(str(Path(self._path).parent))
 
     def settle(self) -> None:
-        """A row names the file."""
-        self._files.settle(self._path)
+        """Ends the upload: a row names the file."""
+        self._files.live.discard(self._upload_id)
 
     def doubt(self, stored_bytes: int) -> None:
-        """Nobody knows whether a row names the file: the sweep asks the writer."""
-        self._files.doubt(self._path, stored_bytes)
+        """Ends the upload: nobody knows whether a row names the file until the sweep asks the writer."""
+        self._files.doubtful[self._path] = stored_bytes
+        self.settle()
 
     def remove(self) -> None:
-        """Removes the renamed file, which no row names."""
+        """Ends the upload: no row names the file."""
         self._files.unlink(self._path)
-        self._files.settle(self._path)
+        self.settle()
 
     def discard(self) -> None:
-        """Removes the temporary file; does nothing after `rename`."""
+        """Ends the upload and removes the temporary file; does nothing after `rename`."""
         if self._descriptor is not None:
             self._close()
             self.remove()

@@ -23,28 +23,21 @@ _SURELY_PAYS = 1 / 20  # of the plain content: a delta below it is accepted with
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a new delta is attached: the row of its base, and its own depth and step."""
-
-    row: BlobRow
-    depth: int
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
 class Base:
     """What one snapshot says about the base that a Put names, and about the digest to be stored.
 
     exists: the digest to be stored has a row.
     row: the row of the named base; None when there is none.
-    place: where a delta is attached, which may be below the named base; None when the content must be stored whole.
-    links: the chain of the named base, where the contents of that or of `place` are not cached.
+    place: the row that a delta is based on, which is `row` or below it; None when the content must be stored whole.
+    step: the step of that delta.
+    links: the chain of the named base; empty when the contents of `row` and `place` are cached.
     """
 
     exists: bool
-    row: BlobRow | None
-    place: Place | None
-    links: Sequence[Link]
+    row: BlobRow | None = None
+    place: BlobRow | None = None
+    step: int = 0
+    links: Sequence[Link] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +50,14 @@ class SentBase:
 
 def read_base(uploads: Uploads, digest: str, base_digest: str, call: Call) -> Base:
     """Reads in one snapshot all rows that a Put of `digest` with this base needs."""
-    contents = uploads.contents
     with uploads.readers.snapshot(call) as connection:
         exists = rows.blob(connection, digest) is not None
         row = rows.blob(connection, base_digest)
         if row is None:
-            return Base(exists, None, None, ())
-        place = _place(connection, row)
-        cached = contents.is_cached(base_digest) and (place is None or contents.is_cached(place.row.digest))
-        return Base(exists, row, place, () if cached else rows.chain(connection, base_digest))
+            return Base(exists)
+        place, step = _place(connection, row)
+        cached = all(uploads.contents.is_cached(each.digest) for each in (row, place) if each is not None)
+        return Base(exists, row, place, step, () if cached else rows.chain(connection, base_digest))
 
 
 def store_content(uploads: Uploads, digest: str, content: bytes, base: Base, sent: SentBase | None, call: Call) -> StoredBlob:
@@ -77,80 +69,65 @@ def store_content(uploads: Uploads, digest: str, content: bytes, base: Base, sen
     return stored
 
 
-def _place(connection: Connection, hint: BlobRow) -> Place | None:
-    """Where a delta on the hinted base is attached; None when the chain has its full depth."""
-    if hint.step + 1 < STEPS_PER_LEVEL:
-        row, step = hint, hint.step + 1
-    elif (upper := rows.upper_level(connection, hint.digest)) is not None:
-        row, step = upper, 0
-    else:
-        return None
-    return Place(row, row.depth + 1, step) if row.depth < MAX_DEPTH else None
+def _place(connection: Connection, row: BlobRow) -> tuple[BlobRow | None, int]:
+    """The row that a delta on `row` is based on, and the delta's step; no row when the chain has its full depth."""
+    place: BlobRow | None = row
+    step = row.step + 1
+    if step >= STEPS_PER_LEVEL:
+        place, step = rows.upper_level(connection, row.digest), 0
+    return (place if place is not None and place.depth < MAX_DEPTH else None), step
 
 
 def _store(uploads: Uploads, digest: str, content: bytes, base: Base, sent: SentBase | None, call: Call) -> StoredBlob:
-    encoded = _encode(uploads, content, base, sent, call)
-    if encoded is None:
-        return _store_whole(uploads, content, call)
-    place, payload = encoded
+    payload = _encode(uploads, content, base, sent, call)
+    if payload is not None and len(payload) <= _SURELY_PAYS * len(content):
+        if (stored := _commit_delta(uploads, digest, len(content), payload, base, call)) is not None:
+            return stored
+        payload = None
+    whole = WholeDraft(uploads)
+    try:
+        whole.encoder.feed(content)
+        whole.encoder.finish()
+        if payload is None or len(payload) > _PAYS * whole.encoder.stored_bytes:
+            return whole.commit(call)
+        return _commit_delta(uploads, digest, len(content), payload, base, call) or whole.commit(call)
+    finally:
+        whole.discard()
+
+
+def _encode(uploads: Uploads, content: bytes, base: Base, sent: SentBase | None, call: Call) -> bytes | None:
+    """The payload of the delta; None when the chain has its full depth, or the base is gone, damaged or too large."""
+    if base.place is None or base.place.size_bytes > uploads.settings.delta_max_bytes:
+        return None
+    if sent is None or base.place != base.row:
+        try:
+            base_content = uploads.contents.whole(base.place.digest, call, base.links)
+        except (NotFound, DataLoss):
+            return None
+        sent = SentBase(base_content, Cut.between(base_content, content))
+    return encode_delta(sent.content, content, sent.cut)
+
+
+def _commit_delta(uploads: Uploads, digest: str, size_bytes: int, payload: bytes, base: Base, call: Call) -> StoredBlob | None:
+    """None when the base has gone since it was read: the content must be stored whole."""
+    assert base.place is not None
     blob = StoreBlob(
         digest=digest,
-        size_bytes=len(content),
+        size_bytes=size_bytes,
         stored_bytes=len(payload),
         stored_digest=digest_of(payload),
         codec=DELTA,
         path="",
         content=None,
         lease_ns=uploads.settings.lease_ns,
-        base_digest=place.row.digest,
-        depth=place.depth,
-        step=place.step,
+        base_digest=base.place.digest,
+        depth=base.place.depth + 1,
+        step=base.step,
     )
-    if len(payload) <= _SURELY_PAYS * len(content):
-        return _commit_delta(uploads, blob, payload, call) or _store_whole(uploads, content, call)
-    return _store_shorter(uploads, blob, payload, content, call)
-
-
-def _encode(uploads: Uploads, content: bytes, base: Base, sent: SentBase | None, call: Call) -> tuple[Place, bytes] | None:
-    """The delta and its place; None when the chain has its full depth, or the base is gone, damaged or too large."""
-    place = base.place
-    if place is None or place.row.size_bytes > uploads.settings.delta_max_bytes:
-        return None
-    if sent is None or place.row != base.row:
-        try:
-            base_content = uploads.contents.whole(place.row.digest, call, base.links)
-        except (NotFound, DataLoss):
-            return None
-        sent = SentBase(base_content, Cut.between(base_content, content))
-    return place, encode_delta(sent.content, content, sent.cut)
-
-
-def _store_whole(uploads: Uploads, content: bytes, call: Call) -> StoredBlob:
-    whole = WholeDraft(uploads)
-    try:
-        whole.encode(content)
-        return whole.commit(call)
-    finally:
-        whole.discard()
-
-
-def _store_shorter(uploads: Uploads, delta: StoreBlob, payload: bytes, content: bytes, call: Call) -> StoredBlob:
-    """Makes the full copy to compare the delta with, and stores the delta where that pays."""
-    whole = WholeDraft(uploads)
-    try:
-        whole.encode(content)
-        pays = len(payload) <= _PAYS * whole.encoder.stored_bytes
-        return (_commit_delta(uploads, delta, payload, call) if pays else None) or whole.commit(call)
-    finally:
-        whole.discard()
-
-
-def _commit_delta(uploads: Uploads, delta: StoreBlob, payload: bytes, call: Call) -> StoredBlob | None:
-    """None when the base has gone since it was read: the content must be stored whole."""
     draft = Draft(uploads)
     try:
         draft.write(payload)
-        return draft.commit(delta, call)
+        return draft.commit(blob, call)
     except NotFound:
         return None
     finally:

@@ -89,8 +89,10 @@ class Draft:
             blob = replace(blob, path=path)
         stored = self._commit_row(blob, file, call)
         failpoints.hit("blobs.after_commit")
-        if file is not None:
-            file.remove() if stored.existed else file.settle()
+        if file is not None and stored.existed:
+            file.remove()
+        elif file is not None:
+            file.settle()
         return stored
 
     def discard(self) -> None:
@@ -118,11 +120,6 @@ class WholeDraft:
         self._lease_ns = uploads.settings.lease_ns
         self._draft = Draft(uploads)
         self.encoder = BlobEncoder(self._draft)
-
-    def encode(self, content: bytes) -> None:
-        """Feeds the encoder a content that is in memory, and finishes it."""
-        self.encoder.feed(content)
-        self.encoder.finish()
 
     def commit(self, call: Call) -> StoredBlob:
         """Stores what the encoder was fed, which must be finished. Raises as `Draft.commit`."""

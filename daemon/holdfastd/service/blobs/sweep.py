@@ -60,14 +60,14 @@ class BlobSweep:
     @property
     def has_doubtful_files(self) -> bool:
         """Whether a Put of unknown outcome waits for the sweep. A stop then counts as unclean."""
-        return bool(self._files.doubtful())
+        return bool(self._files.doubtful)
 
     def discard_doubtful(self, call: Call) -> int:
         """Puts the files of Puts of unknown outcome into the trash unless a row names them; how many."""
         discarded = 0
-        for path, stored_bytes in self._files.doubtful().items():
+        for path, stored_bytes in list(self._files.doubtful.items()):
             discarded += bool(self._writer.submit(DiscardFile(path, stored_bytes), call))
-            self._files.end_doubt(path)
+            self._files.doubtful.pop(path, None)
         return discarded
 
     def temporary_count(self) -> int:
@@ -83,13 +83,11 @@ class BlobSweep:
     def orphans(self, call: Call) -> list[str]:
         """The published files that no row names: a crash between rename and commit leaves them.
 
-        Files are listed first, then the live and doubtful paths are read, then the rows: in this order a Put that runs
-        meanwhile is never taken for an orphan.
+        Files are listed first, then it is asked which are live, then which are doubtful, and the rows are read last: in this
+        order a Put that runs meanwhile is never taken for an orphan.
         """
-        found = list(self._files.scan())
-        spared = {*self._files.live()}
-        spared.update(self._files.doubtful())
-        paths = [path for path in found if path not in spared]
+        ended = [path for path in list(self._files.scan()) if not self._files.is_live(path)]
+        paths = [path for path in ended if path not in self._files.doubtful]
         return [path for start in range(0, len(paths), _PAGE) for path in self._unnamed(paths[start : start + _PAGE], call)]
 
     def discard_orphans(self, call: Call) -> int:
