@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from holdfast.contract.trim import common_prefix, common_suffix, trim
 from holdfastd.blobs import codec as codec_module
 from holdfastd.blobs import seekable
-from holdfastd.blobs.codec import BlobEncoder, Damaged, plain_chunks
+from holdfastd.blobs.codec import Damaged, Encoder, plain_chunks
 from holdfastd.blobs.delta import Cut, decode_delta, encode_delta
 from holdfastd.blobs.files import StoredContent
 from holdfastd.model.blobs import digest_of
@@ -34,9 +34,9 @@ class Collected:
         self.data += data
 
 
-def encoded(content: bytes, chunk: int = 300_000) -> tuple[BlobEncoder, bytes]:
+def encoded(content: bytes, chunk: int = 300_000) -> tuple[Encoder, bytes]:
     sink = Collected()
-    encoder = BlobEncoder(sink)
+    encoder = Encoder(sink)
     for start in range(0, len(content), chunk):
         encoder.feed(content[start : start + chunk])
     encoder.finish()

@@ -43,7 +43,7 @@ class StoredBytes(Protocol):
         ...
 
 
-class BlobEncoder:
+class Encoder:
     """Hashes, counts and compresses a blob as its chunks arrive. Used by one thread at a time."""
 
     def __init__(self, sink: Sink) -> None:

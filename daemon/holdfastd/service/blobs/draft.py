@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from holdfastd import failpoints
-from holdfastd.blobs.codec import BlobEncoder
+from holdfastd.blobs.codec import Encoder
 from holdfastd.blobs.files import BlobFiles, FileDraft
 from holdfastd.blobs.spool import Spool
 from holdfastd.errors import NotFound
@@ -119,7 +119,7 @@ class WholeDraft:
     def __init__(self, uploads: Uploads) -> None:
         self._lease_ns = uploads.settings.lease_ns
         self._draft = Draft(uploads)
-        self.encoder = BlobEncoder(self._draft)
+        self.encoder = Encoder(self._draft)
 
     def commit(self, call: Call) -> StoredBlob:
         """Stores what the encoder was fed, which must be finished. Raises as `Draft.commit`."""
