@@ -1,60 +1,67 @@
-"""The sweep, and the recovery of blobs after an unclean stop. The scheduler and `RunJob` run both; both return counts by name.
-
-A dry run changes nothing and returns what a run would do now. Bytes are stored bytes.
-"""
+"""The jobs `sweep` and `recover`. Both return counts by name; a dry run changes nothing and counts what a run would do now."""
 
 from __future__ import annotations
 
-from holdfastd.jobs.scheduler import Progress
-from holdfastd.model.call import Call
+from collections.abc import Mapping
+
+from holdfastd.jobs.scheduler import JobRun
 from holdfastd.service.blobs.sweep import BlobSweep
 
 _BATCH = 200
 
 
-def run(sweep: BlobSweep, dry_run: bool, progress: Progress, call: Call) -> dict[str, int]:
-    """Deletes blobs that nothing needs, then their files, then what Puts of unknown outcome and dead processes left."""
-    return _preview(sweep, progress, call) if dry_run else _sweep(sweep, progress, call)
+class SweepJob:
+    """Deletes blobs that nothing needs, then their files, then what dead processes left. Its counts of bytes are stored bytes."""
+
+    def __init__(self, sweep: BlobSweep) -> None:
+        self._sweep = sweep
+
+    def run(self, run: JobRun) -> Mapping[str, int]:
+        """Sweeps once."""
+        return self._preview(run) if run.dry_run else self._delete(run)
+
+    def _preview(self, run: JobRun) -> Mapping[str, int]:
+        run.progress("count", 0, 0)
+        counts = self._sweep.preview(run.call)
+        return {
+            "blobs_examined": counts.examined,
+            "blobs_deleted": counts.blobs_deleted,
+            "bytes_freed": counts.bytes_freed,
+            "files_deleted": counts.files_deleted + self._sweep.trash_count(run.call),
+            "temp_files_deleted": self._sweep.temporary_count(),
+        }
+
+    def _delete(self, run: JobRun) -> Mapping[str, int]:
+        self._sweep.discard_doubtful(run.call)
+        examined = deleted = freed = 0
+        while (counts := self._sweep.delete_rows(_BATCH, run.call)).examined:
+            examined += counts.examined
+            deleted += counts.blobs_deleted
+            freed += counts.bytes_freed
+            run.progress("delete blobs", deleted, 0)
+        files = self._sweep.empty_trash(run.call)
+        run.progress("delete files", files, files)
+        return {
+            "blobs_examined": examined,
+            "blobs_deleted": deleted,
+            "bytes_freed": freed,
+            "files_deleted": files,
+            "temp_files_deleted": self._sweep.remove_temporary_files(),
+        }
 
 
-def recover(sweep: BlobSweep, dry_run: bool, call: Call) -> dict[str, int]:
-    """After an unclean stop: removes the files that no row names, the trash and the temporary files. Runs beside callers."""
-    if dry_run:
-        orphans = len(sweep.orphans(call))
-        return _recovered(orphans, orphans + sweep.trash_count(call), sweep.temporary_count())
-    return _recovered(sweep.discard_orphans(call), sweep.empty_trash(call), sweep.remove_temporary_files())
+class RecoveryJob:
+    """After an unclean stop, while calls are served: deletes files that no row names, the trash and the temporary files."""
 
+    def __init__(self, sweep: BlobSweep) -> None:
+        self._sweep = sweep
 
-def _recovered(orphans: int, files: int, temporary: int) -> dict[str, int]:
-    return {"orphan_files": orphans, "files_deleted": files, "temp_files_deleted": temporary}
-
-
-def _preview(sweep: BlobSweep, progress: Progress, call: Call) -> dict[str, int]:
-    progress("count", 0, 0)
-    counts = sweep.preview(call)
-    return {
-        "blobs_examined": counts.examined,
-        "blobs_deleted": counts.blobs_deleted,
-        "bytes_freed": counts.bytes_freed,
-        "files_deleted": counts.files_deleted + sweep.trash_count(call),
-        "temp_files_deleted": sweep.temporary_count(),
-    }
-
-
-def _sweep(sweep: BlobSweep, progress: Progress, call: Call) -> dict[str, int]:
-    sweep.discard_doubtful(call)
-    examined = deleted = freed = 0
-    while (counts := sweep.delete_rows(_BATCH, call)).examined:
-        examined += counts.examined
-        deleted += counts.blobs_deleted
-        freed += counts.bytes_freed
-        progress("delete blobs", deleted, 0)
-    files = sweep.empty_trash(call)
-    progress("delete files", files, files)
-    return {
-        "blobs_examined": examined,
-        "blobs_deleted": deleted,
-        "bytes_freed": freed,
-        "files_deleted": files,
-        "temp_files_deleted": sweep.remove_temporary_files(),
-    }
+    def run(self, run: JobRun) -> Mapping[str, int]:
+        """Recovers once."""
+        sweep, call = self._sweep, run.call
+        if run.dry_run:
+            orphans = len(sweep.orphans(call))
+            files, temporary = orphans + sweep.trash_count(call), sweep.temporary_count()
+        else:
+            orphans, files, temporary = sweep.discard_orphans(call), sweep.empty_trash(call), sweep.remove_temporary_files()
+        return {"orphan_files": orphans, "files_deleted": files, "temp_files_deleted": temporary}

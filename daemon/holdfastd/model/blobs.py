@@ -1,6 +1,6 @@
 """Blobs as every floor knows them: what a row holds, what a Put says, and the commands that the writer applies.
 
-Pure data. `store/blobs.py` applies the commands, `service/blobs/` makes them.
+Pure data. `store/blobs.py` applies the commands, `service/blobs.py` makes them.
 """
 
 from __future__ import annotations
@@ -102,76 +102,6 @@ class BlobTotals:
 
     count: int
     size_bytes: int
-    stored_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoreBlob:
-    """Command: make the row of bytes that are durable already, or renew the lease of the one that is there. Result: StoredBlob.
-
-    NOT_FOUND (BASE_NOT_FOUND) when the base has gone, or has another depth than this delta was made for.
-    """
-
-    digest: str
-    size_bytes: int
-    stored_bytes: int
-    stored_digest: str
-    codec: str
-    path: str
-    content: bytes | None
-    lease_ns: int
-    base_digest: str | None = None
-    depth: int = 0
-    step: int = 0
-    key_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RenewBlob:
-    """Command: renew the lease of a blob. Result: StoredBlob, or None when there is no such blob."""
-
-    digest: str
-    lease_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredBlob:
-    """Result of StoreBlob and RenewBlob. `revision` is the newest commit's."""
-
-    row: BlobRow
-    existed: bool
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class SweepBlobs:
-    """Command: look at up to `limit` candidates that are due, and delete those that nothing needs. Result: SweepCounts."""
-
-    limit: int
-
-
-@dataclass(frozen=True, slots=True)
-class SweepCounts:
-    """What one SweepBlobs did. `examined` of 0 says that no candidate was due; `files_deleted` are trash now."""
-
-    examined: int
-    blobs_deleted: int
-    bytes_freed: int
-    files_deleted: int
-
-
-@dataclass(frozen=True, slots=True)
-class EmptyTrash:
-    """Command: forget these paths of the trash; their files are gone. Result: None."""
-
-    paths: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DiscardFile:
-    """Command: make a file that a dead Put may have left trash, unless a blob's row names it. Result: whether it is trash."""
-
-    path: str
     stored_bytes: int
 
 

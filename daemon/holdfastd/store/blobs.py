@@ -7,23 +7,13 @@ a row in `blob_candidate`; a deleted blob's path is in `blob_trash` from the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import astuple, fields
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from holdfastd.errors import FailedPrecondition, NotFound
-from holdfastd.model.blobs import (
-    BlobRow,
-    BlobStat,
-    BlobTotals,
-    DiscardFile,
-    EmptyTrash,
-    RenewBlob,
-    StoreBlob,
-    StoredBlob,
-    SweepBlobs,
-    SweepCounts,
-)
+from holdfastd.model.blobs import BlobRow, BlobStat, BlobTotals
+from holdfastd.model.commands import DiscardFile, EmptyTrash, RenewBlob, StoreBlob, StoredBlob, SweepBlobs, SweepCounts
 from holdfastd.store.sqlite.connection import Connection
 
 _COLUMN_NAMES = tuple(field.name for field in fields(BlobRow))
@@ -236,15 +226,6 @@ def discard_file(connection: Connection, command: DiscardFile, now_ns: int) -> b
         return False
     connection.execute("INSERT INTO blob_trash (path, stored_bytes) VALUES (?, ?)", (command.path, command.stored_bytes))
     return True
-
-
-APPLY: Mapping[type, Callable[[Connection, Any, int], Any]] = {
-    StoreBlob: store_blob,
-    RenewBlob: renew_blob,
-    SweepBlobs: sweep,
-    EmptyTrash: empty_trash,
-    DiscardFile: discard_file,
-}
 
 
 def _counts(examined: int, gone: Collection[BlobRow]) -> SweepCounts:

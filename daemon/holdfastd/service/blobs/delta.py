@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from holdfastd.blobs.delta import Cut, encode_delta
 from holdfastd.errors import DataLoss, NotFound
-from holdfastd.model.blobs import DELTA, MAX_DEPTH, STEPS_PER_LEVEL, BlobRow, StoreBlob, StoredBlob, digest_of
+from holdfastd.model.blobs import DELTA, MAX_DEPTH, STEPS_PER_LEVEL, BlobRow, digest_of
 from holdfastd.model.call import Call
+from holdfastd.model.commands import StoreBlob, StoredBlob
 from holdfastd.service.blobs.draft import Draft, Uploads, WholeDraft
 from holdfastd.store import blobs as rows
 from holdfastd.store.blobs import Link

@@ -9,8 +9,8 @@ from holdfastd.blobs.codec import Encoder
 from holdfastd.blobs.files import BlobFiles, FileDraft
 from holdfastd.blobs.spool import Spool
 from holdfastd.errors import NotFound
-from holdfastd.model.blobs import RenewBlob, StoreBlob, StoredBlob
 from holdfastd.model.call import Call
+from holdfastd.model.commands import RenewBlob, StoreBlob, StoredBlob
 from holdfastd.service.blobs.contents import BlobContents
 from holdfastd.store.sqlite.connection import Readers
 from holdfastd.writer.writer import Writer
@@ -47,8 +47,7 @@ class Uploads:
 
     def renew(self, digest: str, call: Call) -> StoredBlob | None:
         """Renews the lease of a blob; None when there is no such blob."""
-        renewed: StoredBlob | None = self.writer.submit(RenewBlob(digest, self.settings.lease_ns), call)
-        return renewed
+        return self.writer.submit(RenewBlob(digest, self.settings.lease_ns), call)
 
 
 class Draft:
@@ -101,7 +100,7 @@ class Draft:
 
     def _commit_row(self, blob: StoreBlob, file: FileDraft | None, call: Call) -> StoredBlob:
         try:
-            stored: StoredBlob = self._writer.submit(blob, call)
+            return self._writer.submit(blob, call)
         except NotFound:
             if file is not None:
                 file.remove()  # the writer refused the row, so nothing names the file
@@ -110,7 +109,6 @@ class Draft:
             if file is not None:
                 file.doubt(blob.stored_bytes)
             raise
-        return stored
 
 
 class WholeDraft:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from holdfastd import failpoints
 from holdfastd.blobs.files import BlobFiles
-from holdfastd.model.blobs import DiscardFile, EmptyTrash, SweepBlobs, SweepCounts
 from holdfastd.model.call import Call
+from holdfastd.model.commands import DiscardFile, EmptyTrash, SweepBlobs, SweepCounts
 from holdfastd.store import blobs as rows
 from holdfastd.store.sqlite.connection import Readers
 from holdfastd.writer.writer import Writer
@@ -30,7 +30,7 @@ class BlobSweep:
 
     def delete_rows(self, limit: int, call: Call) -> SweepCounts:
         """Examines up to `limit` candidates and deletes the rows of those that nothing needs; their files are trash then."""
-        counts: SweepCounts = self._writer.submit(SweepBlobs(limit), call)
+        counts = self._writer.submit(SweepBlobs(limit), call)
         failpoints.hit("sweep.after_commit")
         return counts
 
@@ -66,7 +66,7 @@ class BlobSweep:
         """Puts the files of Puts of unknown outcome into the trash unless a row names them; how many."""
         discarded = 0
         for path, stored_bytes in list(self._files.doubtful.items()):
-            discarded += bool(self._writer.submit(DiscardFile(path, stored_bytes), call))
+            discarded += self._writer.submit(DiscardFile(path, stored_bytes), call)
             self._files.doubtful.pop(path, None)
         return discarded
 
@@ -92,7 +92,7 @@ class BlobSweep:
 
     def discard_orphans(self, call: Call) -> int:
         """Puts the orphans into the trash; how many. For the start after an unclean stop."""
-        return sum(bool(self._writer.submit(DiscardFile(path, self._size(path)), call)) for path in self.orphans(call))
+        return sum(self._writer.submit(DiscardFile(path, self._size(path)), call) for path in self.orphans(call))
 
     def _trash(self, call: Call) -> tuple[str, ...]:
         with self._readers.snapshot(call) as connection:

@@ -13,8 +13,9 @@ from typing import Protocol
 from holdfast.contract.digests import hash_content
 from holdfastd.blobs.delta import Cut
 from holdfastd.errors import DataLoss, Exhausted, InvalidArgument, NotFound
-from holdfastd.model.blobs import PutHeader, PutResult, StoredBlob, check_digest, digest_of, named_digest
+from holdfastd.model.blobs import PutHeader, PutResult, check_digest, digest_of, named_digest
 from holdfastd.model.call import Call
+from holdfastd.model.commands import StoredBlob
 from holdfastd.service.blobs.delta import Base, SentBase, read_base, store_content
 from holdfastd.service.blobs.draft import Uploads, WholeDraft
 
