@@ -22,8 +22,7 @@ from holdfastd.jobs.scheduler import Job, Scheduler
 from holdfastd.jobs.sweep import RecoveryJob, SweepJob
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.handlers import UseCase
-from holdfastd.rpc.listener import BuildServer
-from holdfastd.rpc.server import Health, build_server
+from holdfastd.rpc.server import Health, Servers
 from holdfastd.service.admin import Admin, Identity
 from holdfastd.service.blobs.calls import BlobCalls, Blobs
 from holdfastd.service.blobs.draft import BlobSettings
@@ -157,7 +156,7 @@ class Parts:
             self.scheduler,
             queued=lambda: self.writer.queued,
             database_bytes=functools.partial(filesystem.database_bytes, settings),
-            warnings=functools.partial(filesystem.low_disk_warnings, settings),
+            warnings=lambda: filesystem.low_disk_warnings(settings) + self.gate.warnings(),
         )
 
     def use_cases(self) -> dict[str, dict[str, UseCase]]:
@@ -179,6 +178,6 @@ class Parts:
             "AdminService": {"GetStatus": admin.get_status, "RunJob": admin.run_job, "Verify": admin.verify},
         }
 
-    def server_builder(self) -> BuildServer:
-        """Makes a gRPC server over these parts; the listener calls it at each bind."""
-        return functools.partial(build_server, self.use_cases(), self.gate, self.health, self._settings.default_timeout_s)
+    def servers(self) -> Servers:
+        """Makes gRPC servers over these parts, one for each bind of the listener."""
+        return Servers(self.use_cases(), self.gate, self.health, self._settings.default_timeout_s)
