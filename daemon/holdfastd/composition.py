@@ -24,9 +24,9 @@ from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.handlers import UseCase
 from holdfastd.rpc.server import Health, Servers
 from holdfastd.service.admin import Admin, Identity
-from holdfastd.service.blobs.blobs import Blobs
-from holdfastd.service.blobs.calls import BlobCalls
-from holdfastd.service.blobs.ports import BlobSettings
+from holdfastd.service.blobs.calls import BlobCalls, Blobs
+from holdfastd.service.blobs.draft import BlobSettings
+from holdfastd.service.blobs.sweep import BlobSweep
 from holdfastd.service.commits import Commits
 from holdfastd.service.feed import Feed
 from holdfastd.service.journals import Journals
@@ -102,7 +102,7 @@ class Parts:
         self.batcher = self._make_batcher(extra_handlers or {})
         self.writer = Writer(self.batcher, self.feed.publish, queue_max=settings.writer_queue_max, batch_max=settings.batch_max)
         self.reading = Reading(store.readers)
-        self.blobs = self._make_blobs()
+        self.blobs, self.blob_sweep = self._make_blobs()
         self.commits = Commits(self.writer)
         self.records = Records(self.reading)
         self.journals = Journals(self.reading, self.feed)
@@ -118,11 +118,11 @@ class Parts:
         every = {**handlers(self.ledger), **extra_handlers}
         return Batcher(self._store.connection, self.ledger, every, time.time_ns, self._on_sync_failure, has_room)
 
-    def _make_blobs(self) -> Blobs:
-        settings = self._settings
+    def _make_blobs(self) -> tuple[Blobs, BlobSweep]:
+        settings, readers = self._settings, self._store.readers
         files = BlobFiles(settings.data_dir, on_sync_failure=self._on_sync_failure)
         limits = BlobSettings(inline_max_bytes=settings.inline_max_bytes, delta=settings.delta, lease_s=settings.lease_s)
-        return Blobs(self.writer, self._store.readers, files, limits, time.time_ns)
+        return Blobs(self.writer, readers, files, limits), BlobSweep(self.writer, readers, files, time.time_ns)
 
     def _make_jobs(self, was_clean: bool) -> tuple[Job, ...]:
         settings, store, writer = self._settings, self._store, self.writer
@@ -131,8 +131,8 @@ class Parts:
         )
         checkpoint = CheckpointJob(settings.database_path, store.checkpointer, writer.run_exclusively, self._on_sync_failure)
         return (
-            Job("sweep", SweepJob(self.blobs).run, settings.sweep_interval_s),
-            Job("recover", RecoveryJob(self.blobs).run, at_start=not was_clean),
+            Job("sweep", SweepJob(self.blob_sweep).run, settings.sweep_interval_s),
+            Job("recover", RecoveryJob(self.blob_sweep).run, at_start=not was_clean),
             Job("compact", CompactionJob(writer, self.reading).run),
             Job("housekeeping", housekeeping.run, settings.housekeeping_interval_s),
             Job("checkpoint", checkpoint.run, settings.checkpoint_interval_s, checkpoint.is_due, log_level=logging.DEBUG),

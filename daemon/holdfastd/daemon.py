@@ -140,7 +140,7 @@ class Daemon:
 
     def _mark_clean(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
         """Records in `daemon.json` that the next daemon need not recover; not when closing failed or files are in doubt."""
-        if error is None and not self._parts.blobs.has_doubtful_files:
+        if error is None and not self._parts.blob_sweep.has_doubtful_files:
             self._data_dir_lock.write(self._card() | {"clean": True})
             failpoints.hit("stop.marked_clean")
 

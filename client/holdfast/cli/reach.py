@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.cli.options import Options
-from holdfast.contract.kinds import Kind
 from holdfast.errors import InvalidArgument, Unavailable
 from holdfast.wire import autostart
 from holdfast.wire.address import Place, check_socket_path, explicit_socket, user_place
 
 if TYPE_CHECKING:
+    from holdfast.contract.kinds import Kind
     from holdfast.records.collection import Records
     from holdfast.store import Store
 
@@ -61,8 +61,9 @@ def open_store(options: Options, *, idle_exit_s: int | None = None, actor: str |
 def records_of(store: Store, kind: Kind) -> Records[Any]:
     """The verbs that every kind has, on plain messages. Some of the store's own collections take and give something else."""
     from holdfast.records.collection import Records
+    from holdfast.records.sink import CommitSink
 
-    return Records[Any](store.transaction().scope, kind)
+    return Records[Any](CommitSink(store.transaction().scope), kind)
 
 
 def open_running(options: Options) -> Store:
