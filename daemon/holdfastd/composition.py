@@ -32,9 +32,9 @@ from holdfastd.service.watches import Watches
 from holdfastd.settings import Settings
 from holdfastd.store import blobs as blob_rows
 from holdfastd.store import commits, requests
+from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
 from holdfastd.store.sqlite import migrate, space
-from holdfastd.store.sqlite.connection import Connection
 from holdfastd.writer.batch import Batcher, Handler
 from holdfastd.writer.writer import Writer
 

@@ -30,7 +30,7 @@ from holdfastd.parts import Core, OpenServices
 from holdfastd.rpc.listener import Listener
 from holdfastd.settings import Settings
 from holdfastd.store.sqlite.checkpoint import Checkpointer
-from holdfastd.store.sqlite.connection import Readers, open_writer
+from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.migrate import migrate, store_id
 
 EXIT_SYNC_FAILED = 70
@@ -98,16 +98,17 @@ class Daemon:
 
     def _open_store(self, parts: ExitStack, was_clean: bool) -> Core:
         settings = self.settings
-        connection = open_writer(settings.database_path)
+        database = Database(settings.database_path)
+        connection = database.open_writer()
         parts.push(self._mark_clean)
         parts.callback(connection.close)
         for step in migrate(connection, settings.snapshots_dir):
             log.info("migrated", extra={"migration": step})
         self._store_id = store_id(connection)
-        self._checkpointer = Checkpointer(settings.database_path)
+        self._checkpointer = Checkpointer(database)
         parts.callback(self._checkpointer.close)
         parts.callback(self._empty_log)
-        readers = Readers(settings.database_path, settings.readers)
+        readers = database.open_readers(settings.readers)
         parts.callback(readers.close)
         return Core(settings, connection, readers, self._store_id, self._start_time_ns, was_clean, self.on_sync_failure)
 

@@ -10,7 +10,7 @@ from holdfastd.jobs.checkpointer import Alone
 from holdfastd.jobs.scheduler import Job, Scheduler
 from holdfastd.rpc.listener import BuildServer
 from holdfastd.settings import Settings
-from holdfastd.store.sqlite.connection import Connection, Readers
+from holdfastd.store.engine import Connection, Readers
 
 
 class Activity(Protocol):

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from holdfastd.store.sqlite.connection import Connection, open_writer
+from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.migrate import migrate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,7 @@ def project(root: Path) -> dict[str, Any]:
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     """An empty store, made by the migrations as the daemon makes it."""
     directory = tmp_path_factory.mktemp("schema")
-    connection = open_writer(directory / "holdfast.db")
+    connection = Database(directory / "holdfast.db").open_writer()
     migrate(connection, directory / "snapshots")
     yield connection
     connection.close()

@@ -22,7 +22,7 @@ from holdfastd.service.reading import Reading
 from holdfastd.service.records import Records
 from holdfastd.service.watches import Watches
 from holdfastd.store.ledger import Ledger
-from holdfastd.store.sqlite.connection import Readers, open_writer
+from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.migrate import migrate
 from holdfastd.writer.batch import Batcher, Handler
 from holdfastd.writer.writer import Writer
@@ -49,8 +49,8 @@ class Engine:
         batch_max: int = 1_000,
         readers: int = 2,
     ) -> None:
-        path = directory / "holdfast.db"
-        self.connection = open_writer(path)
+        database = Database(directory / "holdfast.db")
+        self.connection = database.open_writer()
         migrate(self.connection, directory / "snapshots")
         self.connection.execute("PRAGMA synchronous = OFF")  # these tests lose no power
         self.ledger = Ledger(self.connection)
@@ -65,7 +65,7 @@ class Engine:
             self.sync_failures.append,
         )
         self.writer = Writer(self.batcher, self._publish, queue_max=queue_max, batch_max=batch_max)
-        self._readers = Readers(path, readers)
+        self._readers = database.open_readers(readers)
         reading = Reading(self._readers)
         self.commits = Commits(self.writer)
         self.records = Records(reading)

@@ -15,7 +15,8 @@ from holdfastd.service.blobs.blobs import Blobs
 from holdfastd.service.blobs.ports import BlobSettings
 from holdfastd.store import blobs as rows
 from holdfastd.store.ledger import Ledger
-from holdfastd.store.sqlite.connection import Connection, Readers, open_writer
+from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.migrate import migrate
 from holdfastd.writer.batch import Batcher
 from holdfastd.writer.writer import Writer
@@ -31,11 +32,12 @@ class Rig:
         self.settings = settings
         self.now_ns = time.time_ns()
         self.sync_failures: list[BaseException] = []
-        self.connection: Connection = open_writer(data_dir / "holdfast.db")
+        database = Database(data_dir / "holdfast.db")
+        self.connection: Connection = database.open_writer()
         migrate(self.connection, data_dir / "snapshots")
         batcher = Batcher(self.connection, Ledger(self.connection), rows.APPLY, lambda: self.now_ns, self.sync_failures.append)
         self.writer = Writer(batcher, lambda results: None, queue_max=100, batch_max=100)
-        self.readers = Readers(data_dir / "holdfast.db", count=2)
+        self.readers = database.open_readers(2)
         self.files = BlobFiles(data_dir, on_sync_failure=self.sync_failures.append)
         self.blobs = self.restarted()
 

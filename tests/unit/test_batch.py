@@ -14,7 +14,7 @@ import sqlcipher3.dbapi2 as sqlite
 from holdfastd.errors import AlreadyExists, DiskFull, FailedPrecondition, InvalidArgument, NotFound, VersionMismatch
 from holdfastd.model.call import Call
 from holdfastd.model.mutations import Mutation
-from holdfastd.store.sqlite.connection import Error
+from holdfastd.store.sqlite.errors import Error
 from holdfastd.writer.waiter import Waiter
 from tests.support.engine import Engine, append, commit_of, delete, insert_session, insert_task, update_task
 

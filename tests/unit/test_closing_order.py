@@ -11,6 +11,7 @@ import pytest
 from holdfastd import daemon as module
 from holdfastd.daemon import Daemon
 from holdfastd.settings import load_settings
+from holdfastd.store.sqlite.readers import Readers
 
 
 def test_the_lock_of_the_data_directory_is_released_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +29,7 @@ def test_the_lock_of_the_data_directory_is_released_last(monkeypatch: pytest.Mon
     for owner, name, what in (
         (module.Listener, "unlink", "socket"),
         (module.Scheduler, "stop", "jobs"),
-        (module.Readers, "close", "readers"),
+        (Readers, "close", "readers"),
         (module.Checkpointer, "close", "checkpointer"),
         (module.SocketLock, "release", "socket's lock"),
         (module.DataDirLock, "release", "data directory's lock"),

@@ -177,7 +177,10 @@ def test_a_subscription_wakes_many_times(engine: Engine) -> None:
 def test_a_page_of_changes_is_found_from_its_place_on(engine: Engine, kinds: int, ids: int, index: str) -> None:
     """By no index whose order is another: that would sort the whole history, images and all, for each wake-up."""
     parameters = [0, 0, 5, "default", *["x"] * (kinds + ids), 10]
-    plan = [row[-1] for row in engine.query("EXPLAIN QUERY PLAN " + changes.page_sql(kinds, ids), *parameters)]
+    plan = [
+        row[-1]
+        for row in engine.query("EXPLAIN QUERY PLAN " + changes.page_sql(engine.connection.dialect, kinds, ids), *parameters)
+    ]
     assert index in plan[0].replace(", ", ",")
     assert "USE TEMP B-TREE FOR ORDER BY" not in plan
 

@@ -25,7 +25,7 @@ from holdfastd.model.blobs import (
     SweepCounts,
     TrashedFile,
 )
-from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.engine import Connection
 
 _COLUMN_NAMES = tuple(field.name for field in fields(BlobRow))
 _COLUMNS = ", ".join(_COLUMN_NAMES)
@@ -221,7 +221,8 @@ def sweep(connection: Connection, command: SweepBlobs, now_ns: int) -> SweepCoun
 
 def empty_trash(connection: Connection, command: EmptyTrash, now_ns: int) -> None:
     """Forgets paths whose files are gone."""
-    connection.executemany("DELETE FROM blob_trash WHERE path = ?", [(path,) for path in command.paths])
+    named = connection.dialect.any_of("path", command.paths)
+    connection.execute(f"DELETE FROM blob_trash WHERE {named.sql}", named.parameters)
 
 
 def discard_file(connection: Connection, command: DiscardFile, now_ns: int) -> bool:

@@ -13,12 +13,26 @@ from typing import Any
 from holdfastd.model.commands import Commit
 from holdfastd.model.mutations import Change
 from holdfastd.store import meta
-from holdfastd.store.bulk import insert_rows
+from holdfastd.store.dialect import Dialect
+from holdfastd.store.engine import Connection
 from holdfastd.store.pages import fetch
-from holdfastd.store.sqlite.connection import Connection
-from holdfastd.store.sqlite.dialect import walked
 
 OLDEST = "oldest_revision"
+
+COMMIT_COLUMNS = ("revision", "commit_time", "workspace", "actor", "request_id")
+CHANGE_COLUMNS = (
+    "revision",
+    "ordinal",
+    "workspace",
+    "kind",
+    "id",
+    "action",
+    "version",
+    "parent_kind",
+    "first_number",
+    "last_number",
+    "image",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +97,18 @@ def change_row(command: Commit, revision: int, ordinal: int, change: Change) -> 
 
 def add(connection: Connection, commits: Sequence[Sequence[Any]], changes: Sequence[Sequence[Any]]) -> None:
     """Writes the rows of commits and of what they changed."""
-    insert_rows(connection, "INSERT INTO commits (revision, commit_time, workspace, actor, request_id)", commits)
-    columns = "revision, ordinal, workspace, kind, id, action, version, parent_kind, first_number, last_number, image"
-    insert_rows(connection, f"INSERT INTO changes ({columns})", changes)
+    connection.insert_rows("commits", COMMIT_COLUMNS, commits)
+    connection.insert_rows("changes", CHANGE_COLUMNS, changes)
 
 
 @lru_cache(maxsize=256)
-def page_sql(kinds: int, ids: int) -> str:
+def page_sql(dialect: Dialect, kinds: int, ids: int) -> str:
     """The statement behind `page`, for so many kinds and ids."""
     by_kind = f" AND changes.kind IN ({', '.join('?' * kinds)})" if kinds else ""
     by_id = f" AND changes.id IN ({', '.join('?' * ids)})" if ids else ""
-    # Only the history of one record is found by its index. By that of a workspace SQLite would sort the whole of it for
-    # each page; the expression keeps it on the primary key, from the place on.
-    workspace = "changes.workspace" if kinds == ids == 1 else walked("changes.workspace")
+    # Use the record index only for one record; for a workspace SQLite would sort every page. The expression forces a range
+    # scan of the primary key.
+    workspace = "changes.workspace" if kinds == ids == 1 else dialect.walked("changes.workspace")
     return (
         "SELECT changes.revision, ordinal, kind, id, action, version, parent_kind, first_number, last_number, image,"
         " commits.actor, commits.commit_time FROM changes JOIN commits ON commits.revision = changes.revision"
@@ -118,7 +131,9 @@ def page(
 
     At most `limit`, and fewer when their images alone have more than `limit_bytes`.
     """
-    cursor = connection.execute(page_sql(len(kinds), len(ids)), (*after, until, workspace, *kinds, *ids, limit))
+    cursor = connection.execute(
+        page_sql(connection.dialect, len(kinds), len(ids)), (*after, until, workspace, *kinds, *ids, limit)
+    )
     rows, _ = fetch(cursor, limit_bytes)
     return [
         Noted(revision, ordinal, Change(kind, id, action, version, parent_kind, first, last, image), actor, time_ns)

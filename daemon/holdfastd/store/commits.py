@@ -19,8 +19,8 @@ from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed, 
 from holdfastd.model.ids import sequence_id, template_id, was_given
 from holdfastd.model.mutations import APPEND, INSERT, UPDATE, Append, Change, Delete, Insert, Mutation, Result, Update, Upsert
 from holdfastd.store import changes, counters, deletes, journals, meta, records
+from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
-from holdfastd.store.sqlite.connection import Connection
 
 # A few small updates of one large record make a large history: each leaves the whole record.
 MAX_COMMIT_IMAGE_BYTES = 64 * 2**20

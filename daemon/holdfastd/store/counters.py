@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.engine import Connection
 
 
 def take(connection: Connection, workspace: str, name: str, count: int) -> int:

@@ -12,9 +12,9 @@ from holdfast.contract.kinds import REFERRERS, Kind, RecordMessage, Referrer
 from holdfastd.errors import FailedPrecondition
 from holdfastd.model.mutations import DELETE, DROP, UPDATE, Change
 from holdfastd.store import journals, records
+from holdfastd.store.engine import Connection
 from holdfastd.store.journals import Heads
 from holdfastd.store.sql import referrers_sql
-from holdfastd.store.sqlite.connection import Connection
 
 Stamp = Callable[[RecordMessage], None]
 

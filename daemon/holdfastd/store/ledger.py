@@ -13,9 +13,9 @@ from typing import Any
 from holdfastd.model.commands import AllocateIds, Commit
 from holdfastd.model.mutations import Append, Change
 from holdfastd.store import changes, requests
+from holdfastd.store.engine import Connection
 from holdfastd.store.journals import Heads
 from holdfastd.store.requests import Answer, RequestKey
-from holdfastd.store.sqlite.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import marshal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from holdfast.contract.kinds import Kind
+from holdfastd.store.engine import Connection, Cursor
 from holdfastd.store.records import image_from_columns
 from holdfastd.store.sql import quoted
-from holdfastd.store.sqlite.connection import Connection, Cursor
-from holdfastd.store.sqlite.dialect import any_of
 
 ROWS_AT_ONCE = 32
 SMALL_ROW_BYTES = 16 * 2**10
@@ -50,20 +47,17 @@ def fetch(cursor: Cursor, limit_bytes: int) -> tuple[list[Sequence[Any]], bool]:
 def _up_to(rows: list[Sequence[Any]], limit_bytes: int) -> tuple[list[Sequence[Any]], bool]:
     size = 0
     for count, row in enumerate(rows, 1):
-        size += sum(len(value) for value in row if isinstance(value, str | bytes))  # of a text at most its bytes
+        size += sum(len(value) for value in row if isinstance(value, str | bytes))  # len(text) is a lower bound of its UTF-8 size
         if size > limit_bytes:
             return rows[:count], False
     return rows, False
 
 
-@cache
-def _many_sql(kind: Kind) -> str:
-    return f"SELECT image, id FROM {quoted(kind.name)} WHERE workspace = ? AND id {any_of('?')}"
-
-
 def images(connection: Connection, kind: Kind, workspace: str, ids: Sequence[str]) -> Iterator[tuple[str, Image]]:
     """The ids and images of those of the records that exist, in no order."""
-    for image, id in connection.execute(_many_sql(kind), (workspace, json.dumps(ids))).fetchall():
+    named = connection.dialect.any_of("id", ids)
+    sql = f"SELECT image, id FROM {quoted(kind.name)} WHERE workspace = ? AND {named.sql}"
+    for image, id in connection.execute(sql, (workspace, *named.parameters)).fetchall():
         yield id, image_of(connection, kind, workspace, id, image)
 
 

@@ -14,8 +14,7 @@ from typing import Any
 
 from holdfastd.errors import InvalidArgument
 from holdfastd.model.commands import AllocateIds, Commit, ExpireRequests
-from holdfastd.store.bulk import insert_rows
-from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.engine import Connection
 
 KEYS_A_STATEMENT = 64
 
@@ -23,7 +22,7 @@ RequestKey = tuple[str, str, str]  # workspace, actor, request id
 Row = tuple[int, bytes, bytes]  # revision, fingerprint, answer
 Answer = tuple[int, list[list[object]]]
 
-_INSERT = "INSERT INTO request (workspace, actor, request_id, revision, create_time, fingerprint, answer)"
+COLUMNS = ("workspace", "actor", "request_id", "revision", "create_time", "fingerprint", "answer")
 
 
 @cache
@@ -66,7 +65,7 @@ def row_of(command: Commit | AllocateIds, revision: int, now_ns: int, answer: Se
 
 def add(connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
     """Keeps answers."""
-    insert_rows(connection, _INSERT, rows)
+    connection.insert_rows("request", COLUMNS, rows)
 
 
 def expire(connection: Connection, command: ExpireRequests, now_ns: int) -> int:

@@ -33,8 +33,9 @@ class KindSql:
 class ChildSql:
     """Statements on the child table of one repeated field."""
 
+    table: str
+    columns: tuple[str, ...]  # of an insert: workspace, id, ordinal and then the field's own
     select: str  # WHERE workspace = ? AND id = ?
-    insert: str
     delete: str
 
 
@@ -58,11 +59,11 @@ def kind_sql(kind: Kind) -> KindSql:
 def child_sql(kind: Kind, field: Field) -> ChildSql:
     """The statements of a repeated field."""
     table = quoted(f"{kind.name}_{field.name}")
-    names = child_columns(field)
-    columns = ", ".join(quoted(name) for name in names)
+    columns = tuple(quoted(name) for name in child_columns(field))
     return ChildSql(
-        select=f"SELECT {columns} FROM {table} WHERE workspace = ? AND id = ? ORDER BY ordinal",
-        insert=f"INSERT INTO {table} (workspace, id, ordinal, {columns}) VALUES (?, ?, ?{', ?' * len(names)})",
+        table=table,
+        columns=("workspace", "id", "ordinal", *columns),
+        select=f"SELECT {', '.join(columns)} FROM {table} WHERE workspace = ? AND id = ? ORDER BY ordinal",
         delete=f"DELETE FROM {table} WHERE workspace = ? AND id = ?",
     )
 
@@ -92,10 +93,9 @@ def cycle_sql(kind: Kind, field: Field) -> str:
 
 
 @cache
-def entry_insert_sql(journal: Journal) -> str:
-    """The head of an insert of entries: journal_id, number, revision, create_time and then the journal's columns."""
-    columns = "".join(f", {quoted(field.name)}" for field in journal.columns)
-    return f"INSERT INTO {quoted(journal.name)} (journal_id, number, revision, create_time{columns})"
+def entry_columns(journal: Journal) -> tuple[str, ...]:
+    """The columns of an insert of entries."""
+    return ("journal_id", "number", "revision", "create_time", *(quoted(field.name) for field in journal.columns))
 
 
 @cache

@@ -15,8 +15,9 @@ from holdfastd.errors import DiskFull, HoldfastError
 from holdfastd.model.blobs import DiscardFile, EmptyTrash, SweepBlobs
 from holdfastd.model.commands import Commit, ExpireRequests, FreePages
 from holdfastd.model.mutations import Delete
+from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
-from holdfastd.store.sqlite.connection import Connection, Error, is_io_failure, translate
+from holdfastd.store.sqlite.errors import Error, is_io_failure, translate
 from holdfastd.writer.waiter import Waiter
 
 Handler = Callable[[Connection, Any, int], Any]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 
 from holdfastd import failpoints
-from holdfastd.store.sqlite.connection import foreign_errors, open_writer
+from holdfastd.store.sqlite.database import Database
+from holdfastd.store.sqlite.errors import foreign_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Checkpointed:
 class Checkpointer:
     """Thread-safe; one checkpoint at a time."""
 
-    def __init__(self, path: Path) -> None:
-        self._connection = open_writer(path)
+    def __init__(self, database: Database) -> None:
+        self._connection = database.open_writer()
         self._lock = threading.Lock()
 
     def passive(self) -> Checkpointed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfastd.model.commands import FreePages
-from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.engine import Connection
 
 
 def free_pages(connection: Connection, command: FreePages, now_ns: int) -> int:
