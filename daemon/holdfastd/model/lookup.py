@@ -1,4 +1,4 @@
-"""Kinds and journals by the names that requests give. The registry itself is `holdfast.contract.kinds`."""
+"""Finds kinds and journals by the names in requests. The registry is `holdfast.contract.kinds`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def journal_named(name: str) -> Journal:
 
 
 def stored_journal(name: str) -> Journal:
-    """The journal of that name, which is one with entries of its own; INVALID_ARGUMENT for a derived one."""
+    """The journal of that name. INVALID_ARGUMENT for a derived journal, which stores no entries."""
     journal = journal_named(name)
     if journal.derived:
         raise InvalidArgument(
-            f"The {name} is made of the store's history: it is neither appended to nor read as a stream. Use List.",
+            f"The {name} is derived from the store's history: it takes no Append and no Read. Use List.",
             reason="JOURNAL_DERIVED",
             journal=name,
         )

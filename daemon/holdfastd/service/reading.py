@@ -1,4 +1,4 @@
-"""A snapshot to read from: which workspace, as of which revision. Every read of a caller begins here."""
+"""Snapshots of a workspace at a revision. Every read of a caller begins with one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from holdfastd.store.engine import Connection, Readers
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One consistent state of the store, seen from a workspace."""
+    """One consistent state of the store, and the workspace that the caller reads."""
 
     connection: Connection
     workspace: str

@@ -24,7 +24,7 @@ from holdfastd.store.pages import Damaged, Image, fetch, image_of, images
 
 MAX_KEYS = 1_000
 MAX_LISTS = 100
-MAX_SCAN_BYTES = 256 * 2**20  # all of it is in memory at once, for no snapshot outlives a frame
+MAX_SCAN_BYTES = 256 * 2**20  # read into memory as a whole: no snapshot stays open while frames are sent
 ROWS_AT_ONCE = 500
 KEYS_AT_ONCE = 20
 MAX_TOKEN_BYTES = 64 * 2**10
@@ -124,7 +124,7 @@ def _count(snapshot: Snapshot, sql: str, parameters: Sequence[object]) -> pb.Sto
 
 
 def _fill_page(response: pb.StoreServiceListResponse, snapshot: Snapshot, kind: Kind, rows: Sequence[Sequence[Any]]) -> int:
-    """How many of the rows the answer takes; each is an image, perhaps, and what places it, the id last."""
+    """Adds rows until the answer is full and returns how many were added. A row is an image or NULL, the order key, the id."""
     budget = Budget()
     for taken, row in enumerate(rows):
         image, id = row[0], row[-1]
@@ -137,7 +137,7 @@ def _fill_page(response: pb.StoreServiceListResponse, snapshot: Snapshot, kind: 
 
 
 def _add(response: Answer, kind: Kind, id: str, image: Image) -> None:
-    """Adds a record to an answer, or why it cannot be read."""
+    """Adds a record to an answer, or the reason why it cannot be read."""
     if isinstance(image, Damaged):
         response.unreadable.add(kind=kind.name, id=id, reason=image.reason)
         return
@@ -154,7 +154,7 @@ def _whole_list(dialect: Dialect, workspace: str, asked: pb.ScanList) -> query.Q
 
 
 class _ScanBudget:
-    """What a scan may still take into memory."""
+    """Counts the bytes that a scan holds in memory."""
 
     def __init__(self) -> None:
         self._left = MAX_SCAN_BYTES
@@ -185,7 +185,7 @@ def _read_whole(
 
 
 def _frames(number: int, kind: Kind, left: deque[tuple[str, Image]], revision: int) -> Iterator[pb.StoreServiceScanResponse]:
-    """One list's frames, at least one; what was sent is let go."""
+    """The frames of one list, at least one. Records are dropped from memory once they are in a frame."""
     first = True
     while left or first:
         frame, budget, first = pb.StoreServiceScanResponse(list=number, revision=revision), Budget(), False
@@ -199,7 +199,7 @@ Found = dict[tuple[str, str], Image]
 
 
 def _find(snapshot: Snapshot, keys: Sequence[pb.RecordKey]) -> tuple[Found, int]:
-    """The records behind the keys, and how many keys were looked up: no more than fill an answer."""
+    """The records of the keys, and how many keys were looked up. Stops when the records fill an answer."""
     found: Found = {}
     size = sought = 0
     while sought < len(keys) and size <= MAX_ANSWER_BYTES:
