@@ -64,12 +64,6 @@ def blob(connection: Connection, digest: str) -> BlobRow | None:
     return None if row is None else BlobRow(*row)
 
 
-def content(connection: Connection, digest: str) -> bytes | None:
-    """The stored bytes that lie in the database; None when they are in a file."""
-    row = connection.execute("SELECT content FROM blob_inline WHERE digest = ?", (digest,)).fetchone()
-    return None if row is None else bytes(row[0])
-
-
 def chain(connection: Connection, digest: str) -> list[tuple[BlobRow, bytes | None]]:
     """The blob, its base, the base's base … each with its inline content. Empty when there is no such blob."""
     rows = connection.execute(_CHAIN, (digest,)).fetchall()

@@ -13,7 +13,7 @@ from typing import Any
 from holdfastd.model.commands import AllocateIds, Commit
 from holdfastd.model.mutations import Append, Change
 from holdfastd.store import changes, requests
-from holdfastd.store.engine import Connection
+from holdfastd.store.engine import Connection, Head
 from holdfastd.store.journals import Heads
 from holdfastd.store.requests import Answer, RequestKey
 
@@ -40,8 +40,9 @@ class Ledger:
         self._requests: list[Sequence[Any]] = []
         self._known: dict[RequestKey, requests.Row | None] = {}
 
-    def begin(self, connection: Connection, commands: Iterable[object]) -> None:
-        """Looks the request ids of a whole batch up at once."""
+    def begin(self, head: Head, connection: Connection, commands: Iterable[object]) -> None:
+        """Stands on the batch's head, and looks the request ids of the whole batch up at once."""
+        self.revision, self.commit_time = head.revision, head.time
         keys = [key for command in commands if (key := _key_of(command)) is not None]
         self._known = requests.find(connection, keys) if keys else {}
 
@@ -112,8 +113,9 @@ class Ledger:
 
     def flush(self, connection: Connection) -> None:
         """Writes what is kept into the open transaction."""
-        changes.add(connection, self._commits, self._changes)
-        requests.add(connection, self._requests)
+        with connection.together():
+            changes.add(connection, self._commits, self._changes)
+            requests.add(connection, self._requests)
         self.forget()
 
     def forget(self) -> None:

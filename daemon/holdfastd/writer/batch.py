@@ -15,9 +15,8 @@ from holdfastd.errors import DiskFull, HoldfastError
 from holdfastd.model.blobs import DiscardFile, EmptyTrash, SweepBlobs
 from holdfastd.model.commands import Commit, ExpireRequests, FreePages
 from holdfastd.model.mutations import Delete
-from holdfastd.store.engine import Connection
+from holdfastd.store.engine import Connection, Head
 from holdfastd.store.ledger import Ledger
-from holdfastd.store.sqlite.errors import Error, is_io_failure, translate
 from holdfastd.writer.waiter import Waiter
 
 Handler = Callable[[Connection, Any, int], Any]
@@ -45,6 +44,7 @@ class Batcher:
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._connection = connection
+        self._engine = connection.engine
         self._ledger = ledger
         self._handlers = handlers
         self._clock_ns = clock_ns
@@ -60,9 +60,9 @@ class Batcher:
         except _BatchGone as gone:
             survivors = [each for each in batch if each is not gone.waiter]
             if gone.waiter is not None:
-                gone.waiter.fail(_known(gone.cause))
+                gone.waiter.fail(self._known(gone.cause))
             if len(batch) == 1:
-                batch[0].fail(_known(gone.cause))
+                batch[0].fail(self._known(gone.cause))
                 return []
         return [done for each in survivors for done in self._alone(each)]
 
@@ -71,7 +71,7 @@ class Batcher:
         try:
             return self._attempt([waiter])
         except _BatchGone as gone:
-            waiter.fail(_known(gone.cause))
+            waiter.fail(self._known(gone.cause))
             return []
 
     def _attempt(self, batch: Sequence[Waiter]) -> list[Waiter]:
@@ -93,29 +93,29 @@ class Batcher:
     def _begin(self, batch: Sequence[Waiter]) -> None:
         self._is_full = not self._has_room()
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._ledger.begin(self._connection, [each.command for each in batch])
-        except Error as error:
+            head = self._engine.begin_batch(self._connection)
+            self._ledger.begin(head, self._connection, [each.command for each in batch])
+        except self._connection.Error as error:
             raise _BatchGone(None, error) from error
 
     def _prepare(self, waiter: Waiter) -> None:
         try:
             self._ledger.prepare(self._connection, waiter.command)
-        except Error as error:
+        except self._connection.Error as error:
             raise _BatchGone(None, error) from error
 
     def _flush(self) -> None:
         try:
             self._ledger.flush(self._connection)
-        except Error as error:
+        except self._connection.Error as error:
             raise _BatchGone(None, error) from error
 
     def _commit(self) -> None:
         failpoints.hit("writer.before_commit")
         try:
-            self._connection.execute("COMMIT")
-        except Error as error:
-            if is_io_failure(error):
+            self._engine.end_batch(self._connection, Head(self._ledger.revision, self._ledger.commit_time))
+        except self._connection.Error as error:
+            if self._engine.is_sync_failure(error):
                 self._on_sync_failure(error)
             raise _BatchGone(None, error) from error
         failpoints.hit("writer.after_commit")
@@ -140,9 +140,12 @@ class Batcher:
         except Exception as error:  # whatever it is, it concerns this command only, unless the transaction is gone
             self._ledger.reset(start)
             self._undo(waiter, error, guarded)
-            waiter.fail(_known(error))
+            waiter.fail(self._known(error))
             return False
         return True
+
+    def _known(self, error: Exception) -> Exception:
+        return self._engine.translate(error) or error
 
     def _check_room(self, command: object) -> None:
         """Refuses what needs space while there is some left. SQLite without any may report an I/O error that cannot be told from
@@ -151,14 +154,14 @@ class Batcher:
             raise DiskFull("The disk is full; nothing was written. Free some space and try again.", retry_delay_s=5.0)
 
     def _undo(self, waiter: Waiter, error: Exception, guarded: bool) -> None:
-        if isinstance(error, Error) and is_io_failure(error):  # a large transaction syncs the log's header before its COMMIT
+        if self._engine.is_sync_failure(error):  # a large transaction syncs the log's header before its COMMIT
             self._on_sync_failure(error)
         if not guarded or not self._connection.in_transaction:
             raise _BatchGone(waiter, error) from error
         try:
             self._connection.execute("ROLLBACK TO command")
             self._connection.execute("RELEASE command")
-        except Error as second:
+        except self._connection.Error as second:
             raise _BatchGone(waiter, error) from second
 
 
@@ -166,7 +169,3 @@ def _gives_space(command: object) -> bool:
     if isinstance(command, Commit):
         return all(isinstance(each, Delete) for each in command.mutations)
     return isinstance(command, SweepBlobs | EmptyTrash | DiscardFile | ExpireRequests | FreePages)
-
-
-def _known(error: Exception) -> Exception:
-    return (translate(error) or error) if isinstance(error, Error) else error
