@@ -22,6 +22,7 @@ from holdfastd.service.reading import Reading
 from holdfastd.service.records import Records
 from holdfastd.service.watches import Watches
 from holdfastd.store.ledger import Ledger
+from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.migrate import migrate
 from holdfastd.writer.batch import Batcher, Handler
@@ -48,11 +49,10 @@ class Engine:
         queue_max: int = 10_000,
         batch_max: int = 1_000,
         readers: int = 2,
+        database: Any = None,
     ) -> None:
-        database = Database(directory / "holdfast.db")
-        self.connection = database.open_writer()
-        migrate(self.connection, directory / "snapshots")
-        self.connection.execute("PRAGMA synchronous = OFF")  # these tests lose no power
+        self.connection: Any = database.open_writer() if database is not None else _new(directory)
+        database = self.connection.engine
         self.ledger = Ledger(self.connection)
         self.sync_failures: list[BaseException] = []
         self.feed = Feed()
@@ -101,6 +101,13 @@ class Engine:
         """What a Read streams."""
         request = journal_service_pb2.JournalServiceReadRequest(parent_kind=parent_kind, parent_id=parent_id, **fields)
         return [entry for frame in self.journals.read(request, Call()) for entry in frame.entries]
+
+
+def _new(directory: Path) -> Connection:
+    connection = Database(directory / "holdfast.db").open_writer()
+    migrate(connection, directory / "snapshots")
+    connection.execute("PRAGMA synchronous = OFF")  # these tests lose no power
+    return connection
 
 
 _names = itertools.count(1)

@@ -11,6 +11,8 @@ import holdfast
 from holdfast.store import Store
 from holdfast.wire.connection import Connection
 from holdfastd.model.call import Call
+from holdfastd.service.blobs.calls import BlobCalls
+from tests.support.api import Api
 from tests.support.engine import Engine, answered
 
 
@@ -63,6 +65,24 @@ class DirectConnection:
 def store_over(engine: Engine) -> holdfast.Store:
     """A store that has the unary calls of StoreService and no others."""
     return Store(cast(Connection, DirectConnection(engine)), "default", "tester")
+
+
+class DirectApi(Api):
+    """The raw stubs over an engine's use cases, in a workspace of its own. Refusals come as the daemon's own errors."""
+
+    def __init__(self, engine: Engine, blobs: BlobCalls, workspace: str = "direct") -> None:
+        def bound(method: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda request, timeout=None: answered(method(request, Call(30.0)))
+
+        def stub(owner: Any, *names: str) -> dict[str, Callable[..., Any]]:
+            return {name.title().replace("_", ""): bound(getattr(owner, name)) for name in names}
+
+        self.workspace = workspace
+        reads = stub(engine.records, "get", "batch_get", "list", "scan", "count")
+        writes = stub(engine.commits, "commit", "allocate_id")
+        self.store: Any = SimpleNamespace(**reads, **writes, **stub(engine.watches, "watch"))
+        self.journal: Any = SimpleNamespace(**stub(engine.commits, "append"), **stub(engine.journals, "read", "list"))
+        self.blob: Any = SimpleNamespace(**stub(blobs, "put", "get", "stat"))
 
 
 @contextmanager
