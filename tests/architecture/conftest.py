@@ -57,6 +57,7 @@ def server_uri() -> Iterator[str]:
             with psycopg.connect(server.get_uri(), autocommit=True) as connection:
                 # Texts are compared by their bytes, as SQLite compares them.
                 connection.execute("CREATE DATABASE held TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
+                connection.execute("ALTER DATABASE held SET synchronous_commit = off")
             yield psycopg.conninfo.make_conninfo(server.get_uri(), dbname="held")
         finally:
             server.cleanup()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import psycopg
 import pytest
 
 from tests.support.engine import Engine
-from tests.support.every_statement import drive, written
-from tests.support.postgres import POSTGRES, PostgresEngine, types_of
+from tests.support.every_statement import SETTINGS, drive, written
+from tests.support.postgres import POSTGRES, store_on, types_of
 
 # PostgreSQL takes a parameter to be an integer of 32 bits where its place does not say otherwise: then a large one fails.
 TYPES = {"text", "bigint", "double precision", "bytea", "numeric", "jsonpath", "text[]"}
@@ -28,13 +29,13 @@ ONLY_SQLITE = re.compile(
 def answers(postgres: psycopg.Connection, server_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """What each engine answers, and every statement that PostgreSQL ran. Both engines are open at the same time."""
     given = [tmp_path_factory.mktemp(name) for name in ("postgres", "sqlite")]
-    engine = PostgresEngine(server_uri)
-    one, other = Engine(given[0], database=engine), Engine(given[1])
-    try:
-        yield drive(one, given[0]), drive(other, given[1]), engine.statements
-    finally:
-        one.close()
-        other.close()
+    with ExitStack() as exits:
+        store = store_on(server_uri, exits)
+        engines = [Engine(given[0], store=store, **SETTINGS), Engine(given[1], **SETTINGS)]
+        for each in engines:
+            exits.callback(each.close)
+        on_postgres, on_sqlite = (drive(engine, directory) for engine, directory in zip(engines, given, strict=True))
+        yield on_postgres, on_sqlite, store.engine.statements
 
 
 def test_two_engines_in_one_process_answer_alike(answers: Any) -> None:

@@ -197,6 +197,15 @@ def test_a_newer_store_is_refused_and_left_as_it_was(directory: Directory) -> No
     assert json.loads((directory.path / "store" / "daemon.json").read_text())["clean"] is True
 
 
+def test_a_store_whose_schema_lacks_a_column_is_refused_and_nothing_is_served(directory: Directory) -> None:
+    directory.serve().end()
+    connection = Database(directory.path / "store" / "holdfast.db").open_writer()
+    connection.execute("ALTER TABLE task RENAME COLUMN title TO other")
+    connection.close()
+    assert "column title of table task (kind task, field title)" in directory.refused()
+    assert not (directory.path / "run" / "s.sock").exists()
+
+
 def test_migrate_tells_and_does(directory: Directory) -> None:
     data = ["--data-dir", str(directory.path / "store")]
     dry = run("migrate", "--dry-run", *data)

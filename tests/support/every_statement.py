@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -14,21 +13,17 @@ from typing import Any
 from google.protobuf.message import Message
 
 from holdfast.contract.kinds import JOURNALS, KINDS, REFERRERS, STORED_JOURNALS, Field, FieldType, Journal, Kind, Shape
+from holdfast.v1 import admin_service_pb2 as admin_pb2
 from holdfast.v1 import blob_service_pb2 as blob_pb2
 from holdfast.v1 import entry_pb2, store_service_pb2
 from holdfast.v1 import journal_service_pb2 as journal_pb2
-from holdfastd.blobs.files import BlobFiles
 from holdfastd.errors import HoldfastError, InvalidArgument
-from holdfastd.jobs import sweep
 from holdfastd.model.call import Call
-from holdfastd.model.commands import CompactWatches, ExpireRequests
+from holdfastd.model.commands import ExpireRequests
 from holdfastd.model.filters import And, Comparison, Literal, LiteralKind, Node, Not, Operator
 from holdfastd.model.ordering import Order, parse_order
 from holdfastd.model.predicates import filterable_fields
-from holdfastd.service.blobs.blobs import Blobs
-from holdfastd.service.blobs.calls import BlobCalls
-from holdfastd.service.blobs.ports import BlobSettings
-from holdfastd.store import audits, changes, query, requests, verify, workspaces
+from holdfastd.store import audits, changes, query, requests
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, quoted, referrers_sql
 from tests.registry.world import SINGULAR, World, insert_of, settable, targets_of, update_of
@@ -60,17 +55,19 @@ VALUES: dict[FieldType, Any] = {
 # What the store does, over one engine
 
 
+SETTINGS: dict[str, Any] = {"inline_max_bytes": 40}  # some blobs lie in files
+
+
 def drive(engine: Engine, directory: Path) -> list[Any]:
     """Lives, refusals, lists and checks of every kind, journal and blob. Returns the answers, the same from every engine."""
-    files = BlobFiles(directory, on_sync_failure=engine.sync_failures.append)
-    blobs = Blobs(engine.writer, engine._readers, files, BlobSettings(inline_max_bytes=40, lease_s=0), time.time_ns)
-    world = World(DirectApi(engine, BlobCalls(blobs)))
+    api = DirectApi(engine)
+    world = World(api)
     seen = [answer for kind in KINDS.values() for answer in _life(engine, world, kind)]
-    seen += [answer for journal in STORED_JOURNALS.values() for answer in _journal(world.api, world, journal)]
-    seen += _blobs(blobs, world.api, directory)
-    seen += _pages(world.api)
-    seen += _upkeep(engine)
-    seen.append(_found(engine, blobs))
+    seen += [answer for journal in STORED_JOURNALS.values() for answer in _journal(api, world, journal)]
+    seen += _pages(api)
+    seen += _blobs(engine, api, directory)
+    seen += _upkeep(engine, api)
+    seen.append(api.problems())
     return seen
 
 
@@ -104,7 +101,7 @@ def _life(engine: Engine, world: World, kind: Kind) -> Iterator[Any]:
 def _matched(engine: Engine, kind: Kind, workspace: str) -> list[tuple[str, int]]:
     """How many records each filter matches."""
     matched = []
-    with engine._readers.snapshot(Call()) as connection:
+    with engine.readers.snapshot(Call()) as connection:
         for node in nodes(kind):
             with suppress(InvalidArgument):
                 sql, parameters = query.count(connection.dialect, kind, workspace, node)
@@ -220,32 +217,33 @@ def _entry(world: World, journal: Journal) -> Any:
     return message
 
 
-def _blobs(blobs: Blobs, api: Any, directory: Path) -> Iterator[Any]:
+def _blobs(engine: Engine, api: Any, directory: Path) -> Iterator[Any]:
     content = random.Random(7).randbytes(50_000)
     whole = api.put(content)
     delta = api.put(content + b"more", base_digest=whole.digest).digest
     yield api.put(content).existed
     yield delta, len(b"".join(frame.chunk for frame in api.blob.Get(blob_pb2.BlobServiceGetRequest(digest=delta))))
-    yield [sweep.run(blobs, dry_run, lambda *_: None, Call()) for dry_run in (True, False, False)]
+    yield api.blob.Stat(blob_pb2.BlobServiceStatRequest(digest=delta)).reference_count
+    engine.connection.execute("UPDATE blob SET lease_expire_time = 0")
+    engine.connection.execute("UPDATE blob_candidate SET due_time = 0")
+    yield [_counts(api, "sweep", dry_run) for dry_run in (True, False, False)]
     stray = directory / "blobs" / "00" / ("0" * 64)
     stray.parent.mkdir(exist_ok=True)
     stray.write_bytes(b"left by a crash")
-    yield [sweep.recover(blobs, dry_run, Call()) for dry_run in (True, False)], blobs.totals(Call()).count
+    yield [_counts(api, "recover", dry_run) for dry_run in (True, False)]
 
 
-def _upkeep(engine: Engine) -> Iterator[Any]:
-    call = Call()
-    yield engine.writer.submit(ExpireRequests(2**62, 1, 10), call) > 0
-    yield engine.writer.submit(CompactWatches(1), call)
-    with engine._readers.snapshot(call) as connection:
-        yield workspaces.names(connection), workspaces.exists(connection, "nowhere"), changes.time_of(connection, 0)
+def _counts(api: Any, job: str, dry_run: bool) -> dict[str, int]:
+    frames = api.admin.RunJob(admin_pb2.AdminServiceRunJobRequest(job=job, dry_run=dry_run))
+    return dict(list(frames)[-1].counts)
 
 
-def _found(engine: Engine, blobs: Blobs) -> list[str]:
-    """What verify finds wrong: nothing."""
-    with engine._readers.snapshot(Call()) as connection:
-        found = [str(each) for check in verify.checks().values() for each in check(connection)]
-    return found + [str(each) for each in blobs.verify(True, lambda *_: None, Call())]
+def _upkeep(engine: Engine, api: Any) -> Iterator[Any]:
+    yield engine.writer.submit(ExpireRequests(2**62, 1, 10), Call()) > 0
+    yield _counts(api, "housekeeping", False)["requests_expired"], _counts(api, "compact", False)
+    status = api.admin.GetStatus(admin_pb2.AdminServiceGetStatusRequest())
+    yield list(status.workspaces), status.revision, status.blob_count
+    yield _refusal(lambda: api.count("task", workspace="nowhere"))
 
 
 def _refusal(action: Any) -> str:

@@ -11,7 +11,7 @@ import holdfast
 from holdfast.store import Store
 from holdfast.wire.connection import Connection
 from holdfastd.model.call import Call
-from holdfastd.service.blobs.calls import BlobCalls
+from holdfastd.rpc.server import SERVICES
 from tests.support.api import Api
 from tests.support.engine import Engine, answered
 
@@ -36,21 +36,8 @@ class DirectConnection:
     timeout_s = 30.0
 
     def __init__(self, engine: Engine) -> None:
-        def bound(method: Callable[..., Any]) -> Callable[[Any], Any]:
-            return lambda request: answered(method(request, Call(30.0)))
-
-        records = engine.records
-        self._stubs = SimpleNamespace(
-            store=SimpleNamespace(
-                Get=bound(records.get),
-                BatchGet=bound(records.batch_get),
-                List=bound(records.list),
-                Scan=lambda request, metadata, timeout: _Frames(records.scan(request, Call(30.0))),
-                Count=bound(records.count),
-                Commit=bound(engine.commits.commit),
-                AllocateId=bound(engine.commits.allocate_id),
-            )
-        )
+        methods = engine.parts.use_cases()["StoreService"]
+        self._stubs = SimpleNamespace(store=SimpleNamespace(**{name: _bound(name, use) for name, use in methods.items()}))
 
     def call(self, method: Callable[[Any], Callable[[Any], Any]], request: Any) -> Any:
         return method(self._stubs)(request)
@@ -62,34 +49,39 @@ class DirectConnection:
         self.revision = max(self.revision, revision)
 
 
+def _bound(name: str, use_case: Callable[..., Any]) -> Callable[..., Any]:
+    """The use case as the client calls a stub."""
+    if SERVICES["StoreService"].methods_by_name[name].server_streaming:
+        return lambda request, metadata, timeout: _Frames(use_case(request, Call(timeout)))
+    return lambda request: answered(use_case(request, Call(30.0)))
+
+
 def store_over(engine: Engine) -> holdfast.Store:
-    """A store that has the unary calls of StoreService and no others."""
+    """A store that has the calls of StoreService and no others."""
     return Store(cast(Connection, DirectConnection(engine)), "default", "tester")
 
 
 class DirectApi(Api):
-    """The raw stubs over an engine's use cases, in a workspace of its own. Refusals come as the daemon's own errors."""
+    """The raw stubs over an engine's use cases. A refusal is raised as the daemon's own error."""
 
-    def __init__(self, engine: Engine, blobs: BlobCalls, workspace: str = "direct") -> None:
-        def bound(method: Callable[..., Any]) -> Callable[..., Any]:
-            return lambda request, timeout=None: answered(method(request, Call(30.0)))
-
-        def stub(owner: Any, *names: str) -> dict[str, Callable[..., Any]]:
-            return {name.title().replace("_", ""): bound(getattr(owner, name)) for name in names}
-
+    def __init__(self, engine: Engine, workspace: str = "direct") -> None:
         self.workspace = workspace
-        reads = stub(engine.records, "get", "batch_get", "list", "scan", "count")
-        writes = stub(engine.commits, "commit", "allocate_id")
-        self.store: Any = SimpleNamespace(**reads, **writes, **stub(engine.watches, "watch"))
-        self.journal: Any = SimpleNamespace(**stub(engine.commits, "append"), **stub(engine.journals, "read", "list"))
-        self.blob: Any = SimpleNamespace(**stub(blobs, "put", "get", "stat"))
+        services = [
+            SimpleNamespace(**{name: _direct(use) for name, use in methods.items()})
+            for methods in engine.parts.use_cases().values()
+        ]
+        self.store, self.journal, self.blob, self.admin = services
+
+
+def _direct(use_case: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda request, timeout=30.0: answered(use_case(request, Call(timeout)))
 
 
 @contextmanager
 def counted(engine: Engine) -> Iterator[list[str]]:
     """The statements that the engine's readers run in the block, in a list that grows."""
     statements: list[str] = []
-    connections = [each.connection for each in engine._readers._all]
+    connections = [each.connection for each in engine.readers._all]
     for each in connections:
         each.set_trace_callback(statements.append)
     try:

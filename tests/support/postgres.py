@@ -10,19 +10,21 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
 import psycopg
 from psycopg.types.numeric import Int8Dumper
 
+from holdfastd.composition import OpenStore
 from holdfastd.errors import HoldfastError
 from holdfastd.model.call import Call
 from holdfastd.model.filters import LiteralKind
+from holdfastd.model.jobs import Job
 from holdfastd.store import changes
 from holdfastd.store.dialect import Parameter, Where
-from holdfastd.store.engine import Constraint, Head
+from holdfastd.store.engine import Alone, Constraint, Head
 
 ROWS_A_STATEMENT = 64
 UNIQUE_COLUMNS = """
@@ -181,6 +183,21 @@ class PostgresEngine:
     def end_batch(self, connection: Any, head: Head) -> None:
         connection.execute("COMMIT")
 
+    def jobs(self, interval_s: float, alone: Alone, on_sync_failure: Callable[[BaseException], None]) -> tuple[Job, ...]:
+        return ()
+
+    def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
+        """A test's server goes with its directory."""
+
+    def size_bytes(self) -> int:
+        return 0
+
+    def empty_pages(self, connection: Any) -> int:
+        return 0
+
+    def free_pages(self, connection: Any, limit: int) -> int:
+        return 0
+
     def refusal(self, error: Exception) -> Constraint | None:
         if not isinstance(error, psycopg.errors.IntegrityError):
             return None
@@ -197,6 +214,15 @@ class PostgresEngine:
 
     def follow(self, wake: Callable[[], None]) -> None:
         """Nobody else writes to a test's database."""
+
+
+def store_on(uri: str, exits: ExitStack) -> OpenStore:
+    """What `composition.open_store` gives for SQLite."""
+    engine = PostgresEngine(uri)
+    connection, readers = engine.open_writer(), engine.open_readers(1)
+    exits.callback(connection.close)
+    exits.callback(readers.close)
+    return OpenStore(engine, connection, readers, "postgres", 0)
 
 
 def types_of(connection: psycopg.Connection, sql: str) -> list[str]:

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdfastd.blobs.files import BlobFiles
-from holdfastd.jobs import sweep
+from holdfastd.jobs.sweep import SweepJob
 from holdfastd.model.blobs import PutHeader, PutResult
 from holdfastd.model.call import Call
+from holdfastd.model.jobs import JobRun
 from holdfastd.service.blobs.blobs import Blobs
 from holdfastd.service.blobs.ports import BlobSettings
 from holdfastd.store import blobs as rows
@@ -71,7 +72,7 @@ class Rig:
         self._in_transaction(lambda: rows.unreference(self.connection, digest, "default", "artifact", id, "content_digest"))
 
     def sweep(self, *, dry_run: bool = False) -> dict[str, int]:
-        return sweep.run(self.blobs, dry_run, lambda phase, done, total: None, Call())
+        return dict(SweepJob(self.blobs).run(JobRun(Call(), dry_run)))
 
     def problems(self, *, read_blobs: bool = True) -> list[tuple[str, str]]:
         found = self.blobs.verify(read_blobs, lambda phase, done, total: None, Call())

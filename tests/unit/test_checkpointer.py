@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from holdfastd.errors import DataLoss
-from holdfastd.jobs.checkpointer import LOG_MAX_BYTES, LOG_REUSE_BYTES, CheckpointJob
-from holdfastd.jobs.scheduler import JobRun
 from holdfastd.model.call import Call
-from holdfastd.store.sqlite.checkpoint import Checkpointed, Checkpointer
+from holdfastd.model.jobs import JobRun
+from holdfastd.store.sqlite.checkpoint import LOG_MAX_BYTES, LOG_REUSE_BYTES, Checkpointed, Checkpointer, CheckpointJob
 
 DONE, BEHIND = Checkpointed(10, 10, busy=False), Checkpointed(10, 7, busy=False)
 
@@ -123,8 +122,3 @@ def test_a_disk_that_fails_ends_the_daemon(rig: Rig) -> None:
     with pytest.raises(DataLoss):
         rig.run()
     assert rig.failures == [rig.checkpointer.outcome]
-
-
-def test_it_runs_by_the_clock_it_was_given(rig: Rig) -> None:
-    job = rig.job.job(7.0)
-    assert (job.name, job.interval_s, job.is_due) == ("checkpoint", 7.0, rig.job.is_due)

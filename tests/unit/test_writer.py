@@ -106,7 +106,7 @@ def test_a_batch_takes_no_more_than_it_may(engine: Engine, pool: ThreadPoolExecu
 
 def test_results_are_published_in_order_after_the_commit_and_before_the_answer(engine: Engine) -> None:
     in_transaction = []
-    engine.feed.publish = lambda results: in_transaction.append(engine.connection.in_transaction)  # type: ignore[method-assign]
+    engine.feed.on_publish = lambda: in_transaction.append(engine.connection.in_transaction)
     for expected in range(1, 4):
         engine.submit(insert_task())
         assert [each.revision for each in engine.published] == list(range(1, expected + 1))

@@ -1,6 +1,6 @@
-"""Runs the jobs: in turn by their intervals, and on demand, never two of one name at a time.
+"""Runs the jobs, by their timers and on demand; never two runs of the same job at a time.
 
-trio keeps the timers in the main thread; the work is done in worker threads, through `service/` and the one writer.
+The timers are trio tasks in the main thread; the jobs run in worker threads and write through the one writer.
 """
 
 from __future__ import annotations
@@ -8,56 +8,16 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 import trio
 
 from holdfastd import logs
 from holdfastd.errors import Cancelled, HoldfastError, NotFound, Stopping
 from holdfastd.model.call import Call
-
-Progress = Callable[[str, int, int], None]
-"""Called with the phase, how much of it is done, and of how much (0: not known)."""
+from holdfastd.model.jobs import Job, JobRun, Progress, quiet
 
 log = logs.logger(__name__)
-
-
-def _quiet(phase: str, done: int, total: int) -> None:
-    """The progress of a run that nobody watches."""
-
-
-def _always() -> bool:
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class JobRun:
-    """One run of a job: what it was asked, whom it tells, and who waits for it.
-
-    A job calls `call.check()` between its steps, so that it ends soon when the daemon stops or the caller has gone.
-    """
-
-    call: Call
-    dry_run: bool = False
-    options: Mapping[str, str] = field(default_factory=dict)
-    progress: Progress = _quiet
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Something that is done in the background. `run` returns counts by name.
-
-    `interval_s`: how often; None for jobs that only run on demand. `is_due` is asked first, in the main thread, so it must
-    be quick; it spares an idle daemon the work. `at_start`: also run as soon as the daemon serves.
-    """
-
-    name: str
-    run: Callable[[JobRun], Mapping[str, int]]
-    interval_s: float | None = None
-    is_due: Callable[[], bool] = _always
-    at_start: bool = False
-    log_level: int = logging.INFO  # of a run on a timer that did something
 
 
 class Scheduler:
@@ -81,12 +41,12 @@ class Scheduler:
         *,
         dry_run: bool = False,
         options: Mapping[str, str] | None = None,
-        progress: Progress = _quiet,
+        progress: Progress = quiet,
     ) -> Mapping[str, int]:
         """Runs a job now, in this thread, and returns its counts.
 
-        Waits while the same job runs already, at most as long as the caller does. NOT_FOUND (JOB_NOT_FOUND) names the jobs
-        there are; UNAVAILABLE when the daemon stops.
+        Waits while the same job is running, until the caller's deadline. Raises NOT_FOUND (JOB_NOT_FOUND), which lists the
+        jobs, and UNAVAILABLE when the daemon stops.
         """
         if (job := self._jobs.get(name)) is None:
             known = ", ".join(self.names)
@@ -96,7 +56,7 @@ class Scheduler:
             return job.run(JobRun(call, dry_run, options or {}, progress))
         except Cancelled as error:
             if self._stopping:
-                raise Stopping("The daemon is stopping; the job was given up. Run it again later.") from error
+                raise Stopping("The daemon is stopping; the job was interrupted. Run it again later.") from error
             raise
         finally:
             self._finish(name)
@@ -127,7 +87,7 @@ class Scheduler:
             self._turns[name].notify_all()
 
     async def serve(self) -> None:
-        """Keeps the timers, until cancelled. A job that is running then is left to `stop`."""
+        """Runs the timers until cancelled. `stop` waits for a job that is running then."""
         async with trio.open_nursery() as nursery:
             for job in self._jobs.values():
                 if job.at_start or job.interval_s is not None:
@@ -159,7 +119,7 @@ class Scheduler:
             call.end()
 
     def stop(self, timeout_s: float) -> bool:
-        """Lets no job begin, ends the calls of those that run, and waits. Returns whether all of them ended in time."""
+        """Refuses new runs, ends the calls of running jobs, and waits for them. Returns whether all of them ended in time."""
         with self._lock:
             self._stopping = True
             running = dict(self._running)

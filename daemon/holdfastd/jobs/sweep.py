@@ -5,32 +5,41 @@ The row goes into the trash before the file goes: a crash at any step leaves tra
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from holdfastd.model.call import Call
+from holdfastd.model.jobs import JobRun, Progress
 from holdfastd.service.blobs.blobs import Blobs
-
-Progress = Callable[[str, int, int], None]  # phase, done, of how many (0: not known)
 
 _BATCH = 200
 
 
-def run(blobs: Blobs, dry_run: bool, progress: Progress, call: Call) -> dict[str, int]:
-    """Sweeps once and returns counts by name; a dry run only counts. Bytes are stored bytes."""
-    return _preview(blobs, progress, call) if dry_run else _sweep(blobs, progress, call)
+class SweepJob:
+    """The job `sweep`. Its counts of bytes are stored bytes."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+
+    def run(self, run: JobRun) -> Mapping[str, int]:
+        """Sweeps once; a dry run only counts."""
+        return _preview(self._blobs, run.progress, run.call) if run.dry_run else _sweep(self._blobs, run.progress, run.call)
 
 
-def recover(blobs: Blobs, dry_run: bool, call: Call) -> dict[str, int]:
-    """After an unclean stop, beside the first callers: finds the files that no row names, and empties trash and tmp.
+class RecoveryJob:
+    """The job `recover`: after an unclean stop, while calls are served, deletes files that no row names, trash and tmp."""
 
-    A dry run only counts.
-    """
-    if dry_run:
-        return _preview_recovery(blobs, call)
-    orphans = blobs.discard_orphans(call)
-    files = _empty_trash(blobs, call)
-    temporary = blobs.remove_temporary_files(blobs.dead_temporary_files())
-    return {"orphan_files": orphans, "files_deleted": files, "temp_files_deleted": temporary}
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+
+    def run(self, run: JobRun) -> Mapping[str, int]:
+        """Recovers once; a dry run only counts."""
+        blobs, call = self._blobs, run.call
+        if run.dry_run:
+            return _preview_recovery(blobs, call)
+        orphans = blobs.discard_orphans(call)
+        files = _empty_trash(blobs, call)
+        temporary = blobs.remove_temporary_files(blobs.dead_temporary_files())
+        return {"orphan_files": orphans, "files_deleted": files, "temp_files_deleted": temporary}
 
 
 def _preview(blobs: Blobs, progress: Progress, call: Call) -> dict[str, int]:

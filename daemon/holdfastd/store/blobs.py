@@ -44,6 +44,10 @@ _CHAIN = f"""
     ORDER BY chain.position
 """
 _LINEAGE = f"{_WITH_CHAIN} SELECT {_IN_CHAIN} FROM chain JOIN blob ON blob.digest = chain.digest ORDER BY chain.position"
+# PostgreSQL sums integers as decimals.
+_TOTALS = """
+    SELECT count(*), CAST(coalesce(sum(size_bytes), 0) AS BIGINT), CAST(coalesce(sum(stored_bytes), 0) AS BIGINT) FROM blob
+"""
 _AT_ONCE = 0  # due since 1970
 _DUE = "SELECT digest FROM blob_candidate WHERE due_time <= ? ORDER BY due_time, digest LIMIT ?"
 _MAKE_CANDIDATE = """
@@ -88,7 +92,7 @@ def reference_count(connection: Connection, digest: str) -> int:
 
 def totals(connection: Connection) -> BlobTotals:
     """All blobs together."""
-    row = connection.execute("SELECT count(*), coalesce(sum(size_bytes), 0), coalesce(sum(stored_bytes), 0) FROM blob").fetchone()
+    row = connection.execute(_TOTALS).fetchone()
     return BlobTotals(*row)
 
 

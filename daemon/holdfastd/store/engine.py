@@ -6,14 +6,18 @@ its own: `store/*.py` is one text with `?` for values, and what engines spell di
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from holdfastd.errors import HoldfastError
 from holdfastd.model.call import Call
+from holdfastd.model.jobs import Job
 from holdfastd.store.dialect import Dialect
+
+Alone = Callable[[Callable[[], Any], Call], Any]
+"""Runs the work in the writer's turn, while no transaction is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,24 @@ class Engine(Protocol):
 
     def is_sync_failure(self, error: Exception) -> bool:
         """Whether an error of the writer's connection may have been a failed sync, after which the process must end."""
+
+    def follow(self, wake: Callable[[], None]) -> None:
+        """Calls `wake`, in any thread, whenever another process has committed. This process's own commits do not count."""
+
+    def jobs(self, interval_s: float, alone: Alone, on_sync_failure: Callable[[BaseException], None]) -> tuple[Job, ...]:
+        """The jobs that only this engine needs, to be run every `interval_s`."""
+
+    def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
+        """What is to be done last, when writer and readers are gone."""
+
+    def size_bytes(self) -> int:
+        """The bytes that the database takes."""
+
+    def empty_pages(self, connection: Connection) -> int:
+        """How many pages hold nothing; 0 from an engine that gives space back by itself."""
+
+    def free_pages(self, connection: Connection, limit: int) -> int:
+        """Gives up to `limit` empty pages back to the file system; returns how many are still empty."""
 
     def check(self, connection: Connection) -> Iterator[tuple[str, str, str]]:
         """The engine's own check of its files and references: reason, subject and detail of each fault."""

@@ -6,16 +6,19 @@ checkpointer's and that of `holdfastd migrate`. Here stand the pragmas, and here
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import sqlcipher3.dbapi2 as sqlite
 
 from holdfastd.errors import HoldfastError
+from holdfastd.model.jobs import Job
 from holdfastd.store import changes, engine
-from holdfastd.store.engine import Constraint, Head
+from holdfastd.store.engine import Alone, Constraint, Head
 from holdfastd.store.sqlite import errors
+from holdfastd.store.sqlite.checkpoint import Checkpointer, CheckpointJob, empty_log, log_file
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.errors import foreign_errors
 from holdfastd.store.sqlite.readers import PATIENCE_S, Readers
@@ -33,15 +36,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._head: Head | None = None
-
-    @property
-    def log_path(self) -> Path:
-        """The write-ahead log beside the database; there while it holds something or a connection is open."""
-        return self.path.with_name(self.path.name + "-wal")
-
-    def size_bytes(self) -> int:
-        """The bytes of the database and its log."""
-        return sum(each.stat().st_size for each in (self.path, self.log_path) if each.exists())
+        self._checkpointer = Checkpointer(self.open_writer)
 
     def open_writer(self) -> Connection:
         """The connection that may write; makes the database file when there is none.
@@ -105,6 +100,31 @@ class Database:
 
     def is_sync_failure(self, error: Exception) -> bool:
         return errors.is_io_failure(error)
+
+    def follow(self, wake: Callable[[], None]) -> None:
+        """No other process writes, and this one's followers are woken by the writer."""
+
+    def jobs(self, interval_s: float, alone: Alone, on_sync_failure: Callable[[BaseException], None]) -> tuple[Job, ...]:
+        checkpoint = CheckpointJob(self.path, self._checkpointer, alone, on_sync_failure)
+        return (Job("checkpoint", checkpoint.run, interval_s, checkpoint.is_due, log_level=logging.DEBUG),)
+
+    def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
+        """Makes the last checkpoint; after it the database file alone is the whole store."""
+        try:
+            empty_log(self._checkpointer, on_sync_failure)
+        finally:
+            self._checkpointer.close()
+
+    def size_bytes(self) -> int:
+        return sum(each.stat().st_size for each in (self.path, log_file(self.path)) if each.exists())
+
+    def empty_pages(self, connection: engine.Connection) -> int:
+        return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+
+    def free_pages(self, connection: engine.Connection, limit: int) -> int:
+        """Works only on a database that was made with auto_vacuum=INCREMENTAL."""
+        connection.execute(f"PRAGMA incremental_vacuum({limit:d})").fetchall()
+        return self.empty_pages(connection)
 
     def check(self, connection: engine.Connection) -> Iterator[tuple[str, str, str]]:
         """SQLite's own checks: pages, indexes, foreign keys."""
