@@ -1,7 +1,7 @@
 """Pages of the audit: the view `audit` over commits and changes, each change with the image before it.
 
-The order is that of the history, (revision, ordinal). Of one record the index by record has it; of everything the
-history itself is walked, and a filter for a time begins the walk where that time begins.
+Entries are in the order of the history, (revision, ordinal). For one record the index by record gives that order; otherwise
+the history is scanned, from the first commit that a filter on the time allows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BEFORE = (
     " AND (earlier.revision, earlier.ordinal) < (e.revision, e.ordinal)"
     " ORDER BY earlier.revision DESC, earlier.ordinal DESC LIMIT 1) END"
 )
-# Times of commits never go back and revisions have no gaps, so halving finds the first commit of a time.
+# Commit times never decrease and revisions have no gaps, so a binary search finds the first commit of a time.
 FIRST_AT = (
     "WITH RECURSIVE search (low, high) AS ("
     "SELECT CAST(1 AS BIGINT), (SELECT COALESCE(MAX(revision), 0) + 1 FROM commits)"

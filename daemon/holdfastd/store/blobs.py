@@ -1,8 +1,8 @@
-"""The rows of blobs: what there is, what keeps it alive, and what the sweep may take.
+"""The rows of blobs: which there are, what keeps each of them, and what the sweep may delete.
 
-A blob lives while a record refers to it, a delta is based on it, or its lease runs. Whoever takes one of these away makes
-it a candidate; the sweep looks at candidates only, never at all blobs. So each blob that nothing refers to has a row in
-`blob_candidate`, and a deleted blob's path is in `blob_trash` from the same commit on.
+A blob is kept while a record refers to it, a delta is based on it, or its lease runs. What ends one of these adds the blob to
+`blob_candidate` in the same commit; the sweep reads only that table, never all blobs. A deleted blob's path goes to
+`blob_trash` in the same commit.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def page(connection: Connection, after: str, limit: int) -> list[BlobRow]:
 
 
 def preview_sweep(connection: Connection, now_ns: int) -> SweepCounts:
-    """What a sweep would delete now, bases that become free with their last delta among it. Writes nothing."""
+    """What a sweep would delete now, with the bases whose last delta it would delete. Writes nothing."""
     waiting = [row[0] for row in connection.execute("SELECT digest FROM blob_candidate WHERE due_time <= ?", (now_ns,))]
     examined, deleted = len(waiting), dict[str, BlobRow]()
     while waiting:
@@ -143,7 +143,7 @@ def preview_sweep(connection: Connection, now_ns: int) -> SweepCounts:
     return _counts(examined, deleted.values())
 
 
-# References, kept by the code of records in the transaction that writes the record
+# References, which `records.py` writes in the transaction that writes the record
 
 
 def size_bytes(connection: Connection, digest: str) -> int:
@@ -169,7 +169,7 @@ def reference(connection: Connection, digest: str, workspace: str, kind: str, id
 
 
 def unreference(connection: Connection, digest: str, workspace: str, kind: str, id: str, field: str) -> None:
-    """The field refers to the blob no more: the next sweep looks whether anybody else does."""
+    """Removes the field's reference, and makes the blob a candidate of the next sweep."""
     deleted = connection.execute(
         "DELETE FROM blob_reference WHERE digest = ? AND workspace = ? AND kind = ? AND id = ? AND field = ?",
         (digest, workspace, kind, id, field),
@@ -208,9 +208,9 @@ def renew_blob(connection: Connection, command: RenewBlob, now_ns: int) -> Store
 
 
 def sweep(connection: Connection, command: SweepBlobs, now_ns: int) -> SweepCounts:
-    """Judges the candidates that are due: leased ones wait on, needed ones are candidates no more, the others go.
+    """Decides on the candidates that are due: a leased one stays, a needed one is removed from the list, any other is deleted.
 
-    A base whose last delta goes becomes a candidate at once, so a chain goes in as many sweeps as it is long.
+    Deleting a delta makes its base a candidate at once, so a chain of n blobs takes n sweeps.
     """
     due = [row[0] for row in connection.execute(_DUE, (now_ns, command.limit)).fetchall()]
     gone = [row for digest in due if (row := _judge(connection, digest, now_ns)) is not None]
@@ -218,13 +218,13 @@ def sweep(connection: Connection, command: SweepBlobs, now_ns: int) -> SweepCoun
 
 
 def empty_trash(connection: Connection, command: EmptyTrash, now_ns: int) -> None:
-    """Forgets paths whose files are gone."""
+    """Deletes the rows of files that were unlinked."""
     named = connection.dialect.any_of("path", command.paths)
     connection.execute(f"DELETE FROM blob_trash WHERE {named.sql}", named.parameters)
 
 
 def discard_file(connection: Connection, command: DiscardFile, now_ns: int) -> bool:
-    """Makes a file trash unless a row names it; whether it is trash now."""
+    """Adds a file to the trash unless a row names it. Returns whether it is trash now."""
     if named_paths(connection, [command.path]):
         return False
     connection.execute("INSERT INTO blob_trash (path, stored_bytes) VALUES (?, ?)", (command.path, command.stored_bytes))

@@ -116,7 +116,7 @@ def _set_template_id(kind: Kind, message: RecordMessage) -> None:
 
 
 def _refuse_id(kind: Kind, message: RecordMessage, made: str) -> NoReturn:
-    """Who gives a numbered record the next id wants it, or nothing: that another took it first is no mistake of his."""
+    """Raises ALREADY_EXISTS when the caller supplied the next id and lost a race, and INVALID_ARGUMENT for any other id."""
     if was_given(kind, message):
         raise AlreadyExists(
             f"The {kind.name} id {message.id} was given before; the next is {made}.",

@@ -27,10 +27,10 @@ Image = bytes | Damaged
 
 
 def fetch(cursor: Cursor, limit_bytes: int) -> tuple[list[Sequence[Any]], bool]:
-    """The rows up to the one by which their text passes `limit_bytes`, and whether these were all.
+    """The rows up to and including the one that takes their size past `limit_bytes`, and whether these were all.
 
-    An answer has room for so much, and a page's worth of the largest records would be a gigabyte. Rows are measured some at a
-    time, as `marshal` lays them out, which is their text and a little more at the speed of a copy.
+    An answer holds no more than that, and a full page of the largest records would take a gigabyte of memory. Rows are measured
+    in groups by the length of their `marshal` form, which is little more than their text and as fast as a copy.
     """
     taken: list[Sequence[Any]] = []
     size, count = 0, 1
@@ -40,7 +40,7 @@ def fetch(cursor: Cursor, limit_bytes: int) -> tuple[list[Sequence[Any]], bool]:
         if size > limit_bytes:
             return _up_to(taken + some, limit_bytes)
         taken += some
-        count = ROWS_AT_ONCE if measured < SMALL_ROW_BYTES * len(some) else 1  # large ones come singly, or they fill the memory
+        count = ROWS_AT_ONCE if measured < SMALL_ROW_BYTES * len(some) else 1  # large rows one by one, to bound memory
     return taken, True
 
 
@@ -62,7 +62,7 @@ def images(connection: Connection, kind: Kind, workspace: str, ids: Sequence[str
 
 
 def image_of(connection: Connection, kind: Kind, workspace: str, id: str, image: bytes | None) -> Image:
-    """The image of a row, made of its columns where it has none. To be asked for one by one, for columns may be large."""
+    """The image of a row, made of its columns where it has none. Call it row by row: columns may be large."""
     if image is not None:
         return image if isinstance(image, bytes) else Damaged("its image is damaged")
     try:

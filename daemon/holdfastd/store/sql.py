@@ -72,7 +72,7 @@ def child_sql(kind: Kind, field: Field) -> ChildSql:
 def referrers_sql(kind: Kind, field: Field, kind_field: str) -> str:
     """The ids of a kind's records whose field refers to (workspace, id), or to (workspace, kind, id) by a kind field.
 
-    In no order: asked for one, SQLite would walk all records in it instead of entering the index of who refers.
+    Without ORDER BY: with one, SQLite would scan all records in that order instead of using the index of the reference.
     """
     if field.repeated:
         return f"SELECT id FROM {quoted(f'{kind.name}_{field.name}')} WHERE workspace = ? AND value = ?"
@@ -86,7 +86,7 @@ def cycle_sql(kind: Kind, field: Field) -> str:
     table = quoted(f"{kind.name}_{field.name}")
     return (
         f"WITH RECURSIVE reached (id) AS (SELECT value FROM {table} WHERE workspace = ? AND id = ?"
-        # CROSS JOIN: from what is reached to its edges, and not through all edges for each of it.
+        # CROSS JOIN: SQLite goes from the reached ids to their edges, instead of scanning all edges for each id.
         f" UNION SELECT edge.value FROM reached CROSS JOIN {table} AS edge WHERE edge.workspace = ? AND edge.id = reached.id)"
         " SELECT 1 FROM reached WHERE id = ? LIMIT 1"
     )

@@ -1,6 +1,6 @@
-"""Holding the rows against each other: what must be true of every store at every moment. The oracle of the crash tests.
+"""Consistency checks of the rows: what must hold in every store at every moment. The crash tests rely on them.
 
-Each check runs in a snapshot of its own and yields what it finds; it changes nothing. Blobs have checks of their own.
+Each check runs in a snapshot of its own, yields what it finds and changes nothing. `blob_checks.py` has those of blobs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from holdfastd.store import records
 from holdfastd.store.engine import Connection
 from holdfastd.store.sql import quoted
 
-MAX_FOUND = 100  # of one sort: who has more has a broken store, not a list to read
+MAX_FOUND = 100  # of one sort; a longer list would help nobody
 
 
 @dataclass(frozen=True, slots=True)
