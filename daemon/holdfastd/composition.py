@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -18,7 +18,6 @@ from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
 from holdfastd.jobs.scheduler import Scheduler
 from holdfastd.jobs.sweep import RecoveryJob, SweepJob
-from holdfastd.model.commands import AllocateIds, Commit, CompactWatches, ExpireRequests, FreePages
 from holdfastd.model.jobs import Job
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.handlers import UseCase
@@ -35,14 +34,13 @@ from holdfastd.service.reading import Reading
 from holdfastd.service.records import Records
 from holdfastd.service.watches import Watches
 from holdfastd.settings import Settings
-from holdfastd.store import blobs as blob_rows
-from holdfastd.store import commits, requests, space
+from holdfastd.store.commands import Handlers, handlers
 from holdfastd.store.engine import Connection, Engine, Readers
 from holdfastd.store.ledger import Ledger
 from holdfastd.store.schema import check_schema
 from holdfastd.store.sqlite import migrate
 from holdfastd.store.sqlite.database import Database
-from holdfastd.writer.batch import Batcher, Handler
+from holdfastd.writer.batch import Batcher
 from holdfastd.writer.writer import Writer
 
 CALLS_THAT_MAY_WAIT = 1_000
@@ -79,18 +77,6 @@ def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[
     return OpenStore(database, connection, readers, migrate.store_id(connection), migrate.schema_version(connection))
 
 
-def handlers(ledger: Ledger) -> dict[type, Handler]:
-    """What the writer does for each command."""
-    return {
-        Commit: functools.partial(commits.commit, ledger),
-        AllocateIds: functools.partial(commits.allocate_ids, ledger),
-        CompactWatches: functools.partial(commits.compact_watches, ledger),
-        ExpireRequests: requests.expire,
-        FreePages: space.free_pages,
-        **blob_rows.APPLY,
-    }
-
-
 class Parts:
     """Every part of a daemon over one open store. Making them starts the writer's thread; nothing is served yet.
 
@@ -107,7 +93,7 @@ class Parts:
         start_time_ns: int,
         was_clean: bool = True,
         feed: Feed | None = None,
-        extra_handlers: Mapping[type, Handler] | None = None,
+        extra_handlers: Handlers | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -127,7 +113,7 @@ class Parts:
         self.gate = Gate(settings.unary_threads, settings.stream_threads, CALLS_THAT_MAY_WAIT)
         self.health = Health()
 
-    def _make_batcher(self, extra_handlers: Mapping[type, Handler]) -> Batcher:
+    def _make_batcher(self, extra_handlers: Handlers) -> Batcher:
         self.ledger = Ledger(self._store.connection)
         has_room = functools.partial(filesystem.has_room, self._settings)
         every = {**handlers(self.ledger), **extra_handlers}
@@ -149,7 +135,7 @@ class Parts:
             Job("recover", RecoveryJob(self.blobs).run, at_start=not was_clean),
             Job("compact", CompactionJob(writer, self.reading).run),
             Job("housekeeping", housekeeping.run, settings.housekeeping_interval_s),
-            *store.engine.jobs(settings.checkpoint_interval_s, writer.alone, self._on_sync_failure),
+            *store.engine.jobs(settings.checkpoint_interval_s, writer.run_exclusively, self._on_sync_failure),
         )
 
     def _make_admin(self, start_time_ns: int) -> Admin:

@@ -13,14 +13,14 @@ import holdfast
 from holdfast.contract.ids import request_id
 from holdfast.v1 import entry_pb2
 from holdfast.v1.journal_service_pb2 import JournalServiceAppendRequest
-from holdfast.wire.channel import METADATA, open_channel
+from holdfast.wire.channel import open_channel
 from tests.bench.crew import Crew, Job, Sample, rate_of_all, repeat
 from tests.bench.entries import CONTENT, ROLE
 from tests.bench.figures import Bar, Line, Series, ratio, with_unit
 from tests.bench.one_commit import OneCommit
 from tests.bench.plan import Plan, Workplace
 from tests.bench.processes import cpu_s
-from tests.bench.servers import make_sessions, start_daemon, start_noop
+from tests.bench.servers import METADATA, make_sessions, start_daemon, start_noop
 
 SHARE_OF_NOOP = 0.5
 GOAL_OF_NOOP = 0.6

@@ -36,7 +36,7 @@ def test_what_a_daemon_makes_is_private_and_says_who_serves(directory: Directory
     assert [mode_of(each) for each in (daemon.socket, daemon.data_dir / "holdfast.db")] == [0o600, 0o600]
     card = daemon.card()
     assert (card["pid"], card["socket"]) == (daemon.process.pid, str(daemon.socket))
-    assert (card["min_api_version"], card["max_api_version"]) == (1, 1)
+    assert (card["min_api_version"], card["max_api_version"]) == (1, 2)
     assert {each.name for each in daemon.socket.parent.iterdir()} == {"s.sock", "s.sock.lock"}
 
 

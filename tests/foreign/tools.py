@@ -19,6 +19,14 @@ def tool(name: str) -> str:
     return found
 
 
+def buf() -> Path:
+    """buf, which checks the contract, as `tool` finds the others."""
+    found = ROOT / ".tools/node/node_modules/.bin/buf"
+    if not found.exists():
+        give_up("buf is not here; `make foreign-tools` brings it where npm is")
+    return found
+
+
 def give_up(message: str) -> None:
     """Skips the test, but never in CI."""
     if os.environ.get("CI") == "true":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update
 from holdfastd.service.feed import Feed
 from holdfastd.service.pending import Pending
 from holdfastd.settings import load_settings
-from holdfastd.writer.batch import Handler
+from holdfastd.store.commands import Handlers
 
 Row = tuple[Any, ...]
 PATIENCE_S = 10.0
@@ -50,7 +50,7 @@ class Engine:
         self,
         directory: Path,
         *,
-        extra_handlers: Mapping[type, Handler] | None = None,
+        extra_handlers: Handlers | None = None,
         wrap: Callable[[Any], Any] = lambda connection: connection,
         queue_max: int = 10_000,
         batch_max: int = 1_000,

@@ -23,7 +23,7 @@ from holdfastd.model.commands import ExpireRequests
 from holdfastd.model.filters import And, Comparison, Literal, LiteralKind, Node, Not, Operator
 from holdfastd.model.ordering import Order, parse_order
 from holdfastd.model.predicates import filterable_fields
-from holdfastd.store import audits, changes, query, requests
+from holdfastd.store import audits, changes, ledger, query
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, quoted, referrers_sql
 from tests.registry.world import SINGULAR, World, insert_of, settable, targets_of, update_of
@@ -267,7 +267,7 @@ def written(dialect: Dialect) -> Iterator[str]:
         yield from (sql for sql, _ in _entries(dialect, journal))
     yield from (sql for sql, _ in _audits(dialect))
     yield from (changes.page_sql(dialect, kinds, ids) for kinds in range(3) for ids in range(3))
-    yield from (requests._find_sql(count) for count in (1, 2, requests.KEYS_A_STATEMENT))
+    yield from (ledger._find_sql(count) for count in (1, 2, ledger.KEYS_A_STATEMENT))
 
 
 def _of_kind(kind: Kind) -> Iterator[str]:

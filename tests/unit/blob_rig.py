@@ -15,6 +15,7 @@ from holdfastd.model.jobs import JobRun
 from holdfastd.service.blobs.blobs import Blobs
 from holdfastd.service.blobs.ports import BlobSettings
 from holdfastd.store import blobs as rows
+from holdfastd.store.commands import handlers
 from holdfastd.store.ledger import Ledger
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.database import Database
@@ -36,7 +37,8 @@ class Rig:
         database = Database(data_dir / "holdfast.db")
         self.connection: Connection = database.open_writer()
         migrate(self.connection, data_dir / "snapshots")
-        batcher = Batcher(self.connection, Ledger(self.connection), rows.APPLY, lambda: self.now_ns, self.sync_failures.append)
+        ledger = Ledger(self.connection)
+        batcher = Batcher(self.connection, ledger, handlers(ledger), lambda: self.now_ns, self.sync_failures.append)
         self.writer = Writer(batcher, lambda results: None, queue_max=100, batch_max=100)
         self.readers = database.open_readers(2)
         self.files = BlobFiles(data_dir, on_sync_failure=self.sync_failures.append)

@@ -12,7 +12,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from holdfast.contract.kinds import Field, FieldType, Kind, RecordMessage, Shape
 from holdfastd.errors import InvalidArgument
 from holdfastd.model.codec import MAX_TIME_NS, MIN_TIME_NS, canonical_json, time_ns
-from holdfastd.model.ids import check_id
+from holdfastd.model.names import check_id
 
 MAX_RECORD_BYTES = 2 * 2**20
 MAX_ENTRY_BYTES = 2**20

@@ -1,4 +1,4 @@
-"""Ids: which ones callers may choose, and ids made of numbers and fields. Random ids: `holdfast.contract.ids`."""
+"""Ids that the daemon makes of numbers and fields. Random ids: `holdfast.contract.ids`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from string import Formatter
 
 from holdfast.contract.kinds import Kind, RecordMessage
 from holdfastd.errors import InvalidArgument
-
-MAX_ID_BYTES = 200
+from holdfastd.model.names import check_id
 
 
 def sequence_id(kind: Kind, number: int) -> str:
@@ -36,23 +35,3 @@ def was_given(kind: Kind, message: RecordMessage) -> bool:
             earlier = digits.isdecimal() and 0 < int(digits) < number
             return earlier and message.id == kind.id_template.format_map({**values, field.name: int(digits)})
     return False
-
-
-def check_id(value: str, field: str) -> str:
-    """Returns the id. INVALID_ARGUMENT when it is empty, too long, or holds blanks or control characters."""
-    if not value:
-        raise InvalidArgument(f"{field} is missing.", reason="FIELD_REQUIRED", field=field)
-    if len(value.encode()) > MAX_ID_BYTES:
-        raise InvalidArgument(
-            f"{field} is longer than {MAX_ID_BYTES} bytes.", reason="TOO_LARGE", field=field, limit=MAX_ID_BYTES
-        )
-    if not value.isprintable() or " " in value:
-        raise InvalidArgument(
-            f"{field} {value!r} holds blanks or characters that cannot be printed.", reason="VALUE_INVALID", field=field
-        )
-    return value
-
-
-def check_name(value: str, field: str) -> str:
-    """Checks a workspace, actor or request id: as an id, but blanks are allowed, and it may be empty."""
-    return check_id(value.replace(" ", "_"), field) and value if value else value

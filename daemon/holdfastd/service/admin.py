@@ -143,7 +143,11 @@ class Admin:
 
 
 def check_api_version(version: int) -> None:
-    """FAILED_PRECONDITION that says which side to upgrade. Clients that send no version, such as grpcurl, are not checked."""
+    """Refuses a version that the daemon does not speak with FAILED_PRECONDITION, which says whether client or daemon is behind.
+
+    `min` and `max` in its metadata are the versions to choose another from. Clients that name no version, such as grpcurl, are
+    not checked.
+    """
     if not MIN_API_VERSION <= version <= MAX_API_VERSION:
         older = "client" if version < MIN_API_VERSION else "daemon"
         raise FailedPrecondition(

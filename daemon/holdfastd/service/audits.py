@@ -15,11 +15,11 @@ from holdfastd.model.call import Call
 from holdfastd.model.diffs import diff_json
 from holdfastd.model.entries import create_time, entry_codec
 from holdfastd.model.filters import Node, parse_filter
-from holdfastd.model.lookup import kind_named
+from holdfastd.model.names import kind_named
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget
+from holdfastd.service.decoding import workspace_of
 from holdfastd.service.reading import Reading, Snapshot
-from holdfastd.service.requests import workspace_of
 from holdfastd.store import audits
 from holdfastd.store.audits import AUDIT, Place
 from holdfastd.store.pages import fetch

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from holdfastd.errors import NotFound, OutOfRange
 from holdfastd.model.call import Call
-from holdfastd.service.requests import DEFAULT_WORKSPACE, workspace_of
+from holdfastd.service.decoding import DEFAULT_WORKSPACE, workspace_of
 from holdfastd.store import changes, workspaces
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.engine import Connection, Readers

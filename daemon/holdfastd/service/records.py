@@ -11,13 +11,12 @@ from holdfast.v1 import store_service_pb2 as pb
 from holdfastd.errors import DataLoss, Exhausted, InvalidArgument
 from holdfastd.model.call import Call
 from holdfastd.model.filters import parse_filter
-from holdfastd.model.ids import check_id
-from holdfastd.model.lookup import kind_named
+from holdfastd.model.names import check_id, kind_named
 from holdfastd.model.ordering import parse_order
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record
+from holdfastd.service.decoding import check_count, workspace_of
 from holdfastd.service.reading import Reading, Snapshot
-from holdfastd.service.requests import check_count, workspace_of
 from holdfastd.store import query, records
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.pages import Damaged, Image, fetch, image_of, images

@@ -9,11 +9,11 @@ from holdfast.v1 import store_service_pb2 as pb
 from holdfastd.errors import InvalidArgument, OutOfRange
 from holdfastd.model import codec
 from holdfastd.model.call import Call
-from holdfastd.model.lookup import kind_named
+from holdfastd.model.names import kind_named
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record
+from holdfastd.service.decoding import check_count, workspace_of
 from holdfastd.service.feed import Feed, Topic, follow
 from holdfastd.service.reading import Reading, Snapshot
-from holdfastd.service.requests import check_count, workspace_of
 from holdfastd.store import changes
 from holdfastd.store.changes import Noted
 

@@ -7,24 +7,12 @@ A blob is kept while a record refers to it, a delta is based on it, or its lease
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import astuple, fields
-from typing import Any
 
 from holdfastd.errors import FailedPrecondition, NotFound
-from holdfastd.model.blobs import (
-    BlobRow,
-    BlobStat,
-    BlobTotals,
-    DiscardFile,
-    EmptyTrash,
-    RenewBlob,
-    StoreBlob,
-    StoredBlob,
-    SweepBlobs,
-    SweepCounts,
-    TrashedFile,
-)
+from holdfastd.model.blobs import BlobRow, BlobStat, BlobTotals, TrashedFile
+from holdfastd.model.commands import DiscardFile, EmptyTrash, RenewBlob, StoreBlob, StoredBlob, SweepBlobs, SweepCounts
 from holdfastd.store.engine import Connection
 
 _COLUMN_NAMES = tuple(field.name for field in fields(BlobRow))
@@ -229,15 +217,6 @@ def discard_file(connection: Connection, command: DiscardFile, now_ns: int) -> b
         return False
     connection.execute("INSERT INTO blob_trash (path, stored_bytes) VALUES (?, ?)", (command.path, command.stored_bytes))
     return True
-
-
-APPLY: Mapping[type, Callable[[Connection, Any, int], Any]] = {
-    StoreBlob: store_blob,
-    RenewBlob: renew_blob,
-    SweepBlobs: sweep,
-    EmptyTrash: empty_trash,
-    DiscardFile: discard_file,
-}
 
 
 def _counts(examined: int, gone: Collection[BlobRow]) -> SweepCounts:

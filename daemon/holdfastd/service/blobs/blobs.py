@@ -11,21 +11,9 @@ from holdfastd import failpoints
 from holdfastd.blobs.cache import ContentCache
 from holdfastd.blobs.files import BlobFiles
 from holdfastd.errors import NotFound
-from holdfastd.model.blobs import (
-    BlobProblem,
-    BlobStat,
-    BlobTotals,
-    DiscardFile,
-    EmptyTrash,
-    PutHeader,
-    RenewBlob,
-    StoredBlob,
-    SweepBlobs,
-    SweepCounts,
-    TrashedFile,
-    check_digest,
-)
+from holdfastd.model.blobs import BlobProblem, BlobStat, BlobTotals, PutHeader, TrashedFile, check_digest
 from holdfastd.model.call import Call
+from holdfastd.model.commands import DiscardFile, EmptyTrash, RenewBlob, SweepBlobs, SweepCounts
 from holdfastd.service.blobs.contents import BlobContents, Reading
 from holdfastd.service.blobs.draft import Uploading
 from holdfastd.service.blobs.ports import BlobSettings, Snapshots, Submits
@@ -96,7 +84,7 @@ class Blobs:
 
     def sweep_batch(self, limit: int, call: Call) -> SweepCounts:
         """Deletes the rows of up to `limit` blobs that nothing needs; their files are trash then."""
-        counts: SweepCounts = self._writer.submit(SweepBlobs(limit), call)
+        counts = self._writer.submit(SweepBlobs(limit), call)
         failpoints.hit("sweep.after_commit")
         return counts
 
@@ -127,7 +115,7 @@ class Blobs:
         """Makes trash of files that Puts of unknown outcome left and no row names; how many."""
         discarded = 0
         for path, stored_bytes in list(self._uploading.doubtful.items()):
-            discarded += bool(self._writer.submit(DiscardFile(path, stored_bytes), call))
+            discarded += self._writer.submit(DiscardFile(path, stored_bytes), call)
             self._uploading.doubtful.pop(path, None)
         return discarded
 
@@ -165,7 +153,7 @@ class Blobs:
 
     def discard_orphans(self, call: Call) -> int:
         """Makes trash of the files that no row names; how many. For after an unclean stop."""
-        return sum(bool(self._writer.submit(DiscardFile(path, self._size(path)), call)) for path in self.orphans(call))
+        return sum(self._writer.submit(DiscardFile(path, self._size(path)), call) for path in self.orphans(call))
 
     def _size(self, path: str) -> int:
         try:
@@ -185,5 +173,5 @@ class Blobs:
         """Whether the blob is there, leased anew if so, which keeps it through the upload."""
         if not self._contents.exists(digest, call):
             return False
-        renewed: StoredBlob | None = self._writer.submit(RenewBlob(digest, self._settings.lease_ns), call)
+        renewed = self._writer.submit(RenewBlob(digest, self._settings.lease_ns), call)
         return renewed is not None

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from holdfastd.blobs.delta import Cut, encode_delta
 from holdfastd.errors import DataLoss, NotFound
-from holdfastd.model.blobs import MAX_DEPTH, STEPS_PER_LEVEL, BlobRow, RenewBlob, StoredBlob
+from holdfastd.model.blobs import MAX_DEPTH, STEPS_PER_LEVEL, BlobRow
 from holdfastd.model.call import Call
+from holdfastd.model.commands import RenewBlob, StoredBlob
 from holdfastd.service.blobs.draft import Draft, Place, Uploading
 
 _PAYS = 0.8  # of the full copy: above it a delta is not worth its chain
@@ -53,8 +54,7 @@ def store_content(
 def _renewed(uploading: Uploading, digest: str, call: Call) -> StoredBlob | None:
     if not uploading.contents.exists(digest, call):
         return None
-    renewed: StoredBlob | None = uploading.writer.submit(RenewBlob(digest, uploading.settings.lease_ns), call)
-    return renewed
+    return uploading.writer.submit(RenewBlob(digest, uploading.settings.lease_ns), call)
 
 
 def _stored_as_delta(

@@ -13,8 +13,9 @@ from holdfastd.blobs.codec import Encoder
 from holdfastd.blobs.files import BlobFiles
 from holdfastd.blobs.spool import Spool
 from holdfastd.errors import InvalidArgument, NotFound
-from holdfastd.model.blobs import DELTA, BlobRow, StoreBlob, StoredBlob, digest_of
+from holdfastd.model.blobs import DELTA, BlobRow, digest_of
 from holdfastd.model.call import Call
+from holdfastd.model.commands import StoreBlob, StoredBlob
 from holdfastd.service.blobs.contents import BlobContents
 from holdfastd.service.blobs.ports import BlobSettings, Submits
 
@@ -50,7 +51,7 @@ class Uploading:
     def submit(self, command: StoreBlob, call: Call) -> StoredBlob:
         """Commits the row of published bytes; a file that no row names in the end does not stay."""
         try:
-            stored: StoredBlob = self.writer.submit(command, call)
+            stored = self.writer.submit(command, call)
         except NotFound:
             self._unlink(command)  # the base has gone: the row was refused for certain
             raise

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from holdfastd.model.call import Call
+from holdfastd.model.commands import Command
+
+R = TypeVar("R")
 
 GIB = 1024**3
 MIB = 1024**2
@@ -16,7 +19,7 @@ CHUNK_BYTES = MIB
 class Submits(Protocol):
     """The writer."""
 
-    def submit(self, command: object, call: Call) -> Any:
+    def submit(self, command: Command[R], call: Call) -> R:
         """Applies the command durably and returns its result."""
         ...
 

@@ -12,8 +12,9 @@ from typing import Protocol
 from holdfast.contract.digests import hash_content
 from holdfastd.blobs.delta import Cut
 from holdfastd.errors import DataLoss, Exhausted, InvalidArgument, NotFound
-from holdfastd.model.blobs import PutHeader, PutResult, RenewBlob, StoredBlob, digest_of, named_digest
+from holdfastd.model.blobs import PutHeader, PutResult, digest_of, named_digest
 from holdfastd.model.call import Call
+from holdfastd.model.commands import RenewBlob, StoredBlob
 from holdfastd.service.blobs.delta import KnownBase, store_content
 from holdfastd.service.blobs.draft import Uploading
 
@@ -75,9 +76,7 @@ class KnownUpload:
 
     def finish(self, call: Call) -> PutResult:
         check_outcome(self._header, self._size_bytes, named_digest(self._hasher.hexdigest()))
-        renewed: StoredBlob | None = self._uploading.writer.submit(
-            RenewBlob(self._header.digest, self._uploading.settings.lease_ns), call
-        )
+        renewed = self._uploading.writer.submit(RenewBlob(self._header.digest, self._uploading.settings.lease_ns), call)
         if renewed is None:  # its lease ended while it was sent: an hour or more
             raise Exhausted("The blob was swept while it was sent. Send it again.", reason="BLOB_SWEPT", retry_delay_s=0.1)
         return result_of(renewed)

@@ -1,4 +1,4 @@
-"""From the contract's mutations to ours: what can be checked without looking into the store is checked here."""
+"""Decodes requests: checks all that can be checked without the store, and makes mutations of the contract's messages."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from holdfast.v1 import entry_pb2, record_pb2, store_service_pb2
 from holdfastd.errors import InvalidArgument
 from holdfastd.model.checking import check_mask, check_record, check_required
 from holdfastd.model.entries import entry_codec
-from holdfastd.model.ids import check_id, check_name
-from holdfastd.model.lookup import kind_named, stored_journal
 from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update, Upsert
+from holdfastd.model.names import check_id, check_name, kind_named, stored_journal
 
 DEFAULT_WORKSPACE = "default"
 MAX_MUTATIONS = 1_000
@@ -23,12 +22,12 @@ MAX_ENTRIES = 10_000
 
 
 def workspace_of(name: str) -> str:
-    """The workspace that a request means."""
+    """The workspace of a request: the one it names, or `default`."""
     return check_name(name, "workspace") or DEFAULT_WORKSPACE
 
 
 def fingerprint(request: Message) -> bytes:
-    """Tells one request body from another."""
+    """A digest of the request's body, which tells a retry from another request under the same request id."""
     return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=16).digest()
 
 
@@ -92,7 +91,7 @@ def _append(operation: store_service_pb2.Append) -> Append:
 
 
 def append_of(parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entry], expected: int | None) -> Append:
-    """An append whose entries are checked and laid out as rows."""
+    """An append whose entries are checked and converted to rows."""
     check_count(len(entries), MAX_ENTRIES, "entries")
     journal = _journal_of(entries)
     check_parent(journal, parent_kind)
@@ -136,7 +135,7 @@ _OPERATIONS: dict[str, Callable[[Any], Mutation]] = {
 
 
 def mutations_of(request: store_service_pb2.StoreServiceCommitRequest) -> tuple[Mutation, ...]:
-    """The request's mutations; INVALID_ARGUMENT names the one that is wrong."""
+    """The request's mutations. INVALID_ARGUMENT has the position of the wrong one in its metadata `mutation`."""
     check_count(len(request.mutations), MAX_MUTATIONS, "mutations")
     mutations = []
     for position, mutation in enumerate(request.mutations):

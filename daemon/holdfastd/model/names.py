@@ -1,9 +1,31 @@
-"""Finds kinds and journals by the names in requests. The registry is `holdfast.contract.kinds`."""
+"""What requests name: ids, actors and workspaces, checked; kinds and journals, found in the registry."""
 
 from __future__ import annotations
 
 from holdfast.contract.kinds import JOURNALS, KINDS, Journal, Kind
 from holdfastd.errors import InvalidArgument
+
+MAX_ID_BYTES = 200
+
+
+def check_id(value: str, field: str) -> str:
+    """Returns the id. INVALID_ARGUMENT when it is empty, too long, or holds blanks or control characters."""
+    if not value:
+        raise InvalidArgument(f"{field} is missing.", reason="FIELD_REQUIRED", field=field)
+    if len(value.encode()) > MAX_ID_BYTES:
+        raise InvalidArgument(
+            f"{field} is longer than {MAX_ID_BYTES} bytes.", reason="TOO_LARGE", field=field, limit=MAX_ID_BYTES
+        )
+    if not value.isprintable() or " " in value:
+        raise InvalidArgument(
+            f"{field} {value!r} holds blanks or characters that cannot be printed.", reason="VALUE_INVALID", field=field
+        )
+    return value
+
+
+def check_name(value: str, field: str) -> str:
+    """Checks a workspace, actor or request id: as an id, but blanks are allowed, and it may be empty."""
+    return check_id(value.replace(" ", "_"), field) and value if value else value
 
 
 def kind_named(name: str) -> Kind:
