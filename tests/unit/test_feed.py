@@ -20,6 +20,7 @@ from holdfastd.model.mutations import INSERT, Change
 from holdfastd.service import feed as feed_module
 from holdfastd.service.feed import Feed, Subscription, follow
 from holdfastd.store import changes
+from holdfastd.store.sqlite.database import Database
 from tests.support.engine import Engine, append, delete, insert_session, insert_task
 
 PATIENCE_S = 10.0
@@ -52,6 +53,19 @@ def test_topics(topic: tuple[str, ...], woken: bool) -> None:
     with feed.subscribe([topic], Call()) as subscription:
         feed.publish([committed(("task", "T"), ("link", "L")), "an answer of another command"])
         assert subscription.wait(0) is woken
+
+
+def test_an_engine_that_others_write_to_wakes_every_follower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wakes: list[Callable[[], None]] = []
+    monkeypatch.setattr(Database, "follow", lambda self, wake: wakes.append(wake))
+    engine = Engine(tmp_path)
+    try:
+        with engine.feed.subscribe([("w", "task", "T")], Call()) as subscription:
+            assert not subscription.wait(0)
+            wakes[0]()
+            assert subscription.wait(0)
+    finally:
+        engine.close()
 
 
 def test_what_comes_between_clear_and_wait_is_not_lost() -> None:
