@@ -21,12 +21,11 @@ from holdfastd.jobs.sweep import RecoveryJob, SweepJob
 from holdfastd.model.jobs import Job
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.handlers import UseCase
-from holdfastd.rpc.listener import BuildServer
-from holdfastd.rpc.server import Health, build_server
+from holdfastd.rpc.server import Health, Servers
 from holdfastd.service.admin import Admin, Identity
-from holdfastd.service.blobs.blobs import Blobs
-from holdfastd.service.blobs.calls import BlobCalls
-from holdfastd.service.blobs.ports import BlobSettings
+from holdfastd.service.blobs.calls import BlobCalls, Blobs
+from holdfastd.service.blobs.draft import BlobSettings
+from holdfastd.service.blobs.sweep import BlobSweep
 from holdfastd.service.commits import Commits
 from holdfastd.service.feed import Feed
 from holdfastd.service.journals import Journals
@@ -103,7 +102,7 @@ class Parts:
         self.batcher = self._make_batcher(extra_handlers or {})
         self.writer = Writer(self.batcher, self.feed.publish, queue_max=settings.writer_queue_max, batch_max=settings.batch_max)
         self.reading = Reading(store.readers)
-        self.blobs = self._make_blobs()
+        self.blobs, self.blob_sweep = self._make_blobs()
         self.commits = Commits(self.writer)
         self.records = Records(self.reading)
         self.journals = Journals(self.reading, self.feed)
@@ -119,11 +118,11 @@ class Parts:
         every = {**handlers(self.ledger), **extra_handlers}
         return Batcher(self._store.connection, self.ledger, every, time.time_ns, self._on_sync_failure, has_room)
 
-    def _make_blobs(self) -> Blobs:
-        settings = self._settings
+    def _make_blobs(self) -> tuple[Blobs, BlobSweep]:
+        settings, readers = self._settings, self._store.readers
         files = BlobFiles(settings.data_dir, on_sync_failure=self._on_sync_failure)
         limits = BlobSettings(inline_max_bytes=settings.inline_max_bytes, delta=settings.delta, lease_s=settings.lease_s)
-        return Blobs(self.writer, self._store.readers, files, limits, time.time_ns)
+        return Blobs(self.writer, readers, files, limits), BlobSweep(self.writer, readers, files, time.time_ns)
 
     def _make_jobs(self, was_clean: bool) -> tuple[Job, ...]:
         settings, store, writer = self._settings, self._store, self.writer
@@ -131,8 +130,8 @@ class Parts:
             writer, self.reading, store.readers, settings.request_retention_s, settings.request_retention_commits
         )
         return (
-            Job("sweep", SweepJob(self.blobs).run, settings.sweep_interval_s),
-            Job("recover", RecoveryJob(self.blobs).run, at_start=not was_clean),
+            Job("sweep", SweepJob(self.blob_sweep).run, settings.sweep_interval_s),
+            Job("recover", RecoveryJob(self.blob_sweep).run, at_start=not was_clean),
             Job("compact", CompactionJob(writer, self.reading).run),
             Job("housekeeping", housekeeping.run, settings.housekeeping_interval_s),
             *store.engine.jobs(settings.checkpoint_interval_s, writer.run_exclusively, self._on_sync_failure),
@@ -156,7 +155,7 @@ class Parts:
             self.scheduler,
             queued=lambda: self.writer.queued,
             database_bytes=self._store.engine.size_bytes,
-            warnings=functools.partial(filesystem.low_disk_warnings, settings),
+            warnings=lambda: filesystem.low_disk_warnings(settings) + self.gate.warnings(),
         )
 
     def use_cases(self) -> dict[str, dict[str, UseCase]]:
@@ -178,6 +177,6 @@ class Parts:
             "AdminService": {"GetStatus": admin.get_status, "RunJob": admin.run_job, "Verify": admin.verify},
         }
 
-    def server_builder(self) -> BuildServer:
-        """Makes a gRPC server over these parts; the listener calls it at each bind."""
-        return functools.partial(build_server, self.use_cases(), self.gate, self.health, self._settings.default_timeout_s)
+    def servers(self) -> Servers:
+        """Makes gRPC servers over these parts, one for each bind of the listener."""
+        return Servers(self.use_cases(), self.gate, self.health, self._settings.default_timeout_s)

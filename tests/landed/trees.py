@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.foreign.tools import ROOT, give_up
+from tests.foreign.tools import ROOT, no_history
 
 LANDED = (ROOT / "proto/landed/commit").read_text().strip()
 # The last version without Scan. Later ones have it and still say API version 1, up to the version that said 2.
@@ -42,10 +42,10 @@ class Tree:
 
 
 def extract(commit: str, directory: Path) -> Tree:
-    """The tree of a commit. Where the history does not reach back to it, the test is skipped; in CI it fails."""
+    """The tree of a commit. A shallow clone skips the test; without the commit otherwise it is skipped, and fails in CI."""
     archive = ["git", "-C", ROOT, "archive", commit, "client", "daemon", "migrations"]
     packed = subprocess.run(archive, capture_output=True, check=False)
     if packed.returncode != 0:
-        give_up(f"this clone's history does not have {commit}: {packed.stderr.decode()}")
+        no_history(commit, packed.stderr.decode())
     subprocess.run(["tar", "-x", "-C", directory], input=packed.stdout, check=True)
     return Tree(directory)

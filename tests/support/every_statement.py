@@ -18,6 +18,7 @@ from holdfast.v1 import blob_service_pb2 as blob_pb2
 from holdfast.v1 import entry_pb2, store_service_pb2
 from holdfast.v1 import journal_service_pb2 as journal_pb2
 from holdfastd.errors import HoldfastError, InvalidArgument
+from holdfastd.model.blobs import STEPS_PER_LEVEL
 from holdfastd.model.call import Call
 from holdfastd.model.commands import ExpireRequests
 from holdfastd.model.filters import And, Comparison, Literal, LiteralKind, Node, Not, Operator
@@ -219,9 +220,11 @@ def _entry(world: World, journal: Journal) -> Any:
 
 def _blobs(engine: Engine, api: Any, directory: Path) -> Iterator[Any]:
     content = random.Random(7).randbytes(50_000)
-    whole = api.put(content)
-    delta = api.put(content + b"more", base_digest=whole.digest).digest
+    delta = api.put(content).digest
     yield api.put(content).existed
+    for _ in range(STEPS_PER_LEVEL + 1):  # as many as lead a delta to the upper level of its chain
+        content += b"more"
+        delta = api.put(content, base_digest=delta).digest
     yield delta, len(b"".join(frame.chunk for frame in api.blob.Get(blob_pb2.BlobServiceGetRequest(digest=delta))))
     yield api.blob.Stat(blob_pb2.BlobServiceStatRequest(digest=delta)).reference_count
     engine.connection.execute("UPDATE blob SET lease_expire_time = 0")

@@ -1,4 +1,4 @@
-"""The blobs on a real database and real files, with the real writer: what the tests of blobs stand on."""
+"""Blobs on a real database and real files, with the real writer, for the tests of blobs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdfastd.blobs.files import BlobFiles
-from holdfastd.jobs.sweep import SweepJob
+from holdfastd.jobs.sweep import RecoveryJob, SweepJob
 from holdfastd.model.blobs import PutHeader, PutResult
 from holdfastd.model.call import Call
 from holdfastd.model.jobs import JobRun
-from holdfastd.service.blobs.blobs import Blobs
-from holdfastd.service.blobs.ports import BlobSettings
+from holdfastd.service.blobs.calls import Blobs
+from holdfastd.service.blobs.draft import BlobSettings
+from holdfastd.service.blobs.sweep import BlobSweep
 from holdfastd.store import blobs as rows
 from holdfastd.store.commands import handlers
 from holdfastd.store.ledger import Ledger
@@ -47,7 +48,8 @@ class Rig:
     def restarted(self) -> Blobs:
         """The blobs of a daemon that has just started: nothing cached."""
         self.files = BlobFiles(self.data_dir, on_sync_failure=self.sync_failures.append)
-        self.blobs = Blobs(self.writer, self.readers, self.files, self.settings, lambda: self.now_ns)
+        self.blobs = Blobs(self.writer, self.readers, self.files, self.settings)
+        self.blob_sweep = BlobSweep(self.writer, self.readers, self.files, lambda: self.now_ns)
         return self.blobs
 
     def put(self, content: bytes, *, base: str = "", digest: str = "") -> PutResult:
@@ -74,7 +76,10 @@ class Rig:
         self._in_transaction(lambda: rows.unreference(self.connection, digest, "default", "artifact", id, "content_digest"))
 
     def sweep(self, *, dry_run: bool = False) -> dict[str, int]:
-        return dict(SweepJob(self.blobs).run(JobRun(Call(), dry_run)))
+        return dict(SweepJob(self.blob_sweep).run(JobRun(Call(), dry_run)))
+
+    def recover(self) -> dict[str, int]:
+        return dict(RecoveryJob(self.blob_sweep).run(JobRun(Call())))
 
     def problems(self, *, read_blobs: bool = True) -> list[tuple[str, str]]:
         found = self.blobs.verify(read_blobs, lambda phase, done, total: None, Call())

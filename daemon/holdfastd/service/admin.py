@@ -16,7 +16,7 @@ from holdfastd.errors import FailedPrecondition
 from holdfastd.model import codec
 from holdfastd.model.blobs import BlobProblem
 from holdfastd.model.call import Call
-from holdfastd.service.blobs.blobs import Blobs
+from holdfastd.service.blobs.calls import Blobs
 from holdfastd.service.reading import Reading
 from holdfastd.store import changes, verify, workspaces
 from holdfastd.store.engine import Readers

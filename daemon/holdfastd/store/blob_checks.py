@@ -1,4 +1,4 @@
-"""Consistency checks between blobs and records. Each query returns the rows that break a rule."""
+"""Queries for broken rules between the rows of blobs and those of records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def count_references(connection: Connection) -> int:
 
 
 def dangling_references(connection: Connection) -> Iterator[BlobProblem]:
-    """References to blobs that do not exist, and deltas whose base does not exist."""
+    """References to blobs that have no row, and deltas whose base has no row."""
     for digest, kind, id in connection.execute(
         "SELECT r.digest, r.kind, r.id FROM blob_reference AS r LEFT JOIN blob AS b ON b.digest = r.digest WHERE b.digest IS NULL"
     ).fetchall():
@@ -45,7 +45,7 @@ def unkept_references(connection: Connection) -> Iterator[BlobProblem]:
 
 
 def unswept(connection: Connection) -> Iterator[BlobProblem]:
-    """Unused blobs that are not candidates, so that no sweep would ever delete them."""
+    """Blobs that nothing needs and that are no candidates, so that no sweep would ever delete them."""
     for (digest,) in connection.execute(_UNSWEPT).fetchall():
         yield BlobProblem("blob_unswept", digest, "nothing needs it, and it is no candidate of the sweep")
 
