@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Generates client/holdfast/v1 from proto/, or checks that what is committed is what would be generated.
+# Generates client/holdfast/v1 from proto/, and client/holdfast/nouns.py from the registry of kinds, which reads v1.
+# With --check it changes nothing and fails if the committed code differs from what would be generated.
 #
 #   packaging/generate.sh [--check]
 #
-# Run with the bin/ of the virtual environment on PATH: protoc finds the plugins of mypy-protobuf there.
+# Needs the virtual environment's bin/ on PATH: protoc finds the plugins of mypy-protobuf there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 committed=client/holdfast/v1
+nouns=client/holdfast/nouns.py
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 
@@ -15,7 +17,7 @@ python -m grpc_tools.protoc -I proto --python_out="$fresh" --grpc_python_out="$f
     --mypy_grpc_out="quiet:$fresh" proto/holdfast/v1/*.proto
 printf '"""Generated from proto/holdfast/v1 by `make generate`. Do not edit."""\n' >"$fresh/holdfast/v1/__init__.py"
 
-# Whole trees, so that what a removed .proto has left behind is found as well.
+# Compares and replaces whole directories, so that code generated from a .proto that was removed is found as well.
 if [ "${1-}" = --check ]; then
     if ! diff --recursive --brief --exclude=__pycache__ "$fresh/holdfast/v1" "$committed"; then
         echo "The generated code in $committed is not what proto/ says. Run: make generate" >&2
@@ -24,4 +26,14 @@ if [ "${1-}" = --check ]; then
 else
     rm -rf "$committed"
     mv "$fresh/holdfast/v1" "$committed"
+fi
+
+PYTHONPATH=client python packaging/make_nouns.py >"$fresh/nouns.py"
+if [ "${1-}" = --check ]; then
+    if ! diff "$nouns" "$fresh/nouns.py"; then
+        echo "$nouns is not what the registry of kinds says. Run: make generate" >&2
+        exit 1
+    fi
+else
+    mv "$fresh/nouns.py" "$nouns"
 fi

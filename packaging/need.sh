@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Sees to it that something is there that pip does not bring.
+# Installs a program or package that pip cannot install, unless it is there.
 #
-#   packaging/need.sh COMMAND PACKAGE WHY      a command, else the system's package that brings it
-#   packaging/need.sh --package PACKAGE WHY    the package itself
+#   packaging/need.sh COMMAND PACKAGE WHY      a command; installs PACKAGE if it is missing
+#   packaging/need.sh --package PACKAGE WHY    always installs PACKAGE
 #
-# Installs only as root and with apt-get; otherwise says what to install and fails.
+# Installs only as root and with apt-get. Otherwise prints what to install, and fails.
 set -euo pipefail
 
 if [ "$1" = --package ]; then

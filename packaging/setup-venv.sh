@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes or refreshes the virtual environment with the daemon, the client and the tools of development.
+# Creates or updates the virtual environment, with the daemon, the client and the development tools.
 #
 #   packaging/setup-venv.sh PYTHON VENV EXTRAS
 #
-# Uses pip only; when Python comes without venv and this runs as root, the system's package of it first.
+# Installs with pip. If Python lacks venv and this runs as root, installs the system's venv package first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -18,7 +18,11 @@ import holdfast
 from holdfast.wire.autostart import answers
 
 START_TIMEOUT_S = 20.0
-SLOW_FOLDERS = ("registry", "scenarios")  # every kind with values of every sort, and whole stories: seconds each
+SLOW_FOLDERS = (
+    "registry",
+    "scenarios",
+    "landed",
+)  # every kind with values of every sort, whole stories, other versions: seconds each
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,6 +38,7 @@ class DaemonProcess:
         self.directory = directory
         self.socket_path = directory / "run" / "holdfast.sock"
         self.data_dir = directory / "data"
+        self.environment: dict[str, str] | None = None  # of the next start; None: the tests' own
         self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -41,7 +46,7 @@ class DaemonProcess:
         """Returns when it serves."""
         command = [sys.executable, "-m", "holdfastd", "--socket", str(self.socket_path), *self._flags]
         with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environment)
         deadline = time.monotonic() + START_TIMEOUT_S
         while not answers(self.socket_path):
             assert self._process.poll() is None, self.log()

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from holdfast.errors import WorkspaceNotFound as WorkspaceNotFound
     from holdfast.journals.events import Events as Events
     from holdfast.journals.transcripts import Transcripts as Transcripts
+    from holdfast.journals.writer import TranscriptWriter as TranscriptWriter
     from holdfast.journals.writer import Writer as Writer
     from holdfast.records.artifacts import Artifacts as Artifacts
     from holdfast.records.checkpoints import Checkpoints as Checkpoints
@@ -104,7 +105,7 @@ _HOMES = {
     "journals.transcripts": ("Transcripts",),
     "values.fields": ("Json", "json_value", "plain"),
     "records.watch": ("Watch",),
-    "journals.writer": ("Writer",),
+    "journals.writer": ("TranscriptWriter", "Writer"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -1,6 +1,6 @@
 """Every error that the client raises, one class for each thing a caller can do something about.
 
-The daemon's own errors are made from gRPC's by `status.py`; `reason` is what programs read, the message is for people.
+`wire/status.py` makes them from gRPC's errors. Programs read the class and `reason`; the message is for people.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 class HoldfastError(Exception):
     """The root of all errors of the client. Not raised itself.
 
-    `reason` says in one word what is wrong (such as `RECORD_NOT_FOUND`), `metadata` holds the particulars as strings.
+    `reason` is a constant that names the cause, such as `RECORD_NOT_FOUND`; `metadata` holds details as strings.
     """
 
     reason = "UNKNOWN"
@@ -25,85 +25,90 @@ class HoldfastError(Exception):
 
 
 class InternalError(HoldfastError):
-    """Something in the daemon went wrong that nobody foresaw; its log has the details."""
+    """The daemon failed unexpectedly; its log has the details."""
 
     reason = "INTERNAL"
 
 
 class InvalidArgument(HoldfastError):
-    """The request can never work as it is: mend it."""
+    """The request is invalid and will be refused every time: change it."""
 
     reason = "INVALID_ARGUMENT"
 
 
 class TooLarge(InvalidArgument):
-    """Something is over its limit, which `metadata["limit"]` tells in bytes or pieces: put big content into a blob."""
+    """A part of the request exceeds `metadata["limit"]`, in bytes or items. Put large content into a blob."""
 
     reason = "TOO_LARGE"
 
 
 class NotFound(HoldfastError):
-    """What the request names does not exist."""
+    """The record, blob or job that the request names does not exist."""
 
     reason = "NOT_FOUND"
 
 
 class WorkspaceNotFound(NotFound):
-    """Nobody has written to the workspace yet. The first write makes it."""
+    """Nothing has been written to the workspace yet. The first write creates it."""
 
     reason = "WORKSPACE_NOT_FOUND"
 
 
 class BaseNotFound(NotFound):
-    """The base of a blob's delta is unknown: send the whole. `checkpoints.save` does so by itself."""
+    """The store does not have the base of a blob's delta: send the whole content. `checkpoints.save` does so by itself."""
 
     reason = "BASE_NOT_FOUND"
 
 
 class AlreadyExists(HoldfastError):
-    """What the request would make is there already."""
+    """A record with this id, or with the same values in its unique fields, exists already."""
 
     reason = "ALREADY_EXISTS"
 
 
 class VersionMismatch(HoldfastError):
-    """Somebody else was faster: read again and decide. `metadata` has `expected` and `actual`."""
+    """The record changed after the caller read it: read it again and decide. `metadata` has `expected` and `actual`."""
 
     reason = "VERSION_MISMATCH"
 
 
 class FailedPrecondition(HoldfastError):
-    """The store is not in the state that the request needs: change that first."""
+    """The store is not in the state that the request needs; the message says what to change first."""
 
     reason = "FAILED_PRECONDITION"
 
 
 class ParentNotFound(FailedPrecondition):
-    """A record that the request refers to does not exist: make it first."""
+    """A record that the request refers to does not exist: create it first."""
 
     reason = "PARENT_NOT_FOUND"
 
 
 class HasDependents(FailedPrecondition):
-    """Other records hang on the one to delete; `metadata` counts them by kind. Pass `cascade=True` to delete them too."""
+    """Other records refer to the one to delete; `metadata` counts them by kind. With `cascade=True` they are deleted too."""
 
     reason = "HAS_DEPENDENTS"
 
 
 class VersionSkew(FailedPrecondition):
-    """Client and daemon speak different versions of the API. The message says which of them to upgrade."""
+    """Client and daemon share no version of the API, or a call needs a newer version than the daemon has.
+
+    The message says which of them to upgrade. `metadata` has the daemon's versions (`min`, `max`) and the client's (`client`).
+    For a call that the daemon is too old for, it also has `call`, such as `StoreService.Scan`, and the version that it `needs`;
+    such a call is not sent.
+    """
 
     reason = "API_VERSION_UNSUPPORTED"
 
 
 class OutOfRange(HoldfastError):
-    """A revision or an offset is past what exists."""
+    """A revision or an offset lies beyond the newest."""
 
     reason = "OUT_OF_RANGE"
 
 
 class Compacted(OutOfRange):
-    """The changes after that revision are gone; `oldest_revision` is the oldest to resume after."""
+    """The changes after that revision have been removed; `oldest_revision` is the oldest that a watch can resume after."""
 
     reason = "REVISION_COMPACTED"
 
@@ -113,20 +118,20 @@ class Compacted(OutOfRange):
 
 
 class ResourceExhausted(HoldfastError):
-    """A limit of the daemon is reached: try again after `retry_delay_s` seconds."""
+    """The daemon is at a limit, such as the length of its queue: try again after `retry_delay_s` seconds."""
 
     reason = "QUEUE_FULL"
     retry_delay_s = 0.0
 
 
 class DiskFull(ResourceExhausted):
-    """There is no room for the write: free some. Reads go on."""
+    """The disk has no space for the write. Reads still work."""
 
     reason = "DISK_FULL"
 
 
 class Unavailable(HoldfastError):
-    """No daemon answered within the time. Whether a write was applied is not known: read, or repeat it."""
+    """No daemon answered in time. A write may or may not have been applied: read, or repeat it."""
 
     reason = "UNAVAILABLE"
 
@@ -138,31 +143,31 @@ class StartFailed(Unavailable):
 
 
 class DeadlineExceeded(HoldfastError):
-    """The time was up before the daemon answered. Whether a write was applied is not known."""
+    """The daemon did not answer before the deadline. A write may or may not have been applied."""
 
     reason = "DEADLINE_EXCEEDED"
 
 
 class Cancelled(HoldfastError):
-    """The call was cancelled, such as by closing the store in another thread."""
+    """The call was cancelled, for example because another thread closed the store."""
 
     reason = "CANCELLED"
 
 
 class Closed(Cancelled):
-    """The store, the writer or the transaction was closed before."""
+    """The store, the writer or the transaction is closed."""
 
     reason = "CLOSED"
 
 
 class DataLoss(HoldfastError):
-    """What was stored can no longer be read as it was stored. `metadata["digest"]` names the blob."""
+    """Stored content is missing or damaged. `metadata["digest"]` names the blob."""
 
     reason = "DATA_LOSS"
 
 
 class Unimplemented(HoldfastError):
-    """The daemon does not know the call: it is older than the client."""
+    """The daemon does not know the method, which the message names, though it speaks the API version that added it."""
 
     reason = "UNIMPLEMENTED"
 

@@ -8,33 +8,25 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
-from holdfast.blobs.collection import Blobs
 from holdfast.blobs.session_memory import SessionMemory
 from holdfast.contract.kinds import KINDS
 from holdfast.domain.attachments import Attachments
 from holdfast.domain.audit import AuditLog
-from holdfast.domain.branches import Branches
-from holdfast.domain.comments import Comments
-from holdfast.domain.constitution import Constitution
-from holdfast.domain.initiatives import Initiatives
-from holdfast.domain.logs import Logs
-from holdfast.domain.phase_outputs import PhaseOutputs
-from holdfast.domain.runs import Runs
+from holdfast.domain.collections import COLLECTIONS
 from holdfast.domain.specs import Specs
 from holdfast.domain.states import States
 from holdfast.domain.task_contexts import TaskContexts
-from holdfast.domain.tasks import Tasks
-from holdfast.domain.workflows import Workflows
 from holdfast.journals.events import Events
 from holdfast.journals.transcripts import Transcripts
-from holdfast.records.artifacts import Artifacts
-from holdfast.records.checkpoints import Checkpoints
-from holdfast.records.collection import Collection, Records, Scope
-from holdfast.records.watch import Watch
+from holdfast.nouns import StoreNouns
+from holdfast.records.collection import Collection, Records
+from holdfast.records.sink import CommitSink
+from holdfast.records.watch import Watch, open_watch
 from holdfast.transaction import Transaction
-from holdfast.v1 import admin_service_pb2, record_pb2
+from holdfast.v1 import admin_service_pb2
 from holdfast.wire.address import explicit_socket, user_place
 from holdfast.wire.connection import Connection
+from holdfast.wire.scope import Scope
 from holdfast.wire.streams import SingleStream
 
 DEFAULT_TIMEOUT_S = 30.0
@@ -72,53 +64,29 @@ def connect(
     return Store(connection, workspace, _user_name() if actor is None else actor)
 
 
-class Store:
+class Store(StoreNouns):
     """One workspace of a store. Safe in threads; a forked child goes on with a connection of its own.
 
     Every kind is a collection under its plural: `store.tasks`, `store.sessions`. The first write to a workspace makes it.
     `states`, `specs`, `attachments`, `logs` and `contexts` are views of some of them, and `audit` of the history of all.
     """
 
-    constructs: Collection[record_pb2.Construct]
-    sessions: Collection[record_pb2.Session]
-    checkpoints: Checkpoints
-    artifacts: Artifacts
-    links: Collection[record_pb2.Link]
-    tasks: Tasks
-    plans: Collection[record_pb2.Plan]
-    initiatives: Initiatives
-    bugs: Collection[record_pb2.Bug]
-    status_updates: Collection[record_pb2.StatusUpdate]
-    design_notes: Collection[record_pb2.DesignNote]
-    comments: Comments
-    gate_decisions: Collection[record_pb2.GateDecision]
-    branches: Branches
-    constitution: Constitution
-    task_states: Collection[record_pb2.TaskState]
-    phase_templates: Collection[record_pb2.PhaseTemplate]
-    workflows: Workflows
-    runs: Runs
-    phase_outputs: PhaseOutputs
-    execution_logs: Logs
-    interventions: Collection[record_pb2.Intervention]
-    patterns: Collection[record_pb2.Pattern]
-
     def __init__(self, connection: Connection, workspace: str, actor: str, memory: SessionMemory | None = None) -> None:
         self._connection = connection
         self._scope = Scope(connection, workspace, actor)
-        self.blobs = Blobs(connection)
+        self._memory = memory or SessionMemory()
+        self._sink = CommitSink(self._scope, self._memory)
+        self._collections = {each.name: COLLECTIONS.get(each.name, Collection)(self._sink, each) for each in KINDS.values()}
+        for kind in KINDS.values():
+            setattr(self, kind.noun, self._collections[kind.name])
+        self.blobs = self._sink.blobs
         self.transcripts = Transcripts(self._scope)
         self.events = Events(self._scope)
         self.audit = AuditLog(self._scope)
-        self._memory = memory or SessionMemory()
-        special = _special(self._scope, self.blobs, self._memory)
-        self._collections = {each.name: special.get(each.name) or Collection[Any](self._scope, each) for each in KINDS.values()}
-        for kind in KINDS.values():
-            setattr(self, kind.noun, self._collections[kind.name])
         self.logs = self.execution_logs
-        self.states = States(self._scope, self.task_states)
+        self.states = States(self._sink, self.task_states)
         self.specs = Specs(self.phase_outputs)
-        self.attachments = Attachments(self.artifacts)
+        self.attachments = Attachments(self._sink, self.artifacts)
         self.contexts = TaskContexts(self._scope, self.tasks, self.artifacts)
 
     @property
@@ -157,7 +125,7 @@ class Store:
 
     def transaction(self) -> Transaction:
         """Steps that apply as one commit at the end of a `with` block, or not at all."""
-        return Transaction(self._scope, self._collections, self.attachments)
+        return Transaction(self._sink)
 
     def watch(
         self,
@@ -175,7 +143,7 @@ class Store:
         at the present.
         Raises Compacted when the changes after `since` are gone, OutOfRange for a revision yet to come.
         """
-        return self._scope.watch(kinds, ids, since, cursor, replay_only=replay_only)
+        return open_watch(self._scope, kinds, ids, since, cursor, replay_only=replay_only)
 
     def sync(self) -> None:
         """Returns when everything is durable that this client buffers, which is what its open writers took; else at once.
@@ -209,24 +177,6 @@ class Store:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def _special(scope: Scope, blobs: Blobs, memory: SessionMemory) -> dict[str, Records[Any]]:
-    """The collections of the kinds that have methods of their own."""
-    tasks, runs = Tasks(scope, KINDS["task"]), Runs(scope, KINDS["run"])
-    return {
-        "artifact": Artifacts(scope, KINDS["artifact"], blobs),
-        "branch": Branches(scope, KINDS["branch"]),
-        "checkpoint": Checkpoints(scope, KINDS["checkpoint"], blobs, memory),
-        "comment": Comments(scope, KINDS["comment"]),
-        "constitution": Constitution(scope, KINDS["constitution"]),
-        "execution_log": Logs(scope, KINDS["execution_log"], blobs, runs),
-        "initiative": Initiatives(scope, KINDS["initiative"], tasks),
-        "phase_output": PhaseOutputs(scope, KINDS["phase_output"]),
-        "run": runs,
-        "task": tasks,
-        "workflow": Workflows(scope, KINDS["workflow"]),
-    }
 
 
 def _user_name() -> str:

@@ -9,14 +9,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from holdfastd import __version__, logs
 from holdfastd.errors import HoldfastError
 from holdfastd.settings import Settings, flag_of, load_settings, suggestion
-
-if TYPE_CHECKING:
-    from holdfastd.parts import OpenServices
 
 EXIT_REFUSED = 1
 EXIT_FAILED = 70
@@ -27,9 +24,9 @@ _EXAMPLES = """\
 examples:
   holdfastd                                              the user's store, on the user's socket
   holdfastd --data-dir ./store --socket ./store.sock     a store of your own
-  holdfastd --persistence memory --idle-exit 60          a store that goes with the daemon, a minute after the last call
+  holdfastd --persistence memory --idle-exit 60          a store deleted with the daemon, a minute after the last call
   holdfastd --config holdfast.toml --log-level debug
-  holdfastd migrate --dry-run --data-dir ./store         which schema changes are due
+  holdfastd migrate --dry-run --data-dir ./store         lists the migrations that are due
 
 Every setting can also stand in the file (data_dir = "./store") or in the environment (HOLDFAST_DATA_DIR=./store).
 A flag beats the environment, the environment beats the file. SIGTERM and SIGINT stop in order, a second one at once.
@@ -38,8 +35,8 @@ A flag beats the environment, the environment beats the file. SIGTERM and SIGINT
 log = logs.logger(__name__)
 
 
-def main(arguments: Sequence[str] | None = None, open_services: OpenServices | None = None) -> int:
-    """Runs the command and returns its exit code: 0 done, 1 refused to start (the log says why), 2 wrong usage, 70 a defect."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code: 0 done, 1 refused to start (see the log), 2 wrong usage, 70 a defect."""
     words = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     _check_flags(parser, words)
@@ -53,7 +50,7 @@ def main(arguments: Sequence[str] | None = None, open_services: OpenServices | N
             return _migrate(settings, dry_run)
         if dry_run:
             parser.error("--dry-run belongs to migrate")
-        return _serve(settings, open_services)
+        return _serve(settings)
     except HoldfastError as error:
         log.error("refused_to_start", extra={"reason": error.reason, "text": error.message})
     except OSError as error:
@@ -84,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check_flags(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
-    """Names a flag that there is not; argparse would take its value for the command, and complain about that."""
+    """Refuses an unknown flag by name. argparse would take the flag's value for the command and refuse that instead."""
     known = {*_FLAGS_OF_THE_COMMAND, *map(flag_of, fields(Settings))}
     for word in words:
         name = word.partition("=")[0]
@@ -93,7 +90,7 @@ def _check_flags(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
 
 
 def _add_flag(parser: argparse.ArgumentParser, setting: Any) -> None:
-    # A bare --force-nonlocal means on. Nothing is given a default here: only what was said may beat the other layers.
+    # A bare --force-nonlocal means on. No flag has a default, so that only flags that were given override the other layers.
     bare: dict[str, Any] = {"nargs": "?", "const": "on"} if setting.metadata["metavar"] == "on|off" else {}
     parser.add_argument(
         flag_of(setting),
@@ -105,10 +102,10 @@ def _add_flag(parser: argparse.ArgumentParser, setting: Any) -> None:
     )
 
 
-def _serve(settings: Settings, open_services: OpenServices | None) -> int:
-    from holdfastd import composition, daemon, supervisor  # only here: --help and migrate need none of grpc and trio
+def _serve(settings: Settings) -> int:
+    from holdfastd import daemon, supervisor  # imported late: --help and migrate need neither grpc nor trio
 
-    return supervisor.run(daemon.Daemon(settings, open_services or composition.open_services))
+    return supervisor.run(daemon.Daemon(settings))
 
 
 def _migrate(settings: Settings, dry_run: bool) -> int:

@@ -1,28 +1,32 @@
-"""Joins writer, blobs, use cases, jobs and RPC over an opened store. The one place to add a part."""
+"""The assembly: opens a store, makes every part over it once, and joins the parts. The one place to add a part or a job.
+
+`Daemon` adds what is around it: locks, socket, `daemon.json`, the order of stopping. The tests' engine makes the same parts
+without a socket.
+"""
 
 from __future__ import annotations
 
 import functools
-import os
+import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import ExitStack
+from dataclasses import dataclass
 
+from holdfastd import filesystem, logs
 from holdfastd.blobs.files import BlobFiles
-from holdfastd.jobs import sweep
+from holdfastd.jobs.checkpointer import CheckpointJob, empty_log
 from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
-from holdfastd.jobs.scheduler import Job, JobRun, Scheduler
-from holdfastd.model.call import Call
-from holdfastd.model.commands import AllocateIds, Commit, CompactWatches, ExpireRequests, FreePages
-from holdfastd.parts import Core, Services
+from holdfastd.jobs.scheduler import Job, Scheduler
+from holdfastd.jobs.sweep import RecoveryJob, SweepJob
 from holdfastd.rpc.gate import Gate
-from holdfastd.rpc.listener import BuildServer
-from holdfastd.rpc.server import Health, build_server
+from holdfastd.rpc.handlers import UseCase
+from holdfastd.rpc.server import Health, Servers
 from holdfastd.service.admin import Admin, Identity
-from holdfastd.service.blobs.blobs import Blobs
-from holdfastd.service.blobs.calls import BlobCalls
-from holdfastd.service.blobs.ports import BlobSettings
+from holdfastd.service.blobs.calls import BlobCalls, Blobs
+from holdfastd.service.blobs.draft import BlobSettings
+from holdfastd.service.blobs.sweep import BlobSweep
 from holdfastd.service.commits import Commits
 from holdfastd.service.feed import Feed
 from holdfastd.service.journals import Journals
@@ -30,166 +34,150 @@ from holdfastd.service.reading import Reading
 from holdfastd.service.records import Records
 from holdfastd.service.watches import Watches
 from holdfastd.settings import Settings
-from holdfastd.store import blobs as blob_rows
-from holdfastd.store import commits, requests
+from holdfastd.store.commands import Handlers, handlers
 from holdfastd.store.ledger import Ledger
-from holdfastd.store.sqlite import migrate, space
-from holdfastd.store.sqlite.connection import Connection
-from holdfastd.writer.batch import Batcher, Handler
+from holdfastd.store.schema import check_schema
+from holdfastd.store.sqlite import migrate
+from holdfastd.store.sqlite.checkpoint import Checkpointer
+from holdfastd.store.sqlite.connection import Connection, Readers, open_writer
+from holdfastd.writer.batch import Batcher
 from holdfastd.writer.writer import Writer
 
 CALLS_THAT_MAY_WAIT = 1_000
-LOW_DISK_BYTES = 256 * 2**20
-RESERVED_DISK_BYTES = 2 * 2**20  # the last writes are those that give space back
+
+log = logs.logger(__name__)
 
 
-def handlers(ledger: Ledger) -> dict[type, Handler]:
-    """What the writer does for each command."""
-    return {
-        Commit: functools.partial(commits.commit, ledger),
-        AllocateIds: functools.partial(commits.allocate_ids, ledger),
-        CompactWatches: functools.partial(commits.compact_watches, ledger),
-        ExpireRequests: requests.expire,
-        FreePages: space.free_pages,
-        **blob_rows.APPLY,
-    }
+@dataclass(frozen=True, slots=True)
+class OpenStore:
+    """The connections to one store, and its id."""
+
+    connection: Connection  # the writer's; no other one changes rows
+    checkpointer: Checkpointer
+    readers: Readers
+    store_id: str
 
 
-def open_writer(
-    connection: Connection, settings: Settings, feed: Feed, on_sync_failure: Callable[[BaseException], None]
-) -> Writer:
-    """The writer over its connection."""
-    ledger = Ledger(connection)
-    has_room = functools.partial(_has_room, settings)
-    batcher = Batcher(connection, ledger, handlers(ledger), time.time_ns, on_sync_failure, has_room)
-    return Writer(batcher, feed.publish, queue_max=settings.writer_queue_max, batch_max=settings.batch_max)
+def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[BaseException], None]) -> OpenStore:
+    """Opens the database, making it where there is none, and migrates it. `exits` closes it: readers, last checkpoint, the rest.
+
+    Raises SETUP when the database is no store, or when its schema is not the one that this version and its registry of kinds
+    need; `exits` then closes what was opened.
+    """
+    connection = open_writer(settings.database_path)
+    exits.callback(connection.close)
+    for step in migrate.migrate(connection, settings.snapshots_dir):
+        log.info("migrated", extra={"migration": step})
+    check_schema(migrate.columns_by_table(connection))
+    checkpointer = Checkpointer(settings.database_path)
+    exits.callback(checkpointer.close)
+    exits.callback(empty_log, checkpointer, on_sync_failure)
+    readers = Readers(settings.database_path, settings.readers)
+    exits.callback(readers.close)
+    return OpenStore(connection, checkpointer, readers, migrate.store_id(connection))
 
 
-def open_services(core: Core) -> Services:
-    """Everything between the connections and the socket."""
-    settings = core.settings
-    feed = Feed()
-    writer = open_writer(core.writer_connection, settings, feed, core.on_sync_failure)
-    reading = Reading(core.readers)
-    blobs = _open_blobs(core, writer)
-    gate = Gate(settings.unary_threads, settings.stream_threads, CALLS_THAT_MAY_WAIT)
-    health = Health()
+class Parts:
+    """Every part of a daemon over one open store. Making them starts the writer's thread; nothing is served yet.
 
-    def serve(scheduler: Scheduler) -> BuildServer:
-        use_cases = _use_cases(core, writer, reading, feed, blobs, scheduler)
-        return lambda: build_server(use_cases, gate, health, settings.default_timeout_s)
+    on_sync_failure: must end the process. was_clean: whether the last daemon stopped in order; otherwise the job `recover`
+    runs at start. extra_handlers: what the writer does for commands of the caller's own.
+    """
 
-    def say_not_serving() -> None:
-        health.say_not_serving()
-        gate.stop()
+    def __init__(
+        self,
+        settings: Settings,
+        store: OpenStore,
+        on_sync_failure: Callable[[BaseException], None],
+        *,
+        start_time_ns: int,
+        was_clean: bool = True,
+        feed: Feed | None = None,
+        extra_handlers: Handlers | None = None,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._on_sync_failure = on_sync_failure
+        self.feed = feed or Feed()
+        self.batcher = self._make_batcher(extra_handlers or {})
+        self.writer = Writer(self.batcher, self.feed.publish, queue_max=settings.writer_queue_max, batch_max=settings.batch_max)
+        self.reading = Reading(store.readers)
+        self.blobs, self.blob_sweep = self._make_blobs()
+        self.commits = Commits(self.writer)
+        self.records = Records(self.reading)
+        self.journals = Journals(self.reading, self.feed)
+        self.watches = Watches(self.reading, self.feed)
+        self.scheduler = Scheduler(self._make_jobs(was_clean))
+        self.admin = self._make_admin(start_time_ns)
+        self.gate = Gate(settings.unary_threads, settings.stream_threads, CALLS_THAT_MAY_WAIT)
+        self.health = Health()
 
-    return Services(
-        build_server=serve,
-        jobs=_jobs(core, writer, reading, blobs),
-        activity=gate,
-        say_not_serving=say_not_serving,
-        wake_streams=feed.close,
-        alone=writer.alone,
-        drain_writer=writer.stop,
-        close=gate.close,
-        is_clean=lambda: not blobs.has_doubtful_files,
-    )
+    def _make_batcher(self, extra_handlers: Handlers) -> Batcher:
+        self.ledger = Ledger(self._store.connection)
+        has_room = functools.partial(filesystem.has_room, self._settings)
+        every = {**handlers(self.ledger), **extra_handlers}
+        return Batcher(self._store.connection, self.ledger, every, time.time_ns, self._on_sync_failure, has_room)
 
+    def _make_blobs(self) -> tuple[Blobs, BlobSweep]:
+        settings, readers = self._settings, self._store.readers
+        files = BlobFiles(settings.data_dir, on_sync_failure=self._on_sync_failure)
+        limits = BlobSettings(inline_max_bytes=settings.inline_max_bytes, delta=settings.delta, lease_s=settings.lease_s)
+        return Blobs(self.writer, readers, files, limits), BlobSweep(self.writer, readers, files, time.time_ns)
 
-def _open_blobs(core: Core, writer: Writer) -> Blobs:
-    settings = core.settings
-    files = BlobFiles(settings.data_dir, on_sync_failure=core.on_sync_failure)
-    limits = BlobSettings(inline_max_bytes=settings.inline_max_bytes, delta=settings.delta, lease_s=settings.lease_s)
-    return Blobs(writer, core.readers, files, limits, time.time_ns)
+    def _make_jobs(self, was_clean: bool) -> tuple[Job, ...]:
+        settings, store, writer = self._settings, self._store, self.writer
+        housekeeping = HousekeepingJob(
+            writer, self.reading, store.readers, settings.request_retention_s, settings.request_retention_commits
+        )
+        checkpoint = CheckpointJob(settings.database_path, store.checkpointer, writer.run_exclusively, self._on_sync_failure)
+        return (
+            Job("sweep", SweepJob(self.blob_sweep).run, settings.sweep_interval_s),
+            Job("recover", RecoveryJob(self.blob_sweep).run, at_start=not was_clean),
+            Job("compact", CompactionJob(writer, self.reading).run),
+            Job("housekeeping", housekeeping.run, settings.housekeeping_interval_s),
+            Job("checkpoint", checkpoint.run, settings.checkpoint_interval_s, checkpoint.is_due, log_level=logging.DEBUG),
+        )
 
+    def _make_admin(self, start_time_ns: int) -> Admin:
+        settings = self._settings
+        identity = Identity(
+            store_id=self._store.store_id,
+            schema_version=migrate.schema_version(self._store.connection),
+            data_dir="" if settings.in_memory else str(settings.data_dir),
+            socket_path=str(settings.socket),
+            persistence=settings.persistence,
+            start_time_ns=start_time_ns,
+        )
+        return Admin(
+            identity,
+            self.reading,
+            self._store.readers,
+            self.blobs,
+            self.scheduler,
+            queued=lambda: self.writer.queued,
+            database_bytes=functools.partial(filesystem.database_bytes, settings),
+            warnings=lambda: filesystem.low_disk_warnings(settings) + self.gate.warnings(),
+        )
 
-def _use_cases(
-    core: Core, writer: Writer, reading: Reading, feed: Feed, blobs: Blobs, scheduler: Scheduler
-) -> dict[str, dict[str, Callable[..., Any]]]:
-    records, commit_calls = Records(reading), Commits(writer)
-    journals, watches, blob_calls = Journals(reading, feed), Watches(reading, feed), BlobCalls(blobs)
-    admin = Admin(
-        _identity(core),
-        reading,
-        core.readers,
-        blobs,
-        scheduler,
-        queued=lambda: writer.queued,
-        database_bytes=functools.partial(_database_bytes, core.settings),
-        warnings=functools.partial(_warnings, core.settings),
-    )
-    return {
-        "StoreService": {
-            "Get": records.get,
-            "BatchGet": records.batch_get,
-            "List": records.list,
-            "Scan": records.scan,
-            "Count": records.count,
-            "Commit": commit_calls.commit,
-            "Watch": watches.watch,
-            "AllocateId": commit_calls.allocate_id,
-        },
-        "JournalService": {"Append": commit_calls.append, "Read": journals.read, "List": journals.list},
-        "BlobService": {"Put": blob_calls.put, "Get": blob_calls.get, "Stat": blob_calls.stat},
-        "AdminService": {"GetStatus": admin.get_status, "RunJob": admin.run_job, "Verify": admin.verify},
-    }
+    def use_cases(self) -> dict[str, dict[str, UseCase]]:
+        """What answers each method of the contract, by service and method."""
+        records, commit_calls, blobs, admin = self.records, self.commits, BlobCalls(self.blobs), self.admin
+        return {
+            "StoreService": {
+                "Get": records.get,
+                "BatchGet": records.batch_get,
+                "List": records.list,
+                "Scan": records.scan,
+                "Count": records.count,
+                "Commit": commit_calls.commit,
+                "Watch": self.watches.watch,
+                "AllocateId": commit_calls.allocate_id,
+            },
+            "JournalService": {"Append": commit_calls.append, "Read": self.journals.read, "List": self.journals.list},
+            "BlobService": {"Put": blobs.put, "Get": blobs.get, "Stat": blobs.stat},
+            "AdminService": {"GetStatus": admin.get_status, "RunJob": admin.run_job, "Verify": admin.verify},
+        }
 
-
-def _jobs(core: Core, writer: Writer, reading: Reading, blobs: Blobs) -> tuple[Job, ...]:
-    settings = core.settings
-
-    def run_sweep(run: JobRun) -> dict[str, int]:
-        return sweep.run(blobs, run.dry_run, run.progress, run.call)
-
-    def recover(run: JobRun) -> dict[str, int]:
-        return sweep.recover(blobs, run.dry_run, run.call)
-
-    def revision() -> int:
-        return reading.revision(Call())
-
-    def empty_pages() -> int:
-        with core.readers.snapshot(Call()) as connection:
-            return space.empty_pages(connection)
-
-    housekeeping = HousekeepingJob(
-        writer.submit, revision, empty_pages, settings.request_retention_s, settings.request_retention_commits
-    )
-    return (
-        Job("sweep", run_sweep, settings.sweep_interval_s),
-        Job("recover", recover, at_start=not core.was_clean),
-        Job("compact", CompactionJob(writer.submit, revision).run),
-        housekeeping.job(settings.housekeeping_interval_s),
-    )
-
-
-def _identity(core: Core) -> Identity:
-    settings = core.settings
-    return Identity(
-        store_id=core.store_id,
-        schema_version=migrate.schema_version(core.writer_connection),
-        data_dir="" if settings.in_memory else str(settings.data_dir),
-        socket_path=str(settings.socket),
-        persistence=settings.persistence,
-        start_time_ns=core.start_time_ns,
-    )
-
-
-def _has_room(settings: Settings) -> bool:
-    return _free_bytes(settings) >= RESERVED_DISK_BYTES
-
-
-def _free_bytes(settings: Settings) -> int:
-    found = os.statvfs(settings.database_path.parent)
-    return found.f_bavail * found.f_frsize
-
-
-def _database_bytes(settings: Settings) -> int:
-    path = settings.database_path
-    return sum(each.stat().st_size for each in (path, path.with_name(path.name + "-wal")) if each.exists())
-
-
-def _warnings(settings: Settings) -> list[str]:
-    free = _free_bytes(settings)
-    if free < LOW_DISK_BYTES:
-        return [f"The disk of {settings.data_dir} has {free // 2**20} MiB left; a full one refuses writes."]
-    return []
+    def servers(self) -> Servers:
+        """Makes gRPC servers over these parts, one for each bind of the listener."""
+        return Servers(self.use_cases(), self.gate, self.health, self._settings.default_timeout_s)

@@ -1,14 +1,14 @@
-"""Every error that the daemon tells a caller, one class for each thing a caller can do something about.
+"""The daemon's errors: one class for each reaction that a caller may have.
 
-Raised on every floor, mapped to gRPC by `rpc/status.py` and nowhere else. `reason` is what programs read
-(`ErrorInfo.reason`), the message says to people what to do, `metadata` carries the particulars as strings.
+Any layer may raise them; only `rpc/status.py` maps them to gRPC. Programs read `reason` (`ErrorInfo.reason`) and `metadata`
+(strings), people read the message, which says what to do.
 """
 
 from __future__ import annotations
 
 
 class HoldfastError(Exception):
-    """The root. Not raised itself."""
+    """The base class. Only its subclasses are raised."""
 
     reason = "INTERNAL"
 
@@ -21,37 +21,37 @@ class HoldfastError(Exception):
 
 
 class InvalidArgument(HoldfastError):
-    """The request can never work as it is: mend it."""
+    """The request is wrong and fails each time: change it."""
 
     reason = "INVALID_ARGUMENT"
 
 
 class NotFound(HoldfastError):
-    """What the request names does not exist."""
+    """The request names something that does not exist."""
 
     reason = "NOT_FOUND"
 
 
 class AlreadyExists(HoldfastError):
-    """What the request would make is there already."""
+    """The request creates something that already exists."""
 
     reason = "ALREADY_EXISTS"
 
 
 class VersionMismatch(HoldfastError):
-    """Somebody else was faster: read again and decide."""
+    """The record has another version than the caller expected: read it again and decide."""
 
     reason = "VERSION_MISMATCH"
 
 
 class FailedPrecondition(HoldfastError):
-    """The store is not in the state that the request needs: change that first."""
+    """The store is not in the state that the request needs: change the state first."""
 
     reason = "FAILED_PRECONDITION"
 
 
 class OutOfRange(HoldfastError):
-    """A revision or offset is past what exists."""
+    """A revision or an offset lies past the end."""
 
     reason = "OUT_OF_RANGE"
 
@@ -67,7 +67,7 @@ class Exhausted(HoldfastError):
 
 
 class DiskFull(Exhausted):
-    """There is no room for the write: free some. Reads go on."""
+    """The disk has no room for the write: free some. Reads still work."""
 
     reason = "DISK_FULL"
 
@@ -76,30 +76,30 @@ class DiskFull(Exhausted):
 
 
 class Stopping(HoldfastError):
-    """The daemon is going down: reconnect and try again."""
+    """The daemon is stopping: reconnect and try again."""
 
     reason = "STOPPING"
 
 
 class DeadlineExceeded(HoldfastError):
-    """The caller's time was up before the work began; nothing was applied."""
+    """The deadline passed before the work began; nothing was applied."""
 
     reason = "DEADLINE_EXCEEDED"
 
 
 class Cancelled(HoldfastError):
-    """The caller has gone; nothing was applied."""
+    """The caller cancelled or disconnected; nothing was applied."""
 
     reason = "CANCELLED"
 
 
 class DataLoss(HoldfastError):
-    """What was stored can no longer be read as it was stored."""
+    """Stored data is damaged: it cannot be read as it was written."""
 
     reason = "DATA_LOSS"
 
 
 class SetupError(HoldfastError):
-    """The daemon cannot start as it was asked to; the message says what to do."""
+    """The daemon cannot start with these settings and this data directory; the message says what to do."""
 
     reason = "SETUP"

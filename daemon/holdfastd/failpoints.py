@@ -1,7 +1,8 @@
-"""Named places where a test can make the daemon die, fail or wait.
+"""Failpoints: named places where a test can make the daemon die, fail or wait, as in etcd's gofail.
 
-`HOLDFAST_FAILPOINTS="writer.before_commit=kill@20,blobs.after_rename=sleep:0.5"`: at the 20th time the process kills
-itself with SIGKILL, each time it sleeps. Unset, a hit costs one look at an empty dictionary. After etcd's gofail.
+`HOLDFAST_FAILPOINTS="writer.before_commit=kill@20,blobs.after_rename=sleep:0.5"` kills the process with SIGKILL at the 20th hit
+of the first point, and sleeps half a second at every hit of the second. When the variable is unset, a hit tests an empty
+dictionary and returns.
 """
 
 from __future__ import annotations
@@ -46,6 +47,6 @@ _points: Mapping[str, _Point] = parse(os.environ.get("HOLDFAST_FAILPOINTS", ""))
 
 
 def hit(name: str) -> None:
-    """Does what the environment asked for at this place; usually nothing."""
+    """Runs the action that the environment sets for this point, if any."""
     if _points and (point := _points.get(name)) is not None:
         point.run()

@@ -1,11 +1,12 @@
-"""Whether a path lies on a file system of this machine.
+"""The file systems that the store lies on: whether they are local, and how much room they have.
 
-Over a network `flock` may not reach other hosts, WAL's shared memory does not work, and an fsync promises less: two
-writers or a corrupted store would follow. The daemon asks before it opens anything.
+Over a network `flock` may not reach other hosts, WAL's shared memory does not work, and an fsync promises less, so two
+daemons could write at once and corrupt the store. The daemon therefore checks before it opens anything.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -13,17 +14,19 @@ from holdfastd.errors import SetupError
 from holdfastd.settings import Settings
 
 MOUNTS = Path("/proc/self/mountinfo")
+LOW_DISK_BYTES = 256 * 2**20
+RESERVED_DISK_BYTES = 2 * 2**20  # kept for commands that give space back, such as deletes
 
 _NETWORK = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fhgfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
     | {"ocfs2", "prl_fs", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs"}
 )
-# FUSE is a network file system until it is known not to be: sshfs, s3fs, rclone and their like outnumber these.
+# FUSE file systems count as remote unless listed here: most of them (sshfs, s3fs, rclone) are.
 _LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs", "fuse.mergerfs", "fuse.gocryptfs", "fuse.encfs"})
 
 
 def refuse_non_local(settings: Settings) -> None:
-    """Raises SETUP when the store, its database or its socket would lie on a file system that is not local, unless forced to."""
+    """Raises SETUP when data directory, database or socket is not on a local file system, unless `force_nonlocal` is set."""
     if settings.force_nonlocal:
         return
     places = {settings.socket.parent: "socket", settings.database_path.parent: "persist_db_path", settings.data_dir: "data_dir"}
@@ -40,14 +43,14 @@ def _refuse_non_local(path: Path, name: str) -> None:
 
 
 def is_local(file_system: str) -> bool:
-    """Whether files of that type of file system stay on this machine."""
+    """Whether a file system of this type keeps its files on this machine."""
     if file_system.startswith("fuse."):
         return file_system in _LOCAL_FUSE
     return file_system not in _NETWORK
 
 
 def find_mount(path: Path) -> tuple[Path, str] | None:
-    """The mount point that holds `path`, or what is there of it, and its type; None where the system does not tell."""
+    """The mount point that `path` is (or would be made) under, and its file system's type; None without /proc."""
     try:
         lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
@@ -66,3 +69,27 @@ def _read_line(line: str) -> tuple[Path, str]:
     before, _, after = line.partition(" - ")
     point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), before.split(" ")[4])
     return Path(point), after.split(" ", 1)[0]
+
+
+def has_room(settings: Settings) -> bool:
+    """Whether the database's disk has room for writes that do not give space back."""
+    return _free_bytes(settings) >= RESERVED_DISK_BYTES
+
+
+def low_disk_warnings(settings: Settings) -> list[str]:
+    """What `status` says about a disk that is nearly full; nothing while there is room."""
+    free = _free_bytes(settings)
+    if free < LOW_DISK_BYTES:
+        return [f"The disk of {settings.data_dir} has {free // 2**20} MiB left; a full one refuses writes."]
+    return []
+
+
+def database_bytes(settings: Settings) -> int:
+    """The size of the database file and its write-ahead log."""
+    path = settings.database_path
+    return sum(each.stat().st_size for each in (path, path.with_name(path.name + "-wal")) if each.exists())
+
+
+def _free_bytes(settings: Settings) -> int:
+    found = os.statvfs(settings.database_path.parent)
+    return found.f_bavail * found.f_frsize

@@ -1,7 +1,7 @@
-"""The two locks of a daemon: one for the data directory, one for the socket. The kernel releases both, however it dies.
+"""The two locks of a daemon: one for the data directory, one for the socket. The kernel releases them when the process ends.
 
-A lock is an exclusive `flock` on a file whose content tells who holds it. The files stay when the locks are gone:
-unlinking a lock file lets two processes hold "the" lock at once. `ensure` is for files that somebody else unlinked.
+A lock is an exclusive `flock` on a file whose content describes the holder. Releasing a lock leaves its file in place,
+because unlinking it would let two processes lock two files of the same name. `ensure` handles files that others unlinked.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 from holdfastd.errors import SetupError
 
 SOCKET_PATH_MAX_BYTES = 107  # sun_path has 108, one for the final NUL
-# A client may probe the lock for a moment to see whether a daemon lives; that must not keep one from starting.
+# A client takes the lock for a moment to see whether a daemon runs. Retry, so that this does not stop a daemon from starting.
 _ATTEMPTS, _PAUSE_S = 10, 0.02
 
 
 class LockHeld(SetupError):
-    """Another process holds the lock. `holder` is what it wrote about itself, empty when it has not yet."""
+    """Another process holds the lock. `holder` is what that process wrote into the file, empty when it has not written yet."""
 
     reason = "LOCK_HELD"
 
@@ -33,7 +33,7 @@ class LockHeld(SetupError):
 
 
 class FileLock:
-    """An exclusive lock on `path`, made when missing (0600). One thread at a time."""
+    """An exclusive lock on `path`, which is created when missing (0600). For one thread at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,11 +42,11 @@ class FileLock:
 
     @property
     def is_new(self) -> bool:
-        """Whether nobody ever wrote into the file. Only while the lock is held."""
+        """Whether the file is empty, so that no process held the lock before. Only while the lock is held."""
         return os.fstat(self._descriptor).st_size == 0
 
     def acquire(self) -> Mapping[str, Any]:
-        """Takes the lock and returns what the last holder left in it; raises LockHeld when another process has it."""
+        """Takes the lock and returns what the last holder wrote. Raises LockHeld when another process has it."""
         for attempt in range(_ATTEMPTS):
             if attempt:
                 time.sleep(_PAUSE_S)
@@ -58,7 +58,7 @@ class FileLock:
         raise LockHeld(f"Another process holds {self.path}.", read_holder(self.path))
 
     def write(self, content: Mapping[str, Any]) -> None:
-        """Says in the file who holds it; durable when this returns."""
+        """Replaces the file's content, which describes the holder. Durable when this returns."""
         self._content = content
         data = json.dumps(content, sort_keys=True).encode() + b"\n"
         os.ftruncate(self._descriptor, 0)
@@ -66,9 +66,9 @@ class FileLock:
         os.fsync(self._descriptor)
 
     def ensure(self) -> None:
-        """When the file was unlinked or replaced: takes the lock on the new one. Raises LockHeld when that is taken.
+        """Locks the file now at the path when it is not the locked one. Raises LockHeld when another process has locked it.
 
-        The old lock is kept until the new one is held.
+        The old file stays locked until the new one is.
         """
         if _is_at(self._descriptor, self.path):
             return
@@ -78,17 +78,17 @@ class FileLock:
         self.write(self._content)
 
     def release(self) -> None:
-        """Gives the lock up; the file stays. Does nothing when it is not held."""
+        """Releases the lock and leaves the file. Does nothing when the lock is not held."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 class DataDirLock:
-    """The lock on a data directory, held for the daemon's life.
+    """The lock on a data directory, held while the daemon runs.
 
-    It is on `daemon.json`, which tells clients where the daemon listens, and on the directory itself, so that somebody who
-    deletes that file does not let a second daemon in.
+    It locks `daemon.json`, which tells clients where the daemon listens, and the directory itself, so that deleting that file
+    does not let a second daemon start.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -97,7 +97,7 @@ class DataDirLock:
         self._file = FileLock(data_dir / "daemon.json")
 
     def acquire(self) -> bool:
-        """Makes the directory (0700) when missing and takes it. Returns whether the last daemon stopped cleanly."""
+        """Creates the directory (0700) when missing and locks it. Returns whether the last daemon stopped cleanly."""
         _make_directory(self._data_dir)
         try:
             self._lock_directory()
@@ -107,7 +107,7 @@ class DataDirLock:
             if isinstance(error, LockHeld):
                 raise _owned(self._data_dir, error.holder) from error
             raise
-        # A new file is empty; one that cannot be read was cut off by a crash.
+        # An empty file is a new one. A file that cannot be parsed was cut off by a crash.
         return left.get("clean") is True or self._file.is_new
 
     def _lock_directory(self) -> None:
@@ -119,11 +119,11 @@ class DataDirLock:
         raise LockHeld(f"Another process holds {self._data_dir}.", read_holder(self._file.path))
 
     def write(self, content: Mapping[str, Any]) -> None:
-        """Publishes `daemon.json`."""
+        """Writes `daemon.json`."""
         self._file.write(content)
 
     def ensure(self) -> None:
-        """Puts `daemon.json` back when somebody deleted it."""
+        """Writes `daemon.json` again when it was deleted."""
         self._file.ensure()
 
     def release(self) -> None:
@@ -134,7 +134,7 @@ class DataDirLock:
 
 
 class SocketLock:
-    """The lock beside a socket (`SOCKET.lock`), held from before bind until the server is gone."""
+    """The lock beside a socket (`SOCKET.lock`), held from before bind until the server has stopped."""
 
     def __init__(self, socket: Path, holder: Mapping[str, Any]) -> None:
         self._socket = socket
@@ -142,10 +142,10 @@ class SocketLock:
         self._file = FileLock(socket.with_name(socket.name + ".lock"))
 
     def acquire(self) -> None:
-        """Checks the socket's directory, makes it (0700) when missing, and takes the lock.
+        """Checks the socket's directory, creating it (0700) when missing, and takes the lock.
 
-        Raises SETUP when the path is too long for a Unix socket, when the directory belongs to somebody else or others can
-        write to it, and LockHeld when another daemon listens there.
+        Raises SETUP when the path is too long for a Unix socket, when the directory belongs to another user, or when other
+        users can write to it. Raises LockHeld when another daemon listens there.
         """
         check_socket_path(self._socket)
         _make_directory(self._socket.parent)
@@ -154,7 +154,7 @@ class SocketLock:
         self._file.write(self._holder)
 
     def ensure(self) -> None:
-        """Makes directory and lock anew when somebody deleted them. Raises as `acquire` does."""
+        """Creates directory and lock file again when they were deleted. Raises as `acquire` does."""
         _make_directory(self._socket.parent)
         check_socket_dir(self._socket.parent)
         self._guarded(self._file.ensure)
@@ -176,7 +176,7 @@ class SocketLock:
 
 
 def check_socket_path(socket: Path, private_extra_bytes: int = 4) -> None:
-    """Raises SETUP when `socket`, or the private name it is first bound to, is too long for the kernel."""
+    """Raises SETUP when `socket`, or the private path it is first bound at, is longer than the kernel allows."""
     length, allowed = len(os.fsencode(socket)), SOCKET_PATH_MAX_BYTES - private_extra_bytes
     if length > allowed:
         raise SetupError(
@@ -185,11 +185,11 @@ def check_socket_path(socket: Path, private_extra_bytes: int = 4) -> None:
 
 
 def check_socket_dir(directory: Path) -> None:
-    """Raises SETUP unless the directory is ours and nobody else can put files into it."""
+    """Raises SETUP unless the directory belongs to this user and no other user can write to it."""
     found = directory.stat()
     if not stat.S_ISDIR(found.st_mode):
         raise SetupError(f"{directory} is not a directory. Give another --socket.")
-    # Who owns a symbolic link can point it elsewhere later, so both have to be ours.
+    # The owner of a symbolic link can change its target later, so link and target are both checked.
     for owner in (directory.lstat().st_uid, found.st_uid):
         if owner != os.geteuid():
             raise SetupError(
@@ -202,7 +202,7 @@ def check_socket_dir(directory: Path) -> None:
 
 
 def read_holder(path: Path) -> dict[str, Any]:
-    """What a lock file says; empty when it is missing, empty or half written."""
+    """The content of a lock file; empty when it is missing, empty or half written."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -216,7 +216,7 @@ def _owned(data_dir: Path, holder: Mapping[str, Any]) -> LockHeld:
 
 
 def _make_directory(path: Path) -> None:
-    """Makes the directory (0700) and what is missing above it, durably: acknowledged writes will depend on it."""
+    """Creates the directory (0700) and its missing parents, and syncs them: acknowledged writes will lie below."""
     missing = [each for each in (path, *path.parents) if not each.exists()]
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -239,7 +239,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether the open file is still the one at `path`."""
+    """Whether the open file is the one at `path`."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

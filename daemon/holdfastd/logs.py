@@ -1,7 +1,7 @@
-"""Logging: one line an event on stderr, as logfmt (`time=… level=info event=serving socket=…`).
+"""Logging: one line for each event on stderr, as logfmt (`time=… level=info event=serving socket=…`).
 
-An event has a short fixed name and fields. Never a payload in a field: no content of entries, records or blobs, and no text of
-an exception that is not ours, for that may quote one. `log = logs.logger(__name__); log.info("serving", extra={"socket": …})`.
+An event has a short fixed name and fields: `log = logs.logger(__name__); log.info("serving", extra={"socket": …})`. No field
+may hold content of entries, records or blobs. The text of a foreign exception may quote such content, so it is not logged.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def logger(name: str) -> logging.Logger:
 
 
 def start(level: str) -> None:
-    """Sends everything of `level` and above to stderr; called once, by the daemon."""
+    """Sends events of `level` and above to stderr, in place of earlier calls' handlers. Called by `__main__`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    logging.raiseExceptions = False  # a closed stderr must not stop the daemon
+    logging.raiseExceptions = False  # the daemon must survive a closed stderr
 
 
 class LineFormatter(logging.Formatter):

@@ -1,4 +1,4 @@
-"""`holdfastd migrate`: brings a store that no daemon serves to the newest schema, or tells what that would take."""
+"""`holdfastd migrate`: applies the pending migrations to a store that no daemon serves, or lists them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from holdfastd.store.sqlite.migrate import Migration, find_migrations, migrate, 
 
 
 def list_pending(settings: Settings) -> tuple[Migration, ...]:
-    """The steps that are due. Changes nothing, not even making what is missing; a running daemon does not mind."""
+    """The pending migrations. Changes nothing and creates nothing; works while a daemon serves the store."""
     migrations = find_migrations()
     if not settings.database_path.exists():
         return migrations
@@ -21,7 +21,7 @@ def list_pending(settings: Settings) -> tuple[Migration, ...]:
 
 
 def migrate_store(settings: Settings) -> tuple[Migration, ...]:
-    """Applies the steps that are due, under the data directory's lock. Raises LockHeld while a daemon serves the store."""
+    """Applies the pending migrations under the data directory's lock. Raises LockHeld while a daemon serves the store."""
     refuse_non_local(settings)
     lock = DataDirLock(settings.data_dir)
     lock.acquire()

@@ -1,16 +1,14 @@
-"""What can be set, and from where: defaults < TOML file < environment < flags.
+"""The daemon's settings. Flags override the environment, which overrides the TOML file, which overrides the defaults.
 
-A setting is a field of `Settings`; its name is the key in the file, `HOLDFAST_` and the name in capitals is its
-environment variable, and the name with dashes (without a trailing `_s`) is its flag. Every value is checked, and an error
-names the key and where it came from. Only `__main__` and tests call this.
+A setting is a field of `Settings`. Its name is the key in the file, `HOLDFAST_` and the name in capitals is its environment
+variable, and the name with dashes (without a trailing `_s`) is its flag. Every value is checked; an error names the key, the
+value, where it was set and what is allowed. Only `__main__` and tests call this.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -19,10 +17,10 @@ from typing import Any
 from holdfastd.errors import SetupError
 
 Check = Callable[[Any], Any]
-"""Gives the value in its own type, from text or from a TOML value; raises ValueError that says what is allowed."""
+"""Converts text or a TOML value to the setting's type. Raises ValueError with what is allowed."""
 
 _ENVIRONMENT_PREFIX = "HOLDFAST_"
-# Names that the five documents (and other tools) know; they mean the same as HOLDFAST_ and the name.
+# Environment variables without the prefix, which the founding documents name. HOLDFAST_ and the name overrides them.
 _PLAIN_NAMES = {"persistence": "PERSISTENCE", "persist_db_path": "PERSIST_DB_PATH"}
 _TRUE, _FALSE = ("true", "on", "yes", "1"), ("false", "off", "no", "0")
 
@@ -78,29 +76,29 @@ def _setting(default: Any, check: Check, text: str, metavar: str = "N") -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set. Made by `load_settings`, which also finds the paths that were not given."""
+    """All settings. `load_settings` makes it, and derives the paths that were not given."""
 
     data_dir: Path = field(metadata={"check": _path, "help": "where the store is kept", "metavar": "DIR"})
     socket: Path = field(metadata={"check": _path, "help": "the Unix socket to listen on", "metavar": "PATH"})
     persistence: str = _setting(
-        "sqlite", _choice("sqlite", "memory"), "memory: a store that goes with the daemon", "sqlite|memory"
+        "sqlite", _choice("sqlite", "memory"), "memory: the store is deleted when the daemon stops", "sqlite|memory"
     )
     persist_db_path: Path | None = field(
         default=None, metadata={"check": _path, "help": "the database file; the rest lies beside it in PATH.d", "metavar": "PATH"}
     )
-    idle_exit_s: float = _setting(0.0, _seconds(0, 1e9), "stop after so long without a call; 0: never", "SECONDS")
-    grace_s: float = _setting(10.0, _seconds(0, 3600), "how long running calls may take when the daemon stops", "SECONDS")
-    default_timeout_s: float = _setting(60.0, _seconds(0.1, 86400), "deadline of calls that come without one", "SECONDS")
+    idle_exit_s: float = _setting(0.0, _seconds(0, 1e9), "stop after this long without a call; 0: never", "SECONDS")
+    grace_s: float = _setting(10.0, _seconds(0, 3600), "how long calls in progress may take when the daemon stops", "SECONDS")
+    default_timeout_s: float = _setting(60.0, _seconds(0.1, 86400), "deadline of short calls that have none", "SECONDS")
     unary_threads: int = _setting(32, _whole(1, 1024), "threads for short calls")
-    stream_threads: int = _setting(256, _whole(1, 8192), "threads for streams; each open stream takes one")
+    stream_threads: int = _setting(256, _whole(1, 8192), "threads for streams; each open stream occupies one")
     readers: int = _setting(4, _whole(1, 64), "read-only connections to the database")
-    writer_queue_max: int = _setting(10_000, _whole(1, 1_000_000), "commits that may wait for the writer")
+    writer_queue_max: int = _setting(10_000, _whole(1, 1_000_000), "commits that may be queued for the writer")
     batch_max: int = _setting(1_000, _whole(1, 100_000), "commits in one batch of the writer")
-    inline_max_bytes: int = _setting(32 << 10, _whole(0, 1 << 20), "blobs that compress to at most this live in the database")
+    inline_max_bytes: int = _setting(32 << 10, _whole(0, 1 << 20), "blobs up to this compressed size are in the database")
     delta: bool = _setting(True, _switch, "whether blobs may be stored as the difference from a base", "on|off")
     lease_s: float = _setting(3600.0, _seconds(1, 1e9), "how long an uploaded blob may stay without a reference", "SECONDS")
     sweep_interval_s: float = _setting(300.0, _seconds(1, 1e9), "time between two blob sweeps", "SECONDS")
-    checkpoint_interval_s: float = _setting(1.0, _seconds(1, 3600), "time between two looks at the write-ahead log", "SECONDS")
+    checkpoint_interval_s: float = _setting(1.0, _seconds(1, 3600), "time between two checks of the write-ahead log", "SECONDS")
     housekeeping_interval_s: float = _setting(300.0, _seconds(1, 1e9), "time between two rounds of housekeeping", "SECONDS")
     request_retention_s: float = _setting(3600.0, _seconds(1, 1e9), "how long answers to request ids are kept", "SECONDS")
     request_retention_commits: int = _setting(1_000_000, _whole(1, 1 << 62), "for how many commits they are kept at most")
@@ -125,15 +123,15 @@ class Settings:
 
 
 def flag_of(setting: Field[Any]) -> str:
-    """The command line's name for a setting."""
+    """The setting's flag on the command line."""
     return "--" + setting.name.removesuffix("_s").replace("_", "-")
 
 
 def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str], config: Path | None = None) -> Settings:
-    """Puts the four layers together.
+    """Merges the four layers.
 
-    `flags` holds only what was given, by setting name; `config` is the file, else `HOLDFAST_CONFIG` names it, else there
-    is none. Raises SETUP with the offending key, its value, where it stands, and what is allowed.
+    `flags`: only the flags that were given, by setting name. `config`: the TOML file; None: the file that `HOLDFAST_CONFIG`
+    names, if any. Raises SETUP with the offending key, its value, where it was set, and what is allowed.
     """
     config = config or (Path(environment["HOLDFAST_CONFIG"]) if environment.get("HOLDFAST_CONFIG") else None)
     values: dict[str, Any] = {}
@@ -143,9 +141,9 @@ def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str], conf
 
 
 def _put_on_top(values: dict[str, Any], layer: dict[str, Any]) -> None:
-    """The two ways to say where the store is exclude each other: a higher layer's takes the place of a lower one's."""
+    """Updates `values`. data_dir and persist_db_path exclude each other, so setting one removes the other of a lower layer."""
     if "data_dir" in layer and "persist_db_path" in layer:
-        raise SetupError("data_dir and persist_db_path (PERSIST_DB_PATH) both say where the store is. Give one of them.")
+        raise SetupError("data_dir and persist_db_path (PERSIST_DB_PATH) both say where the store is. Give only one.")
     for one, other in (("data_dir", "persist_db_path"), ("persist_db_path", "data_dir")):
         if one in layer:
             values.pop(other, None)
@@ -164,7 +162,7 @@ def _with_paths(values: dict[str, Any], environment: Mapping[str, str]) -> Setti
 def default_data_dir(environment: Mapping[str, str]) -> Path:
     """The user's store: `$XDG_DATA_HOME/holdfast`."""
     given = environment.get("XDG_DATA_HOME", "")
-    # The XDG specification has relative paths ignored.
+    # The XDG specification says to ignore relative paths.
     return (Path(given) if os.path.isabs(given) else Path.home() / ".local" / "share") / "holdfast"
 
 
@@ -179,6 +177,8 @@ def default_socket(environment: Mapping[str, str]) -> Path:
 def _from_file(config: Path | None) -> dict[str, Any]:
     if config is None:
         return {}
+    import tomllib  # imported late: most starts read no file
+
     try:
         document = tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
@@ -192,7 +192,7 @@ def _from_file(config: Path | None) -> dict[str, Any]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    # Clients use the prefix too, so only what looks like a setting gone wrong is refused.
+    # Clients use the prefix too, so an unknown name is refused only when it resembles a setting.
     names = {_ENVIRONMENT_PREFIX + each.name.upper() for each in fields(Settings)} | {"HOLDFAST_CONFIG"}
     for name in environment:
         if name.startswith(_ENVIRONMENT_PREFIX) and name not in names and (hint := suggestion(name, names, cutoff=0.9)):
@@ -227,6 +227,8 @@ def _shown(value: Any) -> str:
 
 
 def suggestion(wrong: str, known: Mapping[str, Any] | set[str], cutoff: float = 0.6) -> str:
-    """What somebody may have meant, as the end of a message; empty when nothing comes close."""
+    """The known name that is most similar to the wrong one, as the end of a message; empty when none is similar."""
+    import difflib  # imported late: only a wrong name needs it
+
     close = difflib.get_close_matches(wrong, list(known), n=1, cutoff=cutoff)
     return f" Did you mean {close[0]!r}?" if close else ""

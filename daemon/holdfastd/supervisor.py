@@ -1,6 +1,6 @@
-"""Puts a daemon under trio in the main thread: signals, timers, the socket's watch, idle exit, the end.
+"""Runs a daemon under trio in the main thread: signals, the jobs' timers, the check of the socket, idle exit, stopping.
 
-Nothing here is on the way of a call. The root nursery of the process is opened here and nowhere else.
+No call passes through this module. The root nursery of the process is opened here and nowhere else.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from holdfastd.errors import SetupError
 
 EXIT_FAILED = 70
 WATCH_INTERVAL_S = 1.0
-# What stopping may take beyond three times the grace (calls, jobs, the writer) before the process is ended hard.
+# Stopping waits up to the grace for calls, jobs and the writer each. This much later the watchdog ends the process.
 WATCHDOG_MARGIN_S = 10.0
 
 log = logs.logger(__name__)
 
 
 def run(daemon: Daemon) -> int:
-    """Serves until a signal or idleness ends it; returns when everything is closed, with the process's exit code.
+    """Serves until a signal arrives or the idle limit is reached, closes everything, and returns the process's exit code.
 
     SIGTERM and SIGINT stop in order; a second one ends the process at once with 128 + its number. Raises what `open` raises.
     """
@@ -47,7 +47,7 @@ async def _supervise(daemon: Daemon) -> int:
 
 
 async def _watch_until_end(daemon: Daemon, signals: AsyncIterator[int]) -> bool:
-    """Runs what belongs to the main thread until it is time to stop; False when that was because of a defect in it."""
+    """Runs the tasks of the main thread until one of them asks to stop. Returns False when one of them failed instead."""
     failed = False
     try:
         async with trio.open_nursery() as background:
@@ -63,7 +63,7 @@ async def _watch_until_end(daemon: Daemon, signals: AsyncIterator[int]) -> bool:
 
 
 async def _close(daemon: Daemon) -> bool:
-    """Closes in a thread, so that this one still hears signals; whether it went well."""
+    """Closes the daemon in another thread, so that this one still receives signals. Returns whether no step failed."""
     guard = watchdog(3 * daemon.settings.grace_s + WATCHDOG_MARGIN_S)
     try:
         await trio.to_thread.run_sync(daemon.close)
@@ -104,7 +104,7 @@ async def _keep_reachable(daemon: Daemon) -> None:
         try:
             daemon.keep_reachable()
             complaint = ""
-        except (SetupError, OSError) as error:  # said once, tried again each time
+        except (SetupError, OSError) as error:  # logged once, tried again each time
             if str(error) != complaint:
                 complaint = str(error)
                 log.error("socket_lost", extra={"text": complaint})

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from holdfast.contract.kinds import JOURNALS, KINDS, STORED_JOURNALS, Field, FieldType, Journal, Kind, Shape
+from holdfastd.store import schema
 from holdfastd.store.sqlite.connection import Connection
 
 COLUMN_TYPES = {
@@ -191,8 +192,10 @@ def test_every_table_belongs_to_somebody(database: Connection) -> None:
         "schema_migrations",
         "workspace",
     }
+    needed = {each.name for each in schema.tables()}
     children = {f"{kind.name}_{each.name}" for kind in KINDS.values() for each in kind.children}
-    assert tables == bookkeeping | set(KINDS) | set(STORED_JOURNALS) | children
+    assert needed == set(KINDS) | set(STORED_JOURNALS) | children
+    assert tables == bookkeeping | needed
 
 
 def test_foreign_keys_are_on(database: Connection) -> None:

@@ -13,13 +13,14 @@ import holdfast
 from holdfast.contract.ids import request_id
 from holdfast.v1 import entry_pb2
 from holdfast.v1.journal_service_pb2 import JournalServiceAppendRequest
-from holdfast.wire.channel import METADATA, open_channel
+from holdfast.wire.channel import open_channel
 from tests.bench.crew import Crew, Job, Sample, rate_of_all, repeat
 from tests.bench.entries import CONTENT, ROLE
 from tests.bench.figures import Bar, Line, Series, ratio, with_unit
 from tests.bench.one_commit import OneCommit
 from tests.bench.plan import Plan, Workplace
-from tests.bench.servers import make_sessions, start_daemon, start_noop
+from tests.bench.processes import cpu_s
+from tests.bench.servers import METADATA, make_sessions, start_daemon, start_noop
 
 SHARE_OF_NOOP = 0.5
 GOAL_OF_NOOP = 0.6
@@ -56,9 +57,10 @@ def _append_by_client(store: holdfast.Store, session: str) -> Callable[[], int]:
     return lambda: int(store.transcripts.append(session, role=ROLE, content=CONTENT) > 0)
 
 
-def measure(plan: Plan, place: Workplace, name: str, processes: int) -> dict[str, list[list[Sample]]]:
-    """The samples of every round, by side; with one process also those of an in-process commit."""
+def measure(plan: Plan, place: Workplace, name: str, processes: int) -> tuple[dict[str, list[list[Sample]]], Series]:
+    """The samples of every round, by side, and the daemon's CPU; with one process also samples of an in-process commit."""
     found: dict[str, list[list[Sample]]] = {side: [] for side in (*SIDES, "commit")}
+    cpu_us: list[float] = []
     with start_daemon(place) as daemon, start_noop(place) as noop:
         sessions = make_sessions(daemon, processes)
         with Crew(processes, prepare, daemon.socket, noop.socket, sessions) as crew, OneCommit(place.data / "one.db") as commit:
@@ -66,29 +68,32 @@ def measure(plan: Plan, place: Workplace, name: str, processes: int) -> dict[str
                 crew.run(side, plan.warm_s)
             for _ in plan.each_round(name):
                 for side in SIDES:
+                    used_s = cpu_s(daemon.pid)
                     found[side].append(crew.run(side, plan.round_s))
+                    if side == "daemon":
+                        cpu_us.append((cpu_s(daemon.pid) - used_s) / sum(each.count for each in found[side][-1]) * 1e6)
                 if processes == 1:
                     found["commit"].append([commit.sample(plan.round_s)])
-    return found
+    return found, Series("daemon's CPU an append", "µs", tuple(cpu_us))
 
 
 def eight_processes(plan: Plan) -> list[Line]:
     """The row for eight processes."""
     with plan.workplace() as place:
-        found = measure(plan, place, "append-8", 8)
+        found, cpu = measure(plan, place, "append-8", 8)
     ours, theirs, client = (
         Series(label, "/s", tuple(rate_of_all(each) for each in found[side]), _tail(found[side]))
         for side, label in (("daemon", "stub"), ("noop", "no-op RPC, same messages"), ("client", "transcripts.append"))
     )
     share = ratio(ours, theirs)
     bar = Bar(f"stub ≥ {SHARE_OF_NOOP}× no-op (goal {GOAL_OF_NOOP})", f"{share:.2f}×", share >= SHARE_OF_NOOP)
-    return [Line("one durable entry a call, 8 processes", (ours, client), (theirs,), bar)]
+    return [Line("one durable entry a call, 8 processes", (ours, client, cpu), (theirs,), bar)]
 
 
 def one_process(plan: Plan) -> list[Line]:
     """The row for one process."""
     with plan.workplace() as place:
-        found = measure(plan, place, "append-1", 1)
+        found, cpu = measure(plan, place, "append-1", 1)
     ours, theirs, client, commit = (
         Series(label, "µs p50", tuple(each[0].p50_us for each in found[side]), _tail(found[side]))
         for side, label in (
@@ -103,7 +108,7 @@ def one_process(plan: Plan) -> list[Line]:
     bar = Bar(
         f"stub ≤ no-op + {COMMITS_ABOVE_NOOP} commits = {with_unit(limit, 'µs')}", f"no-op + {above:.2f}", ours.median <= limit
     )
-    return [Line("one durable entry a call, 1 process", (ours, client), (theirs, commit), bar)]
+    return [Line("one durable entry a call, 1 process", (ours, client, cpu), (theirs, commit), bar)]
 
 
 def _tail(rounds: list[list[Sample]]) -> str:

@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +22,7 @@ from tests.bench.conversations import MESSAGES_A_STEP, STEPS
 from tests.bench.crew import Crew, Job
 from tests.bench.figures import MB, Absent, Bar, Line, Series, at_most, ratio, with_unit
 from tests.bench.plan import Plan, Workplace
+from tests.bench.processes import cpu_s
 from tests.bench.servers import make_sessions, start_daemon
 
 MOST_STORED_MB = 0.65
@@ -37,6 +38,7 @@ class Saved:
     elapsed_s: float
     stored_bytes: int
     depth: int = 0
+    daemon_cpu_s: float = 0.0
 
 
 def prepare(index: int) -> Mapping[str, Job]:
@@ -100,8 +102,9 @@ def growing_contexts(plan: Plan) -> list[Line]:
 
 def _ours(crew: Crew, place: Workplace) -> Saved:
     with start_daemon(place) as daemon:
+        used_s = cpu_s(daemon.pid)
         saved: list[Saved] = crew.run("holdfast", daemon.socket, make_sessions(daemon, 1)[0])
-    return saved[0]
+        return replace(saved[0], daemon_cpu_s=cpu_s(daemon.pid) - used_s)
 
 
 def _size_line(found: conversations.Conversations, ours: list[Saved], theirs: list[Saved]) -> Line:
@@ -122,7 +125,8 @@ def _time_line(ours: list[Saved], theirs: list[Saved]) -> Line:
     if isinstance(rivals[0], Series):
         times = ratio(took, rivals[0])
         bar = Bar(text, with_unit(times, "×"), times <= TIMES_OF_SAVER)
-    return Line("  the time it takes", (took,), rivals, bar)
+    cpu = Series("daemon's CPU", "s", tuple(each.daemon_cpu_s for each in ours))
+    return Line("  the time it takes", (took, cpu), rivals, bar)
 
 
 def _rivals(unit: str, values: list[float]) -> tuple[Series | Absent, ...]:

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import holdfast
 from holdfast.v1 import record_pb2, store_service_pb2
-from holdfast.wire.channel import METADATA
 from tests.bench.crew import Crew, Job
 from tests.bench.figures import MB, Bar, Line, Series, percentile, ratio, with_unit
 from tests.bench.plan import Plan, say
-from tests.bench.servers import Server, make_sessions, start_daemon
+from tests.bench.servers import METADATA, Server, make_sessions, start_daemon
 
 SESSIONS, CHECKPOINTS_EACH = 8, 50
 LARGE_BYTES, LARGE_BYTES_QUICK, SMALL_BYTES = 5_000_000, 500_000, 16

@@ -13,11 +13,11 @@ from pathlib import Path
 from holdfast.v1 import record_pb2
 from holdfast.v1.store_service_pb2 import StoreServiceListRequest, StoreServiceListResponse
 from holdfast.v1.store_service_pb2_grpc import StoreServiceStub
-from holdfast.wire.channel import METADATA, open_channel
+from holdfast.wire.channel import open_channel
 from tests.bench.crew import Crew, Job, alternate
 from tests.bench.figures import Bar, Line, Series, ratio, with_unit
 from tests.bench.plan import Plan, say
-from tests.bench.servers import Server, add_records, start_daemon, start_noop
+from tests.bench.servers import METADATA, Server, add_records, start_daemon, start_noop
 from tests.bench.tasks import STATUSES, make_task
 
 TASKS, TASKS_QUICK = 100_000, 5_000

@@ -18,14 +18,14 @@ from typing import Any
 import holdfast
 import holdfast.journals.reader
 from holdfast.v1.journal_service_pb2 import JournalServiceReadRequest
-from holdfast.wire.channel import METADATA, open_channel
+from holdfast.wire.channel import open_channel
 from tests.bench import sqlite_direct
 from tests.bench.crew import Crew, Job
 from tests.bench.entries import CONTENT, ROLE
 from tests.bench.figures import MB, Line, Series, at_least, at_most, percentile
 from tests.bench.plan import Plan, Workplace
 from tests.bench.processes import peak_bytes, reset_peak
-from tests.bench.servers import Server, make_sessions, start_daemon, start_noop
+from tests.bench.servers import METADATA, Server, make_sessions, start_daemon, start_noop
 
 ENTRIES = 100_000
 FIRST_READS = 21

@@ -15,9 +15,11 @@ from types import TracebackType
 import grpc
 
 from holdfast.v1 import admin_service_pb2, record_pb2, store_service_pb2
-from holdfast.wire.channel import METADATA, Stubs, close_channel, open_channel
+from holdfast.wire.agreement import Agreement
+from holdfast.wire.channel import Stubs, close_channel, open_channel
 from tests.bench.plan import Workplace
 
+METADATA = Agreement().metadata
 PATIENCE_S = 60.0
 POLL_S = 0.001
 MOST_MUTATIONS = 1_000  # a commit

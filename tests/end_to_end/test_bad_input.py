@@ -537,12 +537,12 @@ VERSIONS = [
         FAILED_PRECONDITION,
         "API_VERSION_UNSUPPORTED",
         "upgrade the client",
-        (("min", "1"), ("max", "1")),
+        (("min", "1"), ("max", "2")),
     ),
-    Case("a newer client", metadata_call("2"), FAILED_PRECONDITION, "API_VERSION_UNSUPPORTED", "upgrade the daemon"),
+    Case("a newer client", metadata_call("3"), FAILED_PRECONDITION, "API_VERSION_UNSUPPORTED", "upgrade the daemon"),
     Case("a much newer client", metadata_call("999"), FAILED_PRECONDITION, "API_VERSION_UNSUPPORTED", "upgrade the daemon"),
     Case("no version at all", metadata_call("new"), FAILED_PRECONDITION, "API_VERSION_UNSUPPORTED", "1"),
-    Case("newer at the handshake", status_call(2), FAILED_PRECONDITION, "API_VERSION_UNSUPPORTED", "upgrade the daemon"),
+    Case("newer at the handshake", status_call(3), FAILED_PRECONDITION, "API_VERSION_UNSUPPORTED", "upgrade the daemon"),
     Case("older at the handshake", status_call(-1), FAILED_PRECONDITION, "API_VERSION_UNSUPPORTED", "upgrade the client"),
 ]
 

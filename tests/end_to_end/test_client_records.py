@@ -181,7 +181,7 @@ def test_every_kind_has_its_collection(store: holdfast.Store) -> None:
 
 @pytest.mark.parametrize("of", [holdfast.Store, holdfast.Transaction])
 def test_type_checkers_know_every_collection(of: type[object], store: holdfast.Store) -> None:
-    """A new kind works without its annotation, but `store.py` and `transaction.py` are to have one, of its own type."""
+    """Each noun is annotated with the class that it is made of; `make generate` writes the annotations."""
     annotated = get_type_hints(of)
     assert set(annotated) == {kind.noun for kind in KINDS.values()}
     of_this = store if of is holdfast.Store else store.transaction()

@@ -36,7 +36,7 @@ def test_what_a_daemon_makes_is_private_and_says_who_serves(directory: Directory
     assert [mode_of(each) for each in (daemon.socket, daemon.data_dir / "holdfast.db")] == [0o600, 0o600]
     card = daemon.card()
     assert (card["pid"], card["socket"]) == (daemon.process.pid, str(daemon.socket))
-    assert (card["min_api_version"], card["max_api_version"]) == (1, 1)
+    assert (card["min_api_version"], card["max_api_version"]) == (1, 2)
     assert {each.name for each in daemon.socket.parent.iterdir()} == {"s.sock", "s.sock.lock"}
 
 
@@ -195,6 +195,15 @@ def test_a_newer_store_is_refused_and_left_as_it_was(directory: Directory) -> No
     connection.close()
     assert "0999_future, which this holdfastd does not know" in directory.refused()
     assert json.loads((directory.path / "store" / "daemon.json").read_text())["clean"] is True
+
+
+def test_a_store_whose_schema_lacks_a_column_is_refused_and_nothing_is_served(directory: Directory) -> None:
+    directory.serve().end()
+    connection = open_writer(directory.path / "store" / "holdfast.db")
+    connection.execute("ALTER TABLE task RENAME COLUMN title TO other")
+    connection.close()
+    assert "column title of table task (kind task, field title)" in directory.refused()
+    assert not (directory.path / "run" / "s.sock").exists()
 
 
 def test_migrate_tells_and_does(directory: Directory) -> None:

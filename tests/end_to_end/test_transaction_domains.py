@@ -205,3 +205,33 @@ def test_branches_attachments_outputs_and_the_constitution(store: holdfast.Store
     assert names(store.attachments.list(task.id)) == ["new"]
     assert store.phase_outputs.as_map(run.id) == {}
     assert store.phase_outputs.as_map(task_id=task.id) == {"BUILD": "named by its variable", "FOUND": "in its place"}
+
+
+def test_a_step_stands_on_a_record_as_earlier_steps_leave_it(store: holdfast.Store, task: record_pb2.Task) -> None:
+    store.attachments.save(task.id, "notes", b"old")
+    gone, kept = store.initiatives.create(title="Gone"), store.initiatives.create(title="Kept")
+    kept.vision = "whole"
+    with store.transaction() as tx:
+        tx.artifacts.update(store.attachments.get(task.id, "notes").id, metadata={"read": True})
+        tx.attachments.delete(task.id, "notes")
+        tx.initiatives.delete(gone.id)
+        with pytest.raises(holdfast.NotFound, match="deletes initiative"):
+            tx.initiatives.decide(gone.id, decision="too late")
+        tx.initiatives.update(kept)
+        tx.initiatives.update(kept.id, decisions=[{"decision": "a"}])
+        decided = tx.initiatives.decide(kept.id, decision="b")
+    assert names(store.attachments.list(task.id)) == [] and not store.initiatives.exists(gone.id)
+    assert (decided.version, decided.vision, [each.decision for each in decided.decisions]) == (4, "whole", ["a", "b"])
+
+
+def test_a_checkpoint_follows_the_one_before_it_in_the_transaction_only(store: holdfast.Store) -> None:
+    session = store.sessions.create(title="s")
+    first = store.checkpoints.save(session.id, context="one")
+    store.checkpoints.save(session.id, context="two")
+    store.checkpoints.load(first)
+    with pytest.raises(holdfast.NotFound), store.transaction() as tx:
+        third = tx.checkpoints.save(session.id, context="three")
+        fourth = tx.checkpoints.save(session.id, context="four")
+        tx.tasks.delete("TASK-404")
+    assert (third.parent_id, fourth.parent_id) == (first.id, third.id)
+    assert store.checkpoints.save(session.id, context="five").parent_id == first.id, "what failed is not remembered"

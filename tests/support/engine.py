@@ -1,31 +1,24 @@
-"""The daemon's insides in this process, without gRPC: a real database file, the writer, and the use cases over it."""
+"""A daemon's parts in this process, without a socket: a real database file, the writer, and the use cases over it."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from holdfast.contract.kinds import JOURNALS, KINDS
 from holdfast.v1 import journal_service_pb2, record_pb2, store_service_pb2
-from holdfastd.composition import handlers
+from holdfastd.composition import Parts, open_store
 from holdfastd.model.call import Call
 from holdfastd.model.commands import Commit
 from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update
-from holdfastd.service.commits import Commits
 from holdfastd.service.feed import Feed
-from holdfastd.service.journals import Journals
 from holdfastd.service.pending import Pending
-from holdfastd.service.reading import Reading
-from holdfastd.service.records import Records
-from holdfastd.service.watches import Watches
-from holdfastd.store.ledger import Ledger
-from holdfastd.store.sqlite.connection import Readers, open_writer
-from holdfastd.store.sqlite.migrate import migrate
-from holdfastd.writer.batch import Batcher, Handler
-from holdfastd.writer.writer import Writer
+from holdfastd.settings import load_settings
+from holdfastd.store.commands import Handlers
 
 Row = tuple[Any, ...]
 PATIENCE_S = 10.0
@@ -36,6 +29,20 @@ def answered(answer: Any) -> Any:
     return answer.answer(answer.writer.submit(answer.command, answer.call)) if isinstance(answer, Pending) else answer
 
 
+class NotedFeed(Feed):
+    """A feed that keeps what the writer published. `on_publish` is called each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.published: list[Any] = []
+        self.on_publish: Callable[[], None] = lambda: None
+
+    def publish(self, results: Sequence[Any]) -> None:
+        self.published.extend(results)
+        self.on_publish()
+        super().publish(results)
+
+
 class Engine:
     """One store in a directory of a test's own. Close it, and make another over the same directory to reopen."""
 
@@ -43,43 +50,36 @@ class Engine:
         self,
         directory: Path,
         *,
-        extra_handlers: Mapping[type, Handler] | None = None,
+        extra_handlers: Handlers | None = None,
         wrap: Callable[[Any], Any] = lambda connection: connection,
         queue_max: int = 10_000,
         batch_max: int = 1_000,
         readers: int = 2,
     ) -> None:
-        path = directory / "holdfast.db"
-        self.connection = open_writer(path)
-        migrate(self.connection, directory / "snapshots")
-        self.connection.execute("PRAGMA synchronous = OFF")  # these tests lose no power
-        self.ledger = Ledger(self.connection)
+        given = {"data_dir": directory, "socket": directory / "s.sock", "readers": readers}
+        settings = load_settings({**given, "writer_queue_max": queue_max, "batch_max": batch_max}, {})
         self.sync_failures: list[BaseException] = []
-        self.feed = Feed()
-        self.published: list[Any] = []
-        self.batcher = Batcher(
-            wrap(self.connection),
-            self.ledger,
-            {**handlers(self.ledger), **(extra_handlers or {})},
-            time.time_ns,
+        self._exits = ExitStack()
+        store = open_store(settings, self._exits, self.sync_failures.append)
+        self.connection, self.readers = store.connection, store.readers
+        self.connection.execute("PRAGMA synchronous = OFF")  # these tests lose no power
+        self.feed = NotedFeed()
+        self.published = self.feed.published
+        self.parts = parts = Parts(
+            settings,
+            dataclasses.replace(store, connection=wrap(store.connection)),
             self.sync_failures.append,
+            start_time_ns=0,
+            feed=self.feed,
+            extra_handlers=extra_handlers,
         )
-        self.writer = Writer(self.batcher, self._publish, queue_max=queue_max, batch_max=batch_max)
-        self._readers = Readers(path, readers)
-        reading = Reading(self._readers)
-        self.commits = Commits(self.writer)
-        self.records = Records(reading)
-        self.journals = Journals(reading, self.feed)
-        self.watches = Watches(reading, self.feed)
-
-    def _publish(self, results: Sequence[Any]) -> None:
-        self.published.extend(results)
-        self.feed.publish(results)
+        self.ledger, self.batcher, self.writer = parts.ledger, parts.batcher, parts.writer
+        self.commits, self.records, self.journals, self.watches = parts.commits, parts.records, parts.journals, parts.watches
 
     def close(self) -> None:
         self.writer.stop(PATIENCE_S)
-        self._readers.close()
-        self.connection.close()
+        self.parts.gate.close()
+        self._exits.close()
 
     def submit(self, *mutations: Mutation, request_id: str = "", fingerprint: bytes = b"x", call: Call | None = None) -> Any:
         """Applies one commit in the default workspace."""

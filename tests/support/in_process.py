@@ -11,6 +11,7 @@ import holdfast
 from holdfast.store import Store
 from holdfast.wire.connection import Connection
 from holdfastd.model.call import Call
+from holdfastd.rpc.server import SERVICES
 from tests.support.engine import Engine, answered
 
 
@@ -34,21 +35,8 @@ class DirectConnection:
     timeout_s = 30.0
 
     def __init__(self, engine: Engine) -> None:
-        def bound(method: Callable[..., Any]) -> Callable[[Any], Any]:
-            return lambda request: answered(method(request, Call(30.0)))
-
-        records = engine.records
-        self._stubs = SimpleNamespace(
-            store=SimpleNamespace(
-                Get=bound(records.get),
-                BatchGet=bound(records.batch_get),
-                List=bound(records.list),
-                Scan=lambda request, metadata, timeout: _Frames(records.scan(request, Call(30.0))),
-                Count=bound(records.count),
-                Commit=bound(engine.commits.commit),
-                AllocateId=bound(engine.commits.allocate_id),
-            )
-        )
+        methods = engine.parts.use_cases()["StoreService"]
+        self._stubs = SimpleNamespace(store=SimpleNamespace(**{name: _bound(name, use) for name, use in methods.items()}))
 
     def call(self, method: Callable[[Any], Callable[[Any], Any]], request: Any) -> Any:
         return method(self._stubs)(request)
@@ -56,12 +44,22 @@ class DirectConnection:
     def stubs(self) -> Any:
         return self._stubs
 
+    def metadata_for(self, request: Any) -> None:
+        """The engine is of the tests' own version."""
+
     def saw(self, revision: int) -> None:
         self.revision = max(self.revision, revision)
 
 
+def _bound(name: str, use_case: Callable[..., Any]) -> Callable[..., Any]:
+    """The use case as the client calls a stub."""
+    if SERVICES["StoreService"].methods_by_name[name].server_streaming:
+        return lambda request, metadata, timeout: _Frames(use_case(request, Call(timeout)))
+    return lambda request: answered(use_case(request, Call(30.0)))
+
+
 def store_over(engine: Engine) -> holdfast.Store:
-    """A store that has the unary calls of StoreService and no others."""
+    """A store that has the calls of StoreService and no others."""
     return Store(cast(Connection, DirectConnection(engine)), "default", "tester")
 
 
@@ -69,7 +67,7 @@ def store_over(engine: Engine) -> holdfast.Store:
 def counted(engine: Engine) -> Iterator[list[str]]:
     """The statements that the engine's readers run in the block, in a list that grows."""
     statements: list[str] = []
-    connections = [each.connection for each in engine._readers._all]
+    connections = [each.connection for each in engine.readers._all]
     for each in connections:
         each.set_trace_callback(statements.append)
     try:

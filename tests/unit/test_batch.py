@@ -13,14 +13,15 @@ import sqlcipher3.dbapi2 as sqlite
 
 from holdfastd.errors import AlreadyExists, DiskFull, FailedPrecondition, InvalidArgument, NotFound, VersionMismatch
 from holdfastd.model.call import Call
+from holdfastd.model.commands import Command
 from holdfastd.model.mutations import Mutation
 from holdfastd.store.sqlite.connection import Error
-from holdfastd.writer.waiter import Waiter
+from holdfastd.writer.batch import Waiter
 from tests.support.engine import Engine, append, commit_of, delete, insert_session, insert_task, update_task
 
 
 @dataclass(frozen=True)
-class Defect:
+class Defect(Command[None]):
     """A command whose handler is wrong: it writes, and then fails as code fails."""
 
 
@@ -250,6 +251,18 @@ def test_a_request_that_comes_twice_in_one_batch_applies_once(engine: Engine) ->
     assert isinstance(results[4], InvalidArgument)
     assert [each.transcript.content for each in engine.entries("S")] == ["x", "a", "y", "z"]
     assert [each.revision for each in engine.changes()] == [1, 2, 3, 4, 5]
+
+
+def test_requests_that_come_twice_in_one_batch_need_no_second_transaction(engine: Engine) -> None:
+    """Writing the first one's answer early writes the second one's too."""
+    run(engine, commit_of(insert_session("S")))
+    first, second = commit_of(append("S", "a"), request_id="r1"), commit_of(append("S", "b"), request_id="r2")
+    trace: list[str] = []
+    engine.connection.set_trace_callback(trace.append)
+    results = run(engine, first, second, first, second)
+    engine.connection.set_trace_callback(None)
+    assert [each.revision for each in results] == [2, 3, 2, 3]
+    assert trace.count("BEGIN IMMEDIATE") == 1
 
 
 def test_a_request_whose_first_try_was_refused_in_the_same_batch_is_a_new_one(engine: Engine) -> None:

@@ -138,7 +138,7 @@ def test_after_a_death_in_a_put_recovery_leaves_no_orphan(store: Rig, step: str,
     kept = store.put(b"kept" * 100_000).digest
     die_in_a_put(store, step, monkeypatch)
     store.restarted()
-    counts = sweep.recover(store.blobs, False, Call())
+    counts = store.recover()
     assert counts["orphan_files"] + counts["temp_files_deleted"] == 1
     assert (store.stored_files(), store.temporary_files()) == ([], [])
     assert store.get(kept) == b"kept" * 100_000
@@ -304,15 +304,13 @@ def test_a_file_that_is_swept_under_a_reader_is_not_data_loss(store: Rig, monkey
 
 def test_orphans_are_found_beside_live_uploads(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     counts: list[dict[str, int]] = []
-    monkeypatch.setattr(
-        failpoints, "hit", once_at("blobs.after_rename", lambda: counts.append(sweep.recover(store.blobs, False, Call())))
-    )
+    monkeypatch.setattr(failpoints, "hit", once_at("blobs.after_rename", lambda: counts.append(store.recover())))
     put = store.put(TEXT)
     assert counts == [{"orphan_files": 0, "files_deleted": 0, "temp_files_deleted": 0}]
     orphan = store.data_dir / "blobs" / "ab" / ("ab" * 32 + "-0123.zst")
     orphan.parent.mkdir()
     orphan.write_bytes(b"orphan")
-    assert sweep.recover(store.blobs, False, Call())["orphan_files"] == 1
+    assert store.recover()["orphan_files"] == 1
     assert not orphan.exists()
     assert store.get(put.digest) == TEXT
 

@@ -123,8 +123,3 @@ def test_a_disk_that_fails_ends_the_daemon(rig: Rig) -> None:
     with pytest.raises(DataLoss):
         rig.run()
     assert rig.failures == [rig.checkpointer.outcome]
-
-
-def test_it_runs_by_the_clock_it_was_given(rig: Rig) -> None:
-    job = rig.job.job(7.0)
-    assert (job.name, job.interval_s, job.is_due) == ("checkpoint", 7.0, rig.job.is_due)

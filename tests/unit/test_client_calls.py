@@ -10,12 +10,10 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import any_pb2, duration_pb2
-from google.rpc import error_details_pb2, status_pb2
 
 import holdfast
 from holdfast.v1 import admin_service_pb2, admin_service_pb2_grpc, store_service_pb2, store_service_pb2_grpc
-from holdfast.wire.status import DETAILS_KEY
+from tests.support.grpc_errors import fail
 
 
 class Misbehaving(store_service_pb2_grpc.StoreServiceServicer, admin_service_pb2_grpc.AdminServiceServicer):
@@ -45,23 +43,6 @@ class Misbehaving(store_service_pb2_grpc.StoreServiceServicer, admin_service_pb2
         record = request.mutations[0].insert.record
         result = store_service_pb2.MutationResult(kind="task", id="TASK-001", version=1, record=record)
         return store_service_pb2.StoreServiceCommitResponse(revision=4, results=[result])
-
-
-def fail(context: Any, code: grpc.StatusCode, reason: str, delay_s: float, **metadata: object) -> None:
-    details: list[Any] = []
-    if reason:
-        details.append(error_details_pb2.ErrorInfo(reason=reason, metadata={key: str(value) for key, value in metadata.items()}))
-    if delay_s:
-        details.append(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(nanos=int(delay_s * 1e9))))
-    status = status_pb2.Status(code=code.value[0], message="as told", details=[packed(each) for each in details])
-    context.set_trailing_metadata(((DETAILS_KEY, status.SerializeToString()),))
-    context.abort(code, "as told")
-
-
-def packed(message: Any) -> any_pb2.Any:
-    result = any_pb2.Any()
-    result.Pack(message)
-    return result
 
 
 @pytest.fixture
@@ -149,7 +130,7 @@ def test_retries_end_with_the_time(server: tuple[Misbehaving, Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("versions", "advice"), [((2, 3), "Upgrade the client"), ((0, 0), "Upgrade the daemon")], ids=["newer daemon", "older daemon"]
+    ("versions", "advice"), [((3, 4), "Upgrade the client"), ((0, 0), "Upgrade the daemon")], ids=["newer daemon", "older daemon"]
 )
 def test_version_skew_says_what_to_upgrade(server: tuple[Misbehaving, Path], versions: tuple[int, int], advice: str) -> None:
     servicer, path = server

@@ -49,7 +49,10 @@ class Flaky:
     def saw(self, revision: int) -> None:
         """Nobody asks."""
 
-    def translated(self, failure: grpc.RpcError) -> HoldfastError:
+    def metadata_for(self, request: object) -> object:
+        return ()
+
+    def translated(self, failure: grpc.RpcError, request: object) -> HoldfastError:
         return Unavailable("away")
 
     def recover(self, error: HoldfastError, patience: object) -> None:

@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
-from holdfastd import daemon as module
 from holdfastd.daemon import Daemon
+from holdfastd.jobs.scheduler import Scheduler
+from holdfastd.locks import DataDirLock, SocketLock
+from holdfastd.rpc.listener import Listener
 from holdfastd.settings import load_settings
+from holdfastd.store.sqlite.checkpoint import Checkpointer
+from holdfastd.store.sqlite.connection import Readers
 
 
 def test_the_lock_of_the_data_directory_is_released_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,12 +30,12 @@ def test_the_lock_of_the_data_directory_is_released_last(monkeypatch: pytest.Mon
         monkeypatch.setattr(owner, name, note)
 
     for owner, name, what in (
-        (module.Listener, "unlink", "socket"),
-        (module.Scheduler, "stop", "jobs"),
-        (module.Readers, "close", "readers"),
-        (module.Checkpointer, "close", "checkpointer"),
-        (module.SocketLock, "release", "socket's lock"),
-        (module.DataDirLock, "release", "data directory's lock"),
+        (Listener, "unlink", "socket"),
+        (Scheduler, "stop", "jobs"),
+        (Readers, "close", "readers"),
+        (Checkpointer, "close", "checkpointer"),
+        (SocketLock, "release", "socket's lock"),
+        (DataDirLock, "release", "data directory's lock"),
     ):
         noted(owner, name, what)
     with tempfile.TemporaryDirectory(prefix="hf-") as directory:

@@ -15,13 +15,14 @@ import pytest
 
 from holdfastd.errors import Cancelled, DeadlineExceeded, Exhausted, HoldfastError, NotFound, Stopping
 from holdfastd.model.call import Call
+from holdfastd.model.commands import Command
 from tests.support.engine import Engine, append, commit_of, delete, insert_session, insert_task, update_task
 
 PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
-class Hold:
+class Hold(Command[str]):
     """A command that keeps the writer busy until it is let go."""
 
     begun: threading.Event
@@ -106,7 +107,7 @@ def test_a_batch_takes_no_more_than_it_may(engine: Engine, pool: ThreadPoolExecu
 
 def test_results_are_published_in_order_after_the_commit_and_before_the_answer(engine: Engine) -> None:
     in_transaction = []
-    engine.feed.publish = lambda results: in_transaction.append(engine.connection.in_transaction)  # type: ignore[method-assign]
+    engine.feed.on_publish = lambda: in_transaction.append(engine.connection.in_transaction)
     for expected in range(1, 4):
         engine.submit(insert_task())
         assert [each.revision for each in engine.published] == list(range(1, expected + 1))
@@ -266,7 +267,7 @@ def test_every_outcome_comes_once_under_sixteen_threads(tmp_path: Path) -> None:
 def test_a_command_that_nobody_handles_harms_nobody_else(engine: Engine, pool: ThreadPoolExecutor) -> None:
     with Holding(engine, pool) as holding:
         (wrong, right) = holding.queue(
-            lambda: engine.writer.submit(object(), Call()), lambda: engine.writer.submit(commit_of(insert_task()), Call())
+            lambda: engine.writer.submit(Command[None](), Call()), lambda: engine.writer.submit(commit_of(insert_task()), Call())
         )
     with pytest.raises(KeyError):
         wrong.result(PATIENCE_S)

@@ -13,7 +13,6 @@ from holdfast.blobs.sources import Source, SourceLike, source_of
 from holdfast.errors import DataLoss, HoldfastError, InvalidArgument, NotFound
 from holdfast.v1 import blob_service_pb2
 from holdfast.wire import forks
-from holdfast.wire.channel import METADATA
 from holdfast.wire.connection import Connection
 from holdfast.wire.retry import Patience
 from holdfast.wire.streams import Stream
@@ -71,14 +70,15 @@ class Blobs:
         allowance_s = (source.size_bytes or 0) / SLOWEST_BYTES_PER_S
         patience = Patience(self._connection.timeout_s + allowance_s)
         while True:
-            stubs = self._connection.stubs()
+            first = blob_service_pb2.BlobServicePutRequest(header=header)
+            stubs, metadata = self._connection.stubs(), self._connection.metadata_for(first)
             frames = _Frames(header, source)
             timeout_s = patience.remaining_s if source.size_bytes is not None else None
             try:
                 with forks.calls:
-                    answer = stubs.blob.Put(frames, timeout=timeout_s, metadata=METADATA)
+                    answer = stubs.blob.Put(frames, timeout=timeout_s, metadata=metadata)
             except grpc.RpcError as failure:
-                error = self._connection.translated(failure)
+                error = self._connection.translated(failure, first)
             else:
                 self._connection.saw(answer.revision)
                 return answer
@@ -111,7 +111,7 @@ class Blobs:
 
 
 class _Frames:
-    """The frames of one attempt, read by a thread of grpcio's. After `stop` the source is touched no more."""
+    """The frames of one attempt, read by a thread of grpcio's. After `stop` returns, the source is not read any more."""
 
     def __init__(self, header: blob_service_pb2.BlobPutHeader, source: Source) -> None:
         self.error: Exception | None = None

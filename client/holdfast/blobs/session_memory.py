@@ -18,7 +18,7 @@ SESSIONS_LIMIT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The bytes of a context, the digest that the store knows them by, and what is left of making it."""
+    """The bytes of a context, their digest, and the hash's state from computing it."""
 
     digest: str
     data: bytes
@@ -77,3 +77,25 @@ class SessionMemory:
     def _drop_content(self, session_id: str) -> None:
         if (dropped := self._contents.pop(session_id, None)) is not None:
             self._size -= len(dropped.data)
+
+
+class TransactionMemory:
+    """A client's memory as one transaction sees it: contents are shared, the heads that it sets are its own.
+
+    So checkpoints of one transaction follow each other, and the client's heads stay as they were if it fails.
+    """
+
+    def __init__(self, memory: SessionMemory) -> None:
+        self._memory = memory
+        self._heads: dict[str, str] = {}
+        self.content = memory.content
+        self.remember_content = memory.remember_content
+        self.forget = memory.forget
+
+    def head(self, session_id: str) -> str | None:
+        """The checkpoint that the transaction saved last in the session, else the one that the client saved or loaded last."""
+        return self._heads.get(session_id) or self._memory.head(session_id)
+
+    def remember_head(self, session_id: str, checkpoint_id: str) -> None:
+        """Keeps the id of a checkpoint as the one that the transaction's next comes from."""
+        self._heads[session_id] = checkpoint_id

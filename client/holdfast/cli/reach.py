@@ -61,8 +61,9 @@ def open_store(options: Options, *, idle_exit_s: int | None = None, actor: str |
 def records_of(store: Store, kind: Kind) -> Records[Any]:
     """The verbs that every kind has, on plain messages. Some of the store's own collections take and give something else."""
     from holdfast.records.collection import Records
+    from holdfast.records.sink import CommitSink
 
-    return Records[Any](store.transaction().scope, kind)
+    return Records[Any](CommitSink(store.transaction().scope), kind)
 
 
 def open_running(options: Options) -> Store:

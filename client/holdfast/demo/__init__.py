@@ -1,4 +1,4 @@
-"""The demo: agent processes that share one store, one of them and the daemon killed in the middle, and a proof at the end.
+"""The demo: agent processes share one store; one agent and the daemon are killed; a proof compares the store with the notes.
 
-`python -m holdfast.demo` runs it. Uses the public client only, and is an example of how an agent works with it.
+`python -m holdfast.demo` runs it. It uses only the public client, so it is also an example of an agent's code.
 """

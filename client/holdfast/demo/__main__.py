@@ -1,4 +1,4 @@
-"""`python -m holdfast.demo`: agents share one store; one of them and the daemon are killed; nothing acknowledged is lost."""
+"""`python -m holdfast.demo`: agents share one store; one agent and the daemon are killed; nothing acknowledged is lost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _perform(options: argparse.Namespace) -> int:
     plan = _plan(options)
     tell = _clock()
     print(f"Holdfast's demo: {plan.agents} agents {source_of(plan.trajectories).what}.", flush=True)
-    print(f"The store and everybody's logs: {plan.place}\n", flush=True)
+    print(f"The store and the logs of all processes: {plan.place}\n", flush=True)
     play = Play(plan, tell)
     try:
         play.run()
@@ -46,7 +46,7 @@ def _perform(options: argparse.Namespace) -> int:
     finally:
         play.close()
     if well:
-        print(f"\nNothing acknowledged was lost, nothing is there twice. The store stays in {plan.place}. Look into it:")
+        print(f"\nNothing acknowledged was lost or stored twice. The store stays in {plan.place}. Look into it:")
         print(_advice(plan.place))
     return 0 if well else 1
 
@@ -60,8 +60,8 @@ def _prove_again(place: Path) -> int:
 
 
 def _prove(place: Path) -> bool:
-    """By a client that has seen nothing yet."""
-    print("\nThe proof, by a client that has seen nothing yet:", flush=True)
+    """Runs the proof with a new client, which has nothing in its memory."""
+    print("\nThe proof, by a new client:", flush=True)
     with holdfast.connect(socket_of(place), actor="proof") as store:
         well = prove(store, place, lambda line: print(line, flush=True))
     if not well:
@@ -86,7 +86,7 @@ def _clock() -> Callable[[str], None]:
 
 
 def _advice(place: Path) -> str:
-    """Commands that work as they stand."""
+    """Commands that can be pasted into the shell that ran the demo."""
     holdfastd, client = _command("holdfastd"), f"{_command('holdfast')} --socket {shlex.quote(str(socket_of(place)))}"
     serve = f"{holdfastd} --data-dir {shlex.quote(str(place / 'store'))} --socket {shlex.quote(str(socket_of(place)))} &"
     lines = [
@@ -95,7 +95,7 @@ def _advice(place: Path) -> str:
         (f"{client} list sessions", ""),
         (f"{client} tail {session_of('agent-1')}", "the end of a transcript"),
         (f"{client} list artifacts", "reports and diffs; `cat` shows one by its id"),
-        (f"{client} show task BOARD", "what all agents counted together"),
+        (f"{client} show task BOARD", "the sum of all agents' results"),
         (f"{client} verify", ""),
         (f"{client} down", "stop the daemon"),
     ]
@@ -103,7 +103,7 @@ def _advice(place: Path) -> str:
 
 
 def _command(name: str) -> str:
-    """The command by its path, for what `make` puts on the PATH is not there in the shell that it was called from."""
+    """The command by its path: `make` changes the PATH of the demo, not that of the shell that called `make`."""
     beside = Path(sys.executable).with_name(name)
     if beside.exists():
         relative = os.path.join(os.curdir, os.path.relpath(beside))
@@ -116,16 +116,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--agents", type=int, default=8, help="how many agents (default: 8)")
     parser.add_argument("--modules", type=int, default=6, help="tasks for each of them, on average (default: 6)")
     parser.add_argument(
-        "--pace", type=float, default=0.3, help="seconds an agent waits after a step, as for a model (default: 0.3)"
+        "--pace", type=float, default=0.3, help="seconds that an agent waits after a step, in place of a model (default: 0.3)"
     )
     parser.add_argument("--directory", type=Path, help="a new directory for the store (default: a temporary one, which stays)")
     parser.add_argument(
         "--trajectories",
         default=os.environ.get(TRAJECTORIES_VARIABLE, ""),
         metavar="FILE",
-        help=f"replay these conversations (JSON, one a line) instead of reviewing modules; ${TRAJECTORIES_VARIABLE} works too",
+        help=f"replay these conversations (one JSON object a line) instead of reviewing modules; or set ${TRAJECTORIES_VARIABLE}",
     )
-    parser.add_argument("--prove", type=Path, metavar="DIR", help="only prove once more what an earlier demo left in DIR")
+    parser.add_argument("--prove", type=Path, metavar="DIR", help="only run the proof again on what an earlier demo left in DIR")
     return parser
 
 

@@ -1,6 +1,6 @@
-"""What agents write down when the store has acknowledged something: plain files beside the store, for the proof.
+"""The agents' notes of what the store acknowledged: plain files beside the store, which the proof compares with the store.
 
-One file an agent, one JSON object a line, each by one `write`, so a line survives the SIGKILL of its writer.
+Each agent has a file with one JSON object a line. Each line is one `write`, so it survives a SIGKILL of the agent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ DIRECTORY = "acknowledged"
 
 
 class Acknowledgements:
-    """The file of one agent, for writing. Safe in threads."""
+    """Writes the file of one agent. Thread-safe."""
 
     def __init__(self, place: Path, agent: str) -> None:
         path = place / DIRECTORY / f"{agent}.jsonl"
@@ -23,17 +23,17 @@ class Acknowledgements:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def note(self, what: str, /, **fields: object) -> None:
-        """Something is durable now."""
+        """Notes that the store acknowledged something."""
         os.write(self._descriptor, json.dumps({"what": what, **fields}).encode() + b"\n")
 
 
 def acknowledged(place: Path) -> dict[str, list[dict[str, Any]]]:
-    """What each agent was told, in its order."""
+    """The notes of each agent, in order."""
     return {path.stem: list(_lines(path)) for path in sorted((place / DIRECTORY).glob("*.jsonl"))}
 
 
 def last_note(place: Path, agent: str, what: str) -> dict[str, Any] | None:
-    """The newest line of a sort that the agent has written."""
+    """The agent's newest note with that `what`; None without one."""
     path = place / DIRECTORY / f"{agent}.jsonl"
     found = [each for each in _lines(path) if each["what"] == what] if path.exists() else []
     return found[-1] if found else None

@@ -1,7 +1,7 @@
 """One agent: takes tasks that all agents share, works on them step by step, and saves its context after each step.
 
-Killed at any moment and started again it goes on from its latest checkpoint. What it did after that checkpoint it finds in the
-store and does not do again. Runs as a process of its own: `python -m holdfast.demo.agent PLACE NAME`.
+After a SIGKILL and a restart it continues from its latest checkpoint. Work done after that checkpoint is in the store; the agent
+finds it there and does not repeat it. Each agent is a process: `python -m holdfast.demo.agent PLACE NAME`.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ PATIENCE_S = 60.0
 
 
 def session_of(agent: str) -> str:
-    """The id of the agent's session, which outlives its processes."""
+    """The id of the agent's session, the same for each of its processes."""
     return f"{agent}-session"
 
 
 def source_of(trajectories: str) -> Source:
-    """Where the assignments come from: a file of conversations, or the standard library."""
+    """The source of assignments: a file of conversations, or the standard library."""
     return Conversations(Path(trajectories)) if trajectories else Library()
 
 
 class Agent:
-    """`pace_s` is how long it waits after each step, in the place of a model that thinks."""
+    """One agent. It waits `pace_s` seconds after each step, as if a model were thinking."""
 
     def __init__(self, store: holdfast.Store, name: str, source: Source, notes: Acknowledgements, pace_s: float) -> None:
         self._store = store
@@ -52,7 +52,7 @@ class Agent:
         self._done_since: set[str] = set()
 
     def run(self) -> None:
-        """Until no task is left."""
+        """Takes and does tasks until none is left."""
         self._begin()
         while self._context["task"] or self._take_task():
             self._work()
@@ -67,7 +67,7 @@ class Agent:
         self._notes.note("session", id=self._session, revision=commit.revision)
 
     def _resume(self) -> None:
-        """Takes the context of the latest checkpoint, and a look at what was written after it."""
+        """Loads the context of the latest checkpoint, and the marks of the entries written after it."""
         try:
             latest = self._store.checkpoints.latest(self._session)
         except holdfast.NotFound:
@@ -85,7 +85,7 @@ class Agent:
         )
 
     def _take_task(self) -> bool:
-        """Takes the first task that is free; when another agent was faster, the next one. False when none is left."""
+        """Takes the first free task, or the next when another agent took that one first. False when none is left."""
         for task in self._store.tasks.list(filter='status = "created"', limit=20):
             context = {**self._context, "task": task.id, "item": _item(task), "step": 0}
             context.setdefault("last_number", 0)
@@ -110,7 +110,7 @@ class Agent:
         self._finish(assignment)
 
     def _do(self, step: Step, number: int) -> None:
-        """One step: what was said and found goes into the transcript, files become artifacts, then a checkpoint."""
+        """Does one step: writes its messages to the transcript, stores its files as artifacts, then saves a checkpoint."""
         self._write(step.messages, number)
         for product in step.products:
             self._put(product)
@@ -136,7 +136,7 @@ class Agent:
                 )
 
     def _put(self, product: Product) -> None:
-        """The name is the task's and the product's, so that one that is there already is found."""
+        """Stores a file unless the task has an artifact of that name already, from before a restart."""
         task = self._context["task"]
         for _ in self._store.artifacts.list(
             filter=f"task_id = {holdfast.quoted(task)} AND name = {holdfast.quoted(product.name)}"
@@ -153,7 +153,7 @@ class Agent:
         self._notes.note("artifact", id=put.id, digest=f"sha256:{hashlib.sha256(product.content).hexdigest()}")
 
     def _finish(self, assignment: Assignment) -> None:
-        """The task is done, the board that all agents share counts it, a link tells who did it: one commit, or none of it."""
+        """One commit: the task is completed, the shared board counts it, a link names the session, a checkpoint is saved."""
         while True:
             task, board = self._store.tasks.get(self._context["task"]), self._store.tasks.get(BOARD)
             context = {**self._context, "task": "", "step": 0}
@@ -199,7 +199,7 @@ def _added(before: dict[str, int], more: Any) -> dict[str, int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The process of one agent."""
+    """Runs one agent in this process."""
     parser = argparse.ArgumentParser(prog="python -m holdfast.demo.agent", description="One agent of the demo.")
     parser.add_argument("place", type=Path, help="the demo's directory")
     parser.add_argument("name")

@@ -1,4 +1,4 @@
-"""Reads a Python module and finds what a reviewer would: complexity, length, missing docstrings, comments left for later."""
+"""Analyses a Python module as a reviewer would: complexity, length, missing docstrings, comments that put work off."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function or method: its dotted name, where it begins, how long it is, and how many ways lead through it."""
+    """A function or method: its dotted name, first line, length in lines and cyclomatic complexity."""
 
     name: str
     line: int
@@ -40,7 +40,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found in one module."""
+    """The findings in one module."""
 
     functions: Sequence[Function]
     comments: Sequence[tuple[int, str]]
@@ -56,7 +56,7 @@ class Findings:
 
 
 def analyse(source: str) -> Findings:
-    """Everything at once. Raises SyntaxError."""
+    """Runs all analyses. Raises SyntaxError."""
     tree = ast.parse(source)
     named = list(_definitions(tree, ""))
     functions = [_function(name, node) for name, node in named if not isinstance(node, ast.ClassDef)]
@@ -85,7 +85,7 @@ def _function(name: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Functi
 
 
 def _weight(node: ast.AST) -> int:
-    """McCabe's measure: each decision is one more way through."""
+    """McCabe's cyclomatic complexity: 1 and 1 for each decision."""
     if isinstance(node, ast.BoolOp):
         return len(node.values) - 1
     return int(isinstance(node, _BRANCHES))
@@ -103,7 +103,7 @@ def _comments(source: str) -> Iterator[tuple[int, str]]:
 
 
 def propose_docstrings(source: str, path: str) -> str:
-    """A unified diff that gives every public definition without a docstring a stub of one; empty when none lacks it."""
+    """A unified diff that adds a docstring stub to every public definition without one; empty when there is none."""
     lines = source.splitlines(keepends=True)
     changed = list(lines)
     wanting = [(name, node) for name, node in _definitions(ast.parse(source), "") if _wants_docstring(name, node)]

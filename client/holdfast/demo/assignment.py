@@ -1,4 +1,4 @@
-"""What an agent works on: an assignment of several steps, the same whenever it is prepared, so that work can be resumed."""
+"""Assignments: the work of an agent in several steps. Preparing one again gives the same steps, so work can be resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A file that came out of the work."""
+    """A file that a step produces."""
 
     name: str
     type: str
@@ -28,7 +28,7 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What an agent does between two checkpoints."""
+    """The work between two checkpoints."""
 
     title: str
     messages: Sequence[Message]
@@ -37,7 +37,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """All steps, what is to be remembered of it in numbers, and a line for people."""
+    """The steps, the numbers that the board adds up, and a summary of one line."""
 
     name: str
     steps: Sequence[Step]
@@ -46,14 +46,14 @@ class Assignment:
 
 
 class Source(Protocol):
-    """Where assignments come from."""
+    """A source of assignments."""
 
     @property
     def what(self) -> str:
-        """What the agents do, for people."""
+        """What the agents do, as a phrase after `8 agents`."""
 
     def names(self, count: int) -> list[str]:
-        """That many assignments, or as many as there are."""
+        """The names of that many assignments, or of all when there are fewer."""
 
     def prepare(self, name: str) -> Assignment:
         """The assignment of that name."""

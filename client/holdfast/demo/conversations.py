@@ -1,4 +1,4 @@
-"""Assignments from recorded conversations: each is one to replay, a few messages a step.
+"""Assignments from recorded conversations: each replays one conversation, a few messages a step.
 
 The file has one JSON object a line: `{"id": …, "messages": [{"role", "content", "tool_calls"?, …}, …]}`.
 """

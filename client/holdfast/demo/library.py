@@ -1,4 +1,4 @@
-"""Assignments from the machine's own Python: each is the review of one module of the standard library."""
+"""Assignments from this machine's Python: each is the review of one module of the standard library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packa
 
 
 class Library:
-    """The modules are read as they are on this machine; nothing is changed."""
+    """Reads the modules of the running Python; changes nothing."""
 
     def __init__(self) -> None:
         self._root = Path(sysconfig.get_paths()["stdlib"])
@@ -29,7 +29,7 @@ class Library:
         return f"review modules of the standard library of Python {platform.python_version()}"
 
     def names(self, count: int) -> list[str]:
-        """Modules from all over the library that can be reviewed."""
+        """Modules spread over the whole library, of a suitable size, that parse."""
         found = sorted(self._modules())
         spread = [found[number * len(found) // count] for number in range(count)] if len(found) > count else found
         return [name for name in dict.fromkeys(spread) if self._parses(name)]
@@ -91,7 +91,7 @@ def _tool(tool: str, arguments: dict[str, str], result: str) -> list[Message]:
 
 
 def _list(tool: str, name: str, found: Sequence[str]) -> list[Message]:
-    """The call of a tool that answers with one entry for each thing that it finds."""
+    """A tool call, and its answer with an entry for each finding."""
     call = Message("tool_call", json.dumps({"tool": tool, "arguments": {"path": name}}), {"tool": tool})
     return [call, *(Message("finding", each, {"tool": tool}) for each in found or ["Nothing."])]
 

@@ -1,4 +1,4 @@
-"""What happens in the demo, in its order: agents at work, one of them killed, then the daemon, and the end of the work."""
+"""The course of the demo: agents work, one of them is killed, then the daemon is killed, and the agents finish."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Tell = Callable[[str], None]
 
 POLL_S = 0.02
 AWAY_S = 1.0
-# Which part of the tasks is done when somebody dies.
+# The share of completed tasks at which an agent, and then the daemon, is killed.
 AGENT_DIES_AT, DAEMON_DIES_AT = 0.3, 0.6
 _PAUSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The demo as it was asked for."""
+    """The options of one run of the demo."""
 
     place: Path
     agents: int
@@ -35,7 +35,7 @@ class Plan:
 
 
 class Audience(threading.Thread):
-    """Watches the tasks of the store, as any program could, and tells of each that is done. Outlives the daemon's death."""
+    """Watches the store's tasks and reports each completed one. The watch resumes after the daemon's restart."""
 
     def __init__(self, store: holdfast.Store, total: int, tell: Tell) -> None:
         super().__init__(name="audience", daemon=True)
@@ -63,7 +63,7 @@ class Audience(threading.Thread):
 
 
 class Play:
-    """One performance. `close` ends every process that is left."""
+    """One run of the demo. `close` ends every process that still runs."""
 
     def __init__(self, plan: Plan, tell: Tell) -> None:
         self._plan = plan
@@ -72,15 +72,15 @@ class Play:
         self._daemon = start_daemon(plan.place)
 
     def run(self) -> None:
-        """All of it, with the daemon still serving at the end. Raises ProcessFailed."""
-        self._tell(f"the daemon serves, process {self._daemon.pid}")
+        """Runs all of it; the daemon still serves at the end. Raises ProcessFailed."""
+        self._tell(f"the daemon serves (pid {self._daemon.pid})")
         with holdfast.connect(socket_of(self._plan.place), actor="director", timeout_s=PATIENCE_S) as store:
             total = self._hand_out(store)
             audience = Audience(store, total, self._tell)
             audience.start()
             for number in range(1, self._plan.agents + 1):
                 self._start(f"agent-{number}")
-            self._tell(f"{total} tasks are handed out, {self._plan.agents} agents start")
+            self._tell(f"{total} tasks are created, {self._plan.agents} agents start")
             self._wait(lambda: audience.done >= total * AGENT_DIES_AT)
             self._kill_agent()
             self._wait(lambda: audience.done >= total * DAEMON_DIES_AT)
@@ -88,17 +88,17 @@ class Play:
             self._wait(self._all_ended)
             self._wait(lambda: audience.done >= total)
             audience.close()
-        self._tell("all agents have done their work")
+        self._tell("all tasks are completed")
 
     def close(self) -> None:
-        """Stops the daemon in order; kills what is left of the agents."""
+        """Kills agents that still run and stops the daemon."""
         for agent in self._agents.values():
             agent.kill()
         if not self._daemon.ended():
             self._daemon.stop()
 
     def _hand_out(self, store: holdfast.Store) -> int:
-        """The tasks that the agents share, in one commit, and the board on which they count."""
+        """Creates the agents' tasks and the board in one commit; returns the number of tasks."""
         notes = Acknowledgements(self._plan.place, "director")
         names = source_of(self._plan.trajectories).names(self._plan.tasks)
         with store.transaction() as commit:
@@ -112,12 +112,12 @@ class Play:
         self._agents[name] = start_agent(self._plan.place, name, self._plan.pace_s, self._plan.trajectories)
 
     def _wait(self, until: Callable[[], bool]) -> None:
-        """Polls, and looks after the processes meanwhile. Raises ProcessFailed."""
+        """Polls until the condition holds. Raises ProcessFailed when a process failed or the work ended too early."""
         deadline = float("inf")
         while not until():
             if self._daemon.ended() or time.monotonic() > deadline:
-                raise ProcessFailed("The work ended too early, and nobody had killed anything; see the logs.")
-            if self._all_ended():  # the audience hears of the last tasks a moment later
+                raise ProcessFailed("The work ended too early although nothing was killed; see the logs.")
+            if self._all_ended():  # the watch delivers the last tasks a moment later
                 deadline = min(deadline, time.monotonic() + _PAUSE_S)
             time.sleep(POLL_S)
 
@@ -125,15 +125,15 @@ class Play:
         return sum(each.ended() for each in self._agents.values()) == len(self._agents)
 
     def _kill_agent(self) -> None:
-        """The first that is in the middle of a task. Raises ProcessFailed when all have done their work before."""
+        """Kills the first agent that is in the middle of a task and starts it again. Raises ProcessFailed when there is none."""
         name, at = self._killed_in_a_task()
         self._tell(f"✗ {name} is killed with SIGKILL in the middle of {at['item']}, {at['step']} steps done")
         time.sleep(AWAY_S)
         self._start(name)
-        self._tell(f"  {name} is started again, process {self._agents[name].pid}")
+        self._tell(f"  {name} is started again (pid {self._agents[name].pid})")
         self._wait(lambda: last_note(self._plan.place, name, "resumed") is not None)
         back = last_note(self._plan.place, name, "resumed") or {}
-        self._tell(f"✓ {name} goes on from its checkpoint {back['checkpoint']}: {back['item']}, {back['step']} steps done")
+        self._tell(f"✓ {name} continues from its checkpoint {back['checkpoint']}: {back['item']}, {back['step']} steps done")
 
     def _killed_in_a_task(self) -> tuple[str, dict[str, Any]]:
         while not self._all_ended():
@@ -145,17 +145,17 @@ class Play:
         raise ProcessFailed("No agent was left that could be killed in the middle of a task. Give them --modules, or --pace.")
 
     def _in_task(self, name: str) -> dict[str, Any] | None:
-        """Where the agent is, when it has done a step of a task and not all of it."""
+        """The agent's latest checkpoint note, if it has done some but not all steps of a task."""
         note = last_note(self._plan.place, name, "checkpoint")
         return note if note is not None and note["in_task"] and note["step"] else None
 
     def _kill_daemon(self) -> None:
         busy = sum(not each.ended() for each in self._agents.values())
         self._daemon.kill()
-        self._tell(f"✗ the daemon is killed with SIGKILL; {busy} agents are at work and wait")
+        self._tell(f"✗ the daemon is killed with SIGKILL; {busy} agents wait for it")
         time.sleep(AWAY_S)
         began = time.monotonic()
         self._daemon = start_daemon(self._plan.place)
         self._tell(
-            f"✓ the daemon serves again after {time.monotonic() - began:.1f} s, process {self._daemon.pid}; the agents go on"
+            f"✓ the daemon serves again after {time.monotonic() - began:.1f} s (pid {self._daemon.pid}); the agents continue"
         )

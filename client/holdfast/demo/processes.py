@@ -16,11 +16,11 @@ STOP_TIMEOUT_S = 30.0
 
 
 class ProcessFailed(Exception):
-    """A process of the demo ended, and nobody had killed it; the message holds the end of its log."""
+    """A process of the demo failed although it was not killed; the message holds the end of its log."""
 
 
 class Process:
-    """A child process that is killed with the demo at the latest."""
+    """A child process. The demo kills it at its own end at the latest."""
 
     def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
         self.name = name
@@ -34,20 +34,20 @@ class Process:
         return self._process.pid
 
     def ended(self) -> bool:
-        """Whether it has done its work. Raises ProcessFailed."""
+        """Whether the process has ended. Raises ProcessFailed when it failed."""
         code = self._process.poll()
         if code and not self._killed:
             raise self.failed(f"ended with exit code {code}")
         return code is not None
 
     def kill(self) -> bool:
-        """SIGKILL; returns when it is gone. Whether that ended it: it may have been done already."""
+        """Sends SIGKILL and waits. Returns whether the signal ended the process: it may have ended before."""
         self._killed = True
         self._process.kill()
         return self._process.wait() == -signal.SIGKILL
 
     def stop(self) -> None:
-        """SIGTERM; returns when it is gone. Raises ProcessFailed when it did not end well."""
+        """Sends SIGTERM and waits. Raises ProcessFailed when the exit code is not 0, or when it takes too long."""
         self._process.terminate()
         try:
             self._process.wait(STOP_TIMEOUT_S)
@@ -80,6 +80,6 @@ def start_daemon(place: Path) -> Process:
 
 
 def start_agent(place: Path, name: str, pace_s: float, trajectories: str) -> Process:
-    """Starts an agent, for the first time or again."""
+    """Starts an agent's process."""
     flags = ("--socket", str(socket_of(place)), "--pace", str(pace_s), "--trajectories", trajectories)
     return Process(name, ("holdfast.demo.agent", str(place), name, *flags), place / f"{name}.log")

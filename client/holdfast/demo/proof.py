@@ -1,6 +1,6 @@
-"""The proof: what every agent was told is durable is in the store, once and in order. Looks with a client of its own.
+"""The proof: everything that the store acknowledged to an agent is in the store, once and in order.
 
-The agents' own files say what was acknowledged; the store is asked only through the public client.
+The agents' notes say what was acknowledged. The proof reads the store through the public client, with a client of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SHOWN = 10
 
 
 class Proof:
-    """Each check yields what is wrong and puts what it found into `said`."""
+    """The checks. Each yields the problems found and sets `said` to its summary."""
 
     def __init__(self, store: holdfast.Store, place: Path) -> None:
         self._store = store
@@ -30,26 +30,26 @@ class Proof:
         self.said = ""
 
     def checks(self) -> list[Callable[[], Iterator[str]]]:
-        """All checks, in the order in which they are told."""
+        """All checks, in the order in which they run."""
         return [self.rows, self.entries, self.checkpoints, self.artifacts, self.tasks, self.links, self.history]
 
     def rows(self) -> Iterator[str]:
-        """The daemon's own check of every row and every blob."""
+        """The daemon's Verify, which checks every row and reads every blob."""
         counts: Note = {}
         for frame in self._store.verify(read_blobs=True):
             yield from (f"{each.reason} {each.subject}: {each.detail}" for each in frame.problems)
             counts = dict(frame.counts) or counts
-        self.said = f"every row and blob fits the others; {counts.get('blobs', 0):,} blobs were read"
+        self.said = f"all rows and blobs are consistent; {counts.get('blobs', 0):,} blobs were read"
 
     def entries(self) -> Iterator[str]:
-        """Of each transcript: numbered 1, 2, 3 …, no mark twice, and each acknowledged one at its number, in order."""
+        """In each transcript: numbers 1, 2, 3 …, no mark twice, each acknowledged entry at its number, in order."""
         total = there = 0
         for agent in self._agents:
             marks = []
             for number, entry in enumerate(self._store.transcripts.read(session_of(agent)), 1):
                 marks.append(holdfast.json_value(entry.transcript.metadata)["mark"])
                 if entry.number != number:
-                    yield f"{agent}: entry {entry.number} stands where {number} belongs"
+                    yield f"{agent}: found entry {entry.number} in the place of {number}"
             yield from (f"{agent}: {mark} is there {count} times" for mark, count in Counter(marks).items() if count > 1)
             told = list(self._acknowledged_marks(agent))
             for number, mark in told:
@@ -58,15 +58,15 @@ class Proof:
             if any(one >= other for (one, _), (other, _) in itertools.pairwise(told)):
                 yield f"{agent}: entries were acknowledged twice or out of order"
             total, there = total + len(told), there + len(marks)
-        late = f"; {there - total} more came through when an agent died before it heard" if there > total else ""
-        self.said = f"{total:,} acknowledged entries in {len(self._agents)} transcripts: each there, once, in order, no gap{late}"
+        late = f"; {there - total} more were stored when the agent died before their answer" if there > total else ""
+        self.said = f"{total:,} acknowledged entries in {len(self._agents)} transcripts: each once, in order, no gap{late}"
 
     def _acknowledged_marks(self, agent: str) -> Iterator[tuple[int, str]]:
         for note in self._notes(agent, "entries"):
             yield from enumerate(note["marks"], note["first"])
 
     def checkpoints(self) -> Iterator[str]:
-        """Each acknowledged one with its number and content; numbers 1, 2, 3 …; the latest reads as it was saved."""
+        """Each acknowledged checkpoint has its number and content; numbers are 1, 2, 3 …; the latest context can be loaded."""
         total = plain = 0
         for agent in self._agents:
             found = {each.id: each for each in self._store.checkpoints.list(session_of(agent), order_by="number", page_size=500)}
@@ -75,7 +75,7 @@ class Proof:
             for note in self._notes(agent, "checkpoint"):
                 one = found.get(note["id"])
                 if one is None or (one.number, one.context_digest) != (note["number"], note["digest"]):
-                    yield f"{agent}: checkpoint {note['number']} ({note['id']}) was acknowledged and is not there as it was"
+                    yield f"{agent}: checkpoint {note['number']} ({note['id']}) was acknowledged and is missing or differs"
                 total += 1
             if found and self._store.checkpoints.latest(session_of(agent)).load()["agent"] != agent:
                 yield f"{agent}: the latest checkpoint has somebody else's context"
@@ -86,14 +86,14 @@ class Proof:
         )
 
     def artifacts(self) -> Iterator[str]:
-        """Each acknowledged one, read and compared; none twice."""
+        """Each acknowledged artifact is read and compared; none exists twice."""
         found = {each.id: each for each in self._store.artifacts.list(page_size=500)}
         names = Counter((each.task_id, each.name) for each in found.values())
         yield from (f"{name} of {task} is there {count} times" for (task, name), count in names.items() if count > 1)
         notes = [note for agent in self._agents for note in self._notes(agent, "artifact")]
         for note in notes:
             if note["id"] not in found or self._digest(note["id"]) != note["digest"]:
-                yield f"artifact {note['id']} was acknowledged and is not there as it was"
+                yield f"artifact {note['id']} was acknowledged and is missing or differs"
         self.said = f"{len(notes):,} artifacts, read and compared"
 
     def _digest(self, artifact: str) -> str:
@@ -101,7 +101,7 @@ class Proof:
             return f"sha256:{hashlib.sha256(content.read()).hexdigest()}"
 
     def tasks(self) -> Iterator[str]:
-        """Versions 1, 2, 3 … of each, every acknowledged move among them, nobody's counting lost."""
+        """Each task has versions 1, 2, 3 …, every acknowledged update among them; the board has lost no count."""
         moves = [note for agent in self._told for note in self._notes(agent, "task")]
         made = {}
         for change in self._store.watch(kinds=["task"], since=0, replay_only=True):
@@ -117,10 +117,10 @@ class Proof:
         yield from (f"{id}: version {version} was acknowledged {n} times" for (id, version), n in twice.items() if n > 1)
         yield from self._uncounted()
         races = sum(len(self._notes(agent, "lost race")) for agent in self._agents)
-        self.said = f"{len(moves):,} moves of shared tasks, each one version; {races} lost races were seen and run again"
+        self.said = f"{len(moves):,} updates of shared tasks, one version each; {races} version conflicts were seen and retried"
 
     def _uncounted(self) -> Iterator[str]:
-        """The board, which all agents raise under optimistic versions, must be the sum of what the tasks say."""
+        """All agents add to the board, with expected versions. It must equal the sum over the completed tasks."""
         tally: Counter[str] = Counter()
         for task in self._store.tasks.list(page_size=500):
             if task.status == "completed":
@@ -132,14 +132,14 @@ class Proof:
             yield f"the board counts {counted}, the tasks add up to {dict(tally)}"
 
     def links(self) -> Iterator[str]:
-        """Each acknowledged one; who has done what."""
+        """Each acknowledged link exists."""
         notes = [note["id"] for agent in self._agents for note in self._notes(agent, "link")]
         found = self._store.links.batch_get(notes)
         yield from (f"link {id} was acknowledged and is not there" for id in notes if id not in found)
-        self.said = f"{len(notes):,} links from tasks to the sessions they were done in"
+        self.said = f"{len(notes):,} links from tasks to their sessions"
 
     def history(self) -> Iterator[str]:
-        """A watch from the beginning sees every revision, in order, without a gap."""
+        """A watch from revision 0 gives every revision, in order, without a gap."""
         changes = list(self._store.watch(since=0, replay_only=True))
         revisions = list(dict.fromkeys(each.revision for each in changes))
         if revisions != list(range(1, len(revisions) + 1)):
@@ -154,7 +154,7 @@ class Proof:
 
 
 def prove(store: holdfast.Store, place: Path, tell: Callable[[str], None]) -> bool:
-    """Runs every check and tells of each; whether all went well."""
+    """Runs every check and reports each. Returns whether there were no problems."""
     proof = Proof(store, place)
     well = True
     for check in proof.checks():

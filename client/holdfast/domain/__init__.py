@@ -1,1 +1,1 @@
-"""What the people of each domain expect of their kinds, on top of the collection that every kind has."""
+"""The methods that single kinds have beyond those of every collection, and views over several kinds."""

@@ -7,19 +7,24 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from holdfast.blobs.sources import SourceLike
-from holdfast.errors import NotFound
-from holdfast.records.artifacts import Artifacts
+from holdfast.contract.kinds import KINDS
+from holdfast.errors import NotFound, VersionMismatch
+from holdfast.records.artifacts import Artifacts, ArtifactWrites, stored_content
+from holdfast.records.listing import first_message
+from holdfast.records.sink import Sink
 from holdfast.v1 import record_pb2
 from holdfast.values.filters import equal
+from holdfast.wire.scope import Scope
 
 TYPE = "attachment"
 PAGE = 1000
 
 
-class Attachments:
-    """The attachments of one workspace's tasks, each known by its name. Safe in threads."""
+class AttachmentWrites:
+    """Writes attachments. Content is uploaded at once."""
 
-    def __init__(self, artifacts: Artifacts) -> None:
+    def __init__(self, sink: Sink, artifacts: ArtifactWrites) -> None:
+        self._sink = sink
         self._artifacts = artifacts
 
     def save(
@@ -30,35 +35,59 @@ class Attachments:
         Unless given, `content_type` is guessed from the name. Raises ParentNotFound when there is no such task.
         """
         about = attachment_fields(task_id, name, {"content_type": content_type, **fields})
-        return self._artifacts.save(None, **self._artifacts.stored_content(source, about))
+        return self._artifacts.save(None, **stored_content(self._sink.blobs, source, about))
+
+    def delete(self, task_id: str, name: str, /) -> None:
+        """Removes an attachment. Raises NotFound. A transaction fails with VersionMismatch if it changes before the commit."""
+        id = str(attachment_fields(task_id, name, {})["id"])
+        if self._sink.wrote(KINDS["artifact"], id):
+            return self._artifacts.delete(id)
+        while True:
+            found = _stored(self._sink.scope, task_id, name)
+            try:
+                return self._artifacts.delete(found.id, version=found.version)
+            except VersionMismatch:
+                continue  # it was changed after it was read: read it again
+
+
+class Attachments(AttachmentWrites):
+    """The attachments of one workspace's tasks, each known by its name. Safe in threads."""
+
+    def __init__(self, sink: Sink, artifacts: Artifacts) -> None:
+        super().__init__(sink, artifacts)
+        self._stored = artifacts
 
     def get(self, task_id: str, name: str, /) -> record_pb2.Artifact:
         """The attachment of that name. Raises NotFound."""
-        found = self._artifacts.first(filter=_of(task_id, name=name), order_by="update_time desc")
-        if found is not None:
-            return found
-        raise NotFound(f"Task {task_id} has no attachment {name!r}.", reason="RECORD_NOT_FOUND", metadata={"kind": "artifact"})
+        return _stored(self._sink.scope, task_id, name)
 
     def list(self, task_id: str, /) -> Iterator[record_pb2.Artifact]:
         """The attachments of a task, by name."""
-        return self._artifacts.list(filter=_of(task_id), order_by="name", page_size=PAGE)
+        return self._stored.list(filter=_of(task_id), order_by="name", page_size=PAGE)
 
     def open(self, task_id: str, name: str, /) -> BinaryIO:
         """The content of an attachment as a readable, seekable binary file. Raises NotFound."""
-        return self._artifacts.open(self.get(task_id, name))
-
-    def delete(self, task_id: str, name: str, /) -> None:
-        """Removes an attachment. Raises NotFound."""
-        self._artifacts.delete(self.get(task_id, name).id)
+        return self._stored.open(self.get(task_id, name))
 
 
 def attachment_fields(task_id: str, name: str, fields: dict[str, object]) -> dict[str, object]:
     """The fields of the artifact that is an attachment, but for its content.
 
-    One id for a task and a name, so that two who save at once write the same attachment. Names may not fit into ids.
+    A task and a name make one id, so that two clients that save at once write the same attachment. The id holds a digest of
+    the name, because a name may be longer than an id and may have other characters.
     """
     digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
     return {**fields, "id": f"{TYPE}/{task_id}/{digest[:32]}", "task_id": task_id, "type": TYPE, "name": name}
+
+
+def _stored(scope: Scope, task_id: str, name: str) -> record_pb2.Artifact:
+    """The attachment of that name that was written last. Raises NotFound."""
+    wanted = _of(task_id, name=name)
+    found: record_pb2.Artifact | None = first_message(scope, KINDS["artifact"], wanted, "update_time desc")
+    if found is None:
+        message = f"Task {task_id} has no attachment {name!r}."
+        raise NotFound(message, reason="RECORD_NOT_FOUND", metadata={"kind": "artifact"})
+    return found
 
 
 def _of(task_id: str, **wanted: str) -> str:

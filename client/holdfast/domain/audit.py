@@ -10,10 +10,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.contract.kinds import kind_of
 from holdfast.journals.calls import JournalCalls
-from holdfast.records.collection import Scope
 from holdfast.v1 import entry_pb2
 from holdfast.values.filters import both, equal, quoted_time
 from holdfast.values.mutations import Wrapped
+from holdfast.wire.scope import Scope
 
 JOURNAL = "audit"
 

@@ -8,11 +8,24 @@ from collections.abc import Iterator
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.records.collection import Collection
+from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import record_pb2
 from holdfast.values.filters import both, quoted_time
 
 
-class Branches(Collection[record_pb2.Branch]):
+class BranchWrites(CollectionWrites[record_pb2.Branch]):
+    """Writes branches."""
+
+    def touch(self, name: str, /) -> record_pb2.Branch:
+        """Sets the time of the last activity on the branch to now. Raises NotFound."""
+        return self.update(name, activity_time=datetime.datetime.now(datetime.UTC))
+
+    def set_status(self, name: str, status: str, /) -> record_pb2.Branch:
+        """Sets the status of the branch, such as `merged`. Raises NotFound."""
+        return self.update(name, status=status)
+
+
+class Branches(BranchWrites, Collection[record_pb2.Branch]):
     """The branches of one workspace; a branch's name is its id. Safe in threads."""
 
     def stale(
@@ -30,11 +43,3 @@ class Branches(Collection[record_pb2.Branch]):
         untouched = f"(activity_time = null AND create_time < {time})"
         wanted = f'status = "active" AND (activity_time < {time} OR {untouched})'
         return self._listed(both(wanted, filter), order_by, page_size, limit)
-
-    def touch(self, name: str, /) -> record_pb2.Branch:
-        """Notes that somebody works on the branch now. Raises NotFound."""
-        return self.update(name, activity_time=datetime.datetime.now(datetime.UTC))
-
-    def set_status(self, name: str, status: str, /) -> record_pb2.Branch:
-        """Says where the branch stands, such as `merged`. Raises NotFound."""
-        return self.update(name, status=status)

@@ -7,28 +7,18 @@ from collections.abc import Iterator
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast.contract.kinds import Kind
+from holdfast.contract.kinds import KINDS
+from holdfast.domain.tasks import Tasks
 from holdfast.domain.waiting import Waiting
 from holdfast.errors import VersionMismatch
-from holdfast.records.collection import Collection, Scope
+from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import record_pb2
 from holdfast.values.fields import timestamp
 from holdfast.values.filters import both, equal
 
 
-class Initiatives(Waiting[record_pb2.Initiative]):
-    """The initiatives of one workspace. Safe in threads."""
-
-    def __init__(self, scope: Scope, kind: Kind, tasks: Collection[record_pb2.Task]) -> None:
-        super().__init__(scope, kind)
-        self._tasks = tasks
-
-    def tasks(
-        self, initiative_id: str, /, *, filter: str = "", order_by: str = "", page_size: int = 0, limit: int | None = None
-    ) -> Iterator[record_pb2.Task]:
-        """The tasks that belong to an initiative. The options are those of every `list`."""
-        wanted = both(equal(initiative_id=initiative_id), filter)
-        return self._tasks.list(filter=wanted, order_by=order_by, page_size=page_size, limit=limit)
+class InitiativeWrites(CollectionWrites[record_pb2.Initiative]):
+    """Writes initiatives."""
 
     def decide(
         self,
@@ -40,17 +30,29 @@ class Initiatives(Waiting[record_pb2.Initiative]):
         actor: str = "",
         time: datetime.datetime | Timestamp | None = None,
     ) -> record_pb2.Initiative:
-        """Adds a decision to an initiative and returns it as stored; of decisions made at once none is lost.
+        """Adds a decision to an initiative and returns the initiative; of decisions made at once none is lost.
 
-        Without `actor` and `time` it is decided by this client, now. Raises NotFound, InvalidArgument.
+        Without `actor` and `time` it is decided by this client, now. Raises NotFound, InvalidArgument. A transaction fails with
+        VersionMismatch if the initiative changes before the commit.
         """
         made = decided(decision, rationale, actor or self._scope.actor, time)
         while True:
-            found = self.get(initiative_id)
+            found: record_pb2.Initiative = self._sink.read(self._kind, initiative_id)
             try:
                 return self.update(initiative_id, version=found.version, decisions=[*found.decisions, made])
             except VersionMismatch:
-                continue  # somebody else's change went in first, so the store moves on
+                continue  # it was changed after it was read: read it again
+
+
+class Initiatives(InitiativeWrites, Waiting[record_pb2.Initiative]):
+    """The initiatives of one workspace. Safe in threads."""
+
+    def tasks(
+        self, initiative_id: str, /, *, filter: str = "", order_by: str = "", page_size: int = 0, limit: int | None = None
+    ) -> Iterator[record_pb2.Task]:
+        """The tasks that belong to an initiative. The options are those of every `list`."""
+        wanted = both(equal(initiative_id=initiative_id), filter)
+        return Tasks(self._sink, KINDS["task"]).list(filter=wanted, order_by=order_by, page_size=page_size, limit=limit)
 
 
 def decided(decision: str, rationale: str, actor: str, time: datetime.datetime | Timestamp | None) -> record_pb2.Decision:

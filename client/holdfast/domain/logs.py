@@ -8,23 +8,17 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast.blobs.collection import Blobs
-from holdfast.contract.kinds import Kind
+from holdfast.contract.kinds import KINDS
 from holdfast.errors import InvalidArgument, NotFound
-from holdfast.records.collection import Collection, Scope
+from holdfast.records.collection import Collection
+from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import record_pb2
-from holdfast.values import mutations
 from holdfast.values.contexts import decode_context, encode_context
 from holdfast.values.filters import both, equal, quoted_time
 
 
-class Logs(Collection[record_pb2.ExecutionLog]):
-    """The execution logs of one workspace; a log's id is its run's. Safe in threads."""
-
-    def __init__(self, scope: Scope, kind: Kind, blobs: Blobs, runs: Collection[record_pb2.Run]) -> None:
-        super().__init__(scope, kind)
-        self._blobs = blobs
-        self._runs = runs
+class LogWrites(CollectionWrites[record_pb2.ExecutionLog]):
+    """Writes execution logs. Details are uploaded at once."""
 
     def store(self, run_id: str, /, *, detail: object = None, **fields: object) -> record_pb2.ExecutionLog:
         """Adds the log of a run: `steps`, `summary`, times, and `detail`, of any size: bytes, text or a JSON value.
@@ -34,17 +28,21 @@ class Logs(Collection[record_pb2.ExecutionLog]):
         version, and for a detail what saving a checkpoint's context raises.
         """
         try:
-            about = of_workflow(self._runs.get(run_id).workflow, fields)
+            about = of_workflow(self._sink.read(KINDS["run"], run_id).workflow, fields)
         except NotFound:
-            about = fields  # the insert says that the run is missing
-        return self._committed(mutations.insert(self._kind, None, {**self.stored_detail(detail), **about, "run_id": run_id}))
+            about = fields  # the insert is refused with ParentNotFound
+        return self.create(None, **{**self._stored_detail(detail), **about, "run_id": run_id})
 
-    def stored_detail(self, detail: object) -> dict[str, object]:
+    def _stored_detail(self, detail: object) -> dict[str, object]:
         """Uploads a log's detail and returns the fields of a log that names it."""
         if detail is None:
             return {}
         content, detail_type = encode_context(detail)
-        return {"detail_digest": self._blobs.put(content).digest, "detail_type": detail_type}
+        return {"detail_digest": self._sink.blobs.put(content).digest, "detail_type": detail_type}
+
+
+class Logs(LogWrites, Collection[record_pb2.ExecutionLog]):
+    """The execution logs of one workspace; a log's id is its run's. Safe in threads."""
 
     def detail(self, run_id: str, /) -> Any:
         """The detail of a run's log as it was stored: bytes, text, or an equal JSON value; None without one.
@@ -54,7 +52,7 @@ class Logs(Collection[record_pb2.ExecutionLog]):
         found = self.get(run_id)
         if not found.detail_digest:
             return None
-        return decode_context(self._blobs.get(found.detail_digest), found.detail_type)
+        return decode_context(self._sink.blobs.get(found.detail_digest), found.detail_type)
 
     def query(
         self,

@@ -1,25 +1,30 @@
-"""Phase outputs: what the phases of runs and tasks brought forth, by phase and by the variable that later phases know them by."""
+"""Phase outputs: the results of the phases of runs and tasks, found by phase or by the variable that later phases use."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from holdfast.contract.kinds import KINDS
 from holdfast.errors import NotFound, VersionMismatch
 from holdfast.records.collection import Collection
+from holdfast.records.listing import first_message
+from holdfast.records.sink import Step
+from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import record_pb2
 from holdfast.values import mutations
 from holdfast.values.filters import both, equal
+from holdfast.values.mutations import record_of
+from holdfast.wire.scope import Scope
 
 PAGE = 1000
 
 
-class PhaseOutputs(Collection[record_pb2.PhaseOutput]):
-    """The phase outputs of one workspace. Safe in threads.
+class PhaseOutputWrites(CollectionWrites[record_pb2.PhaseOutput]):
+    """Writes phase outputs.
 
-    A run has one for each phase and one for each variable. So has a task of its own, made without a run; its id is
-    `{phase}/{task_id}`. What asks for a run's takes `run_id`, what asks for a task's own takes `task_id`, and one of the two is
-    given: the outputs that runs of the task made are not its own. `for_task` gives both sorts.
+    In a transaction, an output that is found by its phase or its variable is looked for when the method is called: if it
+    changes before the commit, the transaction fails with VersionMismatch, and if it is gone, with NotFound.
     """
 
     def create(self, message: record_pb2.PhaseOutput | None = None, /, **fields: object) -> record_pb2.PhaseOutput:
@@ -38,30 +43,71 @@ class PhaseOutputs(Collection[record_pb2.PhaseOutput]):
         there is no such run or task.
         """
         while True:
-            before = self.holder(message, fields)
+            before = self._holder(message, fields)
             about = placed(message, fields, before)
             step = mutations.upsert(self._kind, message, about)
             if before is None or before.id == step.upsert.record.phase_output.id:
-                return self._committed(step)
+                return self._written(step)
             try:
-                replaced = mutations.delete(self._kind, before.id, before.version, False)
-                result = self._scope.commit([replaced, step]).results[1]
+                return self._written(mutations.delete(self._kind, before.id, self._expected(before), False), step)
             except (VersionMismatch, NotFound):
-                continue  # somebody else changed or removed it first, so the store moves on
-            return self._value(result.record) if result.HasField("record") else self.get(result.id)
+                continue  # the other output was changed or deleted after it was read: read again
+
+    def delete(
+        self, id: str = "", /, *, run_id: str = "", task_id: str = "", phase: str = "", version: int = 0, cascade: bool = False
+    ) -> None:
+        """Removes the output of that id, or of that phase of a run, or of a task's own. Raises NotFound, VersionMismatch.
+
+        In a transaction that is the first to save the output of a run, only the commit makes its id: NotFound.
+        """
+        if id:
+            return super().delete(id, version=version, cascade=cascade)
+        place = Owner(run_id, task_id), phase
+        written = _written_id(self._sink.steps(self._kind), _place, place)
+        if written:
+            return super().delete(written, version=version, cascade=cascade)
+        while True:
+            found = first_output(self._scope, place[0], phase=phase)
+            expected = self._expected(found) if written is None else 0
+            try:
+                return super().delete(found.id, version=version or expected, cascade=cascade)
+            except VersionMismatch:
+                if version:
+                    raise
+                # It was changed after it was read: read it again.
+
+    def _holder(self, message: record_pb2.PhaseOutput | None, fields: Mapping[str, object]) -> record_pb2.PhaseOutput | None:
+        """The task's own output that has the variable of the one to save; None when it is no task's own, or has no variable."""
+        task_id, variable = own_variable(message, fields)
+        if not variable:
+            return None
+        if written := _written_id(self._sink.steps(self._kind), _variable, (task_id, variable)):
+            return record_pb2.PhaseOutput(id=written)
+        wanted = Owner("", task_id).filter(variable=variable)
+        found: record_pb2.PhaseOutput | None = first_message(self._scope, self._kind, wanted)
+        return found
+
+
+class PhaseOutputs(PhaseOutputWrites, Collection[record_pb2.PhaseOutput]):
+    """The phase outputs of one workspace. Safe in threads.
+
+    A run has one output for each phase and one for each variable. So has a task, of its own: made without a run, with the id
+    `{phase}/{task_id}`. Methods take `run_id` for the outputs of a run or `task_id` for a task's own, and exactly one of the two.
+    The outputs that a task's runs made are not its own; `for_task` gives both sorts.
+    """
 
     def get(self, id: str = "", /, *, run_id: str = "", task_id: str = "", phase: str = "") -> record_pb2.PhaseOutput:
         """The output of that id, or of that phase of a run, or of a task's own. Raises NotFound."""
         if id:
             return super().get(id)
-        return self._one(Owner(run_id, task_id), phase=phase)
+        return first_output(self._scope, Owner(run_id, task_id), phase=phase)
 
     def by_var(self, run_id: str = "", variable: str = "", *, task_id: str = "") -> record_pb2.PhaseOutput:
         """The output that is known by a variable: `by_var(run_id, "SPEC")`, `by_var(task_id=…, variable="SPEC")`.
 
         Raises NotFound.
         """
-        return self._one(Owner(run_id, task_id), variable=variable)
+        return first_output(self._scope, Owner(run_id, task_id), variable=variable)
 
     def all(self, run_id: str = "", *, task_id: str = "", filter: str = "") -> Iterator[record_pb2.PhaseOutput]:
         """The outputs of a run, or a task's own, oldest first."""
@@ -80,23 +126,6 @@ class PhaseOutputs(Collection[record_pb2.PhaseOutput]):
         if id and not phase:
             return super().exists(id)
         return self.first(filter=Owner(run_id or id, task_id).filter(phase=phase)) is not None
-
-    def delete(
-        self, id: str = "", /, *, run_id: str = "", task_id: str = "", phase: str = "", version: int = 0, cascade: bool = False
-    ) -> None:
-        """Removes the output of that id, or of that phase of a run, or of a task's own. Raises NotFound, VersionMismatch."""
-        super().delete(id or self.get(run_id=run_id, task_id=task_id, phase=phase).id, version=version, cascade=cascade)
-
-    def holder(self, message: record_pb2.PhaseOutput | None, fields: Mapping[str, object]) -> record_pb2.PhaseOutput | None:
-        """The task's own output that has the variable of the one to save; None when it is no task's own, or has no variable."""
-        task_id, variable = own_variable(message, fields)
-        return self.first(filter=Owner("", task_id).filter(variable=variable)) if variable else None
-
-    def _one(self, owner: Owner, **wanted: str) -> record_pb2.PhaseOutput:
-        if (found := self.first(filter=owner.filter(**wanted))) is not None:
-            return found
-        named = " and ".join(f"{name} {value}" for name, value in wanted.items())
-        raise NotFound(f"{owner} has no phase output with {named}.", reason="RECORD_NOT_FOUND", metadata={"kind": "phase_output"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +148,43 @@ class Owner:
         return both(owned, _asked(**wanted))
 
 
+def first_output(scope: Scope, owner: Owner, **wanted: str) -> record_pb2.PhaseOutput:
+    """The stored output of an owner that has these values. Raises NotFound."""
+    found: record_pb2.PhaseOutput | None = first_message(scope, KINDS["phase_output"], owner.filter(**wanted))
+    if found is None:
+        named = " and ".join(f"{name} {value}" for name, value in wanted.items())
+        message = f"{owner} has no phase output with {named}."
+        raise NotFound(message, reason="RECORD_NOT_FOUND", metadata={"kind": "phase_output"})
+    return found
+
+
+def _written_id(steps: Sequence[Step], key_of: Callable[[record_pb2.PhaseOutput], Hashable | None], key: Hashable) -> str | None:
+    """The id of the output that the steps write under a key: empty when only the daemon knows it; None when they write none."""
+    deleted = set()
+    for mutation in (each.mutation for each in reversed(steps)):
+        if (record := record_of(mutation)) is None:
+            deleted.add(mutation.delete.id)
+        elif key_of(record.phase_output) == key:
+            return None if record.phase_output.id in deleted else record.phase_output.id
+    return None
+
+
+def _place(output: record_pb2.PhaseOutput) -> tuple[Owner, str] | None:
+    """Whose output it is and of which phase; None where the step does not say."""
+    if output.phase and (output.run_id or output.task_id):
+        return Owner(output.run_id, "" if output.run_id else output.task_id), output.phase
+    return None
+
+
+def _variable(output: record_pb2.PhaseOutput) -> tuple[str, str] | None:
+    """The task and the variable of what a task has of its own; None of anything else."""
+    return (output.task_id, output.variable) if output.task_id and output.variable and not output.run_id else None
+
+
 def placed(
     message: record_pb2.PhaseOutput | None, fields: Mapping[str, object], before: record_pb2.PhaseOutput | None = None
 ) -> dict[str, object]:
-    """The fields, with the id of a task's own output, which no run has a place for; of no phase, the one that was `before`."""
+    """The fields; for a task's own output with its id, which is made of the phase, or without a phase is the id of `before`."""
     if not _is_own(message, fields):
         return dict(fields)
     if phase := _value(message, fields, "phase"):
@@ -131,7 +193,7 @@ def placed(
 
 
 def own_variable(message: record_pb2.PhaseOutput | None, fields: Mapping[str, object]) -> tuple[str, str]:
-    """The task and the variable of what a task is to have of its own; two empty strings of anything else."""
+    """The task and the variable of a task's own output; two empty strings for any other output."""
     task_id, variable = (_value(message, fields, name) for name in ("task_id", "variable"))
     return (str(task_id), str(variable)) if variable and _is_own(message, fields) else ("", "")
 
@@ -147,7 +209,7 @@ def _value(message: record_pb2.PhaseOutput | None, fields: Mapping[str, object],
 
 
 def _asked(**values: str) -> str:
-    """A filter for these values, none of which may be missing: an empty filter would mean every output."""
+    """A filter for these values. Raises TypeError when one is empty: the filter would match every output."""
     for name, value in values.items():
         if not value:
             raise TypeError(f"phase_outputs: name the {name}, or an id.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.domain.phase_outputs import PhaseOutputs
+from holdfast.domain.phase_outputs import PhaseOutputs, PhaseOutputWrites
 from holdfast.errors import NotFound
 from holdfast.v1 import record_pb2
 from holdfast.values.filters import equal
@@ -10,10 +10,10 @@ from holdfast.values.filters import equal
 PHASE = "spec"
 
 
-class Specs:
-    """The specs of one workspace's tasks. Safe in threads."""
+class SpecWrites:
+    """Writes specs."""
 
-    def __init__(self, phase_outputs: PhaseOutputs) -> None:
+    def __init__(self, phase_outputs: PhaseOutputWrites) -> None:
         self._phase_outputs = phase_outputs
 
     def save(self, task_id: str, content: str, /, *, run_id: str | None = None, **fields: object) -> record_pb2.PhaseOutput:
@@ -21,7 +21,16 @@ class Specs:
 
         Raises ParentNotFound when there is no such task or run, InvalidArgument.
         """
-        return self._phase_outputs.save(None, **spec_fields(task_id, content, run_id, fields))
+        about = {"run_id": run_id} if run_id else {}
+        return self._phase_outputs.save(None, **{"task_id": task_id, "phase": PHASE, "content": content, **about, **fields})
+
+
+class Specs(SpecWrites):
+    """The specs of one workspace's tasks. Safe in threads."""
+
+    def __init__(self, phase_outputs: PhaseOutputs) -> None:
+        super().__init__(phase_outputs)
+        self._stored = phase_outputs
 
     def get(self, task_id: str, /) -> str | None:
         """The text of a task's spec, the one written last; None when there is none."""
@@ -40,13 +49,7 @@ class Specs:
         return self._last(task_id) is not None
 
     def _last(self, task_id: str) -> record_pb2.PhaseOutput | None:
-        return self._phase_outputs.first(filter=_of(task_id), order_by="update_time desc")
-
-
-def spec_fields(task_id: str, content: str, run_id: str | None, fields: dict[str, object]) -> dict[str, object]:
-    """The fields of the phase output that is a spec."""
-    about = {"run_id": run_id} if run_id else {}
-    return {"task_id": task_id, "phase": PHASE, "content": content, **about, **fields}
+        return self._stored.first(filter=_of(task_id), order_by="update_time desc")
 
 
 def _of(task_id: str) -> str:

@@ -19,7 +19,7 @@ COPY_BYTES = 1 << 20
 
 
 class Staging:
-    """A directory's next files. In its `with` block the directory is this process's alone, among those that use this class."""
+    """A directory's next files. Its `with` block locks the directory; other processes that use this class wait for it."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

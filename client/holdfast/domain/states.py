@@ -1,14 +1,16 @@
-"""Where the engine is in each task, with what was decided at its gates, as one."""
+"""The states of tasks in their workflows, each together with the decisions at its gates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.contract.ids import random_id
 from holdfast.contract.kinds import KINDS
 from holdfast.errors import InvalidArgument
-from holdfast.records.collection import Collection, Scope
+from holdfast.records.collection import Collection
+from holdfast.records.scans import scan
+from holdfast.records.sink import Sink
 from holdfast.v1 import record_pb2
 from holdfast.v1.store_service_pb2 import Mutation
 from holdfast.values import mutations
@@ -25,16 +27,11 @@ class State:
     gates: tuple[record_pb2.GateDecision, ...]
 
 
-class States:
-    """The states of one workspace's tasks. Safe in threads."""
+class StateWrites:
+    """Writes states. A transaction returns what it was given: the message and the decisions of this call."""
 
-    def __init__(
-        self,
-        scope: Scope,
-        task_states: Collection[record_pb2.TaskState],
-    ) -> None:
-        self._scope = scope
-        self._task_states = task_states
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
 
     def save(self, task_id: str, /, *, gates: Iterable[GateLike] = (), version: int = 0, **fields: object) -> State:
         """Makes a task's state, or changes the given fields of it, with decisions at its gates, as one commit.
@@ -43,13 +40,24 @@ class States:
         others stay. `version`, when not 0, is the version of the state that must still be there.
         Raises ParentNotFound without such a task, VersionMismatch, InvalidArgument.
         """
-        self._scope.commit(state_steps(task_id, gates, version, fields), return_records=False)
-        return self.load(task_id)
+        return self._saved(task_id, state_steps(task_id, gates, version, fields))
+
+    def _saved(self, task_id: str, steps: Sequence[Mutation]) -> State:
+        message, *decisions = [self._sink.write(each) for each in steps]
+        return State(message, tuple(decisions))
+
+
+class States(StateWrites):
+    """The states of one workspace's tasks. Safe in threads."""
+
+    def __init__(self, sink: Sink, task_states: Collection[record_pb2.TaskState]) -> None:
+        super().__init__(sink)
+        self._task_states = task_states
 
     def load(self, task_id: str, /) -> State:
         """The state of a task, as of one revision with what was decided at its gates. Raises NotFound when none was saved."""
         asked = ("task_state", equal(id=task_id)), ("gate_decision", equal(task_id=task_id))
-        states, gates = self._scope.scan(*asked) if task_id else ([], [])
+        states, gates = scan(self._sink.scope, *asked) if task_id else ([], [])
         if not states:
             return State(self._task_states.get(task_id), ())  # which raises, as for every kind
         return State(states[0].task_state, tuple(each.gate_decision for each in gates))
@@ -59,12 +67,17 @@ class States:
 
         Raises ResourceExhausted when they have more than 256 MiB together; then `store.task_states.list` has pages.
         """
-        states, decisions = self._scope.scan(("task_state", ""), ("gate_decision", ""))
+        states, decisions = scan(self._sink.scope, ("task_state", ""), ("gate_decision", ""))
         gates: dict[str, list[record_pb2.GateDecision]] = {each.task_state.task_id: [] for each in states}
         for each in decisions:
             if each.gate_decision.task_id in gates:
                 gates[each.gate_decision.task_id].append(each.gate_decision)
         return {each.task_state.task_id: State(each.task_state, tuple(gates[each.task_state.task_id])) for each in states}
+
+    def _saved(self, task_id: str, steps: Sequence[Mutation]) -> State:
+        """Commits the steps together and reads the state with all its decisions, those of earlier calls too."""
+        self._sink.scope.commit(steps, return_records=False)
+        return self.load(task_id)
 
 
 def state_steps(task_id: str, gates: Iterable[GateLike], version: int, fields: Mapping[str, object]) -> list[Mutation]:

@@ -1,4 +1,4 @@
-"""What an agent has to know of a task, as files: the constitution, the spec, the initiative's decisions, the attachments."""
+"""The context of a task as files: the constitution, the spec, the initiative's decisions, the attachments."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from holdfast.domain.manifest import Manifest, ManifestFile, read_manifest
 from holdfast.domain.specs import PHASE as SPEC
 from holdfast.domain.tasks import Tasks
 from holdfast.records.artifacts import Artifacts
-from holdfast.records.collection import Scope
+from holdfast.records.scans import scan
 from holdfast.v1 import record_pb2
 from holdfast.values.filters import equal
+from holdfast.wire.scope import Scope
 
 ATTACHMENTS = "attachments"
 
 
 class _Source(Protocol):
-    """What every record tells of itself."""
+    """The fields that every record has."""
 
     id: str
     version: int
@@ -54,10 +55,10 @@ class TaskContexts:
         """Writes a task's context into a directory, which is made when it is missing, and returns the manifest.
 
         The files are `constitution.md`, `spec.md`, `initiative.md`, `attachments/…` and `manifest.json`, of one revision; those
-        that have nothing to say are left out. All content is fetched before the first file is replaced, each file is replaced
+        that would be empty are left out. All content is fetched before the first file is replaced, each file is replaced
         whole, and the manifest comes last: after a failure the files are as they were, and a process that dies between two of
-        them leaves `needs_materialization` true. What an earlier manifest names and is no more goes; other files stay.
-        What is as it should be is not written again. Raises NotFound without such a task, DataLoss, OSError.
+        them leaves `needs_materialization` true. Files that only an earlier manifest names are removed; other files stay.
+        A file that has its content already is not written again. Raises NotFound without such a task, DataLoss, OSError.
         """
         plan = self._plan(task_id)
         manifest = self._manifest(task_id, plan)
@@ -110,7 +111,7 @@ class TaskContexts:
             ]
             if task.initiative_id:
                 asked.append(("initiative", equal(id=task.initiative_id)))
-            tasks, *found = self._scope.scan(*asked)
+            tasks, *found = scan(self._scope, *asked)
             now = tasks[0].task if tasks else self._tasks.get(task_id)
             if tasks and now.initiative_id == task.initiative_id:
                 return found if task.initiative_id else [*found, []]
@@ -125,7 +126,7 @@ class TaskContexts:
 
 
 def _when(record: _Source) -> tuple[int, str]:
-    """What orders the records that could be the same file: the last one written is taken."""
+    """The sort key of records that would be the same file: the one that was written last is taken."""
     return record.update_time.ToNanoseconds(), record.id
 
 
@@ -136,7 +137,7 @@ def _text(kind: str, record: _Source, text: str) -> _Planned:
 
 
 def _is_there(path: Path, file: ManifestFile) -> bool:
-    """Whether the file has the content that it should have."""
+    """Whether the file is there with this content."""
     try:
         if path.is_symlink() or path.stat().st_size != file.size_bytes:
             return False

@@ -1,15 +1,22 @@
-"""How a workflow's next version is made: the calls that the store and a transaction have alike."""
+"""Writing workflows: every write makes a next version, which stands on an earlier one."""
 
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from holdfast.errors import NotFound, ParentNotFound
+from holdfast.contract.kinds import Kind
+from holdfast.domain.workflow_additions import Additions, Version, record_id
+from holdfast.errors import AlreadyExists, NotFound, ParentNotFound, WorkspaceNotFound
+from holdfast.records.listing import list_records
+from holdfast.records.sink import Sink
+from holdfast.records.writes import RecordWrites
 from holdfast.v1 import record_pb2
+from holdfast.values import mutations
 from holdfast.values.fields import fill, plain
+from holdfast.values.filters import equal
 
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
@@ -22,8 +29,30 @@ Change = Callable[[record_pb2.Workflow], object]
 Following = Callable[[record_pb2.Workflow | None], record_pb2.Workflow]
 
 
-class WorkflowVersions(ABC):
-    """What makes the next version of a workflow."""
+class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
+    """Writes workflows.
+
+    In a transaction, what makes a next version reads the latest when it is called, and the commit says which number the new one
+    must get: when another version is stored in between, the transaction fails with AlreadyExists.
+    """
+
+    def __init__(self, sink: Sink, kind: Kind) -> None:
+        super().__init__(sink, kind)
+        self._additions = Additions(sink, kind)
+
+    def create(self, message: record_pb2.Workflow | None = None, /, **fields: object) -> record_pb2.Workflow:
+        """Adds a version as it is given and returns it, whatever the latest says; see `store`.
+
+        Raises ParentNotFound when there is no such parent, InvalidArgument; AlreadyExists when an id is given and not the next.
+        """
+        step = mutations.insert(self._kind, message, fields)
+        wanted = step.insert.record.workflow
+        self._check_parent(wanted.workflow_id, wanted.parent_version)
+        return self._written(step)
+
+    def delete(self, id: str, /, version: int = 0, *, cascade: bool = False) -> None:
+        """Removes one version, named as in `get`; its number is not given again. Raises NotFound, HasDependents when it ran."""
+        super().delete(named_record(id, version), cascade=cascade)
 
     def store(
         self,
@@ -90,13 +119,43 @@ class WorkflowVersions(ABC):
         """Derives the next version without that variable. As `remove_phase`."""
         return self._derive(workflow_id, base_version, lambda workflow: _remove(workflow, workflow.variables, "variable", name))
 
-    @abstractmethod
     def _next(self, workflow_id: str, following: Following) -> record_pb2.Workflow:
-        """Adds what is to follow the latest version, unless that says the same. Never on top of one that was not seen."""
+        """Adds what is to follow the latest version, unless the latest says the same. The new number says which one that was."""
+        # A transaction's last number is read before the latest version: what is stored after that makes the commit fail.
+        last_number = self._additions.last_number(workflow_id)
+        deadline = time.monotonic() + self._scope.connection.timeout_s
+        while True:
+            latest = self._latest(workflow_id)
+            wanted = following(latest.wanted if latest is not None else None)
+            if latest is not None and says_the_same(latest.wanted, wanted):
+                return latest.shown
+            last_number = max(last_number, latest.wanted.workflow_version if latest is not None else 0)
+            try:
+                return self._written(mutations.insert(self._kind, _placed_after(last_number, wanted), {}))
+            except AlreadyExists as error:  # another client added a version first, or the last ones were deleted
+                if time.monotonic() >= deadline:
+                    raise
+                last_number = _number_before(error)
 
-    @abstractmethod
+    def _latest(self, workflow_id: str) -> Version | None:
+        """The latest version; in a transaction, the one that will be the latest when the next step applies."""
+        if added := self._additions.versions(workflow_id):
+            return added[-1]
+        deleted, by_number = self._additions.deleted(), "workflow_version desc"
+        wanted = equal(workflow_id=named(workflow_id))
+        stored = list_records(self._scope, self._kind, self._value, wanted, by_number, 0, 1 + len(deleted))
+        try:
+            return next((Version(each, each) for each in stored if each.id not in deleted), None)
+        except WorkspaceNotFound:
+            return None
+
     def _numbered(self, workflow_id: str, number: int) -> record_pb2.Workflow:
         """The version of that number. Raises NotFound."""
+        id = record_id(workflow_id, number)
+        for each in self._additions.versions(workflow_id):
+            if each.wanted.id == id:
+                return each.wanted
+        return self._value(self._sink.read(self._kind, id))
 
     def _derive(self, workflow_id: str, base_version: int | None, change: Change) -> record_pb2.Workflow:
         fixed = None if base_version is None else self._numbered(workflow_id, base_version)
@@ -113,7 +172,7 @@ class WorkflowVersions(ABC):
         return self._next(named(workflow_id), following)
 
     def _check_parent(self, workflow_id: str, number: int | None) -> None:
-        """A parent is a version that there is: not the new one itself, nor one yet to come. 0 is none."""
+        """Raises ParentNotFound unless the parent is a version that exists already. 0 means no parent."""
         if not number:
             return
         try:
@@ -123,11 +182,6 @@ class WorkflowVersions(ABC):
                 f"parent_version names version {number} of workflow {workflow_id}, which does not exist.",
                 metadata={"field": "parent_version", "kind": "workflow", "id": record_id(workflow_id, number)},
             ) from None
-
-
-def record_id(workflow_id: str, number: int) -> str:
-    """The id of a version's record."""
-    return f"{workflow_id}@{number}"
 
 
 def named_record(id: str, version: int) -> str:
@@ -142,12 +196,12 @@ def no_version(workflow_id: str) -> NotFound:
 
 
 def says_the_same(one: record_pb2.Workflow, other: record_pb2.Workflow) -> bool:
-    """Whether two versions differ in nothing but what the store makes."""
+    """Whether two versions have the same content, whatever their ids, numbers and times."""
     return _said(one) == _said(other)
 
 
-def placed_after(last_number: int, wanted: record_pb2.Workflow) -> record_pb2.Workflow:
-    """The version under the number after that: the daemon takes it there or, when that number was given, not at all."""
+def _placed_after(last_number: int, wanted: record_pb2.Workflow) -> record_pb2.Workflow:
+    """The version with the next number, which the daemon refuses with AlreadyExists when the number was given already."""
     placed = record_pb2.Workflow()
     placed.CopyFrom(wanted)
     placed.workflow_version = last_number + 1
@@ -156,7 +210,7 @@ def placed_after(last_number: int, wanted: record_pb2.Workflow) -> record_pb2.Wo
 
 
 def named(workflow_id: str) -> str:
-    """The workflow's name, which may not be missing: nothing would be asked for every workflow."""
+    """The workflow's name. Raises TypeError when it is empty: a filter with it would match every workflow."""
     if not workflow_id:
         raise TypeError("workflows: name the workflow.")
     return workflow_id
@@ -174,7 +228,7 @@ def _made(workflow_id: str, message: record_pb2.Workflow | None, fields: Mapping
 
 
 def _said(workflow: record_pb2.Workflow) -> str:
-    """All that a version says, in one form; as text, for Python's 1, 1.0 and True are equal and JSON's are not."""
+    """The content of a version as text to compare: Python's 1, 1.0 and True are equal, JSON's are not."""
     content = {name: value for name, value in plain(workflow).items() if name not in _MADE_BY_THE_STORE}
     return json.dumps(content, sort_keys=True)
 
@@ -196,3 +250,8 @@ def _remove(workflow: record_pb2.Workflow, parts: RepeatedCompositeFieldContaine
             return
     message = f"Workflow {workflow.workflow_id} has no {noun} {name!r}."
     raise NotFound(message, reason="RECORD_NOT_FOUND", metadata={"name": name})
+
+
+def _number_before(error: AlreadyExists) -> int:
+    """The number before the one that the daemon would have given."""
+    return int(error.metadata["next_id"].rpartition("@")[2]) - 1

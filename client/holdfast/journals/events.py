@@ -3,25 +3,58 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.errors import InvalidArgument
-from holdfast.journals.calls import JournalCalls
+from holdfast.journals.calls import JournalCalls, JournalSink
 from holdfast.journals.reader import Reader
-from holdfast.records.collection import Scope
 from holdfast.v1 import entry_pb2
-from holdfast.v1.store_service_pb2 import Append, Mutation
+from holdfast.v1.store_service_pb2 import Append
 from holdfast.values.entries import entry_of
 from holdfast.values.filters import both, equal, quoted, quoted_time
+from holdfast.wire.scope import Scope
 
 JOURNAL = "event"
 
 EventLike = entry_pb2.Entry | entry_pb2.Event | Mapping[str, object]
+Number = TypeVar("Number")  # what a sink returns for one entry
 
 
-class Events:
+class EventWrites(Generic[Number]):
+    """Writes events. The store returns numbers; a transaction returns the entries, which get theirs at the commit.
+
+    The fields are told at `Events`.
+    """
+
+    def __init__(self, sink: JournalSink[Sequence[Any]]) -> None:
+        self._sink = sink
+
+    def save(self, parent_id: str, /, *, type: str, parent_kind: str = "task", **fields: object) -> Number:
+        """Saves one event of a task (or a run, or a session) and returns its number. Durable when it returns.
+
+        Raises ParentNotFound, TooLarge, InvalidArgument.
+        """
+        event = event_of({"type": type, **fields}, parent_kind, parent_id)
+        saved: Number = self._sink.append(parent_kind, parent_id, [event])[0]
+        return saved
+
+    def save_many(self, events: Iterable[EventLike], /, *, parent_id: str = "", parent_kind: str = "task") -> list[Number]:
+        """Saves events (messages, or dicts of their fields) as one commit, all or none, and returns their numbers in order.
+
+        Without a `parent_id` each belongs to the task that its `task_id` names. One call takes events of 1,000 parents, 10,000
+        of each, and 16 MiB; none at all do nothing. Raises as `save` does.
+        """
+        appends = appends_of(events, parent_kind, parent_id)
+        numbers: dict[int, Number] = {}
+        for (_, places), saved in zip(appends, self._sink.append_all([append for append, _ in appends]), strict=True):
+            numbers.update(zip(places, saved, strict=True))
+        return [numbers[place] for place in range(len(numbers))]
+
+
+class Events(EventWrites[int]):
     """The events of one workspace. Safe in threads.
 
     An event has a `type` (required), `task_id`, `phase`, `iteration`, `source`, `message`, `data` (any JSON value), `duration_ms`
@@ -30,29 +63,7 @@ class Events:
 
     def __init__(self, scope: Scope) -> None:
         self._calls = JournalCalls(scope, JOURNAL)
-
-    def save(self, parent_id: str, /, *, type: str, parent_kind: str = "task", **fields: object) -> int:
-        """Saves one event of a task (or a run, or a session) and returns its number. Durable when it returns.
-
-        Raises ParentNotFound, TooLarge, InvalidArgument.
-        """
-        return self._calls.append(parent_kind, parent_id, [event_of({"type": type, **fields}, parent_kind, parent_id)]).start
-
-    def save_many(self, events: Iterable[EventLike], /, *, parent_id: str = "", parent_kind: str = "task") -> list[int]:
-        """Saves events (messages, or dicts of their fields) as one commit, all or none, and returns their numbers in order.
-
-        Without a `parent_id` each belongs to the task that its `task_id` names. One call takes events of 1,000 parents, 10,000
-        of each, and 16 MiB; none at all do nothing. Raises as `save` does.
-        """
-        appends = appends_of(events, parent_kind, parent_id)
-        if not appends:
-            return []
-        steps = [Mutation(append=append) for append, _ in appends]
-        results = self._calls.scope.commit(steps, return_records=False).results
-        numbers: dict[int, int] = {}
-        for (_, places), result in zip(appends, results, strict=True):
-            numbers.update(zip(places, range(result.first_number, result.last_number + 1), strict=True))
-        return [numbers[place] for place in range(len(numbers))]
+        super().__init__(self._calls)
 
     def query(
         self,
@@ -109,26 +120,6 @@ class Events:
         return self._calls.read(parent_kind, parent_id, start=start, filter=filter, follow=True)
 
 
-class StagedEvents:
-    """Events in a transaction, which get their numbers when the commit is done."""
-
-    def __init__(self, stage: Callable[[Append], Sequence[entry_pb2.Entry]]) -> None:
-        self._stage = stage
-
-    def save(self, parent_id: str, /, *, type: str, parent_kind: str = "task", **fields: object) -> entry_pb2.Entry:
-        """Saves one event; as `Events.save`."""
-        return self.save_many([{"type": type, **fields}], parent_id=parent_id, parent_kind=parent_kind)[0]
-
-    def save_many(
-        self, events: Iterable[EventLike], /, *, parent_id: str = "", parent_kind: str = "task"
-    ) -> list[entry_pb2.Entry]:
-        """Saves events; as `Events.save_many`."""
-        shown: dict[int, entry_pb2.Entry] = {}
-        for append, places in appends_of(events, parent_kind, parent_id):
-            shown.update(zip(places, self._stage(append), strict=True))
-        return [shown[place] for place in range(len(shown))]
-
-
 def event_of(value: EventLike, parent_kind: str, parent_id: str) -> entry_pb2.Entry:
     """An event to append; one of a task is about that task unless it says otherwise. Raises as `entry_of` does."""
     entry = entry_pb2.Entry()
@@ -162,7 +153,7 @@ def _of_types(types: str | Iterable[str]) -> str:
 
 
 def _at(operator: str, time: datetime.datetime | Timestamp | None) -> str:
-    """A filter for the time of an event, which is that of its append when nobody said another."""
+    """A filter for the time of an event; one without a time counts from when it was saved."""
     if time is None:
         return ""
     literal = quoted_time(time)

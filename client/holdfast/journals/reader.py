@@ -6,9 +6,9 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 
-from holdfast.records.collection import report_unreadable
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from holdfast.wire.connection import Connection
+from holdfast.wire.pages import report_unreadable
 from holdfast.wire.streams import Stream
 
 
@@ -34,8 +34,9 @@ class Reader:
     def close(self) -> None:
         """Ends the reading, also one that another thread waits on."""
         self._stream.close()
-        # Or grpc's call object would be collected at the interpreter's end, where it may wait for a lock for ever.
-        with suppress(ValueError):  # another thread is in it, and ends it itself
+        # Ends the generator, which drops grpc's call object now: collected at the interpreter's end, it may wait for a lock for
+        # ever. ValueError: another thread runs the generator, and the closed stream ends it there.
+        with suppress(ValueError):
             self._entries.close()
 
     def __enter__(self) -> Reader:

@@ -1,4 +1,4 @@
-"""Writing many journal entries fast: they gather while a call is in flight, and each call takes all that have.
+"""Writing many transcript entries fast: they gather while a call is in flight, and the next call takes all of them.
 
 A call costs about half a millisecond whatever it carries, so batches carry the load. One thread of the writer's own sends,
 one batch at a time, so the order is kept; a batch is repeated under the same request id until it is acknowledged, so nothing
@@ -17,11 +17,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.contract.ids import request_id
 from holdfast.errors import Closed, HoldfastError, InvalidArgument
-from holdfast.records.collection import Scope
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from holdfast.values.entries import check_entry, check_text
 from holdfast.values.fields import json_field, not_utf8, timestamp
 from holdfast.wire import forks
+from holdfast.wire.scope import Scope
 
 BATCH_ENTRIES = 4000
 BATCH_CHARACTERS = 2 << 20  # at most 8 MiB of UTF-8, half of what a request may have
@@ -40,12 +40,12 @@ class Acknowledged:
     revision: int
 
 
-class Writer:
-    """Appends entries to one journal. Threads may share it; a forked child may not.
+class TranscriptWriter:
+    """Appends entries to one transcript. Threads may share it; a forked child may not.
 
     `write` only waits when a full batch has gathered while another is in flight. An error of the daemon's is raised by the next
-    `write` or `flush`, and at the end of the `with` block; what was acknowledged before it is durable, of the rest nothing is
-    but perhaps the one batch that was in flight when the daemon could not be reached any more.
+    `write` or `flush`, and at the end of the `with` block; what was acknowledged before it is durable. The rest is not,
+    except perhaps the batch that was in flight when the daemon became unreachable.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Writer:
         finally:
             self._end()
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> TranscriptWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -180,7 +180,7 @@ class Writer:
         self._room = BATCH_CHARACTERS
 
     def _wake(self) -> None:
-        """Lets the sender go on, or starts it: it ends when there was nothing to do for a while."""
+        """Wakes the thread that sends, or starts it: it ends after `IDLE_S` without work."""
         self._idle = False
         if self._sender is None:
             self._sender = threading.Thread(target=self._send_batches, name="holdfast-writer", daemon=True)
@@ -242,7 +242,7 @@ def _set_rarer(
     metadata: object,
     time: datetime.datetime | Timestamp | None,
 ) -> int:
-    """Sets the fields that most entries leave empty; returns their size in characters, at least so big that they are checked."""
+    """Sets the fields that most entries leave empty and returns their size in characters."""
     transcript.task_id = task_id
     transcript.phase = phase
     transcript.iteration = iteration
@@ -257,9 +257,12 @@ def _set_rarer(
 
 
 def _named(error: BaseException) -> BaseException:
-    """The error as callers know it: what Python cannot encode or protobuf does not take is an invalid argument."""
+    """The error to raise: InvalidArgument for what Python cannot encode or protobuf does not take, else the error itself."""
     if isinstance(error, UnicodeEncodeError):
         return not_utf8("transcript")
     if isinstance(error, ValueError):
         return InvalidArgument(f"transcript: {error}", reason="VALUE_INVALID")
     return error
+
+
+Writer = TranscriptWriter  # the class's first name, kept for programs that import `holdfast.Writer`

@@ -7,18 +7,13 @@ from typing import BinaryIO
 
 from holdfast.blobs.collection import Blobs
 from holdfast.blobs.sources import SourceLike, source_of
-from holdfast.contract.kinds import Kind
-from holdfast.records.collection import Collection, Scope
+from holdfast.records.collection import Collection
+from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import blob_service_pb2, record_pb2
-from holdfast.values import mutations
 
 
-class Artifacts(Collection[record_pb2.Artifact]):
-    """The artifacts of one workspace. Safe in threads."""
-
-    def __init__(self, scope: Scope, kind: Kind, blobs: Blobs) -> None:
-        super().__init__(scope, kind)
-        self._blobs = blobs
+class ArtifactWrites(CollectionWrites[record_pb2.Artifact]):
+    """Writes artifacts. Content is uploaded at once."""
 
     def put(self, *, source: SourceLike, **fields: object) -> record_pb2.Artifact:
         """Stores a file's content and the artifact that names it: bytes, a path (`str`, `Path`), or a binary file.
@@ -26,22 +21,27 @@ class Artifacts(Collection[record_pb2.Artifact]):
         Unless given, `name` is the path's last part, and `content_type` is guessed from the name. Content is sent in constant
         memory and is durable when this returns. Raises ParentNotFound, InvalidArgument (without a name), and the file's OSError.
         """
-        return self._committed(mutations.insert(self._kind, None, self.stored_content(source, fields)))
+        return self.create(None, **stored_content(self._sink.blobs, source, fields))
+
+
+class Artifacts(ArtifactWrites, Collection[record_pb2.Artifact]):
+    """The artifacts of one workspace. Safe in threads."""
 
     def open(self, artifact: str | record_pb2.Artifact, /) -> BinaryIO:
         """An artifact's content as a readable, seekable binary file. Takes the id or the artifact. Raises NotFound."""
         found = self.get(artifact) if isinstance(artifact, str) else artifact
-        return self._blobs.open(found.content_digest)
+        return self._sink.blobs.open(found.content_digest)
 
-    def stored_content(self, source: SourceLike, fields: dict[str, object]) -> dict[str, object]:
-        """Uploads an artifact's content and returns the fields of an artifact that names it."""
-        chosen = source_of(source)
-        about = dict(fields)
-        if not about.get("name"):
-            about["name"] = chosen.name
-        if not about.get("content_type"):
-            about["content_type"] = mimetypes.guess_type(str(about["name"]))[0]
-        header = blob_service_pb2.BlobPutHeader()
-        if chosen.size_bytes is not None:
-            header.size_bytes = chosen.size_bytes
-        return {**about, "content_digest": self._blobs.upload(header, chosen).digest}
+
+def stored_content(blobs: Blobs, source: SourceLike, fields: dict[str, object]) -> dict[str, object]:
+    """Uploads an artifact's content and returns the fields of an artifact that names it."""
+    chosen = source_of(source)
+    about = dict(fields)
+    if not about.get("name"):
+        about["name"] = chosen.name
+    if not about.get("content_type"):
+        about["content_type"] = mimetypes.guess_type(str(about["name"]))[0]
+    header = blob_service_pb2.BlobPutHeader()
+    if chosen.size_bytes is not None:
+        header.size_bytes = chosen.size_bytes
+    return {**about, "content_digest": blobs.upload(header, chosen).digest}

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast.blobs.collection import Blobs
-from holdfast.blobs.session_memory import Content, SessionMemory
+from holdfast.blobs.session_memory import Content
 from holdfast.blobs.uploads import upload_context
-from holdfast.contract.kinds import Kind
 from holdfast.errors import NotFound, ParentNotFound
-from holdfast.records.collection import Records, Scope
+from holdfast.records.collection import Records
+from holdfast.records.listing import first_message
+from holdfast.records.writes import RecordWrites
 from holdfast.v1 import record_pb2
 from holdfast.values import mutations
 from holdfast.values.contexts import decode_context, encode_context
-from holdfast.values.filters import both, quoted
+from holdfast.values.filters import both, equal, quoted
+
+C = TypeVar("C", bound="record_pb2.Checkpoint | SavedCheckpoint")
 
 
 class SavedCheckpoint:
@@ -57,16 +59,11 @@ class SavedCheckpoint:
         return self._checkpoints.load(self)
 
 
-class Checkpoints(Records[SavedCheckpoint]):
-    """The checkpoints of one workspace. Safe in threads.
+class CheckpointWrites(RecordWrites[C]):
+    """Writes checkpoints: the store's as `SavedCheckpoint`, a transaction's as messages. Contexts are uploaded at once.
 
-    Saving takes two calls, and of a context that resembles the session's last one only what changed is sent.
+    Of a context that resembles the session's last one only what changed is sent.
     """
-
-    def __init__(self, scope: Scope, kind: Kind, blobs: Blobs, memory: SessionMemory) -> None:
-        super().__init__(scope, kind)
-        self._blobs = blobs
-        self._memory = memory
 
     def save(
         self,
@@ -80,35 +77,61 @@ class Checkpoints(Records[SavedCheckpoint]):
         tags: Iterable[str] = (),
         metadata: object = None,
         id: str = "",
-    ) -> SavedCheckpoint:
+    ) -> C:
         """Saves a context: bytes, text, or a JSON value. Durable when it returns.
 
-        `parent` is the checkpoint that it comes from; None means the one that this client last saved or loaded in the session,
-        else the session's latest; an empty string means none. JSON values come back equal, but for tuples, which become lists.
+        `parent` is the checkpoint that it comes from; None means the one that this transaction last saved in the session, or
+        that this client last saved or loaded in it, else the session's latest; an empty string means none. JSON values come
+        back equal, but for tuples, which become lists.
         Raises ParentNotFound when there is no such session or parent; TypeError and InvalidArgument for contexts that could not
         be given back as they are.
         """
         about = {"id": id, "name": name, "summary": summary, "tags": list(tags), "metadata": metadata}
-        fields = {**about, **self.stored_context(session_id, context)}
-        parent_id = self.parent_of(session_id, parent)
+        fields = {**about, **self._stored_context(session_id, context)}
+        parent_id = self._parent_of(session_id, parent)
         try:
             return self._insert({**fields, "parent_id": parent_id})
         except ParentNotFound:
             if parent is not None or not parent_id:
                 raise
-            self._memory.forget(session_id)
-            return self._insert({**fields, "parent_id": self.parent_of(session_id, None)})
+            self._sink.memory.forget(session_id)
+            return self._insert({**fields, "parent_id": self._parent_of(session_id, None)})
+
+    def _stored_context(self, session_id: str, context: object) -> dict[str, object]:
+        """Uploads a context and returns the fields of a checkpoint that names it."""
+        data, context_type = encode_context(context)
+        content = upload_context(self._sink.blobs, data, self._sink.memory.content(session_id))
+        self._sink.memory.remember_content(session_id, content)
+        return {"session_id": session_id, "context_digest": content.digest, "context_type": context_type}
+
+    def _parent_of(self, session_id: str, parent: str | SavedCheckpoint | None) -> str:
+        """The id of the checkpoint that the next one of the session comes from; empty when there is none."""
+        if parent is not None:
+            return parent if isinstance(parent, str) else parent.id
+        if (head := self._sink.memory.head(session_id)) is not None:
+            return head
+        latest = first_message(self._scope, self._kind, equal(session_id=session_id), "number desc")
+        return latest.id if latest is not None else ""
+
+    def _insert(self, fields: dict[str, object]) -> C:
+        saved = self._written(mutations.insert(self._kind, None, fields))
+        self._sink.memory.remember_head(saved.session_id, saved.id)
+        return saved
+
+
+class Checkpoints(CheckpointWrites[SavedCheckpoint], Records[SavedCheckpoint]):
+    """The checkpoints of one workspace. Safe in threads."""
 
     def load(self, checkpoint: str | SavedCheckpoint | record_pb2.Checkpoint, /) -> Any:
         """The context of a checkpoint, named by its id or by itself, as it was saved. Raises NotFound, DataLoss."""
         found = self.get(checkpoint) if isinstance(checkpoint, str) else checkpoint
-        known = self._memory.content(found.session_id)
+        known = self._sink.memory.content(found.session_id)
         if known is None or known.digest != found.context_digest:
-            data = self._blobs.get(found.context_digest) if found.context_digest else b""
+            data = self._sink.blobs.get(found.context_digest) if found.context_digest else b""
             known = Content(found.context_digest, data)
         if known.digest:
-            self._memory.remember_content(found.session_id, known)
-        self._memory.remember_head(found.session_id, found.id)
+            self._sink.memory.remember_content(found.session_id, known)
+        self._sink.memory.remember_head(found.session_id, found.id)
         return decode_context(known.data, found.context_type)
 
     def latest(self, session_id: str, /, *, tag: str | None = None) -> SavedCheckpoint:
@@ -137,31 +160,5 @@ class Checkpoints(Records[SavedCheckpoint]):
             wanted = both(wanted, f"tags:{quoted(tag)}")
         return self._listed(both(wanted, filter), order_by, page_size, limit)
 
-    def stored_context(self, session_id: str, context: object) -> dict[str, object]:
-        """Uploads a context and returns the fields of a checkpoint that names it."""
-        data, context_type = encode_context(context)
-        content = upload_context(self._blobs, data, self._memory.content(session_id))
-        self._memory.remember_content(session_id, content)
-        return {"session_id": session_id, "context_digest": content.digest, "context_type": context_type}
-
-    def parent_of(self, session_id: str, parent: str | SavedCheckpoint | None) -> str:
-        """The id of the checkpoint that the next one of the session comes from; empty when there is none."""
-        if parent is not None:
-            return parent if isinstance(parent, str) else parent.id
-        if (head := self._memory.head(session_id)) is not None:
-            return head
-        try:
-            return self.latest(session_id).id
-        except NotFound:
-            return ""
-
-    def saved(self, message: record_pb2.Checkpoint) -> SavedCheckpoint:
-        """Remembers a checkpoint that is durable now as its session's last."""
-        self._memory.remember_head(message.session_id, message.id)
+    def _value(self, message: record_pb2.Checkpoint) -> SavedCheckpoint:
         return SavedCheckpoint(message, self)
-
-    def _insert(self, fields: dict[str, object]) -> SavedCheckpoint:
-        return self.saved(self._committed(mutations.insert(self._kind, None, fields)).message)
-
-    def _value(self, record: record_pb2.Record) -> SavedCheckpoint:
-        return SavedCheckpoint(record.checkpoint, self)

@@ -1,18 +1,20 @@
-"""Several whole lists as of one revision."""
+"""Several whole lists, all as of one revision."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from holdfast.errors import HoldfastError
-from holdfast.v1 import store_service_pb2
+from holdfast.v1 import record_pb2, store_service_pb2
 from holdfast.wire.connection import Connection
+from holdfast.wire.pages import report_unreadable
 from holdfast.wire.retry import Patience
+from holdfast.wire.scope import Scope
 from holdfast.wire.streams import Stream
 
 
 class Scan(Stream[store_service_pb2.StoreServiceScanRequest, store_service_pb2.StoreServiceScanResponse]):
-    """The lists of one Scan. After an outage all of them are read again, for the store may have gone on meanwhile."""
+    """The lists of one Scan. After an outage all of them are read again: the store may have changed in between."""
 
     def __init__(self, connection: Connection, request: store_service_pb2.StoreServiceScanRequest) -> None:
         super().__init__(connection, lambda stubs: stubs.store.Scan, lambda: request)
@@ -39,3 +41,16 @@ def scan_request(workspace: str, lists: Sequence[tuple[str, str]]) -> store_serv
     return store_service_pb2.StoreServiceScanRequest(
         workspace=workspace, lists=[store_service_pb2.ScanList(kind=kind, filter=filter) for kind, filter in lists]
     )
+
+
+def scan(scope: Scope, *lists: tuple[str, str]) -> list[list[record_pb2.Record]]:
+    """The records of whole (kind, filter) lists, all as of one revision, each in the order of creation.
+
+    Raises NotFound without the workspace, ResourceExhausted when they have more than 256 MiB together.
+    """
+    found: list[list[record_pb2.Record]] = []
+    for frames in Scan(scope.connection, scan_request(scope.workspace, lists)).read():
+        for frame in frames:
+            report_unreadable(frame.unreadable)
+        found.append([record for frame in frames for record in frame.records])
+    return found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 
-from holdfast.v1 import store_service_pb2
+from holdfast.v1 import admin_service_pb2, store_service_pb2
 from holdfast.wire.connection import Connection
+from holdfast.wire.scope import Scope
 from holdfast.wire.streams import Stream
 
 
@@ -53,8 +54,9 @@ class Watch:
     def close(self) -> None:
         """Ends the watch, also one that another thread waits on."""
         self._stream.close()
-        # Or grpc's call object would be collected at the interpreter's end, where it may wait for a lock for ever.
-        with suppress(ValueError):  # another thread is in it, and ends it itself
+        # Ends the generator, which drops grpc's call object now: collected at the interpreter's end, it may wait for a lock for
+        # ever. ValueError: another thread runs the generator, and the closed stream ends it there.
+        with suppress(ValueError):
             self._changes.close()
 
     def __enter__(self) -> Watch:
@@ -68,3 +70,21 @@ class Watch:
             self._request.cursor = frame.cursor
             yield from frame.changes
             self._cursor = frame.cursor
+
+
+def open_watch(
+    scope: Scope, kinds: Iterable[str], ids: Iterable[str], since: int | None, cursor: str, *, replay_only: bool = False
+) -> Watch:
+    """A watch from a cursor, from a revision, or (with neither) from now on: the present revision is read before this returns."""
+    if since is None and not cursor:
+        request = admin_service_pb2.AdminServiceGetStatusRequest()
+        since = scope.connection.call(lambda stubs: stubs.admin.GetStatus, request).revision
+    return Watch(
+        scope.connection,
+        workspace=scope.workspace,
+        kinds=tuple(kinds),
+        ids=tuple(ids),
+        after_revision=since or 0,
+        cursor=cursor,
+        replay_only=replay_only,
+    )

@@ -27,7 +27,10 @@ class AdminServiceGetStatusRequest(_message.Message):
 
     API_VERSION_FIELD_NUMBER: _builtins.int
     api_version: _builtins.int
-    """The API version that the client speaks; FAILED_PRECONDITION when the daemon does not. 0: not said."""
+    """The API version that the client speaks; 0: not stated. Other calls state it in the metadata `holdfast-api`.
+    FAILED_PRECONDITION (API_VERSION_UNSUPPORTED): the daemon does not speak it. `min` and `max` of the error are the versions
+    that it speaks; a client that speaks one of them goes on in that one.
+    """
     def __init__(
         self,
         *,
@@ -74,9 +77,9 @@ class AdminServiceGetStatusResponse(_message.Message):
     max_api_version: _builtins.int
     """The newest API version that the daemon speaks."""
     store_id: _builtins.str
-    """Names the store for good, whichever daemon serves it."""
+    """Identifies the store. Never changes, whichever daemon serves it."""
     revision: _builtins.int
-    """The newest revision."""
+    """The revision of the newest commit."""
     oldest_revision: _builtins.int
     """The oldest revision that a watch can resume after."""
     schema_version: _builtins.int
@@ -92,11 +95,11 @@ class AdminServiceGetStatusResponse(_message.Message):
     blob_count: _builtins.int
     """How many blobs there are."""
     blob_bytes: _builtins.int
-    """The plain size of all blobs, in bytes."""
+    """The size of all blobs in bytes, uncompressed."""
     blob_stored_bytes: _builtins.int
-    """What all blobs take in the store, in bytes."""
+    """The size of all blobs in bytes, as stored."""
     queued_commits: _builtins.int
-    """Commits that wait for the writer."""
+    """The number of commits that wait for the writer."""
     persistence: _builtins.str
     """`memory` or `sqlite`."""
     @_builtins.property
@@ -109,11 +112,11 @@ class AdminServiceGetStatusResponse(_message.Message):
 
     @_builtins.property
     def jobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The jobs that RunJob knows."""
+        """The names of the jobs that RunJob can run."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What is wrong with the daemon right now, such as a full disk; empty when all is well."""
+        """Current problems of the daemon, such as a full disk. Empty when there are none."""
 
     def __init__(
         self,
@@ -179,7 +182,7 @@ class AdminServiceRunJobRequest(_message.Message):
     job: _builtins.str
     """Required. The job's name, such as `sweep`."""
     dry_run: _builtins.bool
-    """Only tell what would be done."""
+    """Only report what would be done."""
     @_builtins.property
     def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Settings of this one run, by name."""
@@ -231,16 +234,16 @@ class AdminServiceRunJobResponse(_message.Message):
     FINISHED_FIELD_NUMBER: _builtins.int
     COUNTS_FIELD_NUMBER: _builtins.int
     phase: _builtins.str
-    """What is being done."""
+    """The current phase of the job."""
     done: _builtins.int
-    """How much of it is done."""
+    """How much of the phase is done."""
     total: _builtins.int
-    """Of how much; 0 when not known."""
+    """The total of the phase; 0 when it is not known."""
     finished: _builtins.bool
-    """In the last frame: whether it is over."""
+    """Set in the last frame."""
     @_builtins.property
     def counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """In the last frame: what was done, by name, such as `blobs_deleted` and `bytes_freed`."""
+        """In the last frame: counts by name, such as `blobs_deleted` and `bytes_freed`."""
 
     def __init__(
         self,
@@ -267,7 +270,7 @@ class AdminServiceVerifyRequest(_message.Message):
 
     READ_BLOBS_FIELD_NUMBER: _builtins.int
     read_blobs: _builtins.bool
-    """Also read and decode every blob's content, not only check the stored bytes."""
+    """Also decode the content of every blob, instead of only checking the stored bytes."""
     def __init__(
         self,
         *,
@@ -314,20 +317,20 @@ class AdminServiceVerifyResponse(_message.Message):
     FINISHED_FIELD_NUMBER: _builtins.int
     COUNTS_FIELD_NUMBER: _builtins.int
     phase: _builtins.str
-    """What is being checked."""
+    """The current phase of the check."""
     done: _builtins.int
-    """How much of it is done."""
+    """How much of the phase is done."""
     total: _builtins.int
-    """Of how much; 0 when not known."""
+    """The total of the phase; 0 when it is not known."""
     finished: _builtins.bool
-    """In the last frame: whether it is over."""
+    """Set in the last frame."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]:
-        """What is wrong."""
+        """The problems found."""
 
     @_builtins.property
     def counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """In the last frame: how many things were checked, by name."""
+        """In the last frame: the number of items checked, by name."""
 
     def __init__(
         self,
@@ -349,7 +352,7 @@ Global___AdminServiceVerifyResponse: _TypeAlias = AdminServiceVerifyResponse  # 
 
 @_typing.final
 class Problem(_message.Message):
-    """Something wrong with the store."""
+    """A problem of the store."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -357,9 +360,9 @@ class Problem(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """What sort of problem, such as `blob_missing`."""
+    """The type of the problem, such as `blob_missing`."""
     subject: _builtins.str
-    """What is concerned, such as a digest or `task/TASK-001`."""
+    """The blob or record concerned, such as a digest or `task/TASK-001`."""
     detail: _builtins.str
     """What was found."""
     def __init__(

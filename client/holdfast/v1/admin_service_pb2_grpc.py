@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """The daemon itself.
+    """Administration of the daemon.
     """
 
     def __init__(self, channel):
@@ -53,26 +53,27 @@ class AdminServiceStub:
 
 
 class AdminServiceServicer:
-    """The daemon itself.
+    """Administration of the daemon.
     """
 
     def GetStatus(self, request, context):
-        """Tells what runs here and how large the store is. Also the handshake of clients.
+        """Describes the daemon and its store. Clients begin with it to agree on an API version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RunJob(self, request, context):
-        """Runs a job now and streams its progress; the last frame is its result.
-        NOT_FOUND (JOB_NOT_FOUND): names the jobs there are. A job runs once at a time: a second call waits its turn.
+        """Runs a job now and streams its progress. The last frame has the result.
+        NOT_FOUND (JOB_NOT_FOUND): there is no such job; the message names all jobs. A job does not run twice at the same time: a
+        second call waits until the first has ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Verify(self, request, context):
-        """Checks every row and every blob against each other and streams what is wrong.
+        """Checks the rows and blobs of the store against each other and streams the problems found.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +106,7 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """The daemon itself.
+    """Administration of the daemon.
     """
 
     @staticmethod

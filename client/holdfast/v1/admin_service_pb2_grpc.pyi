@@ -27,37 +27,39 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """The daemon itself."""
+    """Administration of the daemon."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.AdminServiceGetStatusRequest, _admin_service_pb2.AdminServiceGetStatusResponse]
-    """Tells what runs here and how large the store is. Also the handshake of clients."""
+    """Describes the daemon and its store. Clients begin with it to agree on an API version."""
     RunJob: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.AdminServiceRunJobRequest, _admin_service_pb2.AdminServiceRunJobResponse]
-    """Runs a job now and streams its progress; the last frame is its result.
-    NOT_FOUND (JOB_NOT_FOUND): names the jobs there are. A job runs once at a time: a second call waits its turn.
+    """Runs a job now and streams its progress. The last frame has the result.
+    NOT_FOUND (JOB_NOT_FOUND): there is no such job; the message names all jobs. A job does not run twice at the same time: a
+    second call waits until the first has ended.
     """
     Verify: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.AdminServiceVerifyRequest, _admin_service_pb2.AdminServiceVerifyResponse]
-    """Checks every row and every blob against each other and streams what is wrong."""
+    """Checks the rows and blobs of the store against each other and streams the problems found."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
-    """The daemon itself."""
+    """Administration of the daemon."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.AdminServiceGetStatusRequest, _admin_service_pb2.AdminServiceGetStatusResponse]  # type: ignore[assignment]
-    """Tells what runs here and how large the store is. Also the handshake of clients."""
+    """Describes the daemon and its store. Clients begin with it to agree on an API version."""
     RunJob: _aio.UnaryStreamMultiCallable[_admin_service_pb2.AdminServiceRunJobRequest, _admin_service_pb2.AdminServiceRunJobResponse]  # type: ignore[assignment]
-    """Runs a job now and streams its progress; the last frame is its result.
-    NOT_FOUND (JOB_NOT_FOUND): names the jobs there are. A job runs once at a time: a second call waits its turn.
+    """Runs a job now and streams its progress. The last frame has the result.
+    NOT_FOUND (JOB_NOT_FOUND): there is no such job; the message names all jobs. A job does not run twice at the same time: a
+    second call waits until the first has ended.
     """
     Verify: _aio.UnaryStreamMultiCallable[_admin_service_pb2.AdminServiceVerifyRequest, _admin_service_pb2.AdminServiceVerifyResponse]  # type: ignore[assignment]
-    """Checks every row and every blob against each other and streams what is wrong."""
+    """Checks the rows and blobs of the store against each other and streams the problems found."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The daemon itself."""
+    """Administration of the daemon."""
 
     @_abc_1.abstractmethod
     def GetStatus(
@@ -65,7 +67,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.AdminServiceGetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.AdminServiceGetStatusResponse, _abc.Awaitable[_admin_service_pb2.AdminServiceGetStatusResponse]]:
-        """Tells what runs here and how large the store is. Also the handshake of clients."""
+        """Describes the daemon and its store. Clients begin with it to agree on an API version."""
 
     @_abc_1.abstractmethod
     def RunJob(
@@ -73,8 +75,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.AdminServiceRunJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_admin_service_pb2.AdminServiceRunJobResponse], _abc.AsyncIterator[_admin_service_pb2.AdminServiceRunJobResponse]]:
-        """Runs a job now and streams its progress; the last frame is its result.
-        NOT_FOUND (JOB_NOT_FOUND): names the jobs there are. A job runs once at a time: a second call waits its turn.
+        """Runs a job now and streams its progress. The last frame has the result.
+        NOT_FOUND (JOB_NOT_FOUND): there is no such job; the message names all jobs. A job does not run twice at the same time: a
+        second call waits until the first has ended.
         """
 
     @_abc_1.abstractmethod
@@ -83,6 +86,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.AdminServiceVerifyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_admin_service_pb2.AdminServiceVerifyResponse], _abc.AsyncIterator[_admin_service_pb2.AdminServiceVerifyResponse]]:
-        """Checks every row and every blob against each other and streams what is wrong."""
+        """Checks the rows and blobs of the store against each other and streams the problems found."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -19,7 +19,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class BlobDelta(_message.Message):
-    """How the chunks of a Put make up the content: the first `prefix_bytes` of the base, the chunks, the last `suffix_bytes` of the base."""
+    """How the chunks of a Put make up the content: the first `prefix_bytes` of the base, then the chunks, then the last
+    `suffix_bytes` of the base.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -45,7 +47,7 @@ Global___BlobDelta: _TypeAlias = BlobDelta  # noqa: Y015
 
 @_typing.final
 class BlobPutHeader(_message.Message):
-    """What a Put is going to store."""
+    """Describes what a Put stores."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -56,14 +58,14 @@ class BlobPutHeader(_message.Message):
     digest: _builtins.str
     """The digest of the whole content. Required for a delta; otherwise checked when set."""
     size_bytes: _builtins.int
-    """The size of the whole content in bytes. Required for a delta; otherwise checked when set. Set it where it is known: then a
-    stream that breaks off is told for certain from one that ends.
+    """The size of the whole content in bytes. Required for a delta; otherwise checked when set. Set it where it is known: only then
+    can the daemon tell with certainty a stream that breaks off from one that ends.
     """
     base_digest: _builtins.str
-    """The digest of a blob that this one resembles, such as the context before it. Required for a delta; otherwise a hint."""
+    """The digest of a similar blob, such as the previous context. Required for a delta; otherwise a hint."""
     @_builtins.property
     def delta(self) -> Global___BlobDelta:
-        """Set when the chunks are only the middle."""
+        """Set when the chunks are only the middle of the content."""
 
     def __init__(
         self,
@@ -128,16 +130,16 @@ class BlobServicePutResponse(_message.Message):
     digest: _builtins.str
     """The digest of the content."""
     size_bytes: _builtins.int
-    """The plain size in bytes."""
+    """The size in bytes, uncompressed."""
     stored_bytes: _builtins.int
-    """What it takes in the store, in bytes."""
+    """The size in bytes as stored."""
     existed: _builtins.bool
-    """Whether it was there already."""
+    """Whether the store had it already."""
     revision: _builtins.int
-    """The revision of the commit that made or renewed it."""
+    """The revision of the store when it was stored or renewed."""
     @_builtins.property
     def lease_expire_time(self) -> _timestamp_pb2.Timestamp:
-        """Until when it is kept without a reference."""
+        """Until when it is kept even if no record refers to it."""
 
     def __init__(
         self,
@@ -196,7 +198,7 @@ class BlobServiceGetResponse(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
     size_bytes: _builtins.int
-    """The plain size of the whole blob in bytes. Set in the first frame."""
+    """The size of the whole blob in bytes, uncompressed. Set in the first frame."""
     chunk: _builtins.bytes
     """The next bytes."""
     def __init__(
@@ -254,22 +256,22 @@ class BlobServiceStatResponse(_message.Message):
     digest: _builtins.str
     """The digest."""
     size_bytes: _builtins.int
-    """The plain size in bytes."""
+    """The size in bytes, uncompressed."""
     stored_bytes: _builtins.int
-    """What it takes in the store, in bytes."""
+    """The size in bytes as stored."""
     codec: _builtins.str
     """How it is stored: `zstd`, `raw` or `delta`."""
     path: _builtins.str
-    """The path of its file, relative to the data directory; empty when it lies in the database."""
+    """The path of its file, relative to the data directory; empty when it is stored in the database."""
     base_digest: _builtins.str
-    """The digest of the base that it is a delta of, if it is one."""
+    """For a delta: the digest of its base."""
     depth: _builtins.int
-    """How many bases must be read before it."""
+    """For a delta: how many bases must be read to decode it."""
     reference_count: _builtins.int
     """How many fields of records refer to it."""
     @_builtins.property
     def lease_expire_time(self) -> _timestamp_pb2.Timestamp:
-        """Until when it is kept without a reference."""
+        """Until when it is kept even if no record refers to it."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

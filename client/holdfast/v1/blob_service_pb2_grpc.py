@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class BlobServiceStub:
-    """Immutable bytes, addressed by the SHA-256 of their plain content: `sha256:` and 64 hexadecimal digits.
-    Blobs belong to the store; equal content is kept once. Frames are at most 3 MiB, 1 MiB is a good size.
+    """Immutable bytes, addressed by the SHA-256 of their uncompressed content: `sha256:` and 64 hexadecimal digits.
+    All workspaces of a store share its blobs; equal content is stored once. A frame has at most 3 MiB; 1 MiB is recommended.
     """
 
     def __init__(self, channel):
@@ -54,15 +54,15 @@ class BlobServiceStub:
 
 
 class BlobServiceServicer:
-    """Immutable bytes, addressed by the SHA-256 of their plain content: `sha256:` and 64 hexadecimal digits.
-    Blobs belong to the store; equal content is kept once. Frames are at most 3 MiB, 1 MiB is a good size.
+    """Immutable bytes, addressed by the SHA-256 of their uncompressed content: `sha256:` and 64 hexadecimal digits.
+    All workspaces of a store share its blobs; equal content is stored once. A frame has at most 3 MiB; 1 MiB is recommended.
     """
 
     def Put(self, request_iterator, context):
         """Stores a blob: one header, then chunks. Durable when it answers, and kept until `lease_expire_time`
-        or for as long as a record refers to it. Storing what is there renews the lease.
-        NOT_FOUND (BASE_NOT_FOUND): the base of the delta is unknown, so send the whole.
-        INVALID_ARGUMENT: digest or size do not fit the bytes (DIGEST_MISMATCH, SIZE_MISMATCH), or a chunk or the whole is too
+        or for as long as a record refers to it. Storing a blob again renews the lease.
+        NOT_FOUND (BASE_NOT_FOUND): the store does not have the base of the delta; send the whole content.
+        INVALID_ARGUMENT: digest or size do not match the bytes (DIGEST_MISMATCH, SIZE_MISMATCH), or a chunk or the whole is too
         large (TOO_LARGE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -70,14 +70,14 @@ class BlobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Get(self, request, context):
-        """Reads a blob or a range of it. DATA_LOSS (BLOB_DAMAGED): the stored bytes are not what was stored.
+        """Reads a blob or a range of it. DATA_LOSS (BLOB_DAMAGED): the stored bytes are damaged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Stat(self, request, context):
-        """Tells about a blob without reading it.
+        """Describes a blob without reading it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,8 +110,8 @@ def add_BlobServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BlobService:
-    """Immutable bytes, addressed by the SHA-256 of their plain content: `sha256:` and 64 hexadecimal digits.
-    Blobs belong to the store; equal content is kept once. Frames are at most 3 MiB, 1 MiB is a good size.
+    """Immutable bytes, addressed by the SHA-256 of their uncompressed content: `sha256:` and 64 hexadecimal digits.
+    All workspaces of a store share its blobs; equal content is stored once. A frame has at most 3 MiB; 1 MiB is recommended.
     """
 
     @staticmethod

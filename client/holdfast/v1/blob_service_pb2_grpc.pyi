@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class BlobServiceStub:
-    """Immutable bytes, addressed by the SHA-256 of their plain content: `sha256:` and 64 hexadecimal digits.
-    Blobs belong to the store; equal content is kept once. Frames are at most 3 MiB, 1 MiB is a good size.
+    """Immutable bytes, addressed by the SHA-256 of their uncompressed content: `sha256:` and 64 hexadecimal digits.
+    All workspaces of a store share its blobs; equal content is stored once. A frame has at most 3 MiB; 1 MiB is recommended.
     """
 
     @_typing.overload
@@ -37,38 +37,38 @@ class BlobServiceStub:
     def __new__(cls, channel: _aio.Channel) -> BlobServiceAsyncStub: ...
     Put: _grpc.StreamUnaryMultiCallable[_blob_service_pb2.BlobServicePutRequest, _blob_service_pb2.BlobServicePutResponse]
     """Stores a blob: one header, then chunks. Durable when it answers, and kept until `lease_expire_time`
-    or for as long as a record refers to it. Storing what is there renews the lease.
-    NOT_FOUND (BASE_NOT_FOUND): the base of the delta is unknown, so send the whole.
-    INVALID_ARGUMENT: digest or size do not fit the bytes (DIGEST_MISMATCH, SIZE_MISMATCH), or a chunk or the whole is too
+    or for as long as a record refers to it. Storing a blob again renews the lease.
+    NOT_FOUND (BASE_NOT_FOUND): the store does not have the base of the delta; send the whole content.
+    INVALID_ARGUMENT: digest or size do not match the bytes (DIGEST_MISMATCH, SIZE_MISMATCH), or a chunk or the whole is too
     large (TOO_LARGE).
     """
     Get: _grpc.UnaryStreamMultiCallable[_blob_service_pb2.BlobServiceGetRequest, _blob_service_pb2.BlobServiceGetResponse]
-    """Reads a blob or a range of it. DATA_LOSS (BLOB_DAMAGED): the stored bytes are not what was stored."""
+    """Reads a blob or a range of it. DATA_LOSS (BLOB_DAMAGED): the stored bytes are damaged."""
     Stat: _grpc.UnaryUnaryMultiCallable[_blob_service_pb2.BlobServiceStatRequest, _blob_service_pb2.BlobServiceStatResponse]
-    """Tells about a blob without reading it."""
+    """Describes a blob without reading it."""
 
 @_typing.type_check_only
 class BlobServiceAsyncStub(BlobServiceStub):
-    """Immutable bytes, addressed by the SHA-256 of their plain content: `sha256:` and 64 hexadecimal digits.
-    Blobs belong to the store; equal content is kept once. Frames are at most 3 MiB, 1 MiB is a good size.
+    """Immutable bytes, addressed by the SHA-256 of their uncompressed content: `sha256:` and 64 hexadecimal digits.
+    All workspaces of a store share its blobs; equal content is stored once. A frame has at most 3 MiB; 1 MiB is recommended.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Put: _aio.StreamUnaryMultiCallable[_blob_service_pb2.BlobServicePutRequest, _blob_service_pb2.BlobServicePutResponse]  # type: ignore[assignment]
     """Stores a blob: one header, then chunks. Durable when it answers, and kept until `lease_expire_time`
-    or for as long as a record refers to it. Storing what is there renews the lease.
-    NOT_FOUND (BASE_NOT_FOUND): the base of the delta is unknown, so send the whole.
-    INVALID_ARGUMENT: digest or size do not fit the bytes (DIGEST_MISMATCH, SIZE_MISMATCH), or a chunk or the whole is too
+    or for as long as a record refers to it. Storing a blob again renews the lease.
+    NOT_FOUND (BASE_NOT_FOUND): the store does not have the base of the delta; send the whole content.
+    INVALID_ARGUMENT: digest or size do not match the bytes (DIGEST_MISMATCH, SIZE_MISMATCH), or a chunk or the whole is too
     large (TOO_LARGE).
     """
     Get: _aio.UnaryStreamMultiCallable[_blob_service_pb2.BlobServiceGetRequest, _blob_service_pb2.BlobServiceGetResponse]  # type: ignore[assignment]
-    """Reads a blob or a range of it. DATA_LOSS (BLOB_DAMAGED): the stored bytes are not what was stored."""
+    """Reads a blob or a range of it. DATA_LOSS (BLOB_DAMAGED): the stored bytes are damaged."""
     Stat: _aio.UnaryUnaryMultiCallable[_blob_service_pb2.BlobServiceStatRequest, _blob_service_pb2.BlobServiceStatResponse]  # type: ignore[assignment]
-    """Tells about a blob without reading it."""
+    """Describes a blob without reading it."""
 
 class BlobServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Immutable bytes, addressed by the SHA-256 of their plain content: `sha256:` and 64 hexadecimal digits.
-    Blobs belong to the store; equal content is kept once. Frames are at most 3 MiB, 1 MiB is a good size.
+    """Immutable bytes, addressed by the SHA-256 of their uncompressed content: `sha256:` and 64 hexadecimal digits.
+    All workspaces of a store share its blobs; equal content is stored once. A frame has at most 3 MiB; 1 MiB is recommended.
     """
 
     @_abc_1.abstractmethod
@@ -78,9 +78,9 @@ class BlobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_blob_service_pb2.BlobServicePutResponse, _abc.Awaitable[_blob_service_pb2.BlobServicePutResponse]]:
         """Stores a blob: one header, then chunks. Durable when it answers, and kept until `lease_expire_time`
-        or for as long as a record refers to it. Storing what is there renews the lease.
-        NOT_FOUND (BASE_NOT_FOUND): the base of the delta is unknown, so send the whole.
-        INVALID_ARGUMENT: digest or size do not fit the bytes (DIGEST_MISMATCH, SIZE_MISMATCH), or a chunk or the whole is too
+        or for as long as a record refers to it. Storing a blob again renews the lease.
+        NOT_FOUND (BASE_NOT_FOUND): the store does not have the base of the delta; send the whole content.
+        INVALID_ARGUMENT: digest or size do not match the bytes (DIGEST_MISMATCH, SIZE_MISMATCH), or a chunk or the whole is too
         large (TOO_LARGE).
         """
 
@@ -90,7 +90,7 @@ class BlobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _blob_service_pb2.BlobServiceGetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_blob_service_pb2.BlobServiceGetResponse], _abc.AsyncIterator[_blob_service_pb2.BlobServiceGetResponse]]:
-        """Reads a blob or a range of it. DATA_LOSS (BLOB_DAMAGED): the stored bytes are not what was stored."""
+        """Reads a blob or a range of it. DATA_LOSS (BLOB_DAMAGED): the stored bytes are damaged."""
 
     @_abc_1.abstractmethod
     def Stat(
@@ -98,6 +98,6 @@ class BlobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _blob_service_pb2.BlobServiceStatRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_blob_service_pb2.BlobServiceStatResponse, _abc.Awaitable[_blob_service_pb2.BlobServiceStatResponse]]:
-        """Tells about a blob without reading it."""
+        """Describes a blob without reading it."""
 
 def add_BlobServiceServicer_to_server(servicer: BlobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

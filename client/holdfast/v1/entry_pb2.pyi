@@ -19,7 +19,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Entry(_message.Message):
-    """An entry of any journal. What places it stands outside the oneof."""
+    """An entry of any journal. Its number and its place lie outside the oneof."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -38,9 +38,9 @@ class Entry(_message.Message):
     revision: _builtins.int
     """Output only. The revision of the commit that appended it."""
     parent_kind: _builtins.str
-    """Output only; set where entries of several parents come together. The parent's kind."""
+    """Output only. The kind of the parent; set in answers that may hold entries of several parents."""
     parent_id: _builtins.str
-    """Output only; set where entries of several parents come together. The parent's id."""
+    """Output only. The id of the parent; set in answers that may hold entries of several parents."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When it was appended."""
@@ -81,7 +81,7 @@ Global___Entry: _TypeAlias = Entry  # noqa: Y015
 
 @_typing.final
 class Transcript(_message.Message):
-    """What was said and done: prompts, responses, tool calls."""
+    """One entry of a transcript: a prompt, a response, a tool call."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -93,20 +93,20 @@ class Transcript(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
-    """The task that it was about, if any. Not checked: the task may go before the transcript does."""
+    """The task that it is about, if any. Not checked: the task may be deleted before the transcript."""
     phase: _builtins.str
     """The phase of the work."""
     iteration: _builtins.int
     """The round within the phase."""
     role: _builtins.str
-    """Required. Who speaks: `prompt`, `response`, `chunk`, `combined`, or the caller's own term."""
+    """Required. The role: `prompt`, `response`, `chunk`, `combined`, or the caller's own term."""
     content: _builtins.str
-    """What was said."""
+    """The text."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """When the author wrote it, which may be long before it was appended."""
+        """When it was written, which may be long before it was appended."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ Global___Transcript: _TypeAlias = Transcript  # noqa: Y015
 
 @_typing.final
 class Event(_message.Message):
-    """What happened in the course of the work: a phase that began or ended, a warning, a number of tokens spent."""
+    """An event of the work: a phase that began or ended, a warning, a number of tokens spent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -143,23 +143,23 @@ class Event(_message.Message):
     DURATION_MS_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
-    """The task that it is about. Lists over all parents find the events of a task by it, so set it also when the task is the
-    parent. Not checked: the task may go before the journal does.
+    """The task that it is about. Lists over all parents find the events of a task by it, so set it even when the task is the
+    parent. Not checked: the task may be deleted before the journal.
     """
     phase: _builtins.str
     """The phase of the work."""
     iteration: _builtins.int
     """The round within the phase."""
     type: _builtins.str
-    """Required. What happened: `phase_started`, `phase_completed`, `error`, or the caller's own term."""
+    """Required. The type: `phase_started`, `phase_completed`, `error`, or the caller's own term."""
     source: _builtins.str
-    """What published it: `executor`, `api`, or the caller's own term."""
+    """The component that published it: `executor`, `api`, or the caller's own term."""
     message: _builtins.str
-    """What happened, in words."""
+    """A message for people to read."""
     data: _builtins.str
-    """JSON. What the event carries."""
+    """JSON. The data of the event."""
     duration_ms: _builtins.int
-    """How long it took, in milliseconds: for an event that ends something. Unset where that is not known."""
+    """For an event that ends something: how long that took, in milliseconds. Unset where it is not known."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it happened, which may be before it was appended."""
@@ -189,8 +189,8 @@ Global___Event: _TypeAlias = Event  # noqa: Y015
 
 @_typing.final
 class Audit(_message.Message):
-    """One change of the store: who did what to which record, when, and what it was before. Made of the history that every
-    commit leaves; nobody appends to it. JournalService.List serves it, the newest last; `parent_kind` and `parent_id`
+    """One change of the store: who changed which record, when, and what it was before. Derived from the history that every
+    commit writes; clients cannot append to it. JournalService.List serves it, the newest last; `parent_kind` and `parent_id`
     there are the kind and the id of what changed.
     """
 
@@ -208,13 +208,13 @@ class Audit(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     DIFF_FIELD_NUMBER: _builtins.int
     actor: _builtins.str
-    """Who asked for it, as the request said."""
+    """The `actor` of the request."""
     kind: _builtins.str
     """The kind of the record, or the name of the journal."""
     id: _builtins.str
     """The id of the record; of a journal, of its parent."""
     action: _builtins.str
-    """What was done. `append` and `drop` are done to journals, the others to records."""
+    """What was done. `append` and `drop` apply to journals, the others to records."""
     version: _builtins.int
     """The record's version after it; of a delete, its last. 0 for a journal."""
     parent_kind: _builtins.str

@@ -24,28 +24,31 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from holdfast.v1 import entry_pb2 as holdfast_dot_v1_dot_entry__pb2
+from holdfast.v1 import options_pb2 as holdfast_dot_v1_dot_options__pb2
 from holdfast.v1 import store_service_pb2 as holdfast_dot_v1_dot_store__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!holdfast/v1/journal_service.proto\x12\x0bholdfast.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17holdfast/v1/entry.proto\x1a\x1fholdfast/v1/store_service.proto\"\xdc\x01\n\x1bJournalServiceAppendRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x13\n\x0bparent_kind\x18\x04 \x01(\t\x12\x11\n\tparent_id\x18\x05 \x01(\t\x12#\n\x07\x65ntries\x18\x06 \x03(\x0b\x32\x12.holdfast.v1.Entry\x12!\n\x14\x65xpected_last_number\x18\x07 \x01(\x03H\x00\x88\x01\x01\x42\x17\n\x15_expected_last_number\"\x8c\x01\n\x1cJournalServiceAppendResponse\x12\x14\n\x0c\x66irst_number\x18\x01 \x01(\x03\x12\x13\n\x0blast_number\x18\x02 \x01(\x03\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12/\n\x0b\x63ommit_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdc\x01\n\x19JournalServiceReadRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0f\n\x07journal\x18\x02 \x01(\t\x12\x13\n\x0bparent_kind\x18\x03 \x01(\t\x12\x11\n\tparent_id\x18\x04 \x01(\t\x12\r\n\x05start\x18\x05 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x06 \x01(\x03\x12\r\n\x05limit\x18\x07 \x01(\x03\x12\x12\n\ndescending\x18\x08 \x01(\x08\x12\x0e\n\x06\x66ilter\x18\t \x01(\t\x12\x0e\n\x06\x66ollow\x18\n \x01(\x08\x12\x14\n\x0cmin_revision\x18\x0b \x01(\x03\"\xab\x01\n\x1aJournalServiceReadResponse\x12#\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x12.holdfast.v1.Entry\x12\x14\n\x0c\x66irst_number\x18\x02 \x01(\x03\x12\x13\n\x0blast_number\x18\x03 \x01(\x03\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12+\n\nunreadable\x18\x05 \x03(\x0b\x32\x17.holdfast.v1.Unreadable\"\xc8\x01\n\x19JournalServiceListRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0f\n\x07journal\x18\x02 \x01(\t\x12\x13\n\x0bparent_kind\x18\x03 \x01(\t\x12\x11\n\tparent_id\x18\x04 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x05 \x01(\t\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12\x14\n\x0cmin_revision\x18\x08 \x01(\x03\x12\x12\n\ndescending\x18\t \x01(\x08\"\x99\x01\n\x1aJournalServiceListResponse\x12#\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x12.holdfast.v1.Entry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12+\n\nunreadable\x18\x04 \x03(\x0b\x32\x17.holdfast.v1.Unreadable2\xa3\x02\n\x0eJournalService\x12]\n\x06\x41ppend\x12(.holdfast.v1.JournalServiceAppendRequest\x1a).holdfast.v1.JournalServiceAppendResponse\x12Y\n\x04Read\x12&.holdfast.v1.JournalServiceReadRequest\x1a\'.holdfast.v1.JournalServiceReadResponse0\x01\x12W\n\x04List\x12&.holdfast.v1.JournalServiceListRequest\x1a\'.holdfast.v1.JournalServiceListResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!holdfast/v1/journal_service.proto\x12\x0bholdfast.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17holdfast/v1/entry.proto\x1a\x19holdfast/v1/options.proto\x1a\x1fholdfast/v1/store_service.proto\"\xdc\x01\n\x1bJournalServiceAppendRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x13\n\x0bparent_kind\x18\x04 \x01(\t\x12\x11\n\tparent_id\x18\x05 \x01(\t\x12#\n\x07\x65ntries\x18\x06 \x03(\x0b\x32\x12.holdfast.v1.Entry\x12!\n\x14\x65xpected_last_number\x18\x07 \x01(\x03H\x00\x88\x01\x01\x42\x17\n\x15_expected_last_number\"\x8c\x01\n\x1cJournalServiceAppendResponse\x12\x14\n\x0c\x66irst_number\x18\x01 \x01(\x03\x12\x13\n\x0blast_number\x18\x02 \x01(\x03\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12/\n\x0b\x63ommit_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdc\x01\n\x19JournalServiceReadRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0f\n\x07journal\x18\x02 \x01(\t\x12\x13\n\x0bparent_kind\x18\x03 \x01(\t\x12\x11\n\tparent_id\x18\x04 \x01(\t\x12\r\n\x05start\x18\x05 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x06 \x01(\x03\x12\r\n\x05limit\x18\x07 \x01(\x03\x12\x12\n\ndescending\x18\x08 \x01(\x08\x12\x0e\n\x06\x66ilter\x18\t \x01(\t\x12\x0e\n\x06\x66ollow\x18\n \x01(\x08\x12\x14\n\x0cmin_revision\x18\x0b \x01(\x03\"\xab\x01\n\x1aJournalServiceReadResponse\x12#\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x12.holdfast.v1.Entry\x12\x14\n\x0c\x66irst_number\x18\x02 \x01(\x03\x12\x13\n\x0blast_number\x18\x03 \x01(\x03\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12+\n\nunreadable\x18\x05 \x03(\x0b\x32\x17.holdfast.v1.Unreadable\"\xd0\x01\n\x19JournalServiceListRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0f\n\x07journal\x18\x02 \x01(\t\x12\x13\n\x0bparent_kind\x18\x03 \x01(\t\x12\x11\n\tparent_id\x18\x04 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x05 \x01(\t\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12\x14\n\x0cmin_revision\x18\x08 \x01(\x03\x12\x1a\n\ndescending\x18\t \x01(\x08\x42\x06\xa2\xbb\x18\x02h\x02\"\x99\x01\n\x1aJournalServiceListResponse\x12#\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x12.holdfast.v1.Entry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12+\n\nunreadable\x18\x04 \x03(\x0b\x32\x17.holdfast.v1.Unreadable2\xa3\x02\n\x0eJournalService\x12]\n\x06\x41ppend\x12(.holdfast.v1.JournalServiceAppendRequest\x1a).holdfast.v1.JournalServiceAppendResponse\x12Y\n\x04Read\x12&.holdfast.v1.JournalServiceReadRequest\x1a\'.holdfast.v1.JournalServiceReadResponse0\x01\x12W\n\x04List\x12&.holdfast.v1.JournalServiceListRequest\x1a\'.holdfast.v1.JournalServiceListResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holdfast.v1.journal_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOURNALSERVICEAPPENDREQUEST']._serialized_start=142
-  _globals['_JOURNALSERVICEAPPENDREQUEST']._serialized_end=362
-  _globals['_JOURNALSERVICEAPPENDRESPONSE']._serialized_start=365
-  _globals['_JOURNALSERVICEAPPENDRESPONSE']._serialized_end=505
-  _globals['_JOURNALSERVICEREADREQUEST']._serialized_start=508
-  _globals['_JOURNALSERVICEREADREQUEST']._serialized_end=728
-  _globals['_JOURNALSERVICEREADRESPONSE']._serialized_start=731
-  _globals['_JOURNALSERVICEREADRESPONSE']._serialized_end=902
-  _globals['_JOURNALSERVICELISTREQUEST']._serialized_start=905
-  _globals['_JOURNALSERVICELISTREQUEST']._serialized_end=1105
-  _globals['_JOURNALSERVICELISTRESPONSE']._serialized_start=1108
-  _globals['_JOURNALSERVICELISTRESPONSE']._serialized_end=1261
-  _globals['_JOURNALSERVICE']._serialized_start=1264
-  _globals['_JOURNALSERVICE']._serialized_end=1555
+  _globals['_JOURNALSERVICELISTREQUEST'].fields_by_name['descending']._loaded_options = None
+  _globals['_JOURNALSERVICELISTREQUEST'].fields_by_name['descending']._serialized_options = b'\242\273\030\002h\002'
+  _globals['_JOURNALSERVICEAPPENDREQUEST']._serialized_start=169
+  _globals['_JOURNALSERVICEAPPENDREQUEST']._serialized_end=389
+  _globals['_JOURNALSERVICEAPPENDRESPONSE']._serialized_start=392
+  _globals['_JOURNALSERVICEAPPENDRESPONSE']._serialized_end=532
+  _globals['_JOURNALSERVICEREADREQUEST']._serialized_start=535
+  _globals['_JOURNALSERVICEREADREQUEST']._serialized_end=755
+  _globals['_JOURNALSERVICEREADRESPONSE']._serialized_start=758
+  _globals['_JOURNALSERVICEREADRESPONSE']._serialized_end=929
+  _globals['_JOURNALSERVICELISTREQUEST']._serialized_start=932
+  _globals['_JOURNALSERVICELISTREQUEST']._serialized_end=1140
+  _globals['_JOURNALSERVICELISTRESPONSE']._serialized_start=1143
+  _globals['_JOURNALSERVICELISTRESPONSE']._serialized_end=1296
+  _globals['_JOURNALSERVICE']._serialized_start=1299
+  _globals['_JOURNALSERVICE']._serialized_end=1590
 # @@protoc_insertion_point(module_scope)

@@ -35,7 +35,7 @@ class JournalServiceAppendRequest(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     EXPECTED_LAST_NUMBER_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Empty means `default`. Made by the first write to it."""
+    """Empty means `default`. The first write to a workspace creates it."""
     actor: _builtins.str
     """As in StoreService.Commit."""
     request_id: _builtins.str
@@ -45,7 +45,7 @@ class JournalServiceAppendRequest(_message.Message):
     parent_id: _builtins.str
     """Required. The id of the parent."""
     expected_last_number: _builtins.int
-    """The number of the last entry that the caller has seen; ABORTED when it has moved on. Unset: do not check."""
+    """The number of the last entry that the caller has seen; ABORTED when the journal has another last one. Unset: do not check."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[_entry_pb2.Entry]:
         """Entries of one journal; at most 10,000."""
@@ -133,7 +133,7 @@ class JournalServiceReadRequest(_message.Message):
     parent_id: _builtins.str
     """Required. The id of the parent."""
     start: _builtins.int
-    """The lowest number wanted; 0 means the first that is left."""
+    """The lowest number wanted; 0 means the first that the journal still has."""
     end: _builtins.int
     """The highest number wanted; 0 means no end."""
     limit: _builtins.int
@@ -181,18 +181,18 @@ class JournalServiceReadResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     UNREADABLE_FIELD_NUMBER: _builtins.int
     first_number: _builtins.int
-    """The lowest number that is left in the journal; last_number + 1 when none is."""
+    """The lowest number that the journal still has; last_number + 1 when it has no entries."""
     last_number: _builtins.int
     """The highest number in the journal; 0 when it never had any."""
     revision: _builtins.int
-    """The revision that the frame was read at."""
+    """The revision at which the frame was read."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[_entry_pb2.Entry]:
-        """Entries in order. None: a sign of life."""
+        """Entries in order. Empty frames are keep-alives."""
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedCompositeFieldContainer[_store_service_pb2.Unreadable]:
-        """What is there and could not be read."""
+        """What exists and could not be read."""
 
     def __init__(
         self,
@@ -239,11 +239,11 @@ class JournalServiceListRequest(_message.Message):
     page_size: _builtins.int
     """0 means 100; at most 1,000. A page also ends at 3 MiB."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; every other field must be as it was."""
+    """`next_page_token` of the previous page; every other field must be as in that request."""
     min_revision: _builtins.int
     """As in StoreService.Get."""
     descending: _builtins.bool
-    """Whether the order is the reverse: of one parent, and of the audit, the newest first."""
+    """Whether the order is reversed, so that the newest entries of one parent, or of the audit, come first."""
     def __init__(
         self,
         *,
@@ -278,14 +278,14 @@ class JournalServiceListResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty on the last page."""
     revision: _builtins.int
-    """The revision that the page was read at."""
+    """The revision at which the page was read."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[_entry_pb2.Entry]:
         """The page, each entry with its parent."""
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedCompositeFieldContainer[_store_service_pb2.Unreadable]:
-        """What is there and could not be read."""
+        """What exists and could not be read."""
 
     def __init__(
         self,

@@ -69,7 +69,7 @@ class JournalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Read(self, request, context):
-        """Streams the entries of one journal; with `follow`, also those yet to come.
+        """Streams the entries of one journal; with `follow`, also those that are appended later.
         Reading past the end gives no entries and no error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

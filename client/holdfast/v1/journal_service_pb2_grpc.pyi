@@ -41,7 +41,7 @@ class JournalServiceStub:
     FAILED_PRECONDITION: the parent does not exist (PARENT_NOT_FOUND).
     """
     Read: _grpc.UnaryStreamMultiCallable[_journal_service_pb2.JournalServiceReadRequest, _journal_service_pb2.JournalServiceReadResponse]
-    """Streams the entries of one journal; with `follow`, also those yet to come.
+    """Streams the entries of one journal; with `follow`, also those that are appended later.
     Reading past the end gives no entries and no error.
     """
     List: _grpc.UnaryUnaryMultiCallable[_journal_service_pb2.JournalServiceListRequest, _journal_service_pb2.JournalServiceListResponse]
@@ -62,7 +62,7 @@ class JournalServiceAsyncStub(JournalServiceStub):
     FAILED_PRECONDITION: the parent does not exist (PARENT_NOT_FOUND).
     """
     Read: _aio.UnaryStreamMultiCallable[_journal_service_pb2.JournalServiceReadRequest, _journal_service_pb2.JournalServiceReadResponse]  # type: ignore[assignment]
-    """Streams the entries of one journal; with `follow`, also those yet to come.
+    """Streams the entries of one journal; with `follow`, also those that are appended later.
     Reading past the end gives no entries and no error.
     """
     List: _aio.UnaryUnaryMultiCallable[_journal_service_pb2.JournalServiceListRequest, _journal_service_pb2.JournalServiceListResponse]  # type: ignore[assignment]
@@ -92,7 +92,7 @@ class JournalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _journal_service_pb2.JournalServiceReadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_journal_service_pb2.JournalServiceReadResponse], _abc.AsyncIterator[_journal_service_pb2.JournalServiceReadResponse]]:
-        """Streams the entries of one journal; with `follow`, also those yet to come.
+        """Streams the entries of one journal; with `follow`, also those that are appended later.
         Reading past the end gives no entries and no error.
         """
 

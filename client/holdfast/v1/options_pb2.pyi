@@ -30,19 +30,19 @@ class _IdStyleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_IdStyle.Value
     ID_STYLE_UNSPECIFIED: _IdStyle.ValueType  # 0
     """Same as ID_STYLE_RANDOM."""
     ID_STYLE_RANDOM: _IdStyle.ValueType  # 1
-    """Prefix and 26 characters, ordered by time: `ses_01k5…`."""
+    """The prefix and 26 characters that sort by time: `ses_01k5…`."""
     ID_STYLE_SEQUENCE: _IdStyle.ValueType  # 2
-    """Prefix and a counter of the workspace, at least three digits: `TASK-001`. Gaps are allowed, repeats are not."""
+    """The prefix and a counter of the workspace with at least three digits: `TASK-001`. There may be gaps; no number is used twice."""
 
 class IdStyle(_IdStyle, metaclass=_IdStyleEnumTypeWrapper):
-    """How ids are made for records that come without one."""
+    """How the daemon makes the id of a record that is inserted without one."""
 
 ID_STYLE_UNSPECIFIED: IdStyle.ValueType  # 0
 """Same as ID_STYLE_RANDOM."""
 ID_STYLE_RANDOM: IdStyle.ValueType  # 1
-"""Prefix and 26 characters, ordered by time: `ses_01k5…`."""
+"""The prefix and 26 characters that sort by time: `ses_01k5…`."""
 ID_STYLE_SEQUENCE: IdStyle.ValueType  # 2
-"""Prefix and a counter of the workspace, at least three digits: `TASK-001`. Gaps are allowed, repeats are not."""
+"""The prefix and a counter of the workspace with at least three digits: `TASK-001`. There may be gaps; no number is used twice."""
 Global___IdStyle: _TypeAlias = IdStyle  # noqa: Y015
 
 class _OnDelete:
@@ -58,12 +58,12 @@ class _OnDeleteEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnDelete.Val
     ON_DELETE_OWNED: _OnDelete.ValueType  # 2
     """The delete is refused; with `cascade` this record is deleted first."""
     ON_DELETE_FOLLOW: _OnDelete.ValueType  # 3
-    """This record is deleted first, without asking."""
+    """This record is deleted first, with or without `cascade`."""
     ON_DELETE_REFUSE: _OnDelete.ValueType  # 4
-    """The delete is refused, `cascade` or not: this record would lose what it cannot be read without."""
+    """The delete is refused, with or without `cascade`, because this record cannot be used without the other."""
 
 class OnDelete(_OnDelete, metaclass=_OnDeleteEnumTypeWrapper):
-    """What becomes of a record when the record that it refers to is deleted."""
+    """What happens to a record when the record that it refers to is deleted."""
 
 ON_DELETE_UNSPECIFIED: OnDelete.ValueType  # 0
 """Same as ON_DELETE_RESTRICT."""
@@ -72,9 +72,9 @@ ON_DELETE_RESTRICT: OnDelete.ValueType  # 1
 ON_DELETE_OWNED: OnDelete.ValueType  # 2
 """The delete is refused; with `cascade` this record is deleted first."""
 ON_DELETE_FOLLOW: OnDelete.ValueType  # 3
-"""This record is deleted first, without asking."""
+"""This record is deleted first, with or without `cascade`."""
 ON_DELETE_REFUSE: OnDelete.ValueType  # 4
-"""The delete is refused, `cascade` or not: this record would lose what it cannot be read without."""
+"""The delete is refused, with or without `cascade`, because this record cannot be used without the other."""
 Global___OnDelete: _TypeAlias = OnDelete  # noqa: Y015
 
 @_typing.final
@@ -91,18 +91,18 @@ class KindOptions(_message.Message):
     KEYS_FIELD_NUMBER: _builtins.int
     READINESS_FIELD_NUMBER: _builtins.int
     id_prefix: _builtins.str
-    """Begins every id that the daemon makes for this kind."""
+    """The beginning of every id that the daemon makes for this kind."""
     id_style: Global___IdStyle.ValueType
     """How ids are made."""
     immutable: _builtins.bool
     """Whether records can only be inserted and deleted, never changed."""
     concern: _builtins.str
-    """Groups kinds that may be stored apart: `records`, `workflows`, `logs` or `metrics`."""
+    """The group of the kind, for stores that keep groups apart: `records`, `workflows`, `logs` or `metrics`."""
     id_template: _builtins.str
-    """Makes the id of the record's own fields, such as `{workflow_id}@{workflow_version}`; takes the place of `id_style`."""
+    """Composes the id from the record's fields, such as `{workflow_id}@{workflow_version}`. Overrides `id_style`."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___UniqueKey]:
-        """Fields that no two records of a workspace share the values of. An upsert without an id finds its record by them."""
+        """Sets of fields whose values are unique in a workspace. An upsert without an id finds its record by them."""
 
     @_builtins.property
     def readiness(self) -> Global___Readiness:
@@ -129,7 +129,7 @@ Global___KindOptions: _TypeAlias = KindOptions  # noqa: Y015
 
 @_typing.final
 class UniqueKey(_message.Message):
-    """Fields that are unique together. Records where one of them is unset are not held to it."""
+    """Fields whose values are unique together. Does not apply to a record in which one of them is unset."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -153,7 +153,7 @@ Global___UniqueKey: _TypeAlias = UniqueKey  # noqa: Y015
 
 @_typing.final
 class Readiness(_message.Message):
-    """A record is ready when everything that it waits for is done."""
+    """A record is ready when every record that it waits for is done."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -161,12 +161,12 @@ class Readiness(_message.Message):
     STATUS_FIELD_FIELD_NUMBER: _builtins.int
     DONE_VALUES_FIELD_NUMBER: _builtins.int
     waits_for: _builtins.str
-    """The repeated reference to what it waits for."""
+    """The repeated reference field that names the records it waits for."""
     status_field: _builtins.str
-    """The field there that tells whether it is done."""
+    """The field of those records that holds their status."""
     @_builtins.property
     def done_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The values of that field that mean done."""
+        """The values of that field that mean that the record is done."""
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class JournalOptions(_message.Message):
     PARENTS_FIELD_NUMBER: _builtins.int
     DERIVED_FIELD_NUMBER: _builtins.int
     derived: _builtins.bool
-    """Whether its entries are made of the store's history. Nobody appends to it, and only List reads it."""
+    """Whether its entries are derived from the history of the store. Clients cannot append to it, and only List reads it."""
     @_builtins.property
     def parents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Kinds whose records may own such a journal."""
@@ -213,7 +213,7 @@ Global___JournalOptions: _TypeAlias = JournalOptions  # noqa: Y015
 
 @_typing.final
 class Reference(_message.Message):
-    """Where a reference leads."""
+    """The target of a reference."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -222,13 +222,13 @@ class Reference(_message.Message):
     ON_DELETE_FIELD_NUMBER: _builtins.int
     ACYCLIC_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """The kind referred to. Exactly one of `kind` and `kind_field` is set."""
+    """The kind of the target. Exactly one of `kind` and `kind_field` is set."""
     kind_field: _builtins.str
-    """The sibling field that names the kind referred to."""
+    """The field of the same message that names the kind of the target."""
     on_delete: Global___OnDelete.ValueType
-    """What happens here when the other record goes."""
+    """What happens to this record when the target is deleted."""
     acyclic: _builtins.bool
-    """Whether the references may not form a cycle."""
+    """Whether references that would form a cycle are refused."""
     def __init__(
         self,
         *,
@@ -247,7 +247,7 @@ Global___Reference: _TypeAlias = Reference  # noqa: Y015
 
 @_typing.final
 class FieldRules(_message.Message):
-    """What the field of a kind or an entry demands."""
+    """The rules for one field of a kind or an entry."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -263,33 +263,38 @@ class FieldRules(_message.Message):
     NUMBER_WITHIN_FIELD_NUMBER: _builtins.int
     SEARCH_FIELD_NUMBER: _builtins.int
     COMPUTED_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
     required: _builtins.bool
     """Whether an insert must set it."""
     output_only: _builtins.bool
-    """Whether only the daemon sets it; what callers send is ignored."""
+    """Whether only the daemon sets it. A value that the caller sends is ignored."""
     immutable: _builtins.bool
-    """Whether it is fixed once the record is made."""
+    """Whether it cannot change after the insert."""
     json: _builtins.bool
-    """Whether the string holds JSON; it is stored in canonical form and filters reach inside."""
+    """Whether the string holds JSON. It is stored in canonical form, and filters can name members of it."""
     default_value: _builtins.str
-    """What an insert sets when the caller does not."""
+    """The value that an insert sets when the caller sets none."""
     blob: _builtins.bool
-    """Whether the string is the digest of a blob (`sha256:…`), which the record then keeps alive."""
+    """Whether the string is the digest of a blob (`sha256:…`). The blob is kept for as long as the record refers to it."""
     size_field: _builtins.str
-    """For a blob: the sibling field that the daemon sets to the blob's plain size in bytes."""
+    """For a blob: the field of the same message that the daemon sets to the size of the blob in bytes, uncompressed."""
     number_within: _builtins.str
-    """Set by the daemon to 1, 2, 3 … within the record that this sibling field refers to; never reused."""
+    """The daemon numbers the records that have the same value in this other field: 1, 2, 3 …, never reused."""
     search: _builtins.bool
     """Whether full-text search covers it."""
     computed: _builtins.bool
-    """Whether it is made when it is read: it has no column, and filters do not know it."""
+    """Whether the daemon computes it on every read. It has no column, and filters cannot name it."""
+    since: _builtins.int
+    """The API version that added the field; 0 means 1. A daemon of an earlier version ignores the field, so a client may not send
+    it there.
+    """
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The values it may take; empty means any."""
+        """The values that it may have; empty means any."""
 
     @_builtins.property
     def reference(self) -> Global___Reference:
-        """What it refers to."""
+        """The record that it refers to."""
 
     def __init__(
         self,
@@ -306,10 +311,11 @@ class FieldRules(_message.Message):
         number_within: _builtins.str = ...,
         search: _builtins.bool = ...,
         computed: _builtins.bool = ...,
+        since: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "computed", b"computed", "default_value", b"default_value", "immutable", b"immutable", "json", b"json", "number_within", b"number_within", "output_only", b"output_only", "reference", b"reference", "required", b"required", "search", b"search", "size_field", b"size_field", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "computed", b"computed", "default_value", b"default_value", "immutable", b"immutable", "json", b"json", "number_within", b"number_within", "output_only", b"output_only", "reference", b"reference", "required", b"required", "search", b"search", "since", b"since", "size_field", b"size_field", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -318,9 +324,12 @@ Global___FieldRules: _TypeAlias = FieldRules  # noqa: Y015
 KIND_FIELD_NUMBER: _builtins.int
 JOURNAL_FIELD_NUMBER: _builtins.int
 RULES_FIELD_NUMBER: _builtins.int
+SINCE_FIELD_NUMBER: _builtins.int
 kind: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___KindOptions]
 """Makes a message a record kind. Its name in snake_case is the kind's name."""
 journal: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___JournalOptions]
 """Makes a message a journal's entry. Its name in snake_case is the journal's name."""
 rules: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___FieldRules]
-"""How one field of a kind or an entry is stored, checked and filtered."""
+"""How one field of a kind or an entry is stored, checked and filtered. In any message: the API version that added the field."""
+since: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.int]
+"""The API version that added the method. 0 means 1."""

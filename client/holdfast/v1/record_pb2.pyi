@@ -21,7 +21,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Record(_message.Message):
-    """A record of any kind. What routes it stands outside the oneof, so a client can skip kinds that it does not know."""
+    """A record of any kind. Kind, id and version lie outside the oneof, so that a client can skip records of kinds that it does
+    not know.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -54,7 +56,7 @@ class Record(_message.Message):
     kind: _builtins.str
     """Output only. The kind's name, such as `task`."""
     id: _builtins.str
-    """Output only. The record's id, unique in its workspace and kind."""
+    """Output only. The record's id, unique within its workspace and kind."""
     version: _builtins.int
     """Output only. 1 for a new record; each update raises it by one."""
     @_builtins.property
@@ -219,19 +221,19 @@ class Construct(_message.Message):
     version: _builtins.int
     """Output only."""
     name: _builtins.str
-    """Required. What people call it."""
+    """Required. Its name, for people to read."""
     type: _builtins.str
-    """What sort of construct it is, in the caller's own terms, such as `agent`."""
+    """Its type, in the caller's own terms, such as `agent`."""
     status: _builtins.str
-    """Where it stands, in the caller's own terms."""
+    """Its status, in the caller's own terms."""
     description: _builtins.str
-    """What it is about."""
+    """Its description."""
     root_path: _builtins.str
-    """The folder that it works in."""
+    """The path of its directory."""
     branch: _builtins.str
-    """The branch that it works on."""
+    """The name of its branch of the code."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -289,15 +291,15 @@ class Session(_message.Message):
     construct_id: _builtins.str
     """The construct that it belongs to, if any. Immutable."""
     title: _builtins.str
-    """What people call it."""
+    """Its name, for people to read."""
     status: _builtins.str
-    """Where it stands, in the caller's own terms."""
+    """Its status, in the caller's own terms."""
     state: _builtins.str
-    """JSON. The agent's own state."""
+    """JSON. The agent's state."""
     agent: _builtins.str
-    """Who works in it."""
+    """The agent that works in it."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -308,7 +310,7 @@ class Session(_message.Message):
 
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Words to find it by; no word twice."""
+        """Labels to filter by, without duplicates."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
@@ -345,7 +347,7 @@ Global___Session: _TypeAlias = Session  # noqa: Y015
 
 @_typing.final
 class Checkpoint(_message.Message):
-    """A context saved at one moment of a session."""
+    """An agent's context, saved at one moment of a session."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -370,21 +372,21 @@ class Checkpoint(_message.Message):
     session_id: _builtins.str
     """Required. The session that it belongs to. Immutable."""
     parent_id: _builtins.str
-    """The checkpoint that this one came from. Immutable but for a cascading delete, which clears it."""
+    """The checkpoint that this one continues. Immutable, except that a cascading delete of that checkpoint clears it."""
     number: _builtins.int
-    """Output only. 1, 2, 3 … in the order of the commits within the session; never reused."""
+    """Output only. 1, 2, 3 … within the session, in the order of the commits; never reused."""
     name: _builtins.str
-    """What people call it."""
+    """Its name, for people to read."""
     summary: _builtins.str
-    """What the context holds, in short."""
+    """A short summary of the context."""
     context_digest: _builtins.str
     """The digest of the context's blob. Immutable."""
     context_size_bytes: _builtins.int
-    """Output only. The context's plain size in bytes."""
+    """Output only. The size of the context in bytes, uncompressed."""
     context_type: _builtins.str
     """The context's media type: `application/json`, `text/plain; charset=utf-8` or `application/octet-stream`. Immutable."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -395,7 +397,7 @@ class Checkpoint(_message.Message):
 
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Words to find it by; no word twice."""
+        """Labels to filter by, without duplicates."""
 
     def __init__(
         self,
@@ -425,7 +427,7 @@ Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015
 
 @_typing.final
 class Artifact(_message.Message):
-    """A file that came out of the work: a report, a log, a diff, an attachment."""
+    """A file that the work produced: a report, a log, a diff, an attachment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -455,7 +457,7 @@ class Artifact(_message.Message):
     task_id: _builtins.str
     """The task that it belongs to, if any. Immutable."""
     type: _builtins.str
-    """What sort of artifact it is, in the caller's own terms, such as `diff`."""
+    """Its type, in the caller's own terms, such as `diff`."""
     name: _builtins.str
     """Required. Its file name."""
     content_type: _builtins.str
@@ -463,11 +465,11 @@ class Artifact(_message.Message):
     content_digest: _builtins.str
     """The digest of the content's blob."""
     content_size_bytes: _builtins.int
-    """Output only. The content's plain size in bytes."""
+    """Output only. The size of the content in bytes, uncompressed."""
     description: _builtins.str
-    """What it is."""
+    """Its description."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     run_id: _builtins.str
     """The run that it belongs to, if any. Immutable."""
     @_builtins.property
@@ -507,7 +509,7 @@ Global___Artifact: _TypeAlias = Artifact  # noqa: Y015
 
 @_typing.final
 class Link(_message.Message):
-    """A typed relation between any two records of a workspace. Both must exist; it goes with either."""
+    """A typed relation between any two records of a workspace. Both must exist; when either is deleted, so is the link."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -526,17 +528,17 @@ class Link(_message.Message):
     version: _builtins.int
     """Output only."""
     type: _builtins.str
-    """Required. What the relation is, in the caller's own terms, such as `derived-from`."""
+    """Required. The type of the relation, in the caller's own terms, such as `derived-from`."""
     from_kind: _builtins.str
-    """Required. The kind of the record that it leads from."""
+    """Required. The kind of the record at its start."""
     from_id: _builtins.str
-    """Required. The id of the record that it leads from."""
+    """Required. The id of the record at its start."""
     to_kind: _builtins.str
-    """Required. The kind of the record that it leads to."""
+    """Required. The kind of the record at its end."""
     to_id: _builtins.str
-    """Required. The id of the record that it leads to."""
+    """Required. The id of the record at its end."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -569,7 +571,7 @@ Global___Link: _TypeAlias = Link  # noqa: Y015
 
 @_typing.final
 class Task(_message.Message):
-    """A piece of work that agents share and move along under optimistic versions."""
+    """A piece of work that agents share. Updates that name the version that they are based on cannot overwrite each other."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -593,17 +595,17 @@ class Task(_message.Message):
     version: _builtins.int
     """Output only."""
     title: _builtins.str
-    """Required. What is to be done, in a line."""
+    """Required. What to do: one line."""
     description: _builtins.str
-    """What is to be done, at length."""
+    """What to do, in full."""
     status: _builtins.str
-    """Where it stands."""
+    """Its status."""
     priority: _builtins.str
-    """How urgent it is, in the caller's own terms."""
+    """Its priority, in the caller's own terms."""
     rationale_log: _builtins.str
-    """JSON. Why it went as it went."""
+    """JSON. The reasons for the decisions taken on the way."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     construct_id: _builtins.str
     """The construct that it belongs to, if any. Immutable."""
     initiative_id: _builtins.str
@@ -618,15 +620,15 @@ class Task(_message.Message):
 
     @_builtins.property
     def assignees(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Who works on it; nobody twice."""
+        """The people or agents who work on it, without duplicates."""
 
     @_builtins.property
     def blocked_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The tasks that must be done before this one; they may not form a cycle."""
+        """The tasks that must be done before this one. References that would form a cycle are refused."""
 
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Words to find it by; no word twice."""
+        """Labels to filter by, without duplicates."""
 
     def __init__(
         self,
@@ -657,7 +659,7 @@ Global___Task: _TypeAlias = Task  # noqa: Y015
 
 @_typing.final
 class Plan(_message.Message):
-    """What one construct planned for another to carry out."""
+    """A plan that one construct made and another carries out."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -676,17 +678,17 @@ class Plan(_message.Message):
     version: _builtins.int
     """Output only."""
     from_construct_id: _builtins.str
-    """The construct that planned. Immutable."""
+    """The construct that made the plan. Immutable."""
     to_construct_id: _builtins.str
-    """The construct that is to carry it out, if it is known yet."""
+    """The construct that carries it out, if that is decided."""
     title: _builtins.str
-    """Required. What is to be done, in a line."""
+    """Required. What to do: one line."""
     body: _builtins.str
-    """What is to be done, at length."""
+    """What to do, in full."""
     status: _builtins.str
-    """Where it stands, in the caller's own terms."""
+    """Its status, in the caller's own terms."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -739,15 +741,15 @@ class Initiative(_message.Message):
     version: _builtins.int
     """Output only."""
     title: _builtins.str
-    """Required. What it aims at, in a line."""
+    """Required. Its aim: one line."""
     vision: _builtins.str
-    """What it aims at, at length."""
+    """Its aim, in full."""
     status: _builtins.str
-    """Where it stands."""
+    """Its status."""
     owner: _builtins.str
-    """Who answers for it."""
+    """The person or agent who is responsible for it."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -758,11 +760,11 @@ class Initiative(_message.Message):
 
     @_builtins.property
     def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Decision]:
-        """What was decided on the way, in order."""
+        """The decisions taken, oldest first."""
 
     @_builtins.property
     def blocked_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The initiatives that must be completed before this one; they may not form a cycle."""
+        """The initiatives that must be completed before this one. References that would form a cycle are refused."""
 
     def __init__(
         self,
@@ -789,7 +791,7 @@ Global___Initiative: _TypeAlias = Initiative  # noqa: Y015
 
 @_typing.final
 class Bug(_message.Message):
-    """Something that does not work as it should."""
+    """A defect."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -810,21 +812,21 @@ class Bug(_message.Message):
     version: _builtins.int
     """Output only."""
     title: _builtins.str
-    """Required. What is wrong, in a line."""
+    """Required. The defect: one line."""
     severity: _builtins.str
-    """How bad it is, in the caller's own terms."""
+    """Its severity, in the caller's own terms."""
     status: _builtins.str
-    """Where it stands, in the caller's own terms."""
+    """Its status, in the caller's own terms."""
     task_id: _builtins.str
-    """The task that it was found in or is mended by, if any."""
+    """The task in which it was found, or which fixes it, if any."""
     repro_steps: _builtins.str
-    """JSON. How to see it, step by step."""
+    """JSON. The steps that reproduce it."""
     proposed_fix: _builtins.str
-    """How it might be mended."""
+    """A possible fix."""
     actor: _builtins.str
     """Who reported it."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -859,7 +861,7 @@ Global___Bug: _TypeAlias = Bug  # noqa: Y015
 
 @_typing.final
 class StatusUpdate(_message.Message):
-    """What somebody had to say about how the work goes."""
+    """A report on the progress of the work."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -876,13 +878,13 @@ class StatusUpdate(_message.Message):
     version: _builtins.int
     """Output only."""
     actor: _builtins.str
-    """Who says it."""
+    """The author."""
     task_id: _builtins.str
     """The task that it is about, if any. Immutable."""
     message: _builtins.str
-    """Required. What is said."""
+    """Required. The text."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -913,7 +915,7 @@ Global___StatusUpdate: _TypeAlias = StatusUpdate  # noqa: Y015
 
 @_typing.final
 class DesignNote(_message.Message):
-    """What was decided, and why."""
+    """A design decision with its reasons."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -933,19 +935,19 @@ class DesignNote(_message.Message):
     version: _builtins.int
     """Output only."""
     title: _builtins.str
-    """Required. What it is about, in a line."""
+    """Required. Its title: one line."""
     context: _builtins.str
-    """What made a decision necessary."""
+    """Why a decision was needed."""
     decision: _builtins.str
     """What was decided."""
     consequences: _builtins.str
     """What follows from it."""
     actor: _builtins.str
-    """Who decided."""
+    """Who took the decision."""
     superseded_by: _builtins.str
-    """The note that took its place, if any."""
+    """The note that replaces it, if any."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -979,7 +981,7 @@ Global___DesignNote: _TypeAlias = DesignNote  # noqa: Y015
 
 @_typing.final
 class Comment(_message.Message):
-    """A remark on a task, or on a line of its code in a review."""
+    """A comment on a task, or on a line of its code in a review."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1005,25 +1007,25 @@ class Comment(_message.Message):
     task_id: _builtins.str
     """Required. The task. Immutable."""
     type: _builtins.str
-    """What sort of remark it is: `comment`, `review`, or the caller's own term."""
+    """Its type: `comment`, `review`, or the caller's own term."""
     author: _builtins.str
-    """Who makes it."""
+    """The author."""
     phase: _builtins.str
-    """The phase of the work that it is about."""
+    """The phase of the task that it is about."""
     body: _builtins.str
-    """Required. What is said."""
+    """Required. The text."""
     file_path: _builtins.str
     """For a review: the file."""
     line: _builtins.int
-    """For a review: the line, from 1."""
+    """For a review: the number of the line, from 1."""
     severity: _builtins.str
-    """For a review: how grave it is, in the caller's own terms."""
+    """For a review: the severity, in the caller's own terms."""
     status: _builtins.str
-    """Where it stands, in the caller's own terms."""
+    """Its status, in the caller's own terms."""
     resolution: _builtins.str
-    """How it was settled."""
+    """How it was resolved."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -1061,7 +1063,7 @@ Global___Comment: _TypeAlias = Comment  # noqa: Y015
 
 @_typing.final
 class GateDecision(_message.Message):
-    """Whether a task may go on past a gate."""
+    """A decision whether a task may pass a gate."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1084,17 +1086,17 @@ class GateDecision(_message.Message):
     task_id: _builtins.str
     """Required. The task. Immutable."""
     phase: _builtins.str
-    """Required. The phase that the gate closes."""
+    """Required. The phase that the gate follows."""
     gate_type: _builtins.str
-    """What sort of gate it is, such as `human` or `ai`."""
+    """The type of the gate, such as `human` or `ai`."""
     approved: _builtins.bool
-    """Whether it may go on."""
+    """Whether the task may pass."""
     reason: _builtins.str
-    """Why."""
+    """The reasons for it."""
     actor: _builtins.str
-    """Who decided."""
+    """Who took the decision."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -1105,7 +1107,7 @@ class GateDecision(_message.Message):
 
     @_builtins.property
     def decide_time(self) -> _timestamp_pb2.Timestamp:
-        """When."""
+        """When it was decided."""
 
     def __init__(
         self,
@@ -1133,7 +1135,7 @@ Global___GateDecision: _TypeAlias = GateDecision  # noqa: Y015
 
 @_typing.final
 class Branch(_message.Message):
-    """A branch of the code, and when somebody last worked on it."""
+    """A branch of the code and the time of the last work on it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1155,15 +1157,15 @@ class Branch(_message.Message):
     name: _builtins.str
     """Required. Its name; also its id. Immutable."""
     type: _builtins.str
-    """What sort of branch it is, such as `task` or `initiative`."""
+    """Its type, such as `task` or `initiative`."""
     owner_id: _builtins.str
-    """The id of what it was made for. Not checked."""
+    """The id of the record that it was made for. Not checked."""
     base_branch: _builtins.str
-    """The branch that it began from."""
+    """The branch that it started from."""
     status: _builtins.str
-    """Where it stands, in the caller's own terms."""
+    """Its status, in the caller's own terms."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -1174,7 +1176,7 @@ class Branch(_message.Message):
 
     @_builtins.property
     def activity_time(self) -> _timestamp_pb2.Timestamp:
-        """When somebody last worked on it."""
+        """When it was last worked on."""
 
     def __init__(
         self,
@@ -1201,7 +1203,7 @@ Global___Branch: _TypeAlias = Branch  # noqa: Y015
 
 @_typing.final
 class Constitution(_message.Message):
-    """The rules of a workspace. There is one."""
+    """The rules of a workspace. Each workspace has at most one."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1219,9 +1221,9 @@ class Constitution(_message.Message):
     content: _builtins.str
     """Required. The rules."""
     edition: _builtins.str
-    """Which edition it is, in the caller's own terms."""
+    """Its edition, in the caller's own terms."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -1251,7 +1253,7 @@ Global___Constitution: _TypeAlias = Constitution  # noqa: Y015
 
 @_typing.final
 class TaskState(_message.Message):
-    """Where the engine is in a task, which is not what people see of its status."""
+    """The workflow engine's state of a task. Separate from `Task.status`, which people set and read."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1275,15 +1277,15 @@ class TaskState(_message.Message):
     task_id: _builtins.str
     """Required. The task; also the id. Immutable."""
     status: _builtins.str
-    """Where the engine is."""
+    """The engine's status."""
     current_phase: _builtins.str
-    """The phase that it is in."""
+    """The current phase."""
     retries: _builtins.int
-    """How often the whole was tried again."""
+    """How often the whole task was retried."""
     error: _builtins.str
-    """What went wrong last."""
+    """The last error."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -1294,7 +1296,7 @@ class TaskState(_message.Message):
 
     @_builtins.property
     def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___PhaseState]:
-        """What became of each phase, in order."""
+        """The state of each phase, in order."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
@@ -1331,7 +1333,7 @@ Global___TaskState: _TypeAlias = TaskState  # noqa: Y015
 
 @_typing.final
 class PhaseTemplate(_message.Message):
-    """How a phase is done, for workflows to use."""
+    """The description of a phase, for workflows to refer to."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1352,21 +1354,21 @@ class PhaseTemplate(_message.Message):
     version: _builtins.int
     """Output only."""
     name: _builtins.str
-    """Required. What people call it."""
+    """Required. Its name, for people to read."""
     description: _builtins.str
     """What it does."""
     prompt: _builtins.str
-    """What the agent is told."""
+    """The prompt for the agent."""
     agent: _builtins.str
-    """Who does it."""
+    """The agent that carries it out."""
     gate_type: _builtins.str
-    """What sort of gate closes it."""
+    """The type of the gate after it, such as `human` or `ai`."""
     max_iterations: _builtins.int
-    """How often it may be tried; 0 means without limit."""
+    """How many rounds it may take; 0 means without limit."""
     settings: _builtins.str
-    """JSON. Whatever else the engine needs."""
+    """JSON. Further settings for the engine."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -1401,7 +1403,7 @@ Global___PhaseTemplate: _TypeAlias = PhaseTemplate  # noqa: Y015
 
 @_typing.final
 class Workflow(_message.Message):
-    """One version of a workflow. Versions are never changed: a change is the next version."""
+    """One version of a workflow. Immutable: to change a workflow, add its next version."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1423,19 +1425,19 @@ class Workflow(_message.Message):
     version: _builtins.int
     """Output only."""
     workflow_id: _builtins.str
-    """Required. The workflow, whatever its version."""
+    """Required. The id that all versions of the workflow share."""
     workflow_version: _builtins.int
-    """Output only. 1, 2, 3 … within the workflow; never reused."""
+    """Output only. The number of the version: 1, 2, 3 … within the workflow; never reused."""
     parent_version: _builtins.int
     """The version that this one was made from; 0 for none."""
     name: _builtins.str
-    """What people call it."""
+    """Its name, for people to read."""
     description: _builtins.str
     """What it does."""
     definition: _builtins.str
-    """JSON. Whatever else makes it up."""
+    """JSON. The rest of its definition."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -1450,7 +1452,7 @@ class Workflow(_message.Message):
 
     @_builtins.property
     def variables(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkflowVariable]:
-        """What a run of it is given."""
+        """The inputs of its runs."""
 
     def __init__(
         self,
@@ -1504,19 +1506,19 @@ class Run(_message.Message):
     workflow: _builtins.str
     """The id of the workflow version that runs, such as `ship@3`. Immutable."""
     task_id: _builtins.str
-    """The task that it is for, if any. Immutable."""
+    """The task that it works on, if any. Immutable."""
     status: _builtins.str
-    """Where it stands, in the caller's own terms."""
+    """Its status, in the caller's own terms."""
     current_phase: _builtins.str
-    """The phase that it is in."""
+    """The current phase."""
     inputs: _builtins.str
-    """JSON. What it was given."""
+    """JSON. Its inputs."""
     outputs: _builtins.str
-    """JSON. What came of it."""
+    """JSON. Its outputs."""
     error: _builtins.str
-    """What went wrong."""
+    """The error that ended it."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -1561,7 +1563,7 @@ Global___Run: _TypeAlias = Run  # noqa: Y015
 
 @_typing.final
 class PhaseOutput(_message.Message):
-    """What a phase of a run or a task brought forth, such as a spec."""
+    """The output of a phase of a run or a task, such as a spec."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1589,17 +1591,17 @@ class PhaseOutput(_message.Message):
     phase: _builtins.str
     """Required. The phase. Immutable."""
     variable: _builtins.str
-    """The name that later phases know it by. Immutable."""
+    """The name by which later phases refer to it. Immutable."""
     content: _builtins.str
-    """What it is. More than 2 MiB goes into an artifact."""
+    """The output. Put more than 2 MiB into an artifact."""
     content_type: _builtins.str
     """Its media type."""
     iteration: _builtins.int
-    """The round of the phase that it came from."""
+    """The round of the phase that made it."""
     source: _builtins.str
-    """Who made it."""
+    """The person or agent who made it."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -1637,7 +1639,7 @@ Global___PhaseOutput: _TypeAlias = PhaseOutput  # noqa: Y015
 
 @_typing.final
 class ExecutionLog(_message.Message):
-    """The whole account of a run. Written once."""
+    """The complete log of a run. Immutable."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1664,21 +1666,21 @@ class ExecutionLog(_message.Message):
     run_id: _builtins.str
     """Required. The run; also the id."""
     workflow_id: _builtins.str
-    """The workflow, whatever its version."""
+    """The id that all versions of the workflow share."""
     workflow_version: _builtins.int
-    """The version that ran."""
+    """The version of the workflow that ran."""
     status: _builtins.str
-    """How it ended, in the caller's own terms."""
+    """How the run ended, in the caller's own terms."""
     summary: _builtins.str
-    """What there is to know, in short."""
+    """A short summary."""
     detail_digest: _builtins.str
-    """The digest of the blob with everything else."""
+    """The digest of the blob that holds the details."""
     detail_size_bytes: _builtins.int
-    """Output only. That blob's plain size in bytes."""
+    """Output only. The size of that blob in bytes, uncompressed."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     detail_type: _builtins.str
-    """That blob's media type, as `Checkpoint.context_type`."""
+    """The media type of that blob, as in `Checkpoint.context_type`."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -1697,7 +1699,7 @@ class ExecutionLog(_message.Message):
 
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogStep]:
-        """What was done, in order."""
+        """The steps, in order."""
 
     def __init__(
         self,
@@ -1729,7 +1731,7 @@ Global___ExecutionLog: _TypeAlias = ExecutionLog  # noqa: Y015
 
 @_typing.final
 class Intervention(_message.Message):
-    """That somebody stepped in."""
+    """An intervention by a person in the work of agents."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1750,9 +1752,9 @@ class Intervention(_message.Message):
     version: _builtins.int
     """Output only."""
     actor: _builtins.str
-    """Required. Who."""
+    """Required. Who intervened."""
     reason: _builtins.str
-    """Why."""
+    """The reasons for it."""
     task_id: _builtins.str
     """The task, if any. Immutable."""
     run_id: _builtins.str
@@ -1760,7 +1762,7 @@ class Intervention(_message.Message):
     phase: _builtins.str
     """The phase."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -1803,7 +1805,7 @@ Global___Intervention: _TypeAlias = Intervention  # noqa: Y015
 
 @_typing.final
 class Pattern(_message.Message):
-    """Something that was seen to recur in the runs of a workflow."""
+    """A pattern that recurs in the runs of a workflow."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1824,21 +1826,21 @@ class Pattern(_message.Message):
     version: _builtins.int
     """Output only."""
     workflow_id: _builtins.str
-    """Required. The workflow, whatever its version."""
+    """Required. The id that all versions of the workflow share."""
     workflow_version: _builtins.int
-    """The version that it was seen in; 0 for any."""
+    """The version of the workflow in which it was observed; 0 for any."""
     type: _builtins.str
-    """What sort of pattern it is, in the caller's own terms."""
+    """Its type, in the caller's own terms."""
     description: _builtins.str
-    """Required. What recurs."""
+    """Required. Its description."""
     confidence: _builtins.float
-    """How sure that is, from 0 to 1."""
+    """The confidence in it, from 0 to 1."""
     occurrences: _builtins.int
-    """How often it was seen."""
+    """How often it was observed."""
     evidence: _builtins.str
-    """JSON. Where it was seen."""
+    """JSON. The evidence: where it was observed."""
     metadata: _builtins.str
-    """JSON. Whatever else the caller keeps with it."""
+    """JSON. Further data of the caller's."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -1873,7 +1875,7 @@ Global___Pattern: _TypeAlias = Pattern  # noqa: Y015
 
 @_typing.final
 class Decision(_message.Message):
-    """Something that was decided within an initiative."""
+    """A decision taken within an initiative."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1884,12 +1886,12 @@ class Decision(_message.Message):
     decision: _builtins.str
     """Required. What was decided."""
     rationale: _builtins.str
-    """Why."""
+    """The reasons for it."""
     actor: _builtins.str
-    """Who decided."""
+    """Who took the decision."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """When."""
+        """When it was decided."""
 
     def __init__(
         self,
@@ -1909,7 +1911,7 @@ Global___Decision: _TypeAlias = Decision  # noqa: Y015
 
 @_typing.final
 class PhaseState(_message.Message):
-    """What became of one phase of a task."""
+    """The state of one phase of a task."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1924,15 +1926,15 @@ class PhaseState(_message.Message):
     phase: _builtins.str
     """Required. The phase."""
     status: _builtins.str
-    """Where it stands."""
+    """Its status."""
     iterations: _builtins.int
-    """How many rounds it took."""
+    """How many rounds it has taken."""
     retries: _builtins.int
-    """How often it was tried again."""
+    """How often it was retried."""
     error: _builtins.str
-    """What went wrong last."""
+    """The last error."""
     metadata: _builtins.str
-    """JSON. Whatever else the engine keeps with it."""
+    """JSON. Further data of the engine's."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it began."""
@@ -1975,13 +1977,13 @@ class WorkflowPhase(_message.Message):
     name: _builtins.str
     """Required. Its name, unique within the workflow."""
     template_id: _builtins.str
-    """The id of the phase template that says how it is done. Not checked."""
+    """The id of the phase template that describes it. Not checked."""
     gate_type: _builtins.str
-    """What sort of gate closes it."""
+    """The type of the gate after it, such as `human` or `ai`."""
     max_iterations: _builtins.int
-    """How often it may be tried; 0 means without limit."""
+    """How many rounds it may take; 0 means without limit."""
     settings: _builtins.str
-    """JSON. Whatever else the engine needs."""
+    """JSON. Further settings for the engine."""
     def __init__(
         self,
         *,
@@ -2013,13 +2015,13 @@ class WorkflowVariable(_message.Message):
     name: _builtins.str
     """Required. Its name, unique within the workflow."""
     description: _builtins.str
-    """What it is for."""
+    """Its purpose."""
     type: _builtins.str
-    """What it holds, in the engine's own terms."""
+    """The type of its value, in the engine's own terms."""
     required: _builtins.bool
-    """Whether a run must be given it."""
+    """Whether a run must provide it."""
     default_value: _builtins.str
-    """JSON. What a run has when it is not given it."""
+    """JSON. Its value where a run provides none."""
     def __init__(
         self,
         *,
@@ -2049,11 +2051,11 @@ class LogStep(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Required. What it was."""
+    """Required. The name of the step."""
     status: _builtins.str
-    """How it ended, in the engine's own terms."""
+    """How the step ended, in the engine's own terms."""
     detail: _builtins.str
-    """JSON. What it was given and what came of it."""
+    """JSON. Its inputs and outputs."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it began."""

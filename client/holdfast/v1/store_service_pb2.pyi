@@ -40,7 +40,7 @@ class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Action.ValueTy
     ACTION_APPEND: _Action.ValueType  # 4
     """Entries were appended."""
     ACTION_DROP: _Action.ValueType  # 5
-    """The entries up to `last_number` were dropped."""
+    """The entries up to `last_number` were removed."""
 
 class Action(_Action, metaclass=_ActionEnumTypeWrapper):
     """What happened to a record or a journal."""
@@ -56,12 +56,12 @@ ACTION_DELETE: Action.ValueType  # 3
 ACTION_APPEND: Action.ValueType  # 4
 """Entries were appended."""
 ACTION_DROP: Action.ValueType  # 5
-"""The entries up to `last_number` were dropped."""
+"""The entries up to `last_number` were removed."""
 Global___Action: _TypeAlias = Action  # noqa: Y015
 
 @_typing.final
 class RecordKey(_message.Message):
-    """Where a record is."""
+    """Names a record."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -87,7 +87,7 @@ Global___RecordKey: _TypeAlias = RecordKey  # noqa: Y015
 
 @_typing.final
 class Unreadable(_message.Message):
-    """A record or an entry that is there and cannot be read."""
+    """A record or an entry that exists and cannot be read."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -99,7 +99,7 @@ class Unreadable(_message.Message):
     id: _builtins.str
     """The record's id, or the journal's parent and the entry's number."""
     reason: _builtins.str
-    """What is wrong with it."""
+    """Why it cannot be read."""
     def __init__(
         self,
         *,
@@ -132,7 +132,7 @@ class StoreServiceGetRequest(_message.Message):
     id: _builtins.str
     """Required. The record's id."""
     min_revision: _builtins.int
-    """The answer is at least as new as this revision; OUT_OF_RANGE when the store is older. 0: whatever is newest."""
+    """The answer is at least as new as this revision; OUT_OF_RANGE when the store has not reached it. 0: no condition."""
     def __init__(
         self,
         *,
@@ -158,7 +158,7 @@ class StoreServiceGetResponse(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """The revision that it was read at."""
+    """The revision at which it was read."""
     @_builtins.property
     def record(self) -> _record_pb2.Record:
         """The record."""
@@ -221,22 +221,22 @@ class StoreServiceBatchGetResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     UNREADABLE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """The revision that all of it was read at."""
+    """The revision at which all of it was read."""
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.Record]:
-        """What was found, in the order asked for. Ends early at 3 MiB; `remaining` names the rest."""
+        """The records found, in the order of the request. Ends early at 3 MiB; `remaining` names the rest."""
 
     @_builtins.property
     def missing(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordKey]:
-        """What does not exist."""
+        """The keys of records that do not exist."""
 
     @_builtins.property
     def remaining(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordKey]:
-        """What did not fit; ask again for these."""
+        """The keys that did not fit into the answer; request them again."""
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedCompositeFieldContainer[Global___Unreadable]:
-        """What is there and could not be read."""
+        """What exists and could not be read."""
 
     def __init__(
         self,
@@ -275,11 +275,11 @@ class StoreServiceListRequest(_message.Message):
     filter: _builtins.str
     """AIP-160: `status = "running" AND tags:"urgent" AND create_time > "2026-01-01T00:00:00Z"`. Empty matches all."""
     order_by: _builtins.str
-    """`field`, `field desc`, several by commas; the id breaks ties. Empty means `create_time`."""
+    """`field` or `field desc`, several separated by commas; ties are ordered by id. Empty means `create_time`."""
     page_size: _builtins.int
     """0 means 100; at most 1,000. A page also ends at 3 MiB."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; every other field must be as it was."""
+    """`next_page_token` of the previous page; every other field must be as in that request."""
     min_revision: _builtins.int
     """As in Get."""
     def __init__(
@@ -314,14 +314,14 @@ class StoreServiceListResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty on the last page."""
     revision: _builtins.int
-    """The revision that the page was read at."""
+    """The revision at which the page was read."""
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.Record]:
         """The page."""
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedCompositeFieldContainer[Global___Unreadable]:
-        """What is there and could not be read."""
+        """What exists and could not be read."""
 
     def __init__(
         self,
@@ -412,16 +412,16 @@ class StoreServiceScanResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     UNREADABLE_FIELD_NUMBER: _builtins.int
     list: _builtins.int
-    """Which list of the request it belongs to, from 0."""
+    """The index of the list in the request, from 0."""
     revision: _builtins.int
-    """The revision that all lists were read at."""
+    """The revision at which all lists were read."""
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.Record]:
         """The next records of that list."""
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedCompositeFieldContainer[Global___Unreadable]:
-        """What is there and could not be read."""
+        """What exists and could not be read."""
 
     def __init__(
         self,
@@ -484,7 +484,7 @@ class StoreServiceCountResponse(_message.Message):
     count: _builtins.int
     """How many there are."""
     revision: _builtins.int
-    """The revision that they were counted at."""
+    """The revision at which they were counted."""
     def __init__(
         self,
         *,
@@ -525,7 +525,7 @@ Global___Insert: _TypeAlias = Insert  # noqa: Y015
 
 @_typing.final
 class Upsert(_message.Message):
-    """Adds a record, or replaces the fields of the mask when it exists."""
+    """Adds a record or, when it exists, replaces the fields of the mask."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -533,7 +533,7 @@ class Upsert(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def record(self) -> _record_pb2.Record:
-        """The record; its id must be set, except where the kind finds it by other fields."""
+        """The record. Its id must be set, except for kinds that are found by other unique fields."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
@@ -563,7 +563,7 @@ class Update(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     version: _builtins.int
-    """The version that the caller has seen; ABORTED when it has moved on. 0: do not check."""
+    """The version that the caller has seen; ABORTED when the record has another one. 0: do not check."""
     @_builtins.property
     def record(self) -> _record_pb2.Record:
         """The new values; its id must be set."""
@@ -604,7 +604,7 @@ class Delete(_message.Message):
     version: _builtins.int
     """As in Update."""
     cascade: _builtins.bool
-    """Also remove what belongs to it. Without this, FAILED_PRECONDITION (HAS_DEPENDENTS) tells the counts."""
+    """Also remove the records that belong to it. Otherwise FAILED_PRECONDITION (HAS_DEPENDENTS), with their counts by kind."""
     def __init__(
         self,
         *,
@@ -636,7 +636,7 @@ class Append(_message.Message):
     parent_id: _builtins.str
     """The id of the parent."""
     expected_last_number: _builtins.int
-    """The number of the last entry that the caller has seen; ABORTED when it has moved on. Unset: do not check."""
+    """The number of the last entry that the caller has seen; ABORTED when the journal has another last one. Unset: do not check."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[_entry_pb2.Entry]:
         """Entries of one journal."""
@@ -711,7 +711,7 @@ Global___Mutation: _TypeAlias = Mutation  # noqa: Y015
 
 @_typing.final
 class MutationResult(_message.Message):
-    """What a mutation did."""
+    """The result of one mutation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -726,14 +726,14 @@ class MutationResult(_message.Message):
     id: _builtins.str
     """The record's id, or the id of the journal's parent."""
     version: _builtins.int
-    """The record's new version; of a deleted record the one it had."""
+    """The record's new version; for a deleted record, its last version."""
     first_number: _builtins.int
     """For an append: the number of its first entry; 0 when there was none."""
     last_number: _builtins.int
     """For an append: the number of its last entry; 0 when there was none."""
     @_builtins.property
     def record(self) -> _record_pb2.Record:
-        """The record after it, when `return_records` was set and it fitted into 3 MiB."""
+        """The record after the mutation, when `return_records` was set and the answer stayed within 3 MiB."""
 
     def __init__(
         self,
@@ -765,16 +765,18 @@ class StoreServiceCommitRequest(_message.Message):
     MUTATIONS_FIELD_NUMBER: _builtins.int
     RETURN_RECORDS_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Empty means `default`. Made by the first write to it."""
+    """Empty means `default`. The first write to a workspace creates it."""
     actor: _builtins.str
-    """Who does it; kept with the commit. At most 200 bytes."""
+    """Who makes the change; stored with the commit. At most 200 bytes."""
     request_id: _builtins.str
-    """Makes a retry safe: within an hour, the same id from the same actor applies once and answers the same. At most 200 bytes."""
+    """Makes retries safe: requests with the same id and actor within an hour apply once and get the same answer. At most 200
+    bytes.
+    """
     return_records: _builtins.bool
-    """Whether the answer holds the records as they are now."""
+    """Whether the answer holds the records as they are after the commit."""
     @_builtins.property
     def mutations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mutation]:
-        """At most 1,000, applied in order. None: nothing happens and no revision is used."""
+        """At most 1,000, applied in order. When empty, nothing happens and no revision is used."""
 
     def __init__(
         self,
@@ -810,7 +812,7 @@ class StoreServiceCommitResponse(_message.Message):
 
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___MutationResult]:
-        """One a mutation, in order."""
+        """One for each mutation, in order."""
 
     def __init__(
         self,
@@ -829,7 +831,7 @@ Global___StoreServiceCommitResponse: _TypeAlias = StoreServiceCommitResponse  # 
 
 @_typing.final
 class Change(_message.Message):
-    """One record's or journal's part in a commit."""
+    """What a commit did to one record or journal."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -859,18 +861,18 @@ class Change(_message.Message):
     action: Global___Action.ValueType
     """What happened."""
     version: _builtins.int
-    """The record's version after it; of a deleted record the one it had."""
+    """The record's version after the change; for a deleted record, its last version."""
     parent_kind: _builtins.str
     """For journals: the kind of the parent."""
     first_number: _builtins.int
-    """For journals: the first number concerned."""
+    """For journals: the first number appended or removed."""
     last_number: _builtins.int
-    """For journals: the last number concerned."""
+    """For journals: the last number appended or removed."""
     actor: _builtins.str
-    """Who did it."""
+    """The `actor` of the request."""
     @_builtins.property
     def record(self) -> _record_pb2.Record:
-        """The record as of this revision; of a deleted record the last it was. Unset for journals."""
+        """The record at this revision; for a deleted record, as it was last. Unset for journals."""
 
     @_builtins.property
     def commit_time(self) -> _timestamp_pb2.Timestamp:
@@ -916,11 +918,11 @@ class StoreServiceWatchRequest(_message.Message):
     workspace: _builtins.str
     """Empty means `default`."""
     after_revision: _builtins.int
-    """Begin with the first change after this revision; 0 is the beginning of the store. Unset: from now on."""
+    """Start with the first change after this revision; 0 is the beginning of the store. Unset: start with the next commit."""
     cursor: _builtins.str
-    """Begin where an earlier stream ended; takes the place of `after_revision`."""
+    """Start where an earlier stream ended. Overrides `after_revision`."""
     replay_only: _builtins.bool
-    """End when the present is reached, instead of waiting for more."""
+    """End the stream after the newest change, instead of waiting for more."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Kinds and journals to watch; empty means all."""
@@ -951,7 +953,7 @@ Global___StoreServiceWatchRequest: _TypeAlias = StoreServiceWatchRequest  # noqa
 
 @_typing.final
 class StoreServiceWatchResponse(_message.Message):
-    """A frame of Watch. A commit's changes may be spread over frames."""
+    """A frame of Watch. The changes of one commit may come in several frames."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -964,7 +966,7 @@ class StoreServiceWatchResponse(_message.Message):
     """Every matching change up to this revision has been sent."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
-        """In the order of their revision and ordinal. None: a sign of life, and the cursor has moved on."""
+        """Ordered by revision and ordinal. A frame without changes is a keep-alive; its cursor may have advanced."""
 
     def __init__(
         self,
@@ -1028,10 +1030,10 @@ class StoreServiceAllocateIdResponse(_message.Message):
     IDS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """The store's revision after it."""
+    """The store's revision."""
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The ids, in rising order."""
+        """The ids, in ascending order."""
 
     def __init__(
         self,

@@ -26,11 +26,11 @@ if _version_not_supported:
 
 
 class StoreServiceStub:
-    """Records of every kind, by the same few verbs.
+    """Records of every kind. The same methods serve all kinds.
 
     Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
-    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are told of below.
-    Errors carry one google.rpc.ErrorInfo (domain `holdfast`) whose reason says what to do.
+    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are described below.
+    Errors carry one google.rpc.ErrorInfo (domain `holdfast`); programs decide by its reason.
     """
 
     def __init__(self, channel):
@@ -82,11 +82,11 @@ class StoreServiceStub:
 
 
 class StoreServiceServicer:
-    """Records of every kind, by the same few verbs.
+    """Records of every kind. The same methods serve all kinds.
 
     Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
-    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are told of below.
-    Errors carry one google.rpc.ErrorInfo (domain `holdfast`) whose reason says what to do.
+    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are described below.
+    Errors carry one google.rpc.ErrorInfo (domain `holdfast`); programs decide by its reason.
     """
 
     def Get(self, request, context):
@@ -97,22 +97,22 @@ class StoreServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGet(self, request, context):
-        """Reads many records as of one revision; what does not exist is named in `missing`.
+        """Reads many records as of one revision. `missing` names those that do not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def List(self, request, context):
-        """Lists the records of a kind, filtered, ordered and in pages.
+        """Lists the records of a kind in pages, filtered and ordered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Scan(self, request, context):
-        """Reads whole lists as of one revision and streams them: for what belongs together, such as all states with their decisions.
-        RESOURCE_EXHAUSTED (SCAN_TOO_LARGE): they have more than 256 MiB together; use List, whose pages are each of their own revision.
+        """Reads whole lists as of one revision and streams them: for lists that must agree, such as all states with their decisions.
+        RESOURCE_EXHAUSTED (SCAN_TOO_LARGE): together they exceed 256 MiB. Use List, each page of which has a revision of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,24 +126,26 @@ class StoreServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Commit(self, request, context):
-        """Applies a list of mutations, whole or not at all. Durable when it answers.
-        ABORTED: a version was not as expected (VERSION_MISMATCH); read again and decide.
-        ALREADY_EXISTS: an inserted id is taken. FAILED_PRECONDITION: a parent is missing, a cycle, or children hang on it.
+        """Applies a list of mutations, all or none. Durable when it answers.
+        ABORTED (VERSION_MISMATCH): a record has another version than expected. Read it again and decide.
+        ALREADY_EXISTS: the id of an insert is taken. FAILED_PRECONDITION: a parent does not exist, references would form a cycle, or
+        other records depend on the one to delete.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """Streams changes from a revision on, each once and in order, until the caller leaves.
-        OUT_OF_RANGE: the revision is gone (REVISION_COMPACTED, with `oldest_revision`) or not yet there (REVISION_IN_FUTURE).
+        """Streams changes from a revision on, each once and in order, until the caller ends the call.
+        OUT_OF_RANGE: the changes after the revision were removed (REVISION_COMPACTED, with `oldest_revision`), or the store has not
+        reached the revision (REVISION_IN_FUTURE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AllocateId(self, request, context):
-        """Hands out ids that nobody else is given, even after a crash. Gaps are allowed.
+        """Allocates ids. No id is given out twice, even after a crash. There may be gaps.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -201,11 +203,11 @@ def add_StoreServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class StoreService:
-    """Records of every kind, by the same few verbs.
+    """Records of every kind. The same methods serve all kinds.
 
     Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
-    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are told of below.
-    Errors carry one google.rpc.ErrorInfo (domain `holdfast`) whose reason says what to do.
+    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are described below.
+    Errors carry one google.rpc.ErrorInfo (domain `holdfast`); programs decide by its reason.
     """
 
     @staticmethod

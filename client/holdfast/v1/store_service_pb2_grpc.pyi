@@ -27,11 +27,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class StoreServiceStub:
-    """Records of every kind, by the same few verbs.
+    """Records of every kind. The same methods serve all kinds.
 
     Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
-    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are told of below.
-    Errors carry one google.rpc.ErrorInfo (domain `holdfast`) whose reason says what to do.
+    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are described below.
+    Errors carry one google.rpc.ErrorInfo (domain `holdfast`); programs decide by its reason.
     """
 
     @_typing.overload
@@ -41,67 +41,71 @@ class StoreServiceStub:
     Get: _grpc.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceGetRequest, _store_service_pb2.StoreServiceGetResponse]
     """Reads one record. NOT_FOUND: no such record (reason RECORD_NOT_FOUND) or workspace (WORKSPACE_NOT_FOUND)."""
     BatchGet: _grpc.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceBatchGetRequest, _store_service_pb2.StoreServiceBatchGetResponse]
-    """Reads many records as of one revision; what does not exist is named in `missing`."""
+    """Reads many records as of one revision. `missing` names those that do not exist."""
     List: _grpc.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceListRequest, _store_service_pb2.StoreServiceListResponse]
-    """Lists the records of a kind, filtered, ordered and in pages."""
+    """Lists the records of a kind in pages, filtered and ordered."""
     Scan: _grpc.UnaryStreamMultiCallable[_store_service_pb2.StoreServiceScanRequest, _store_service_pb2.StoreServiceScanResponse]
-    """Reads whole lists as of one revision and streams them: for what belongs together, such as all states with their decisions.
-    RESOURCE_EXHAUSTED (SCAN_TOO_LARGE): they have more than 256 MiB together; use List, whose pages are each of their own revision.
+    """Reads whole lists as of one revision and streams them: for lists that must agree, such as all states with their decisions.
+    RESOURCE_EXHAUSTED (SCAN_TOO_LARGE): together they exceed 256 MiB. Use List, each page of which has a revision of its own.
     """
     Count: _grpc.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceCountRequest, _store_service_pb2.StoreServiceCountResponse]
     """Counts the records of a kind that a filter matches."""
     Commit: _grpc.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceCommitRequest, _store_service_pb2.StoreServiceCommitResponse]
-    """Applies a list of mutations, whole or not at all. Durable when it answers.
-    ABORTED: a version was not as expected (VERSION_MISMATCH); read again and decide.
-    ALREADY_EXISTS: an inserted id is taken. FAILED_PRECONDITION: a parent is missing, a cycle, or children hang on it.
+    """Applies a list of mutations, all or none. Durable when it answers.
+    ABORTED (VERSION_MISMATCH): a record has another version than expected. Read it again and decide.
+    ALREADY_EXISTS: the id of an insert is taken. FAILED_PRECONDITION: a parent does not exist, references would form a cycle, or
+    other records depend on the one to delete.
     """
     Watch: _grpc.UnaryStreamMultiCallable[_store_service_pb2.StoreServiceWatchRequest, _store_service_pb2.StoreServiceWatchResponse]
-    """Streams changes from a revision on, each once and in order, until the caller leaves.
-    OUT_OF_RANGE: the revision is gone (REVISION_COMPACTED, with `oldest_revision`) or not yet there (REVISION_IN_FUTURE).
+    """Streams changes from a revision on, each once and in order, until the caller ends the call.
+    OUT_OF_RANGE: the changes after the revision were removed (REVISION_COMPACTED, with `oldest_revision`), or the store has not
+    reached the revision (REVISION_IN_FUTURE).
     """
     AllocateId: _grpc.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceAllocateIdRequest, _store_service_pb2.StoreServiceAllocateIdResponse]
-    """Hands out ids that nobody else is given, even after a crash. Gaps are allowed."""
+    """Allocates ids. No id is given out twice, even after a crash. There may be gaps."""
 
 @_typing.type_check_only
 class StoreServiceAsyncStub(StoreServiceStub):
-    """Records of every kind, by the same few verbs.
+    """Records of every kind. The same methods serve all kinds.
 
     Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
-    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are told of below.
-    Errors carry one google.rpc.ErrorInfo (domain `holdfast`) whose reason says what to do.
+    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are described below.
+    Errors carry one google.rpc.ErrorInfo (domain `holdfast`); programs decide by its reason.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Get: _aio.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceGetRequest, _store_service_pb2.StoreServiceGetResponse]  # type: ignore[assignment]
     """Reads one record. NOT_FOUND: no such record (reason RECORD_NOT_FOUND) or workspace (WORKSPACE_NOT_FOUND)."""
     BatchGet: _aio.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceBatchGetRequest, _store_service_pb2.StoreServiceBatchGetResponse]  # type: ignore[assignment]
-    """Reads many records as of one revision; what does not exist is named in `missing`."""
+    """Reads many records as of one revision. `missing` names those that do not exist."""
     List: _aio.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceListRequest, _store_service_pb2.StoreServiceListResponse]  # type: ignore[assignment]
-    """Lists the records of a kind, filtered, ordered and in pages."""
+    """Lists the records of a kind in pages, filtered and ordered."""
     Scan: _aio.UnaryStreamMultiCallable[_store_service_pb2.StoreServiceScanRequest, _store_service_pb2.StoreServiceScanResponse]  # type: ignore[assignment]
-    """Reads whole lists as of one revision and streams them: for what belongs together, such as all states with their decisions.
-    RESOURCE_EXHAUSTED (SCAN_TOO_LARGE): they have more than 256 MiB together; use List, whose pages are each of their own revision.
+    """Reads whole lists as of one revision and streams them: for lists that must agree, such as all states with their decisions.
+    RESOURCE_EXHAUSTED (SCAN_TOO_LARGE): together they exceed 256 MiB. Use List, each page of which has a revision of its own.
     """
     Count: _aio.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceCountRequest, _store_service_pb2.StoreServiceCountResponse]  # type: ignore[assignment]
     """Counts the records of a kind that a filter matches."""
     Commit: _aio.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceCommitRequest, _store_service_pb2.StoreServiceCommitResponse]  # type: ignore[assignment]
-    """Applies a list of mutations, whole or not at all. Durable when it answers.
-    ABORTED: a version was not as expected (VERSION_MISMATCH); read again and decide.
-    ALREADY_EXISTS: an inserted id is taken. FAILED_PRECONDITION: a parent is missing, a cycle, or children hang on it.
+    """Applies a list of mutations, all or none. Durable when it answers.
+    ABORTED (VERSION_MISMATCH): a record has another version than expected. Read it again and decide.
+    ALREADY_EXISTS: the id of an insert is taken. FAILED_PRECONDITION: a parent does not exist, references would form a cycle, or
+    other records depend on the one to delete.
     """
     Watch: _aio.UnaryStreamMultiCallable[_store_service_pb2.StoreServiceWatchRequest, _store_service_pb2.StoreServiceWatchResponse]  # type: ignore[assignment]
-    """Streams changes from a revision on, each once and in order, until the caller leaves.
-    OUT_OF_RANGE: the revision is gone (REVISION_COMPACTED, with `oldest_revision`) or not yet there (REVISION_IN_FUTURE).
+    """Streams changes from a revision on, each once and in order, until the caller ends the call.
+    OUT_OF_RANGE: the changes after the revision were removed (REVISION_COMPACTED, with `oldest_revision`), or the store has not
+    reached the revision (REVISION_IN_FUTURE).
     """
     AllocateId: _aio.UnaryUnaryMultiCallable[_store_service_pb2.StoreServiceAllocateIdRequest, _store_service_pb2.StoreServiceAllocateIdResponse]  # type: ignore[assignment]
-    """Hands out ids that nobody else is given, even after a crash. Gaps are allowed."""
+    """Allocates ids. No id is given out twice, even after a crash. There may be gaps."""
 
 class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Records of every kind, by the same few verbs.
+    """Records of every kind. The same methods serve all kinds.
 
     Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
-    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are told of below.
-    Errors carry one google.rpc.ErrorInfo (domain `holdfast`) whose reason says what to do.
+    is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are described below.
+    Errors carry one google.rpc.ErrorInfo (domain `holdfast`); programs decide by its reason.
     """
 
     @_abc_1.abstractmethod
@@ -118,7 +122,7 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _store_service_pb2.StoreServiceBatchGetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_store_service_pb2.StoreServiceBatchGetResponse, _abc.Awaitable[_store_service_pb2.StoreServiceBatchGetResponse]]:
-        """Reads many records as of one revision; what does not exist is named in `missing`."""
+        """Reads many records as of one revision. `missing` names those that do not exist."""
 
     @_abc_1.abstractmethod
     def List(
@@ -126,7 +130,7 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _store_service_pb2.StoreServiceListRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_store_service_pb2.StoreServiceListResponse, _abc.Awaitable[_store_service_pb2.StoreServiceListResponse]]:
-        """Lists the records of a kind, filtered, ordered and in pages."""
+        """Lists the records of a kind in pages, filtered and ordered."""
 
     @_abc_1.abstractmethod
     def Scan(
@@ -134,8 +138,8 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _store_service_pb2.StoreServiceScanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_store_service_pb2.StoreServiceScanResponse], _abc.AsyncIterator[_store_service_pb2.StoreServiceScanResponse]]:
-        """Reads whole lists as of one revision and streams them: for what belongs together, such as all states with their decisions.
-        RESOURCE_EXHAUSTED (SCAN_TOO_LARGE): they have more than 256 MiB together; use List, whose pages are each of their own revision.
+        """Reads whole lists as of one revision and streams them: for lists that must agree, such as all states with their decisions.
+        RESOURCE_EXHAUSTED (SCAN_TOO_LARGE): together they exceed 256 MiB. Use List, each page of which has a revision of its own.
         """
 
     @_abc_1.abstractmethod
@@ -152,9 +156,10 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _store_service_pb2.StoreServiceCommitRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_store_service_pb2.StoreServiceCommitResponse, _abc.Awaitable[_store_service_pb2.StoreServiceCommitResponse]]:
-        """Applies a list of mutations, whole or not at all. Durable when it answers.
-        ABORTED: a version was not as expected (VERSION_MISMATCH); read again and decide.
-        ALREADY_EXISTS: an inserted id is taken. FAILED_PRECONDITION: a parent is missing, a cycle, or children hang on it.
+        """Applies a list of mutations, all or none. Durable when it answers.
+        ABORTED (VERSION_MISMATCH): a record has another version than expected. Read it again and decide.
+        ALREADY_EXISTS: the id of an insert is taken. FAILED_PRECONDITION: a parent does not exist, references would form a cycle, or
+        other records depend on the one to delete.
         """
 
     @_abc_1.abstractmethod
@@ -163,8 +168,9 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _store_service_pb2.StoreServiceWatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_store_service_pb2.StoreServiceWatchResponse], _abc.AsyncIterator[_store_service_pb2.StoreServiceWatchResponse]]:
-        """Streams changes from a revision on, each once and in order, until the caller leaves.
-        OUT_OF_RANGE: the revision is gone (REVISION_COMPACTED, with `oldest_revision`) or not yet there (REVISION_IN_FUTURE).
+        """Streams changes from a revision on, each once and in order, until the caller ends the call.
+        OUT_OF_RANGE: the changes after the revision were removed (REVISION_COMPACTED, with `oldest_revision`), or the store has not
+        reached the revision (REVISION_IN_FUTURE).
         """
 
     @_abc_1.abstractmethod
@@ -173,6 +179,6 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _store_service_pb2.StoreServiceAllocateIdRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_store_service_pb2.StoreServiceAllocateIdResponse, _abc.Awaitable[_store_service_pb2.StoreServiceAllocateIdResponse]]:
-        """Hands out ids that nobody else is given, even after a crash. Gaps are allowed."""
+        """Allocates ids. No id is given out twice, even after a crash. There may be gaps."""
 
 def add_StoreServiceServicer_to_server(servicer: StoreServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,4 +1,4 @@
-"""What a checkpoint's context is as bytes, and back: bytes stay bytes, text stays text, everything else is JSON."""
+"""Encoding a checkpoint's context and decoding it: bytes stay bytes, text is UTF-8, everything else is JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def encode_context(context: object) -> tuple[bytes, str]:
 
 
 def decode_context(content: bytes, context_type: str) -> Any:
-    """The context again."""
+    """The context that was encoded."""
     if context_type == JSON:
         return from_json(content)
     return content.decode() if context_type.startswith("text/") else content

@@ -56,7 +56,7 @@ def entry_of(value: entry_pb2.Entry | Message | Mapping[str, object], journal: s
 
 
 def check_entry(entry: entry_pb2.Entry, journal: str = "transcript") -> None:
-    """Refuses what the daemon would refuse, before it spoils the batch that it would be part of."""
+    """Raises for an entry that the daemon would refuse, and its whole batch with it."""
     message: Message = getattr(entry, journal)
     check_text(message, journal)
     texts = _texts(message.DESCRIPTOR.name)
@@ -72,7 +72,7 @@ def check_entry(entry: entry_pb2.Entry, journal: str = "transcript") -> None:
 
 
 def check_text(message: Message, journal: str = "transcript") -> None:
-    """Refuses text with NUL characters, which no store of text takes."""
+    """Raises for NUL characters, which the store does not take."""
     for field in _texts(message.DESCRIPTOR.name).plain:
         if "\0" in getattr(message, field):
             raise _refused(journal, field, "holds a NUL character; put such content into a blob")

@@ -45,7 +45,7 @@ def json_field(value: object) -> str:
 
 
 def timestamp(value: datetime.datetime | Timestamp) -> Timestamp:
-    """A `Timestamp` for an aware `datetime`; a naive one is refused, for nobody knows what time it means."""
+    """A `Timestamp` for an aware `datetime`. Raises ValueError for one without a time zone, which names no moment."""
     if isinstance(value, Timestamp):
         return value
     if not isinstance(value, datetime.datetime):
@@ -60,7 +60,7 @@ def fill(message: Message, name: str, values: Mapping[str, object]) -> None:
     """Sets fields of a message from Python values; None clears.
 
     Raises TypeError for a field that the message has not or a value of the wrong type, and InvalidArgument for text that
-    cannot be stored, always with the field named. `name` is what people call the message.
+    cannot be stored, always with the field named. `name` stands for the message in the errors.
     """
     fields = fields_of(message.DESCRIPTOR)
     for key, value in values.items():

@@ -1,4 +1,4 @@
-"""JSON text that comes back as equal values: what would not is refused, never bent.
+"""JSON text that decodes to equal values. A value that would change on the way is refused.
 
 Accepted are None, bool, int of any size, finite float, str, dict with str keys, list, and tuple, which comes back as a list.
 `google.protobuf.Struct` would turn 1 into 1.0 and lose 2**53 + 1, so JSON travels as text.
@@ -38,7 +38,7 @@ def from_json(text: str | bytes) -> Any:
 
 
 def _long_way(value: object) -> bytes:
-    """For what orjson does not take: integers over 64 bits, deep nesting; and for saying what is wrong with the rest."""
+    """Encodes integers over 64 bits and deep nesting, which orjson refuses; raises an error that names any other value."""
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except UnicodeEncodeError as error:
@@ -51,7 +51,7 @@ def _long_way(value: object) -> bytes:
 
 
 def _check_values(value: object, harmless: frozenset[type]) -> None:
-    """Refuses what encoders bend, a level of the nesting at a time, so that harmless values are passed over at C's speed."""
+    """Raises for values that encoders change. Goes through one level at a time, so that C code skips harmless types."""
     level = [value]
     while level:
         inside = _inside(level)
@@ -59,7 +59,7 @@ def _check_values(value: object, harmless: frozenset[type]) -> None:
 
 
 def _inside(level: list[Any]) -> list[object]:
-    """What the containers of a level hold; refuses what is no container and no JSON."""
+    """The values inside the containers of a level. Raises for values that JSON does not have."""
     types = set(map(type, level))
     if types == {dict}:
         return list(chain.from_iterable(map(dict.values, level)))

@@ -1,4 +1,4 @@
-"""The steps of a commit, made from what callers give. Pure: nothing is sent here. Used by collections and by transactions."""
+"""The mutations of a commit, made from what callers give. Nothing is sent here."""
 
 from __future__ import annotations
 
@@ -53,6 +53,12 @@ def update(kind: Kind, target: object, version: int, fields: Mapping[str, object
 def delete(kind: Kind, id: str, version: int, cascade: bool) -> Mutation:
     """Removes the record with that id."""
     return Mutation(delete=Delete(kind=kind.name, id=id, version=version, cascade=cascade))
+
+
+def record_of(mutation: Mutation) -> record_pb2.Record | None:
+    """The record that a mutation writes; None for a delete or an append."""
+    name = mutation.WhichOneof("operation")
+    return getattr(mutation, name).record if name in ("insert", "update", "upsert") else None
 
 
 def _record(kind: Kind, message: object | None, fields: Mapping[str, object]) -> record_pb2.Record:

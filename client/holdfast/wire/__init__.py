@@ -1,1 +1,1 @@
-"""The connection to the daemon: where it is, how it is reached and started, calls, streams and their retries."""
+"""The connection to the daemon: its address, starting it, the API version, calls, streams and their retries."""

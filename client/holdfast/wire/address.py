@@ -1,6 +1,6 @@
-"""Where a store is: the socket of its daemon and, for the per-user store, the data directory that names it.
+"""The address of a store: the socket of its daemon and, for the per-user store, its data directory.
 
-Nothing here opens a socket or a store's file; only `daemon.json`, in which a running daemon says where it listens, is read.
+Reads `daemon.json`, in which a running daemon writes where it listens. Opens no socket and no other file of a store.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from holdfast.errors import InvalidArgument
 
 SOCKET_VARIABLE = "HOLDFAST_SOCKET"
 DATA_DIR_VARIABLE = "HOLDFAST_DATA_DIR"
-SOCKET_PATH_LIMIT = 107  # sun_path of unix(7) holds 108 bytes with the closing zero
+SOCKET_PATH_LIMIT = 107  # sun_path of unix(7) holds 108 bytes with the terminating zero
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The per-user store: where its daemon keeps its data, and how one is started that has to be.
+    """The per-user store: the data directory and the socket of its daemon, and the flags to start the daemon with.
 
-    `data_dir` also holds the start lock and the log of a daemon that a client starts; `flags` tell that daemon what to serve.
+    `data_dir` also holds the start lock and the log of a daemon that a client starts.
     """
 
     data_dir: Path
@@ -32,32 +32,32 @@ class Place:
 
     @property
     def described_socket(self) -> Path:
-        """The socket that the last daemon said it listens on; else the one it would be given. Another's may be there by now."""
+        """The socket that `daemon.json` names, else `socket_path`. The daemon of another store may listen there by now."""
         described = self._description().get("socket")
         return Path(described) if isinstance(described, str) and described else self.socket_path
 
     @property
     def own_socket(self) -> Path:
-        """A socket that bears this store's own name, for when the daemon of another store has taken `socket_path`."""
+        """The socket to use when the daemon of another store listens at `socket_path`; its name is made from `data_dir`."""
         return self.socket_path.with_name(_own_socket(self.data_dir))
 
     @property
     def sockets(self) -> tuple[Path, ...]:
-        """Where the store's daemon may listen, the likeliest first."""
+        """The sockets at which the store's daemon may listen, the most likely first."""
         return tuple(dict.fromkeys((self.described_socket, self.socket_path, self.own_socket)))
 
     @property
     def in_memory(self) -> bool:
-        """Whether the store goes with its daemon, which then keeps nothing in `data_dir`."""
+        """Whether the store is in memory. Its daemon then keeps nothing in `data_dir`."""
         return "memory" in self.flags
 
     def is_served_from(self, data_dir: str | os.PathLike[str]) -> bool:
-        """Whether a daemon that keeps its data in that directory serves this place, whatever path it knows it by."""
+        """Whether `data_dir` is the directory of this place, symbolic links resolved."""
         return os.path.realpath(data_dir) == os.path.realpath(self.data_dir)
 
     @property
     def described_pid(self) -> int:
-        """The process id in `daemon.json`, which may be out of date; 0 when there is none."""
+        """The process id in `daemon.json`; 0 without one. The process may have ended."""
         pid = self._description().get("pid")
         return pid if isinstance(pid, int) else 0
 
@@ -70,7 +70,7 @@ class Place:
 
 
 def explicit_socket(address: str | os.PathLike[str] | None) -> Path | None:
-    """The socket that the caller or `HOLDFAST_SOCKET` names (a path, or `unix:PATH`); None when neither does."""
+    """The socket that `address` or else `HOLDFAST_SOCKET` names, as a path or `unix:PATH`; None when neither is set."""
     given = os.fspath(address) if address is not None else os.environ.get(SOCKET_VARIABLE, "")
     if not given:
         return None
@@ -85,13 +85,13 @@ def explicit_socket(address: str | os.PathLike[str] | None) -> Path | None:
 
 
 def check_socket_path(path: Path) -> None:
-    """Raises InvalidArgument for a path that no Unix socket can have."""
+    """Raises InvalidArgument for a path that is too long for a Unix socket."""
     if len(os.fsencode(path)) > SOCKET_PATH_LIMIT:
         raise InvalidArgument(f"{path} is too long for a Unix socket: {SOCKET_PATH_LIMIT} bytes at most.", reason="TOO_LARGE")
 
 
 def user_place() -> Place:
-    """The per-user store, as `HOLDFAST_DATA_DIR`, `PERSIST_DB_PATH`, `PERSISTENCE` and the XDG variables say, in this order."""
+    """The per-user store, from `PERSISTENCE`, `HOLDFAST_DATA_DIR`, `PERSIST_DB_PATH` and the XDG variables, in this order."""
     default = _xdg_dir("XDG_DATA_HOME", Path.home() / ".local" / "share") / "holdfast"
     runtime = runtime_dir()
     data_dir, database = os.environ.get(DATA_DIR_VARIABLE, ""), os.environ.get("PERSIST_DB_PATH", "")
@@ -107,25 +107,25 @@ def user_place() -> Place:
 
 
 def runtime_dir() -> Path:
-    """Where sockets lie: `$XDG_RUNTIME_DIR/holdfast`, or a private directory of the user where there is none."""
+    """The directory of the sockets: `$XDG_RUNTIME_DIR/holdfast`, else `/tmp/holdfast-UID`."""
     base = _xdg_dir("XDG_RUNTIME_DIR", Path())
     return base / "holdfast" if base.is_absolute() and base.is_dir() else Path(f"/tmp/holdfast-{os.getuid()}")
 
 
 def _home() -> Path:
-    """The user's home, whatever HOME says: the sockets' directory is the user's too, and one for all the homes."""
+    """The user's home from the password database. HOME may differ between processes that share the sockets' directory."""
     try:
         return Path(pwd.getpwuid(os.getuid()).pw_dir)
-    except KeyError:  # a user that only the container's runtime knows
+    except KeyError:  # in a container, the user may have no entry
         return Path.home()
 
 
 def _xdg_dir(variable: str, default: Path) -> Path:
-    """The XDG specification has relative paths ignored."""
+    """The directory that the variable names. The XDG specification requires relative paths to be ignored."""
     given = Path(os.environ.get(variable, ""))
     return given if given.is_absolute() else default
 
 
 def _own_socket(data_dir: Path) -> str:
-    """A name for the socket of another store than the default one, short enough for the limit of socket paths."""
+    """The name of the socket of a store that is not the default one, short enough for the limit of socket paths."""
     return f"holdfast-{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]}.sock"

@@ -1,8 +1,9 @@
-"""Finds the daemon of the per-user store and starts one when none answers. Called by `connection.py`, and by the command line.
+"""Finds the daemon of the per-user store and starts one when none answers. Called by `connection.py` and by the command line.
 
-A daemon that serves another store is not taken for it, whatever socket it listens on. One client at a time starts: the
-others wait for the start lock, a `flock` that the kernel releases whatever happens to its holder. The daemon gets a session of
-its own and no stdio of ours, so nobody who captures an agent's output hangs on it.
+A daemon is used only if the data directory that it reports is that of the place, whatever socket it listens on. One client at a
+time starts a daemon: the others wait for the start lock, a `flock`, which the kernel releases when its holder dies. The daemon
+runs in a session of its own and does not inherit stdin, stdout or stderr; otherwise a process that captures an agent's output
+would wait for the daemon to end.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 LOG_LIMIT_BYTES = 1 << 20
 LOG_TAIL_BYTES = 4096
 POLL_S = 0.01
-# What the extra `daemon` brings, by the names that Python imports it by.
+# The modules that the extra `daemon` installs.
 DAEMON_MODULES = ("holdfastd", "grpc_health", "grpc_reflection", "sqlcipher3", "trio")
 
 
 def answers(socket_path: Path) -> bool:
-    """Whether somebody accepts connections at the socket right now."""
+    """Whether a process accepts connections at the socket now."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:
@@ -45,9 +46,9 @@ def answers(socket_path: Path) -> bool:
 
 
 def find_or_start(place: Place, *, timeout_s: float, idle_exit_s: int) -> Path:
-    """The socket of a daemon that serves the place's store, started here when none did.
+    """The socket of a daemon that serves the place's store. Starts the daemon if none does.
 
-    Raises `StartFailed` with the daemon's last log lines when it did not come up within `timeout_s`.
+    Raises `StartFailed`, with the last lines of the daemon's log, when it does not serve within `timeout_s`.
     """
     deadline = time.monotonic() + timeout_s
     if (found := find(place, timeout_s=timeout_s)) is not None:
@@ -60,7 +61,7 @@ def find_or_start(place: Place, *, timeout_s: float, idle_exit_s: int) -> Path:
 def find(place: Place, *, timeout_s: float) -> Path | None:
     """The socket of a daemon that serves the place's store; None when none does.
 
-    Raises `DeadlineExceeded` when one accepts connections and does not say within `timeout_s` what it serves.
+    Raises `DeadlineExceeded` when a process accepts connections but does not answer GetStatus within `timeout_s`.
     """
     deadline = time.monotonic() + timeout_s
     statuses = ((each, _status(each, deadline)) for each in place.sockets)
@@ -74,17 +75,17 @@ def _serves(status: admin_service_pb2.AdminServiceGetStatusResponse, place: Plac
 
 
 def _status(socket_path: Path, deadline: float) -> admin_service_pb2.AdminServiceGetStatusResponse | None:
-    """What the daemon behind the socket says of itself; None when nobody is there, or on the way out."""
+    """The status of the daemon at the socket; None when no daemon listens there, or the daemon is stopping."""
     if not answers(socket_path):
         return None
-    import grpc  # only here: without a daemon nobody needs it
+    import grpc  # here, because loading it takes long and is not needed where no daemon runs
 
     from holdfast.v1 import admin_service_pb2
     from holdfast.wire import forks
     from holdfast.wire.channel import close_channel, open_channel
     from holdfast.wire.status import error_of
 
-    request = admin_service_pb2.AdminServiceGetStatusRequest()  # of any version: `Connection.open` looks at that
+    request = admin_service_pb2.AdminServiceGetStatusRequest()  # states no version; `Connection.open` checks that
     stubs = open_channel(socket_path)
     try:
         while True:
@@ -124,7 +125,7 @@ def _locked(descriptor: int) -> bool:
 
 
 def _start(place: Place, deadline: float, idle_exit_s: int) -> Path:
-    """Starts the daemon until one serves. One that ends at once may have met another that is just stopping: try again."""
+    """Starts a daemon and waits until one serves. Starts another if the first ended because an earlier one was still stopping."""
     process: subprocess.Popen[bytes] | None = None
     while True:
         if (found := find(place, timeout_s=deadline - time.monotonic())) is not None:
@@ -145,11 +146,11 @@ def _start(place: Place, deadline: float, idle_exit_s: int) -> Path:
 
 
 def _free_socket(place: Place, deadline: float) -> Path:
-    """Where the daemon is to listen. Raises `StartFailed` when daemons of other stores do already."""
+    """The socket for the new daemon. Raises `StartFailed` when daemons of other stores listen at every candidate."""
     taken = []
     for each in dict.fromkeys((place.socket_path, place.own_socket)):
         status = _status(each, deadline)
-        if status is None or _serves(status, place):  # in the latter case ours has come up just now
+        if status is None or _serves(status, place):  # a daemon of this place has come up meanwhile
             return each
         taken.append(f"at {each} the daemon of {status.data_dir or 'a store in memory'}")
     raise StartFailed(
@@ -159,7 +160,7 @@ def _free_socket(place: Place, deadline: float) -> Path:
 
 
 def _check_installed() -> None:
-    """Raises `StartFailed` with what to install where only the client is."""
+    """Raises `StartFailed`, which says what to install, where only the client is installed."""
     missing = [each for each in DAEMON_MODULES if importlib.util.find_spec(each) is None]
     if missing:
         raise StartFailed(
@@ -184,7 +185,7 @@ def _log_path(place: Place) -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with the relative parts of PYTHONPATH made absolute, for the daemon works in the root directory."""
+    """The environment of this process with absolute paths in PYTHONPATH, because the daemon's working directory is `/`."""
     environment = dict(os.environ)
     if search := environment.get("PYTHONPATH"):
         environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(part) for part in search.split(os.pathsep) if part)
@@ -192,7 +193,7 @@ def _environment() -> dict[str, str]:
 
 
 def _open_log(place: Place) -> BinaryIO:
-    """The log to append to; a long one is put aside first, so that two are the most there ever are."""
+    """Opens the log for appending. Renames one that is over the limit to `.log.1`, which replaces an older one."""
     path = _log_path(place)
     if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
         path.replace(path.with_suffix(".log.1"))
@@ -200,7 +201,7 @@ def _open_log(place: Place) -> BinaryIO:
 
 
 def _leave_running(process: subprocess.Popen[bytes]) -> None:
-    """Reaps the daemon when it ends, however long that takes, so that it leaves no zombie."""
+    """Waits for the daemon in a thread, so that it does not stay a zombie when it ends before this process."""
     threading.Thread(target=process.wait, name="holdfast-daemon-reaper", daemon=True).start()
 
 

@@ -1,7 +1,7 @@
 """The gRPC channel to one socket and the stubs on it.
 
-A channel belongs to the process that opened it. A forked child opens its own and keeps the parent's, untouched and
-unclosed, in `_abandoned`: closing or collecting it would reach into threads and a connection that are the parent's.
+A channel belongs to the process that opened it. A forked child opens its own and keeps a reference to its parent's in
+`_abandoned`: closing or collecting that one in the child would act on the parent's connection and on threads that do not exist.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ from holdfast.v1.store_service_pb2_grpc import StoreServiceStub
 from holdfast.wire import forks
 from holdfast.wire.address import check_socket_path
 
-API_VERSION = 1
-METADATA = (("holdfast-api", str(API_VERSION)),)
-
 _MESSAGE_LIMIT_BYTES = 16 << 20
 _OPTIONS = (
     ("grpc.max_receive_message_length", _MESSAGE_LIMIT_BYTES),
@@ -39,7 +36,7 @@ _abandoned: list[grpc.Channel] = []
 
 @dataclass(frozen=True, slots=True)
 class Stubs:
-    """The services, as called over one channel."""
+    """The stubs of the services on one channel."""
 
     socket_path: Path
     generation: int
@@ -51,7 +48,7 @@ class Stubs:
 
 
 def open_channel(socket_path: Path) -> Stubs:
-    """Stubs on a new channel. It connects with the first call."""
+    """Opens a channel and returns the stubs on it. It connects with the first call."""
     forks.check()
     check_socket_path(socket_path)
     channel = grpc.insecure_channel("unix:" + quote(os.fspath(socket_path)), options=_OPTIONS)
@@ -67,7 +64,7 @@ def open_channel(socket_path: Path) -> Stubs:
 
 
 def close_channel(stubs: Stubs) -> None:
-    """Closes a channel of this process; one of the parent's is put aside."""
+    """Closes a channel of this process. Keeps one of the parent's, unclosed."""
     if stubs.generation == forks.generation:
         stubs.channel.close()
     else:

@@ -1,7 +1,7 @@
-"""One client's way to its daemon: calls with a deadline, tried again while the daemon is away, and the revision seen so far.
+"""One client's connection to its daemon: calls with a deadline and retries, and the highest revision seen so far.
 
-Everything else in the package calls the daemon through here. Safe in threads; a forked child gets a channel of its own at its
-first call. Writes may be repeated because they carry a request id that stays the same.
+All calls of the package go through here. Thread-safe; a forked child opens a channel of its own at its first call. Writes can be
+repeated because a retry carries the same request id.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from weakref import WeakSet
 import grpc
 from google.protobuf.message import Message
 
-from holdfast.errors import Closed, HoldfastError, Unavailable, VersionSkew
-from holdfast.v1 import admin_service_pb2
+from holdfast.contract.versions import API_VERSION, method_name, need_of
+from holdfast.errors import Closed, HoldfastError, InvalidArgument, Unavailable, VersionSkew
+from holdfast.v1 import admin_service_pb2, store_service_pb2
 from holdfast.wire import autostart, forks
 from holdfast.wire.address import Place
-from holdfast.wire.channel import API_VERSION, METADATA, Stubs, close_channel, open_channel
+from holdfast.wire.agreement import Agreement, Metadata
+from holdfast.wire.channel import Stubs, close_channel, open_channel
 from holdfast.wire.retry import Patience
 from holdfast.wire.status import error_of
 
@@ -32,14 +34,14 @@ PROBE_S = 0.03
 
 
 class Buffering(Protocol):
-    """Something that holds what is not durable yet."""
+    """A writer that holds entries which are not durable yet."""
 
     def settle(self) -> None:
-        """Waits until it is durable; raises when it will not be. Does nothing once closed."""
+        """Waits until all entries are durable; raises the error that prevents it. Does nothing once closed."""
 
 
 class _Line:
-    """What connections of different patience share: the channel, what was seen through it, and who writes to it."""
+    """What a connection and its copies with another timeout share: channel, revision seen, API version, writers."""
 
     def __init__(self, socket_path: Path | None) -> None:
         self.socket_path = socket_path
@@ -47,19 +49,20 @@ class _Line:
         self.stubs: Stubs | None = None
         self.closed = False
         self.revision = 0
+        self.agreement = Agreement()
         self.writers: WeakSet[Buffering] = WeakSet()
         forks.register(self)
 
     def after_fork(self) -> None:
         self.lock = threading.Lock()
-        self.writers = WeakSet()  # they go on in the parent
+        self.writers = WeakSet()  # they belong to the parent
         if self.stubs is not None:
             close_channel(self.stubs)
             self.stubs = None
 
 
 class Connection:
-    """The channel, its reopening, and the retries. `place` is set when a daemon may be started, `socket_path` otherwise."""
+    """The channel, its reopening, and the retries. With a `place` it may start a daemon; without one it has a `socket_path`."""
 
     def __init__(self, *, socket_path: Path | None, place: Place | None, timeout_s: float, idle_exit_s: int) -> None:
         self.timeout_s = timeout_s
@@ -68,51 +71,48 @@ class Connection:
         self._line = _Line(socket_path)
 
     def with_timeout(self, timeout_s: float) -> Connection:
-        """The same connection with another patience. Closing either closes both."""
+        """The same connection with another timeout. Closing either closes both."""
         other = copy(self)
         other.timeout_s = timeout_s
         return other
 
     @property
     def revision(self) -> int:
-        """The highest revision that any answer told."""
+        """The highest revision in any answer so far."""
         return self._line.revision
 
     def saw(self, revision: int) -> None:
-        """Remembers a revision that an answer told."""
+        """Notes the revision of an answer."""
         with self._line.lock:
             self._line.revision = max(self._line.revision, revision)
 
     def open(self, patience_s: float) -> None:
-        """Reaches the daemon, starting it if that is ours to do, and checks that both speak the same API.
+        """Reaches the daemon, after starting it where no address was given, and agrees with it on an API version.
 
         Raises VersionSkew, StartFailed, or Unavailable when nobody answers within `patience_s`.
         """
         patience = Patience(self.timeout_s if self._place else min(patience_s, self.timeout_s))
         if self._place is not None:
             self._line.socket_path = self._found(patience)
-        request = admin_service_pb2.AdminServiceGetStatusRequest(api_version=API_VERSION)
         try:
-            _check_version(self.call(lambda stubs: stubs.admin.GetStatus, request, patience=patience))
-        except VersionSkew as error:
-            raise _skew(error.metadata) from None
+            self._agree(patience)
         except Unavailable as error:
             raise self._nobody(error) from None
 
     def add_writer(self, writer: Buffering) -> None:
-        """Has `flush_writers` wait for what the writer takes, for as long as it lives."""
+        """Registers a writer for `flush_writers`, for as long as the writer exists."""
         with self._line.lock:
             self._line.writers.add(writer)
 
     def flush_writers(self) -> None:
-        """Waits until all that the writers took is durable. Raises the error that ended one of them."""
+        """Waits until all entries given to the writers are durable. Raises the error that ended one of them."""
         with self._line.lock:
             writers = list(self._line.writers)
         for each in writers:
             each.settle()
 
     def close(self) -> None:
-        """Ends the calls that still run, with Closed or Cancelled, and the channel. Closing twice does nothing."""
+        """Closes the channel. Calls that still run end with Closed or Cancelled. Closing twice does nothing."""
         line = self._line
         with line.lock:
             stubs, line.stubs, line.closed = line.stubs, None, True
@@ -120,7 +120,7 @@ class Connection:
             close_channel(stubs)
 
     def stubs(self) -> Stubs:
-        """The services over a channel of this process, opened when there is none."""
+        """The stubs on this process's channel. Opens the channel if there is none."""
         line = self._line
         if (current := line.stubs) is not None:
             return current
@@ -139,15 +139,15 @@ class Connection:
         *,
         patience: Patience | None = None,
     ) -> Response:
-        """The answer to one unary call, repeated while the daemon is away or busy and the time (`timeout_s`) lasts."""
+        """Makes a unary call and returns the answer. Retries while the daemon is away or busy, within `timeout_s` in all."""
         patience = patience or Patience(self.timeout_s)
         while True:
-            stubs = self.stubs()
+            stubs, metadata = self.stubs(), self.metadata_for(request)
             try:
                 with forks.calls:
-                    response = method(stubs)(request, timeout=patience.remaining_s, metadata=METADATA)
+                    response = method(stubs)(request, timeout=patience.remaining_s, metadata=metadata)
             except grpc.RpcError as failure:
-                error = self.translated(failure)
+                error = self.translated(failure, request)
             except ValueError as failure:
                 error = self._misused(failure)
             else:
@@ -155,14 +155,29 @@ class Connection:
                 return response
             self.recover(error, patience)
 
-    def translated(self, failure: grpc.RpcError) -> HoldfastError:
+    def metadata_for(self, request: Message) -> Metadata:
+        """What to send beside a request. Raises VersionSkew when the daemon is too old for the request."""
+        agreement = self._line.agreement
+        if agreement.has < API_VERSION:
+            need = need_of(request)
+            if need.version > agreement.has:
+                self._ask_again()
+                agreement.check(need)
+        return agreement.metadata
+
+    def translated(self, failure: grpc.RpcError, request: Message) -> HoldfastError:
         """The client's error for a failed call; Closed when it failed because the store was closed meanwhile."""
         if self._line.closed:
             return Closed("The store was closed during the call.")
-        return error_of(failure)
+        return error_of(failure, method_name(request))
 
     def recover(self, error: HoldfastError, patience: Patience) -> None:
-        """Pauses and sees to it that a daemon answers before the next attempt; raises `error` when there will be none."""
+        """Waits until the call may be tried again; raises `error` when a retry is no use or the time is up.
+
+        A daemon that replaced another may refuse the API version of the call: then the call is tried again at once in another.
+        """
+        if isinstance(error, VersionSkew) and self._line.agreement.settle(error.metadata):
+            return
         patience.pause_after(error)
         if not isinstance(error, Unavailable):
             return
@@ -175,12 +190,44 @@ class Connection:
                 raise error
             time.sleep(PROBE_S)
 
+    def _agree(self, patience: Patience) -> None:
+        """Settles the version of the API with the daemon; asks again when the daemon refuses the one that was tried first."""
+        agreement = self._line.agreement
+        while True:
+            request = admin_service_pb2.AdminServiceGetStatusRequest(api_version=agreement.spoken)
+            try:
+                status = self.call(lambda stubs: stubs.admin.GetStatus, request, patience=patience)
+            except VersionSkew:
+                if request.api_version == agreement.spoken:
+                    raise
+                continue
+            oldest, newest = str(status.min_api_version), str(status.max_api_version)
+            agreement.settle({"min": oldest, "max": newest, "daemon_version": status.daemon_version})
+            return
+
+    def _ask_again(self) -> None:
+        """Learns what the daemon has now: it may have been upgraded, or have more than it says."""
+        patience = Patience(self.timeout_s)
+        self._agree(patience)
+        if self._line.agreement.has == 1 and self._scans(patience):
+            self._line.agreement.more_than_said(2)
+
+    def _scans(self, patience: Patience) -> bool:
+        """Whether the daemon knows Scan. The last version that calls itself 1 has everything of version 2, Scan among it."""
+        request = store_service_pb2.StoreServiceScanRequest()  # without lists: refused by a daemon that knows the method
+        try:
+            with forks.calls:
+                list(self.stubs().store.Scan(request, timeout=patience.remaining_s, metadata=self._line.agreement.metadata))
+        except grpc.RpcError as failure:
+            return isinstance(error_of(failure), InvalidArgument)
+        return True
+
     def _found(self, patience: Patience) -> Path:
         assert self._place is not None
         return autostart.find_or_start(self._place, timeout_s=patience.remaining_s, idle_exit_s=self._idle_exit_s)
 
     def _move(self, socket_path: Path) -> None:
-        """Goes over to another socket, where the daemon that was started again listens."""
+        """Switches to another socket, at which the daemon that was started again listens."""
         line = self._line
         with line.lock:
             if socket_path == line.socket_path:
@@ -190,7 +237,7 @@ class Connection:
             close_channel(stubs)
 
     def _misused(self, failure: ValueError) -> HoldfastError:
-        """grpcio raises ValueError for a call on a closed channel: it moved, so try again, or the store was closed."""
+        """The error for grpcio's ValueError on a closed channel: another thread closed the store or, worth a retry, moved."""
         if self._line.closed:
             return Closed("The store is closed.")
         if self._line.stubs is None:
@@ -200,22 +247,3 @@ class Connection:
     def _nobody(self, error: Unavailable) -> Unavailable:
         hint = "Start one with `holdfastd --data-dir DIR --socket PATH`, or connect without an address."
         return Unavailable(f"No daemon answers at {self._line.socket_path}: {error.message}. {hint}", metadata=error.metadata)
-
-
-def _check_version(status: admin_service_pb2.AdminServiceGetStatusResponse) -> None:
-    if not status.min_api_version <= API_VERSION <= status.max_api_version:
-        span = {"min": str(status.min_api_version), "max": str(status.max_api_version)}
-        raise VersionSkew("", metadata={**span, "daemon_version": status.daemon_version})
-
-
-def _skew(metadata: dict[str, str]) -> VersionSkew:
-    """Says which side is behind."""
-    oldest, newest = metadata.get("min", "?"), metadata.get("max", "?")
-    client_is_old = oldest.isdigit() and int(oldest) > API_VERSION
-    advice = (
-        "Upgrade the client: `pip install --upgrade holdfast`."
-        if client_is_old
-        else "Upgrade the daemon: `pip install --upgrade 'holdfast[daemon]'`, then restart it (`holdfast down`, `holdfast up`)."
-    )
-    said = f"This client speaks version {API_VERSION} of the API, the daemon versions {oldest} to {newest}. {advice}"
-    return VersionSkew(said, metadata={**metadata, "client": str(API_VERSION)})

@@ -1,10 +1,10 @@
-"""What keeps `os.fork` safe: none of our calls is inside gRPC while the process forks, and the child takes nothing over.
+"""Makes `os.fork` safe: no call of the client is inside gRPC while the process forks, and the child uses a channel of its own.
 
-gRPC's C core lays its threads down before a fork and takes them up after it, but only if no thread is inside it; otherwise
-the child crashes in its first call (grpc issue 13998). So a fork waits a moment for our unary calls to end, and new ones
-wait for the fork. Streams are gRPC's own affair, which it handles (within a second) when GRPC_ENABLE_FORK_SUPPORT is set
-before it is loaded; this module sets it, so it comes first (`holdfast.__getattr__`). When a fork could not be made safe,
-the child is told so instead of crashing.
+gRPC's C core stops its threads before a fork and restarts them after it, but only if no thread is inside it; otherwise the
+child crashes in its first call (grpc issue 13998). So a fork waits up to `CALMING_S` for unary calls to end, and new calls wait
+for the fork. Open streams are handled by gRPC itself if GRPC_ENABLE_FORK_SUPPORT is set before grpc is imported; this module
+sets it, so `holdfast.__getattr__` imports it first. When a fork was not safe, calls in the child raise RuntimeError instead of
+crashing.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ VARIABLE = "GRPC_ENABLE_FORK_SUPPORT"
 
 
 class Forkable(Protocol):
-    """Something that must be renewed in a forked child."""
+    """An object whose state must be reset in a forked child."""
 
     def after_fork(self) -> None:
         """Makes the object usable in the child; called before any other code of the child."""
 
 
 class _Calls:
-    """The calls that run inside gRPC: unary ones as a context manager, streams counted."""
+    """Counts the calls inside gRPC: a unary call is a `with` block, streams use `count_stream`."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition(threading.Lock())
@@ -49,14 +49,14 @@ class _Calls:
                 self._changed.notify_all()
 
     def count_stream(self, opened: int) -> None:
-        """One stream more, or (-1) less, is open."""
+        """Adds to the number of open streams: 1 for one that opens, -1 for one that ends."""
         with self._changed:
             while self._forking and opened > 0:
                 self._changed.wait()
             self._streams += opened
 
     def calm(self) -> None:
-        """Before a fork: lets nobody in, and waits until nobody is."""
+        """Before a fork: holds new calls back and waits for the unary calls that run to end."""
         with self._changed:
             self._forking = True
             self._changed.wait_for(lambda: self._running == 0, CALMING_S)
@@ -68,7 +68,7 @@ class _Calls:
             self._changed.notify_all()
 
     def danger(self) -> str:
-        """In the child: why it may not use gRPC; empty when it may."""
+        """In the child: why gRPC cannot be used; empty when it can."""
         if self._running:
             return f"calls of other threads did not end within {CALMING_S:g} s"
         if self._streams and not _supported:
@@ -86,7 +86,7 @@ _supported = _support_grpc()
 _objects: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _danger = ""
 
-generation = 0  # another number in every child, so that one comparison tells whether an object was made before the fork
+generation = 0  # differs in every child, so that comparing it shows whether an object was made before the fork
 calls = _Calls()
 
 
@@ -96,7 +96,7 @@ def register(item: Forkable) -> None:
 
 
 def check() -> None:
-    """Raises RuntimeError in a child whose fork could not be made safe."""
+    """Raises RuntimeError in a child whose fork was not safe."""
     if _danger:
         raise RuntimeError(f"This process was forked while Holdfast was busy in its parent: {_danger}.")
 
@@ -110,5 +110,5 @@ def _renew() -> None:
         item.after_fork()
 
 
-# Looked up at each fork, for the child has a gate of its own.
+# Lambdas, because `calls` is another object in the child.
 os.register_at_fork(before=lambda: calls.calm(), after_in_parent=lambda: calls.resume(), after_in_child=_renew)

@@ -1,4 +1,4 @@
-"""When to try again: on a daemon that is away or too busy, with growing, scattered pauses, until the time is up."""
+"""Retries: while the daemon is away or too busy, with growing, randomised pauses, until the timeout."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ LONGEST_PAUSE_S = 0.5
 
 
 class Patience:
-    """The time that one operation may take, attempts and pauses together. Used by one thread."""
+    """The time that one operation may take, including all attempts and pauses. Not thread-safe."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self.restart()
 
     def restart(self) -> None:
-        """Begins anew, as after a sign of life on a stream."""
+        """Starts the time again, as after each frame of a stream."""
         self._deadline = time.monotonic() + self._timeout_s
         self._pause_s = FIRST_PAUSE_S
 
     @property
     def remaining_s(self) -> float:
-        """What is left of the time; at least a millisecond, so that it can be a call's timeout."""
+        """The time left in seconds; at least 1 ms, so that it can serve as the timeout of a call."""
         return max(self._deadline - time.monotonic(), 0.001)
 
     def pause_after(self, error: HoldfastError) -> None:
-        """Waits before the next attempt; raises `error` when trying again is no use or the time is up."""
+        """Waits before the next attempt; raises `error` when a retry is no use or the time is up."""
         if not worth_retrying(error):
             raise error
         pause_s = self._pause_s * random.uniform(0.5, 1.0)
@@ -42,7 +42,7 @@ class Patience:
 
 
 def worth_retrying(error: HoldfastError) -> bool:
-    """Whether the same call may succeed a little later without anybody doing something."""
+    """Whether the same call may succeed later without any action of the user."""
     if isinstance(error, ResourceExhausted):
         return error.retry_delay_s > 0 and not isinstance(error, DiskFull)
     return isinstance(error, Unavailable) and not isinstance(error, StartFailed)

@@ -1,4 +1,4 @@
-"""Translates gRPC's errors into the client's, by code and reason, never by text. The only place that does.
+"""Translates gRPC's errors into the client's, by code and reason, never by text. No other module does.
 
 The daemon sends `google.rpc.Status` in the trailer `grpc-status-details-bin` with an `ErrorInfo`, and a `RetryInfo`
 where trying again later helps.
@@ -49,11 +49,16 @@ _BY_REASON: dict[str, type[errors.HoldfastError]] = {
 }
 
 
-def error_of(failure: grpc.RpcError) -> errors.HoldfastError:
+def error_of(failure: grpc.RpcError, method: str = "") -> errors.HoldfastError:
     """The client's error for a failed call, with the daemon's reason and metadata where it sent them."""
     code: grpc.StatusCode = failure.code()
     info, retry_delay_s = _details(failure)
-    error = _class_of(code, info.reason)(failure.details() or code.name, reason=info.reason, metadata=dict(info.metadata))
+    message = failure.details() or code.name
+    if code is grpc.StatusCode.UNIMPLEMENTED and method:
+        message = (
+            f"The daemon does not know the method {method} ({message}). It is older than this client, or not a Holdfast daemon."
+        )
+    error = _class_of(code, info.reason)(message, reason=info.reason, metadata=dict(info.metadata))
     if isinstance(error, errors.ResourceExhausted):
         error.retry_delay_s = retry_delay_s
     return error
@@ -61,9 +66,10 @@ def error_of(failure: grpc.RpcError) -> errors.HoldfastError:
 
 def _class_of(code: grpc.StatusCode, reason: str) -> type[errors.HoldfastError]:
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and not reason:
-        return errors.TooLarge  # gRPC's own limit of a message; the daemon always gives a reason
+        return errors.TooLarge  # gRPC's own limit of a message size; the daemon always sends a reason
     if code is grpc.StatusCode.CANCELLED and not reason:
-        return errors.Unavailable  # gRPC's own: a stopping server drops calls that it had not begun. Who closes here looks first
+        # A stopping server drops calls that it had not begun. Our own close() is noticed before this.
+        return errors.Unavailable
     found = _BY_CODE.get(code, errors.InternalError)
     refined = _BY_REASON.get(reason)
     return refined if refined is not None and issubclass(refined, found) else found
@@ -73,7 +79,7 @@ def _details(failure: grpc.RpcError) -> tuple[error_details_pb2.ErrorInfo, float
     info, delay = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     trailers = dict(cast(Iterable[tuple[str, Any]], failure.trailing_metadata() or ()))
     for detail in _parsed(trailers.get(DETAILS_KEY, b"")).details:
-        # Unpack leaves a message of another type alone and says so.
+        # Unpack returns False for a message of another type.
         if not detail.Unpack(info):
             detail.Unpack(delay)
     return info, delay.retry_delay.seconds + delay.retry_delay.nanos / 1e9

@@ -1,6 +1,7 @@
-"""Streams of answers that outlive the daemon: after an outage they are opened again where they stood.
+"""Server streams that survive a restart of the daemon: after an outage they are opened again at the position reached.
 
-The owner tells with `next_request` what to ask for next, so it must move its position before it hands out what a frame held.
+`next_request` of the owner makes the request for the position reached, so the owner must advance it before it passes on what a
+frame held.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from google.protobuf.message import Message
 
 from holdfast.errors import HoldfastError
 from holdfast.wire import forks
-from holdfast.wire.channel import METADATA, Stubs
+from holdfast.wire.channel import Stubs
 from holdfast.wire.connection import Connection
 from holdfast.wire.retry import Patience
 
@@ -27,7 +28,7 @@ STEADY_S = 1.0
 
 
 class _Call(Protocol[Received]):
-    """A server stream that is open; gRPC's own type for it goes by another name in each version of its stubs."""
+    """An open server stream. A protocol, because gRPC's stubs name the type differently from version to version."""
 
     def __iter__(self) -> Iterator[Received]: ...
 
@@ -35,13 +36,13 @@ class _Call(Protocol[Received]):
 
 
 class Stream(Generic[Request, Frame]):
-    """The frames of a server stream, across as many calls as it takes.
+    """The frames of a server stream, across any number of calls.
 
     One thread iterates; any thread may `close`, which ends the iteration. An outage longer than the connection's `timeout_s`
     raises Unavailable. Every other error of the daemon's is raised as it is.
     """
 
-    call_timeout_s: float | None = None  # of one call; None: as long as it takes
+    call_timeout_s: float | None = None  # of one call; None: no limit
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class Stream(Generic[Request, Frame]):
 
     def __iter__(self) -> Iterator[Frame]:
         patience = Patience(self._connection.timeout_s)
-        while self._open():
+        while (request := self._open()) is not None:
             began = time.monotonic()
             try:
                 assert self._call is not None
@@ -71,7 +72,7 @@ class Stream(Generic[Request, Frame]):
                         return
                 return
             except grpc.RpcError as failure:
-                error = self._connection.translated(failure)
+                error = self._connection.translated(failure, request)
             finally:
                 self._cancel()
             self._check_process()
@@ -82,19 +83,21 @@ class Stream(Generic[Request, Frame]):
             self._recover(error, patience)
 
     def close(self) -> None:
-        """Ends the stream, also one that another thread waits on."""
+        """Ends the stream, even while another thread waits for a frame."""
         self._closed = True
         self._cancel()
 
-    def _open(self) -> bool:
+    def _open(self) -> Request | None:
+        """Begins a call and returns what it asks for; None when the stream is closed."""
         self._check_process()
-        stubs = self._connection.stubs()
+        request = self._next_request()
+        stubs, metadata = self._connection.stubs(), self._connection.metadata_for(request)
         with self._lock:
             if self._closed:
-                return False
+                return None
             forks.calls.count_stream(1)
-            self._call = self._method(stubs)(self._next_request(), metadata=METADATA, timeout=self.call_timeout_s)
-            return True
+            self._call = self._method(stubs)(request, metadata=metadata, timeout=self.call_timeout_s)
+            return request
 
     def _recover(self, error: HoldfastError, patience: Patience) -> None:
         self._connection.recover(error, patience)

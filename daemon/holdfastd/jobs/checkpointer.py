@@ -1,59 +1,64 @@
-"""Moves what the write-ahead log holds into the database, on a connection of its own.
+"""The job `checkpoint`, and the last checkpoint when the daemon stops: they copy the write-ahead log into the database.
 
-SQLite's own checkpoints are off: they would run inside some caller's commit. PASSIVE never waits for readers nor keeps the
-writer waiting; TRUNCATE only runs at stop, when both are gone.
+SQLite's own checkpoints are off, because they would run inside some caller's commit. The job runs a PASSIVE checkpoint
+beside the writer, which waits for nobody. When the log had grown past LOG_REUSE_BYTES, a second one follows in the writer's
+turn, so that no commit adds a page meanwhile; past LOG_MAX_BYTES that second one is a TRUNCATE, which cuts the file.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from holdfastd.errors import DataLoss
-from holdfastd.jobs.scheduler import Job, JobRun
+from holdfastd import logs
+from holdfastd.errors import DataLoss, DiskFull
+from holdfastd.jobs.scheduler import JobRun
 from holdfastd.model.call import Call
 from holdfastd.store.sqlite.checkpoint import Checkpointed, Checkpointer
 
-# Under a steady load there is always a page that came after a checkpoint began, and then SQLite never begins the log anew:
-# it grows without end, and a commit that makes the file longer takes twice as long to sync (345 against 178 us here). So
-# what is left after a checkpoint is copied in the writer's turn, which takes a moment, and the next commit begins anew.
+# SQLite starts the log over from its beginning only when every page of it has been copied. Under a steady load a page is
+# always added during a passive checkpoint, so the log would grow without end, and a commit that lengthens the file syncs in
+# 345 us where one that overwrites it takes 178. The checkpoint in the writer's turn has few pages left to copy.
 LOG_REUSE_BYTES = 8 * 2**20
-LOG_MAX_BYTES = 512 * 2**20  # a log that some reader let grow so far is cut
+LOG_MAX_BYTES = 512 * 2**20  # a reader that held its snapshot for long lets the log grow this far
 
-Alone = Callable[[Callable[[], Checkpointed], Call], Checkpointed]
+RunExclusively = Callable[[Callable[[], Checkpointed], Call], Checkpointed]
+"""Runs the work in the writer's turn, while no transaction is open."""
+
+log = logs.logger(__name__)
 
 
 class CheckpointJob:
-    """The job `checkpoint`. Due when the log was written since the last run, or that run could not finish."""
+    """The job `checkpoint`. Due when the log was written since the last run, or when that run could not copy all of it."""
 
     def __init__(
-        self, database: Path, checkpointer: Checkpointer, alone: Alone, on_sync_failure: Callable[[BaseException], None]
+        self,
+        database: Path,
+        checkpointer: Checkpointer,
+        run_exclusively: RunExclusively,
+        on_sync_failure: Callable[[BaseException], None],
     ) -> None:
         self._log_file = database.with_name(database.name + "-wal")
         self._checkpointer = checkpointer
-        self._alone = alone
+        self._run_exclusively = run_exclusively
         self._on_sync_failure = on_sync_failure
         self._seen: tuple[int, int] | None = None
-
-    def job(self, interval_s: float) -> Job:
-        return Job("checkpoint", self.run, interval_s, self.is_due, log_level=logging.DEBUG)
 
     def is_due(self) -> bool:
         return self._look() != self._seen
 
     def run(self, run: JobRun) -> Mapping[str, int]:
-        """Copies as many pages as readers allow."""
+        """Copies as many pages as readers allow. Counts: `pages_in_log`, `pages_copied`; a dry run's: `log_bytes`."""
         looked = self._look()
         if run.dry_run:
             return {"log_bytes": looked[0]}
         try:
             done = self._checkpointer.passive()
             if looked[0] > LOG_MAX_BYTES:
-                done = self._alone(self._checkpointer.truncate, run.call)
+                done = self._run_exclusively(self._checkpointer.truncate, run.call)
             elif looked[0] > LOG_REUSE_BYTES:
-                done = self._alone(self._checkpointer.passive, run.call)
+                done = self._run_exclusively(self._checkpointer.passive, run.call)
         except DataLoss as error:
             self._on_sync_failure(error)
             raise
@@ -61,8 +66,26 @@ class CheckpointJob:
         return {"pages_in_log": done.pages_in_log, "pages_copied": done.pages_copied}
 
     def _look(self) -> tuple[int, int]:
+        """Size and modification time of the log."""
         try:
             found = os.stat(self._log_file)
         except FileNotFoundError:
             return (0, 0)
         return (found.st_size, found.st_mtime_ns)
+
+
+def empty_log(checkpointer: Checkpointer, on_sync_failure: Callable[[BaseException], None]) -> None:
+    """The last checkpoint, when writer and readers are gone; after it the database file alone is the whole store.
+
+    When it cannot copy everything, the log stays and the next daemon continues with it.
+    """
+    try:
+        done = checkpointer.truncate()
+    except DiskFull:
+        log.warning("log_not_emptied", extra={"reason": DiskFull.reason})
+        return
+    except DataLoss as error:
+        on_sync_failure(error)
+        raise
+    if not done.complete:
+        log.warning("log_not_emptied", extra={"pages_in_log": done.pages_in_log, "pages_copied": done.pages_copied})

@@ -1,31 +1,33 @@
-"""The job `compact`: says how far back a watch may resume. Deletes nothing, for history outlives watches.
+"""The job `compact`: sets the oldest revision that a watch may resume from. Deletes nothing: history is kept.
 
-`RunJob(job="compact", options={"revision": "1200"})`; without the option, the present.
+`RunJob(job="compact", options={"revision": "1200"})`; without the option, the newest revision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from holdfastd.errors import InvalidArgument
 from holdfastd.jobs.scheduler import JobRun
-from holdfastd.model.call import Call
 from holdfastd.model.commands import CompactWatches
+from holdfastd.service.reading import Reading
+from holdfastd.writer.writer import Writer
 
 
 class CompactionJob:
-    """`submit` hands a command to the writer and waits, `revision` tells the newest one."""
+    """The job `compact`. Runs on demand only."""
 
-    def __init__(self, submit: Callable[[CompactWatches, Call], int], revision: Callable[[], int]) -> None:
-        self._submit = submit
-        self._revision = revision
+    def __init__(self, writer: Writer, reading: Reading) -> None:
+        self._writer = writer
+        self._reading = reading
 
     def run(self, run: JobRun) -> Mapping[str, int]:
-        """Counts: `oldest_revision`, after it."""
+        """Counts: `oldest_revision`, as it is afterwards."""
         text = run.options.get("revision", "")
         if text and not text.isdecimal():
             raise InvalidArgument(f"The option revision is a number, not {text!r}.", reason="VALUE_INVALID", field="revision")
-        revision = min(int(text), self._revision()) if text else self._revision()
+        newest = self._reading.revision(run.call)
+        revision = min(int(text), newest) if text else newest
         if run.dry_run:
             return {"oldest_revision": revision}
-        return {"oldest_revision": self._submit(CompactWatches(revision), run.call)}
+        return {"oldest_revision": self._writer.submit(CompactWatches(revision), run.call)}

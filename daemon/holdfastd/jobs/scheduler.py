@@ -1,6 +1,6 @@
-"""Runs the jobs: in turn by their intervals, and on demand, never two of one name at a time.
+"""Runs the jobs, by their timers and on demand; never two runs of the same job at a time.
 
-trio keeps the timers in the main thread; the work is done in worker threads, through `service/` and the one writer.
+The timers are trio tasks in the main thread; the jobs run in worker threads and write through the one writer.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from holdfastd.errors import Cancelled, HoldfastError, NotFound, Stopping
 from holdfastd.model.call import Call
 
 Progress = Callable[[str, int, int], None]
-"""Called with the phase, how much of it is done, and of how much (0: not known)."""
+"""Called with the name of a phase, how much of it is done, and the total (0: not known)."""
 
 log = logs.logger(__name__)
 
 
 def _quiet(phase: str, done: int, total: int) -> None:
-    """The progress of a run that nobody watches."""
+    """Discards the progress of a run on a timer."""
 
 
 def _always() -> bool:
@@ -33,9 +33,10 @@ def _always() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class JobRun:
-    """One run of a job: what it was asked, whom it tells, and who waits for it.
+    """The arguments of one run of a job.
 
-    A job calls `call.check()` between its steps, so that it ends soon when the daemon stops or the caller has gone.
+    `call` is the caller's, or the daemon's own for a timer. A job calls `call.check()`, or passes `call` to what does, between
+    its steps, so that it ends soon when the daemon stops or the caller has gone. A dry run changes nothing.
     """
 
     call: Call
@@ -46,10 +47,11 @@ class JobRun:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something that is done in the background. `run` returns counts by name.
+    """A job and its timer. `run` returns counts by name; each job is a class in this folder with this method.
 
-    `interval_s`: how often; None for jobs that only run on demand. `is_due` is asked first, in the main thread, so it must
-    be quick; it spares an idle daemon the work. `at_start`: also run as soon as the daemon serves.
+    `interval_s`: pause between runs; None for a job without a timer. `is_due` is called before each run on the timer and skips
+    it when false; it is called in the main thread, so it must be quick. `at_start`: also run as soon as the daemon serves.
+    `log_level`: of runs on the timer whose counts are not all zero.
     """
 
     name: str
@@ -57,7 +59,7 @@ class Job:
     interval_s: float | None = None
     is_due: Callable[[], bool] = _always
     at_start: bool = False
-    log_level: int = logging.INFO  # of a run on a timer that did something
+    log_level: int = logging.INFO
 
 
 class Scheduler:
@@ -85,8 +87,8 @@ class Scheduler:
     ) -> Mapping[str, int]:
         """Runs a job now, in this thread, and returns its counts.
 
-        Waits while the same job runs already, at most as long as the caller does. NOT_FOUND (JOB_NOT_FOUND) names the jobs
-        there are; UNAVAILABLE when the daemon stops.
+        Waits while the same job is running, until the caller's deadline. Raises NOT_FOUND (JOB_NOT_FOUND), which lists the
+        jobs, and UNAVAILABLE when the daemon stops.
         """
         if (job := self._jobs.get(name)) is None:
             known = ", ".join(self.names)
@@ -96,7 +98,7 @@ class Scheduler:
             return job.run(JobRun(call, dry_run, options or {}, progress))
         except Cancelled as error:
             if self._stopping:
-                raise Stopping("The daemon is stopping; the job was given up. Run it again later.") from error
+                raise Stopping("The daemon is stopping; the job was interrupted. Run it again later.") from error
             raise
         finally:
             self._finish(name)
@@ -127,7 +129,7 @@ class Scheduler:
             self._turns[name].notify_all()
 
     async def serve(self) -> None:
-        """Keeps the timers, until cancelled. A job that is running then is left to `stop`."""
+        """Runs the timers until cancelled. `stop` waits for a job that is running then."""
         async with trio.open_nursery() as nursery:
             for job in self._jobs.values():
                 if job.at_start or job.interval_s is not None:
@@ -159,7 +161,7 @@ class Scheduler:
             call.end()
 
     def stop(self, timeout_s: float) -> bool:
-        """Lets no job begin, ends the calls of those that run, and waits. Returns whether all of them ended in time."""
+        """Refuses new runs, ends the calls of running jobs, and waits for them. Returns whether all of them ended in time."""
         with self._lock:
             self._stopping = True
             running = dict(self._running)

@@ -1,6 +1,6 @@
-"""The caller of an operation: how long it waits and whether it is still there.
+"""The caller of an operation: its deadline, and whether it still waits for the answer.
 
-`rpc/` makes one from a gRPC context, jobs and tests make their own. Every floor that may wait takes one.
+`rpc/` makes one from a gRPC context; jobs and tests make their own. Every function that may wait takes one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from holdfastd.errors import Cancelled, DeadlineExceeded
 
 
 class Call:
-    """One caller's patience. Thread-safe."""
+    """One call: its deadline and its end. Thread-safe."""
 
     def __init__(self, timeout_s: float | None = None) -> None:
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -30,7 +30,7 @@ class Call:
         return not self._gone and (self._deadline is None or time.monotonic() < self._deadline)
 
     def end(self) -> None:
-        """The caller has gone or has its answer: runs the callbacks, once."""
+        """Marks the call as over (answered, cancelled or disconnected) and runs the callbacks, once."""
         with self._lock:
             self._gone = True
             callbacks, self._callbacks = self._callbacks, []
@@ -38,7 +38,7 @@ class Call:
             callback()
 
     def on_end(self, callback: Callable[[], None]) -> None:
-        """Calls back when the call ends, from whichever thread ends it; at once when it has ended."""
+        """Runs the callback when the call ends, in the thread that ends it; at once when it has already ended."""
         with self._lock:
             if not self._gone:
                 self._callbacks.append(callback)
@@ -46,7 +46,7 @@ class Call:
         callback()
 
     def check(self) -> None:
-        """Raises CANCELLED or DEADLINE_EXCEEDED when nobody waits any more."""
+        """Raises CANCELLED or DEADLINE_EXCEEDED when the caller no longer waits."""
         if self._gone:
             raise Cancelled("The caller has gone; nothing was applied.")
         if not self.is_active():

@@ -1,4 +1,4 @@
-"""What is checked at the door: every string, number and JSON text of a record or an entry, before it is queued."""
+"""Validation of records and entries before they are queued: every string, number, time and JSON text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from holdfast.contract.kinds import Field, FieldType, Kind, RecordMessage, Shape
 from holdfastd.errors import InvalidArgument
 from holdfastd.model.codec import MAX_TIME_NS, MIN_TIME_NS, canonical_json, time_ns
-from holdfastd.model.ids import check_id
+from holdfastd.model.names import check_id
 
 MAX_RECORD_BYTES = 2 * 2**20
 MAX_ENTRY_BYTES = 2**20
@@ -32,7 +32,8 @@ def _check_string(field: Field) -> Check:
         value = getattr(message, name)
         _refuse_nul(value, name)
         if optional and not value:
-            message.ClearField(name)  # an empty one is an unset one, or two records would share the value of a key
+            # Store an empty string as NULL: two empty values would collide in a unique key.
+            message.ClearField(name)
         if values and value and value not in values:
             known = ", ".join(values)
             raise InvalidArgument(f"{name} {value[:40]!r} is not one of: {known}.", reason="VALUE_INVALID", field=name)
@@ -83,7 +84,7 @@ def _check_real(field: Field) -> Check:
         if not math.isfinite(value):
             raise InvalidArgument(f"{name} is {value}; it must be a finite number.", reason="VALUE_INVALID", field=name)
         if value == 0 and math.copysign(1, value) < 0:
-            setattr(message, name, 0.0)  # SQLite keeps no sign of a zero
+            setattr(message, name, 0.0)  # SQLite drops the sign of zero
 
     return check
 
@@ -102,11 +103,11 @@ def _check_time(field: Field) -> Check:
 
 
 def _accept(message: Message) -> None:
-    """The check of what cannot be wrong."""
+    """The check of a field that takes every value."""
 
 
 def check_of(field: Field) -> Check:
-    """The check of a field that callers may set; JSON is brought into canonical form by it."""
+    """The check of one field. The check of a JSON field also replaces the text by its canonical form."""
     if field.output_only:
         return _accept
     if field.member is not None:
@@ -128,14 +129,14 @@ def _checks(shape: Shape) -> tuple[Check, ...]:
 
 
 def check_values(shape: Shape, message: Message) -> None:
-    """Checks every field that a caller may set and brings JSON into canonical form, in place."""
+    """Checks every field that a caller may set, and replaces JSON texts by their canonical form, in place."""
     refuse_unknown_fields(shape, message)
     for check in _checks(shape):
         check(message)
 
 
 def refuse_unknown_fields(shape: Shape, message: Message) -> None:
-    """INVALID_ARGUMENT for what a newer client says and this daemon could not keep."""
+    """INVALID_ARGUMENT for a field that only a newer daemon can store; the columns here would lose it."""
     if unknown := UnknownFieldSet(message):
         raise InvalidArgument(
             f"The {shape.name} has a field (number {unknown[0].field_number}) that this daemon does not know and would lose."
@@ -165,22 +166,22 @@ def check_required(shape: Shape, message: Message) -> None:
 
 
 def check_record(kind: Kind, message: RecordMessage) -> None:
-    """Everything that can be said of a record's values without looking into the store."""
+    """All checks of a record that need no read of the store."""
     check_values(kind, message)
-    check_size(message, MAX_RECORD_BYTES, f"{kind.name} record")  # after, for JSON in canonical form may be longer
+    check_size(message, MAX_RECORD_BYTES, f"{kind.name} record")  # last: canonical JSON may be longer than what came
     if message.id:
         check_id(message.id, f"{kind.name}.id")
 
 
 def set_defaults(kind: Shape, message: Message) -> None:
-    """Fills the fields that have a default and were left empty."""
+    """Sets the empty fields that have a default."""
     for field in kind.fields:
         if field.default_value and not getattr(message, field.name):
             setattr(message, field.name, field.default_value)
 
 
 def check_mask(kind: Kind, message: Message, paths: Iterable[str]) -> tuple[str, ...]:
-    """The fields that an update replaces: those named, all for `*`, those that are set when none is named."""
+    """The fields that an update replaces: the named ones; all of them for `*`; the set ones for an empty mask."""
     settable = [field.name for field in kind.fields if not field.output_only and field.name != "id"]
     named = list(paths)
     if named == ["*"]:

@@ -1,7 +1,7 @@
-"""Between messages and columns: the one place that knows how each field type is stored.
+"""Conversion between messages and rows. Only this module knows how each field type is stored.
 
-Times are nanoseconds since 1970 UTC, booleans 0 and 1, JSON canonical text; what is unset is NULL where the column
-may be NULL (`Field.nullable`) and the type's zero elsewhere.
+Times are nanoseconds since 1970 UTC, booleans 0 and 1, JSON canonical text. An unset field is NULL where the column may be
+NULL (`Field.nullable`), else the type's zero.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from holdfastd.errors import InvalidArgument
 NANOS = 1_000_000_000
 MIN_TIME_NS, MAX_TIME_NS = -(2**63) + NANOS, 2**63 - NANOS
 
-# Canonical text has control characters escaped; an even number of backslashes before it is backslashes only.
+# Canonical JSON escapes control characters. After an even number of backslashes, `\u0000` is an escape and not text.
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
-Encoder = Callable[[Message], Any]
-Decoder = Callable[[Message, Any], None]
+ReadColumn = Callable[[Message], Any]
+SetField = Callable[[Message, Any], None]
 
 
 def time_ns(stamp: Timestamp) -> int:
@@ -43,9 +43,9 @@ def _refuse_constant(name: str) -> None:
 
 
 def canonical_json(text: str, field: str) -> str:
-    """The same value with sorted keys and no blanks; INVALID_ARGUMENT when it is not JSON or not text.
+    """The same value with sorted keys and no blanks.
 
-    Not text are NUL and half of a surrogate pair; not JSON is also a number that no double can hold.
+    INVALID_ARGUMENT when the text is not JSON, holds a number beyond a double's range, a NUL, or half of a surrogate pair.
     """
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
@@ -58,8 +58,8 @@ def canonical_json(text: str, field: str) -> str:
     return canonical
 
 
-def encoder(field: Field) -> Encoder:
-    """What takes the field's column value from a message."""
+def encoder(field: Field) -> ReadColumn:
+    """The function that reads the field's column value from a message."""
     name, nullable = field.name, field.nullable
     if field.type is FieldType.TIME:
         return lambda message: time_ns(getattr(message, name)) if message.HasField(name) else None
@@ -72,7 +72,7 @@ def encoder(field: Field) -> Encoder:
     return lambda message: getattr(message, name)
 
 
-def _decoder(field: Field) -> Decoder:
+def _decoder(field: Field) -> SetField:
     name = field.name
     if field.type is FieldType.TIME:
         return lambda message, value: set_time(getattr(message, name), value)
@@ -82,24 +82,24 @@ def _decoder(field: Field) -> Decoder:
 
 
 @cache
-def encoders(shape: Shape) -> tuple[Encoder, ...]:
-    """One function a column, in the order of `shape.columns`."""
+def encoders(shape: Shape) -> tuple[ReadColumn, ...]:
+    """One function for each column, in the order of `shape.columns`."""
     return tuple(encoder(each) for each in shape.columns)
 
 
 @cache
-def decoders(shape: Shape) -> tuple[Decoder, ...]:
+def decoders(shape: Shape) -> tuple[SetField, ...]:
     """The inverse of `encoders`."""
     return tuple(_decoder(each) for each in shape.columns)
 
 
 def child_columns(field: Field) -> tuple[str, ...]:
-    """The columns of a repeated field's child table, behind workspace, id and ordinal."""
+    """The columns of a repeated field's child table, after workspace, id and ordinal."""
     return tuple(each.name for each in field.member.columns) if field.member else ("value",)
 
 
 def child_rows(field: Field, message: Message) -> list[tuple[Any, ...]]:
-    """The values of those columns, a row an element."""
+    """The values of those columns, one row for each element."""
     elements = getattr(message, field.name)
     return [to_row(field.member, each) for each in elements] if field.member else [(each,) for each in elements]
 
@@ -119,7 +119,7 @@ def to_row(shape: Shape, message: Message) -> tuple[Any, ...]:
 
 
 def fill(shape: Shape, message: Message, row: Iterable[Any]) -> None:
-    """Sets the message's columns from a row; whatever is NULL, zero or empty is left unset."""
+    """Sets the message's fields from a row; NULL and empty values stay unset."""
     for decode, value in zip(decoders(shape), row, strict=True):
         if value is not None and value != "":
             decode(message, value)

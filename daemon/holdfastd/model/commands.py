@@ -1,27 +1,80 @@
-"""Commands: everything that the writer can be asked to do. Pure data; blobs add theirs in `model/blobs.py`."""
+"""Commands: everything that the writer can be asked to do, each with its result. Pure data.
+
+`service/` and `jobs/` make commands, `writer/` queues them, and `store/commands.py` says which function applies each. A commit
+is the command that changes records and journals; what it is made of is in `model/mutations.py`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
 
 from holdfast.contract.kinds import Kind
-from holdfastd.model.mutations import Change, Mutation, Result
+from holdfastd.model.blobs import BlobRow
+from holdfastd.model.mutations import Append, Change, Delete, Mutation, Result
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+RequestKey = tuple[str, str, str]  # workspace, actor, request id
+
+
+class Command(Generic[R_co]):
+    """One command; the type parameter is its result. The attributes say what the writer does differently for it.
+
+    exclusive: it runs by itself while no transaction is open, instead of in a batch.
+    gives_space: it frees space, so it is applied also when the disk is full.
+    request_key: its answer is remembered under this key and repeated to a command with the same key; None: not remembered.
+    lone_append: the append that the command consists of, if it can be applied without a savepoint.
+    """
+
+    __slots__ = ()
+
+    exclusive: ClassVar[bool] = False
+
+    @property
+    def gives_space(self) -> bool:
+        return False
+
+    @property
+    def request_key(self) -> RequestKey | None:
+        return None
+
+    @property
+    def lone_append(self) -> Append | None:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
-    """Mutations to apply whole or not at all. `fingerprint` tells one request body from another."""
+class Exclusive(Command[R]):
+    """Call `work` in the writer's thread while no transaction is open. Result: what it returns."""
+
+    exclusive: ClassVar[bool] = True
+
+    work: Callable[[], R]
+
+
+# Records and journals
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Command[R_co]):
+    """A command whose answer is remembered when it has a request id. `fingerprint` tells one request body from another."""
 
     workspace: str
     actor: str
     request_id: str
     fingerprint: bytes
-    mutations: tuple[Mutation, ...]
+
+    @property
+    def request_key(self) -> RequestKey | None:
+        return (self.workspace, self.actor, self.request_id) if self.request_id else None
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What became of a commit. `changes` is empty when it is an earlier answer given again."""
+    """Result of Commit. `changes` is empty when this is a remembered answer."""
 
     revision: int
     commit_time: int
@@ -31,28 +84,44 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
-class AllocateIds:
-    """Take `count` numbers from a kind's counter."""
+class Commit(Request[Committed]):
+    """Apply all of the mutations, or none."""
 
-    workspace: str
-    actor: str
-    request_id: str
-    fingerprint: bytes
-    kind: Kind
-    count: int
+    mutations: tuple[Mutation, ...]
+
+    @property
+    def gives_space(self) -> bool:
+        return all(isinstance(each, Delete) for each in self.mutations)
+
+    @property
+    def lone_append(self) -> Append | None:
+        if len(self.mutations) != 1:
+            return None
+        append = self.mutations[0]
+        return append if isinstance(append, Append) and append.expected_last_number is None and append.rows else None
 
 
 @dataclass(frozen=True, slots=True)
 class Allocated:
-    """The ids handed out, and the revision at that moment."""
+    """Result of AllocateIds: the ids, and the newest revision when they were taken."""
 
     ids: tuple[str, ...]
     revision: int
 
 
 @dataclass(frozen=True, slots=True)
-class ExpireRequests:
-    """Forget the answers to requests that were committed before a time or before a revision."""
+class AllocateIds(Request[Allocated]):
+    """Take `count` numbers from a kind's counter."""
+
+    kind: Kind
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireRequests(Command[int]):
+    """Delete up to `limit` remembered answers that were committed before a time or before a revision. Result: how many."""
+
+    gives_space: ClassVar[bool] = True
 
     before_time: int
     before_revision: int
@@ -60,14 +129,95 @@ class ExpireRequests:
 
 
 @dataclass(frozen=True, slots=True)
-class FreePages:
-    """Give up to `limit` pages that hold nothing back to the file system. Result: how many are left to give."""
+class CompactWatches(Command[int]):
+    """Let watches resume no earlier than after this revision. Deletes nothing. Result: the oldest revision now."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class FreePages(Command[int]):
+    """Return up to `limit` empty pages to the file system. Result: how many empty pages are left."""
+
+    gives_space: ClassVar[bool] = True
+
+    limit: int
+
+
+# Blobs
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """Result of StoreBlob and RenewBlob. `revision` is the newest commit's."""
+
+    row: BlobRow
+    existed: bool
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreBlob(Command[StoredBlob]):
+    """Insert the row of bytes that are durable already, or renew the lease of the blob if it exists.
+
+    NOT_FOUND (BASE_NOT_FOUND) when the base is gone, or has another depth than this delta was made for.
+    """
+
+    digest: str
+    size_bytes: int
+    stored_bytes: int
+    stored_digest: str
+    codec: str
+    path: str
+    content: bytes | None
+    lease_ns: int
+    base_digest: str | None = None
+    depth: int = 0
+    step: int = 0
+    key_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RenewBlob(Command[StoredBlob | None]):
+    """Renew the lease of a blob. Result: None when there is no such blob."""
+
+    digest: str
+    lease_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SweepCounts:
+    """Result of SweepBlobs. `examined` is 0 when no candidate was due; `files_deleted` counts files moved to the trash."""
+
+    examined: int
+    blobs_deleted: int
+    bytes_freed: int
+    files_deleted: int
+
+
+@dataclass(frozen=True, slots=True)
+class SweepBlobs(Command[SweepCounts]):
+    """Examine up to `limit` candidates that are due, and delete those without a reference, a dependent delta or a lease."""
+
+    gives_space: ClassVar[bool] = True
 
     limit: int
 
 
 @dataclass(frozen=True, slots=True)
-class CompactWatches:
-    """Let watches resume no earlier than after this revision. Nothing is deleted: history outlives watches."""
+class EmptyTrash(Command[None]):
+    """Delete these paths from the trash; their files are unlinked already."""
 
-    revision: int
+    gives_space: ClassVar[bool] = True
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardFile(Command[bool]):
+    """Put a file of an interrupted Put into the trash, unless a blob's row names it. Result: whether it is in the trash."""
+
+    gives_space: ClassVar[bool] = True
+
+    path: str
+    stored_bytes: int

@@ -1,7 +1,7 @@
-"""Journal entries as rows and back: what `checking` and `codec` do for records, in one pass over all fields at once.
+"""Journal entries to rows and back: `checking` and `codec` in one pass.
 
-A journal takes tens of thousands of entries a second, so the fields are fetched by one `attrgetter` and only those that
-need it are looked at one by one.
+A journal takes tens of thousands of entries a second, so one `attrgetter` fetches all fields, and only fields that need a
+check or a conversion are handled one by one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Convert = Callable[[Message, Any], Any]
 
 
 class EntryCodec:
-    """One journal's. Thread-safe."""
+    """Converts the entries of one journal. Thread-safe."""
 
     def __init__(self, journal: Journal) -> None:
         fields = journal.columns
@@ -38,7 +38,7 @@ class EntryCodec:
         self._zero_counts = frozenset(field.name for field in fields if field.optional or field.type is FieldType.TIME)
 
     def row(self, message: Message) -> list[Any]:
-        """The values of the journal's columns. INVALID_ARGUMENT names the field that is wrong, or the limit that is passed."""
+        """The values of the journal's columns. Raises INVALID_ARGUMENT with the field that is wrong or the limit exceeded."""
         check_size(message, MAX_ENTRY_BYTES, f"{self._journal.name} entry")
         refuse_unknown_fields(self._journal, message)
         values = list(self._get(message))
@@ -72,7 +72,7 @@ class EntryCodec:
 
 
 def _conversion(field: Field) -> Convert | None:
-    """How the field's value becomes the column's; None where it is the same and was checked with the other strings."""
+    """The function that checks a field and gives its column value; None for fields that `row` handles without one."""
     plain = field.type in (FieldType.STRING, FieldType.INTEGER, FieldType.REAL)
     if plain and not (field.nullable or field.values):
         return None
@@ -95,7 +95,7 @@ def _stamp(ns: int) -> Timestamp:
 
 @lru_cache(maxsize=1024)
 def create_time(ns: int) -> Timestamp:
-    """The time of a commit: entries that came together share it. Do not change it."""
+    """The time of a commit. The entries of one commit share the message, so do not change it."""
     return _stamp(ns)
 
 

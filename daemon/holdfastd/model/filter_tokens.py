@@ -1,6 +1,6 @@
-"""The words of the filter language. Only `filters.py` calls this.
+"""The tokens of the filter language. Only `filters.py` calls this.
 
-Positions are 0-based characters of the filter's text. Nothing but InvalidArgument is raised, whatever the text.
+Positions are 0-based characters of the filter's text. InvalidArgument is the only error that any text can cause.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from holdfastd.errors import InvalidArgument
 
 
 class TokenKind(enum.Enum):
-    """What a token is."""
+    """The kinds of tokens."""
 
     WORD = "word"
     SEGMENT = "segment"  # a bare name after a dot, which may be a keyword or a number
@@ -28,24 +28,24 @@ class TokenKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One token; `text` is what it means, with quotes and escapes already undone."""
+    """One token. `text` is its value: without the quotes, and with escapes replaced."""
 
     kind: TokenKind
     text: str
     position: int
 
     def describe(self) -> str:
-        """How an error message names it."""
+        """The token in an error message."""
         return "the end of the filter" if self.kind is TokenKind.END else quoted(self.text)
 
 
 def refuse(message: str, position: int, *, reason: str = "FILTER_INVALID", **metadata: object) -> NoReturn:
-    """Raises INVALID_ARGUMENT that names the place in the filter."""
+    """Raises INVALID_ARGUMENT with the position in the filter."""
     raise InvalidArgument(f"Filter, character {position}: {message}", reason=reason, position=position, **metadata)
 
 
 def quoted(text: str) -> str:
-    """The text in quotes, cut to a length that fits into a message, with odd characters escaped."""
+    """The text in quotes, cut to 40 characters, with control characters escaped."""
     shown = text if len(text) <= 40 else text[:40] + "…"
     return repr(shown)
 
@@ -111,7 +111,7 @@ def _check_characters(text: str) -> None:
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """The tokens of a filter, the last one of kind END. FILTER_INVALID where a character begins no token."""
+    """The tokens of a filter, the last one of kind END. Raises FILTER_INVALID at a character that begins no token."""
     _check_characters(text)
     position, after_dot = 0, False
     while True:

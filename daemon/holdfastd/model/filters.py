@@ -8,9 +8,9 @@
     operator    = "=" | "!=" | "<" | "<=" | ">" | ">=" | ":"
     value       = string | word | [ "-" ] number | timestamp | "true" | "false" | "null" | "*"
 
-Strings stand in "…" or '…' with the escapes \\\\ \\" \\' \\n \\r \\t. `*` stands only after `:` and asks whether there is
-anything. What a comparison means for a field is said in `predicates.py`. Other things of AIP-160 (functions, words
-side by side, wildcards inside strings) are refused or, for wildcards, plain characters.
+Strings are written "…" or '…' with the escapes \\\\ \\" \\' \\n \\r \\t. `field:*` asks whether the field holds
+anything. `predicates.py` defines what each comparison means for each type of field. AIP-160's functions and words without an
+operator are refused; a wildcard inside a string is a plain character.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _KEYWORDS = ("AND", "OR", "NOT")
 
 
 class Operator(enum.Enum):
-    """How a field is compared."""
+    """The comparison operators."""
 
     EQUAL = "="
     NOT_EQUAL = "!="
@@ -46,7 +46,7 @@ class Operator(enum.Enum):
 
 
 class LiteralKind(enum.Enum):
-    """What a value is, as far as the text shows."""
+    """The type of a value in the filter's text."""
 
     TEXT = "string"
     INTEGER = "integer"
@@ -58,7 +58,7 @@ class LiteralKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A value. Its kind counts for equality, because 1, 1.0 and True are equal in Python."""
+    """A value. Literals of different kinds are unequal, although 1, 1.0 and True are equal in Python."""
 
     kind: LiteralKind
     value: str | int | float | bool | None
@@ -67,7 +67,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`path operator literal`; the path has the field's name and, inside JSON, the keys below it."""
+    """`path operator literal`. The path is the field's name, followed by keys for a place inside JSON."""
 
     path: tuple[str, ...]
     operator: Operator
@@ -77,21 +77,21 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """Matches what its operand does not."""
+    """Matches records that the operand does not match."""
 
     operand: Node
 
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """Matches what all operands match; two operands at least."""
+    """Matches records that all operands match. At least two operands."""
 
     operands: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """Matches what any operand matches; two operands at least."""
+    """Matches records that any operand matches. At least two operands."""
 
     operands: tuple[Node, ...]
 
@@ -100,7 +100,7 @@ Node = Comparison | Not | And | Or
 
 
 def conjuncts(node: Node | None) -> Iterator[Comparison]:
-    """The comparisons that have to hold whatever else does."""
+    """The comparisons that every matching record satisfies: those joined by AND at the top."""
     if isinstance(node, And):
         for each in node.operands:
             yield from conjuncts(each)
@@ -110,10 +110,9 @@ def conjuncts(node: Node | None) -> Iterator[Comparison]:
 
 @lru_cache(maxsize=128)
 def parse_filter(text: str) -> Node | None:
-    """The tree of a filter; None for an empty one, which matches all.
+    """The tree of a filter; None for an empty filter, which matches every record. Thread-safe.
 
-    Raises InvalidArgument with reason TOO_LARGE (more than 8 KiB) or FILTER_INVALID, and then the position in the
-    metadata. Thread-safe.
+    Raises InvalidArgument: TOO_LARGE above 8 KiB, otherwise FILTER_INVALID with the position in the metadata.
     """
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise InvalidArgument(f"A filter has at most {MAX_BYTES} bytes.", reason="TOO_LARGE", limit=MAX_BYTES)
@@ -121,7 +120,7 @@ def parse_filter(text: str) -> Node | None:
 
 
 class _Parser:
-    """Recursive descent, its depth bounded by MAX_NESTING."""
+    """A recursive-descent parser. MAX_NESTING bounds its depth."""
 
     def __init__(self, found: list[Token]) -> None:
         self._tokens = found
@@ -243,7 +242,7 @@ def _word(token: Token) -> Literal:
 
 def _number(text: str, position: int) -> Literal:
     if text.lstrip("-").isdigit():
-        # The length first: Python refuses to read thousands of digits.
+        # Check the length first: int() raises ValueError for thousands of digits.
         if len(text.lstrip("-0")) > 19 or int(text) not in _INT64:
             refuse("An integer has at most 64 bits.", position)
         return Literal(LiteralKind.INTEGER, int(text), position)

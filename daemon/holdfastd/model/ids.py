@@ -1,4 +1,4 @@
-"""Ids: what callers may choose, and those that the daemon makes of numbers and fields. Random ones: `holdfast.contract.ids`."""
+"""Ids that the daemon makes of numbers and fields. Random ids: `holdfast.contract.ids`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from string import Formatter
 
 from holdfast.contract.kinds import Kind, RecordMessage
 from holdfastd.errors import InvalidArgument
-
-MAX_ID_BYTES = 200
+from holdfastd.model.names import check_id
 
 
 def sequence_id(kind: Kind, number: int) -> str:
-    """`TASK-001`, and from a thousand on as many digits as it takes."""
+    """`TASK-001`: the prefix and at least three digits."""
     return f"{kind.id_prefix}{number:03d}"
 
 
@@ -26,7 +25,7 @@ def template_id(kind: Kind, message: RecordMessage) -> str:
 
 
 def was_given(kind: Kind, message: RecordMessage) -> bool:
-    """Whether the message bears the id that its template made with an earlier number: `ship@3` on what is now `ship@5`."""
+    """Whether the message's id is the template's with an earlier number: `ship@3` when the next number is 5."""
     for field in kind.columns:
         number = getattr(message, field.name) if field.number_within else 0
         before, marker, after = kind.id_template.partition(f"{{{field.name}}}")
@@ -36,23 +35,3 @@ def was_given(kind: Kind, message: RecordMessage) -> bool:
             earlier = digits.isdecimal() and 0 < int(digits) < number
             return earlier and message.id == kind.id_template.format_map({**values, field.name: int(digits)})
     return False
-
-
-def check_id(value: str, field: str) -> str:
-    """The id itself; INVALID_ARGUMENT when it is empty, too long, or holds blanks or control characters."""
-    if not value:
-        raise InvalidArgument(f"{field} is missing.", reason="FIELD_REQUIRED", field=field)
-    if len(value.encode()) > MAX_ID_BYTES:
-        raise InvalidArgument(
-            f"{field} is longer than {MAX_ID_BYTES} bytes.", reason="TOO_LARGE", field=field, limit=MAX_ID_BYTES
-        )
-    if not value.isprintable() or " " in value:
-        raise InvalidArgument(
-            f"{field} {value!r} holds blanks or characters that cannot be printed.", reason="VALUE_INVALID", field=field
-        )
-    return value
-
-
-def check_name(value: str, field: str) -> str:
-    """A workspace, actor or request id: like an id, but blanks are allowed and so is nothing at all."""
-    return check_id(value.replace(" ", "_"), field) and value if value else value

@@ -1,10 +1,10 @@
-"""Mutations: what a commit is made of. Pure data, checked before it is queued, applied by `store/`."""
+"""Mutations: what the command Commit is made of. Pure data; `service/` checks them before they are queued."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.contract.kinds import Journal, Kind, RecordMessage
 
@@ -41,7 +41,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove a record, with `cascade` also what hangs on it; `version` 0 means any."""
+    """Delete a record, with `cascade` also its dependents; `version` 0 means any."""
 
     kind: Kind
     id: str
@@ -51,7 +51,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Add entries to a journal. Each row holds the values of the journal's fields, in their order, as columns take them."""
+    """Add entries to a journal. Each row has the column values of one entry, in the order of the journal's fields."""
 
     journal: Journal
     parent_kind: str
@@ -63,9 +63,8 @@ class Append:
 Mutation = Insert | Upsert | Update | Delete | Append
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One row of `changes`: what a commit did to one record or journal. The image of a journal is None."""
+class Change(NamedTuple):
+    """What a commit did to one record or journal, in the order of the columns of `changes`. The image of a journal is None."""
 
     kind: str
     id: str
@@ -77,9 +76,8 @@ class Change:
     image: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one mutation did, and the place of its own change in the commit; a cascade adds further changes, not results."""
+class Result(NamedTuple):
+    """What one mutation did. `ordinal` is its change's place in the commit; a cascade adds changes, but no results."""
 
     kind: str
     id: str
@@ -87,4 +85,4 @@ class Result:
     first_number: int = 0
     last_number: int = 0
     image: bytes | None = None
-    ordinal: int = -1  # -1: it changed nothing
+    ordinal: int = -1  # -1: no change of a record

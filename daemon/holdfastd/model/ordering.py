@@ -1,6 +1,6 @@
-"""The order of a list: `order_by` as in AIP-132 (https://google.aip.dev/132), made total by the id.
+"""The order of a list: `order_by` as in AIP-132 (https://google.aip.dev/132). The id breaks ties.
 
-Unset values come first going up and last going down. Strings are ordered by code points.
+Unset values come first in ascending and last in descending order. Strings are ordered by code points.
 """
 
 from __future__ import annotations
@@ -85,5 +85,5 @@ def _field(kind: Kind, name: str, position: int) -> Field:
 def _total(kind: Kind, keys: list[OrderKey]) -> Order:
     keys = [*keys, OrderKey(kind.by_name["id"], keys[-1].descending)]
     names = [each.field.name for each in keys]
-    total = keys[: names.index("id") + 1]  # ids are unique: what follows orders nothing
+    total = keys[: names.index("id") + 1]  # ids are unique, so later keys have no effect
     return Order(tuple(total))

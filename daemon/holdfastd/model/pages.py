@@ -1,7 +1,7 @@
-"""Pages of lists: how many rows a page has, and the token that leads to the next one.
+"""Page sizes and page tokens.
 
-A token holds the key of the last row that was given out, so the next page begins after it whatever has been written
-or deleted since. It is opaque, not secret: it is checked for damage, and its values are only ever bound as parameters.
+A token holds the key of the page's last row, so the next page begins after that key, whatever was written or deleted
+meanwhile. It is opaque but not secret: its checksum detects damage, and its values are only bound as SQL parameters.
 Layout: version (1 byte), fingerprint of the list (8), the key as JSON, checksum (4); base64url without padding.
 """
 
@@ -36,8 +36,8 @@ def page_size(requested: int) -> int:
 def encode_token(scope: Sequence[str], key: Sequence[object]) -> str:
     """The token that continues a list after the row with that key.
 
-    `scope` is whatever makes it this list and no other, such as workspace, kind, filter and order_by; `key` holds
-    strings, 64-bit integers, floats and None.
+    `scope` identifies the list (workspace, kind, filter, order_by …); `key` holds strings, 64-bit integers, floats and
+    None.
     """
     payload = json.dumps(list(key), ensure_ascii=False, separators=(",", ":")).encode()
     body = _VERSION + _fingerprint(scope) + payload
@@ -45,9 +45,9 @@ def encode_token(scope: Sequence[str], key: Sequence[object]) -> str:
 
 
 def decode_token(token: str, scope: Sequence[str], key_length: int) -> tuple[KeyValue, ...] | None:
-    """The key that the token was made with; None for an empty token, which asks for the first page.
+    """The key that the token was made with; None for an empty token, which means the first page.
 
-    Raises InvalidArgument with reason PAGE_TOKEN_INVALID: the token is damaged, or was made for another list.
+    Raises InvalidArgument with reason PAGE_TOKEN_INVALID when the token is damaged or belongs to another list.
     """
     if not token:
         return None
@@ -90,7 +90,7 @@ def _key(payload: bytes, key_length: int) -> tuple[KeyValue, ...]:
 
 
 def _bindable(value: object) -> bool:
-    """Whether SQL takes it as a parameter: the checksum is no signature, so anybody can make a token."""
+    """Whether SQL takes the value as a parameter. The checksum is no signature: a caller can forge a token."""
     if isinstance(value, bool):
         return False
     if isinstance(value, int):

@@ -1,16 +1,16 @@
-"""What a comparison of the filter language means for a field of a kind or a journal: the type check of filters.
+"""The type check of filters: what a comparison means for a field of a kind or a journal.
 
-`store/conditions.py` turns the predicates made here into SQL. The logic has two values, never SQL's three:
+`store/conditions.py` turns these predicates into SQL. The logic has two values, not SQL's three:
 
-- `!=` is exactly the opposite of `=`, and NOT of whatever it stands before.
+- `!=` is true exactly where `=` is false; NOT inverts its operand.
 - A string that is unset equals "" (references and digests too) and is compared as "".
-- A time, number or boolean that is unset, and a JSON key that is missing, matches no comparison, and so matches
-  every `!=` and every NOT. `= null` matches what is unset, inside JSON what is there and null.
-- `:*` matches strings that are not empty, numbers and booleans that are not zero, and whatever else is set.
+- An unset time, number or boolean and a missing JSON key match no comparison, so they match every `!=` and every NOT.
+  `= null` matches unset fields; inside JSON it matches a key whose value is null.
+- `:*` matches strings that are not empty, numbers and booleans that are not zero, and other fields that are set.
 - A field of the elements of a list, such as `phases.status = "failed"`, matches when any element does.
 - `:` with a value is membership for repeated fields, a substring for strings, `=` for the rest. Inside JSON it asks an
   object for a key, an array for an element, a string for a substring.
-- Strings are compared by code points, capitals and all. Inside JSON only values of the literal's own type match;
+- Strings are compared by code points, case-sensitively. Inside JSON only values of the literal's own type match;
   integers beyond 64 bits are compared there as doubles.
 """
 
@@ -36,7 +36,7 @@ class Predicate:
     """A comparison that fits its field.
 
     `keys` lead into JSON. `operand` has the column's own type: nanoseconds for a time, 0 or 1 for a boolean.
-    `kind` says what the literal was; ANYTHING stands for presence, NULL for being unset.
+    `kind` is the literal's type: ANYTHING tests for presence, NULL for an unset field.
     """
 
     field: Field
@@ -47,7 +47,7 @@ class Predicate:
 
 
 def can_be_unset(field: Field) -> bool:
-    """Whether the column may hold NULL. The daemon always sets the common fields, times though they are."""
+    """Whether the column may hold NULL. The times among the common fields never do: the daemon sets them."""
     return field.nullable and field.name not in COMMON_FIELDS
 
 
@@ -64,7 +64,7 @@ def _plain(name: str, kind: FieldType) -> Field:
     return Field(name, kind, output_only=True)
 
 
-# Not a field of any record: whether everything that the record waits for is done (`Kind.readiness`).
+# Computed, no column: whether all records that this one waits for are done (`Kind.readiness`).
 READY = _plain("ready", FieldType.BOOLEAN)
 
 
@@ -94,7 +94,7 @@ def check(shape: Shape, comparison: Comparison) -> Predicate:
 
 
 def _within(field: Field, member: Shape, comparison: Comparison) -> Predicate:
-    """A comparison with a field of the elements: it holds when it does for any of them."""
+    """A comparison with a field of a list's elements: true when it is true for any element."""
     literal = comparison.literal
     if len(comparison.path) == 1:
         if comparison.operator is not Operator.HAS or literal.kind is not LiteralKind.ANYTHING:

@@ -1,4 +1,4 @@
-"""Times as people write them in filters: RFC 3339 to nanoseconds since 1970 UTC."""
+"""Parses the times of filters: RFC 3339 to nanoseconds since 1970 UTC."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _RANGE_NS = range(-(2**63), 2**63)
 
 
 def parse_time_ns(text: str) -> int | None:
-    """Nanoseconds since 1970 UTC; a date alone means its midnight in UTC.
+    """Nanoseconds since 1970 UTC; a date alone means 00:00 UTC of that day.
 
-    None when the text is no such time, has no offset, or is outside what 64 bits hold (years 1678 to 2261).
+    None when the text is no RFC 3339 time, has no offset, or does not fit into 64 bits (years 1678 to 2261).
     """
     if (match := _TIME.fullmatch(text)) is None:
         return None
@@ -26,6 +26,6 @@ def parse_time_ns(text: str) -> int | None:
         since = moment - _EPOCH
     except (ValueError, OverflowError):
         return None
-    # Whole seconds so far; the fraction is added as digits, because datetime keeps only six of them.
+    # The fraction is added as an integer, because datetime keeps only six of its nine digits.
     time_ns = (since.days * 86_400 + since.seconds) * 10**9 + int((match["fraction"] or "").ljust(9, "0"))
     return time_ns if time_ns in _RANGE_NS else None

@@ -1,4 +1,4 @@
-"""AdminService: what runs here, jobs on demand, and the check of everything."""
+"""AdminService: the daemon's status, jobs on demand, and the verification of the whole store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from holdfastd.errors import FailedPrecondition
 from holdfastd.model import codec
 from holdfastd.model.blobs import BlobProblem
 from holdfastd.model.call import Call
-from holdfastd.service.blobs.blobs import Blobs
+from holdfastd.service.blobs.calls import Blobs
 from holdfastd.service.reading import Reading
 from holdfastd.store import changes, verify, workspaces
 from holdfastd.store.sqlite.connection import Readers
@@ -48,7 +48,7 @@ class Identity:
 
 
 class Admin:
-    """The use cases of whoever looks after the daemon. Thread-safe."""
+    """The operations of AdminService. Thread-safe."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Admin:
         self._warnings = warnings
 
     def get_status(self, request: pb.AdminServiceGetStatusRequest, call: Call) -> pb.AdminServiceGetStatusResponse:
-        """Tells what runs here and how large the store is."""
+        """Versions, identity, sizes, jobs and warnings."""
         if request.api_version:
             check_api_version(request.api_version)
         identity = self._identity
@@ -120,7 +120,7 @@ class Admin:
                 yield pb.AdminServiceRunJobResponse(finished=True, counts=frame)
 
     def verify(self, request: pb.AdminServiceVerifyRequest, call: Call) -> Iterator[pb.AdminServiceVerifyResponse]:
-        """Streams what is wrong with the store."""
+        """Checks the whole store and streams the problems found."""
         counts: Counter[str] = Counter()
         checks = verify.checks()
         for done, (phase, check) in enumerate(checks.items()):
@@ -143,7 +143,11 @@ class Admin:
 
 
 def check_api_version(version: int) -> None:
-    """FAILED_PRECONDITION that says whom to upgrade. Not for clients that do not say what they speak, such as grpcurl."""
+    """Refuses a version that the daemon does not speak with FAILED_PRECONDITION, which says whether client or daemon is behind.
+
+    `min` and `max` in its metadata are the versions to choose another from. Clients that name no version, such as grpcurl, are
+    not checked.
+    """
     if not MIN_API_VERSION <= version <= MAX_API_VERSION:
         older = "client" if version < MIN_API_VERSION else "daemon"
         raise FailedPrecondition(
@@ -170,7 +174,7 @@ def _problems(phase: str, found: list[verify.Found] | list[BlobProblem]) -> pb.A
 
 
 def _streamed(work: Callable[[Progress], Mapping[str, int]]) -> Iterator[tuple[str, int, int] | Mapping[str, int]]:
-    """What the work reports, as it does, and then its result; raises what it raises. The work has a thread of its own."""
+    """Runs the work in a thread of its own; yields its progress reports, then its result. Raises what it raises."""
     frames: queue.SimpleQueue[tuple[str, int, int] | Mapping[str, int] | Exception] = queue.SimpleQueue()
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""Laying out answers: records within a byte budget, so that any client can take what it asked for."""
+"""Answers within a byte budget: gRPC clients take 4 MiB by default."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ ROOM_FOR_THE_REST = 64 * 2**10
 
 
 class Budget:
-    """Counts an answer's bytes. The first piece always fits: no record or entry is larger than an answer."""
+    """Counts an answer's bytes. The first record or entry always fits: each is smaller than an answer."""
 
     def __init__(self) -> None:
         self._left = MAX_ANSWER_BYTES - ROOM_FOR_THE_REST
         self._empty = True
 
     def takes(self, size: int) -> bool:
-        """Whether a piece of that size still fits; takes it if so."""
+        """Whether that many bytes still fit; when they do, they are counted."""
         if size > self._left and not self._empty:
             return False
         self._left -= size + 8  # tag and length

@@ -1,4 +1,4 @@
-"""JournalService.List of the audit: what was done to a record, or to everything, as entries with what differs."""
+"""JournalService.List of the audit: the changes of one record or of all, as entries with their differences."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from holdfastd.model.call import Call
 from holdfastd.model.diffs import diff_json
 from holdfastd.model.entries import create_time, entry_codec
 from holdfastd.model.filters import Node, parse_filter
-from holdfastd.model.lookup import kind_named
+from holdfastd.model.names import kind_named
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget
+from holdfastd.service.decoding import workspace_of
 from holdfastd.service.reading import Reading, Snapshot
-from holdfastd.service.requests import workspace_of
 from holdfastd.store import audits
 from holdfastd.store.audits import AUDIT, Place
 from holdfastd.store.pages import fetch
@@ -28,7 +28,7 @@ Row = Sequence[Any]
 
 
 class Audits:
-    """The reading use case of the audit. Thread-safe."""
+    """Reads of the audit. Thread-safe."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
@@ -51,7 +51,7 @@ class Audits:
 
 
 def list_scope(request: pb.JournalServiceListRequest, journal: Journal) -> tuple[str, ...]:
-    """What makes it this list and no other, the workspace first."""
+    """The scope of the list's page tokens; the workspace comes first."""
     names = (workspace_of(request.workspace), journal.name, request.parent_kind, request.parent_id, request.filter)
     return (*names, "descending") if request.descending else names
 
@@ -85,7 +85,7 @@ def _rows(
 
 
 def _fill(response: pb.JournalServiceListResponse, rows: Sequence[Row]) -> int:
-    """How many of the rows the answer takes."""
+    """Adds rows until the answer is full; returns how many were added."""
     budget = Budget()
     for taken, row in enumerate(rows):
         try:

@@ -8,11 +8,10 @@ from holdfastd.errors import InvalidArgument
 from holdfastd.model import codec
 from holdfastd.model.call import Call
 from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed
-from holdfastd.model.ids import check_name
-from holdfastd.model.lookup import kind_named
+from holdfastd.model.names import check_name, kind_named
 from holdfastd.service.answers import Budget, fill_record
+from holdfastd.service.decoding import append_of, fingerprint, mutations_of, workspace_of
 from holdfastd.service.pending import Pending, never_waits
-from holdfastd.service.requests import append_of, fingerprint, mutations_of, workspace_of
 from holdfastd.writer.writer import Writer
 
 MAX_IDS = 1_000
@@ -25,7 +24,7 @@ Request = (
 
 
 class Commits:
-    """The writing use cases. Thread-safe; what they answer is durable when it is delivered."""
+    """The writing use cases. Thread-safe. An answer is delivered when its command is durable."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -33,12 +32,12 @@ class Commits:
     @never_waits
     def commit(
         self, request: store_service_pb2.StoreServiceCommitRequest, call: Call
-    ) -> Pending[store_service_pb2.StoreServiceCommitResponse] | store_service_pb2.StoreServiceCommitResponse:
+    ) -> Pending[Committed, store_service_pb2.StoreServiceCommitResponse] | store_service_pb2.StoreServiceCommitResponse:
         """Applies the request's mutations, whole or not at all."""
         mutations = mutations_of(request)
         if not mutations:
             return store_service_pb2.StoreServiceCommitResponse(revision=self._writer.revision)
-        return_records = request.return_records  # and not the whole request, for as long as it waits
+        return_records = request.return_records  # so that `answer` does not keep the request in memory
 
         def answer(committed: Committed) -> store_service_pb2.StoreServiceCommitResponse:
             response = store_service_pb2.StoreServiceCommitResponse(revision=committed.revision)
@@ -51,7 +50,7 @@ class Commits:
     @never_waits
     def append(
         self, request: journal_service_pb2.JournalServiceAppendRequest, call: Call
-    ) -> Pending[journal_service_pb2.JournalServiceAppendResponse] | journal_service_pb2.JournalServiceAppendResponse:
+    ) -> Pending[Committed, journal_service_pb2.JournalServiceAppendResponse] | journal_service_pb2.JournalServiceAppendResponse:
         """Appends entries to one journal."""
         expected = request.expected_last_number if request.HasField("expected_last_number") else None
         mutation = append_of(request.parent_kind, request.parent_id, request.entries, expected)
@@ -71,8 +70,8 @@ class Commits:
     @never_waits
     def allocate_id(
         self, request: store_service_pb2.StoreServiceAllocateIdRequest, call: Call
-    ) -> Pending[store_service_pb2.StoreServiceAllocateIdResponse]:
-        """Hands out ids for good."""
+    ) -> Pending[Allocated, store_service_pb2.StoreServiceAllocateIdResponse]:
+        """Takes ids that are never given again."""
         count = request.count or 1
         if not 1 <= count <= MAX_IDS:
             raise InvalidArgument(f"count is 1 to {MAX_IDS:,}.", reason="VALUE_INVALID", field="count", limit=MAX_IDS)

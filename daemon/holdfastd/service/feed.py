@@ -1,7 +1,7 @@
-"""Who waits for what: the writer publishes here, and every stream that follows something subscribes here.
+"""The feed: the writer publishes the topics of each batch, and streams that follow a topic subscribe to it.
 
-Nothing but wake-ups pass through. A follower that is woken reads what is new from the store, from where it stopped, so
-a slow one can neither miss nor repeat anything nor make anybody wait. Thread-safe.
+The feed only wakes subscribers; it carries no data. A subscriber reads from the store, from its own position, so a slow one
+misses and repeats nothing and delays nobody. Thread-safe.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HEARTBEAT_S = 10.0
 
 
 class Subscription:
-    """Wakes when one of its topics was touched, when its caller ends, or when the daemon stops."""
+    """Wakes when a commit touches one of its topics, when its call ends, and when the daemon stops."""
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
@@ -32,7 +32,7 @@ class Subscription:
         self._touched.set()
 
     def clear(self) -> None:
-        """Call before reading: what is published after this wakes the next `wait`."""
+        """Call before reading: everything published after this wakes the next `wait`."""
         self._touched.clear()
         if self._feed.closed:
             raise Stopping("The daemon is stopping. Resume from where the stream ended.")
@@ -51,7 +51,7 @@ class Feed:
         self.closed = False
 
     def publish(self, results: Sequence[object]) -> None:
-        """Wakes whoever waits for what these commits touched. Called by the writer after each batch."""
+        """Wakes the subscriptions of the topics that these commits touched. The writer calls it after each batch."""
         if not self._topics:
             return
         with self._lock:
@@ -88,7 +88,7 @@ class Feed:
                         del self._topics[topic]
 
     def close(self) -> None:
-        """Ends every follower with UNAVAILABLE."""
+        """Wakes every subscription; its next `clear` raises UNAVAILABLE."""
         with self._lock:
             self.closed = True
             for subscriptions in self._topics.values():
@@ -99,10 +99,10 @@ class Feed:
 def follow(
     feed: Feed, topics: Iterable[Topic], call: Call, read: Callable[[], Iterator[Frame]], sign_of_life: Callable[[], Frame]
 ) -> Iterator[Frame]:
-    """Replays and then goes live: every frame that `read` gives, again each time that a topic is touched.
+    """Yields the frames of `read`, and again those of a new `read` each time a commit touches one of the topics.
 
-    `read` yields what has come since its last frame and keeps its own place; `sign_of_life` is sent after quiet times.
-    Ends when the caller does; raises UNAVAILABLE when the daemon stops.
+    `read` keeps its own position and yields what was added since. After HEARTBEAT_S without a change, yields `sign_of_life()`.
+    Ends when the call ends; raises UNAVAILABLE when the daemon stops.
     """
     with feed.subscribe(topics, call) as subscription:
         while call.is_active():

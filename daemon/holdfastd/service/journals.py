@@ -11,20 +11,19 @@ from holdfastd.errors import InvalidArgument, NotFound
 from holdfastd.model.call import Call
 from holdfastd.model.entries import create_time, entry_codec
 from holdfastd.model.filters import Node, parse_filter
-from holdfastd.model.ids import check_id
-from holdfastd.model.lookup import journal_named, stored_journal
+from holdfastd.model.names import check_id, journal_named, stored_journal
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget
 from holdfastd.service.audits import Audits, list_scope
+from holdfastd.service.decoding import check_parent, workspace_of
 from holdfastd.service.feed import Feed, follow
 from holdfastd.service.reading import Reading, Snapshot
-from holdfastd.service.requests import check_parent, workspace_of
 from holdfastd.store import journals, query, records
 from holdfastd.store.journals import Head
 from holdfastd.store.pages import fetch
 
 ROWS_A_FRAME = 2_000
-ROWS_FIRST_FRAME = 100  # so that the first entry is there at once
+ROWS_FIRST_FRAME = 100  # fewer, so that the first entry arrives soon
 
 
 class Journals:
@@ -36,17 +35,17 @@ class Journals:
         self._audits = Audits(reading)
 
     def read(self, request: pb.JournalServiceReadRequest, call: Call) -> Iterator[pb.JournalServiceReadResponse]:
-        """Frames of one journal's entries; with `follow`, without end."""
+        """Frames of one journal's entries; with `follow`, until the caller ends the call."""
         cursor = _Cursor(self._reading, request, call)
         if not request.follow:
             return cursor.frames()
         workspace = workspace_of(request.workspace)
-        # The parent's own topic, too: with a journal that never began nothing else tells that it was deleted.
+        # Subscribe to the parent too: deleting the parent of an empty journal touches no journal topic.
         topics = [(workspace, name, request.parent_id) for name in (cursor.journal.name, request.parent_kind)]
         return _until(cursor, follow(self._feed, topics, call, cursor.frames, cursor.sign_of_life))
 
     def list(self, request: pb.JournalServiceListRequest, call: Call) -> pb.JournalServiceListResponse:
-        """One page of entries over parents, ordered by journal and number; of the audit, as `Audits.list` says."""
+        """One page of entries of many parents, ordered by journal and number. For the audit see `Audits.list`."""
         journal = journal_named(request.journal)
         if journal.derived:
             return self._audits.list(request, call)
@@ -73,7 +72,7 @@ class Journals:
 
 
 class _Cursor:
-    """A place in one journal. Reads a page at a time; no snapshot outlives a page."""
+    """The position of one reader in a journal. Each page is read in a snapshot of its own."""
 
     def __init__(self, reading: Reading, request: pb.JournalServiceReadRequest, call: Call) -> None:
         self.journal = stored_journal(request.journal)
@@ -94,18 +93,18 @@ class _Cursor:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing that comes later can belong to what was asked for."""
+        """Whether no later entry can be within the requested range and limit."""
         return self._left == 0 or (bool(self._request.end) and not self._request.descending and self._start > self._request.end)
 
     def sign_of_life(self) -> pb.JournalServiceReadResponse:
         return pb.JournalServiceReadResponse(last_number=self._last, revision=self._revision)
 
     def frames(self) -> Iterator[pb.JournalServiceReadResponse]:
-        """What there is from this place on, a frame a page; at least one frame, which tells the journal's bounds."""
+        """The entries from this position on, one frame a page; at least one frame, which has the journal's bounds."""
         more, first = True, self._page == ROWS_FIRST_FRAME
         while first or (more and not self.ended):
             frame, more = self._next()
-            # The last one is sent though it is empty: a follower that has seen its end must not wait for more.
+            # The last frame is sent even when it is empty, so that a follower learns that the range has ended.
             if frame.entries or frame.unreadable or first or self.ended:
                 yield frame
             first = False
@@ -158,7 +157,7 @@ class _Cursor:
                 self._left = 0
         elif more:
             self._start = rows[taken - 1][0] + 1
-        else:  # everything up to the journal's end was seen, matching or not
+        else:  # every entry up to the journal's end was examined
             self._start = max(self._start, head.last_number + 1)
 
 
@@ -170,7 +169,7 @@ def _until(cursor: _Cursor, frames: Iterator[pb.JournalServiceReadResponse]) -> 
 
 
 def _fill_frame(frame: pb.JournalServiceReadResponse, journal: Journal, rows: Sequence[Sequence[Any]]) -> int:
-    """How many of the rows the frame takes. Measured once, for nearly always all of them fit."""
+    """Adds the rows to the frame and returns how many fit. The size is measured once, because nearly always all fit."""
     add, entries = entry_codec(journal).add, frame.entries
     for number, revision, created, *columns in rows:
         try:
@@ -183,7 +182,7 @@ def _fill_frame(frame: pb.JournalServiceReadResponse, journal: Journal, rows: Se
 
 
 def _cut_frame(frame: pb.JournalServiceReadResponse, rows: Sequence[Sequence[Any]]) -> int:
-    """Takes out of a frame what is one too much; how many of the rows are left in it."""
+    """Removes the entries that exceed the budget from the frame; returns how many of the rows are left in it."""
     budget = Budget()
     fitting = next(place for place, entry in enumerate(frame.entries) if not budget.takes(entry.ByteSize()))
     number = frame.entries[fitting].number

@@ -1,4 +1,4 @@
-"""An answer that waits for the writer: who asked keeps no thread for it."""
+"""An answer that waits for the writer without a thread."""
 
 from __future__ import annotations
 
@@ -7,35 +7,37 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from holdfastd.model.call import Call
-from holdfastd.writer.waiter import Waiter
+from holdfastd.model.commands import Command
+from holdfastd.writer.batch import Waiter
 from holdfastd.writer.writer import Writer
 
+R = TypeVar("R")
 Answer = TypeVar("Answer")
 UseCase = TypeVar("UseCase", bound=Callable[..., Any])
 
 
 def never_waits(use_case: UseCase) -> UseCase:
-    """Marks a use case that reads nothing and waits for nobody: it may run in the thread that serves the socket."""
+    """Marks a use case that neither reads the store nor blocks, so it may run in the thread that serves the socket."""
     use_case.never_waits = True  # type: ignore[attr-defined]
     return use_case
 
 
 @dataclass(frozen=True, slots=True)
-class Pending(Generic[Answer]):
-    """A command, and how its result is answered. Nothing happens before `deliver`, which is called once."""
+class Pending(Generic[R, Answer]):
+    """A command that is not queued yet, and how its result becomes the answer. Call `deliver` once."""
 
     writer: Writer
-    command: object
+    command: Command[R]
     call: Call
-    answer: Callable[[Any], Answer]
+    answer: Callable[[R], Answer]
 
     def deliver(self, succeed: Callable[[Answer], None], fail: Callable[[Exception], None]) -> None:
-        """Calls one of the two when the command is durable or refused, in the writer's thread; neither may raise.
+        """Queues the command. Calls `succeed` once it is durable or `fail` once it is refused, in the writer's thread.
 
-        Raises what keeps the command out of the queue; then neither is called.
+        Neither may raise. A command that cannot be queued raises here, and then neither is called.
         """
 
-        def tell(waiter: Waiter) -> None:
+        def tell(waiter: Waiter[R]) -> None:
             try:
                 answer = self.answer(waiter.outcome())
             except Exception as error:

@@ -1,4 +1,4 @@
-"""A snapshot to read from: which workspace, as of which revision. Every read of a caller begins here."""
+"""Snapshots of a workspace at a revision. Every read of a caller begins with one."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from holdfastd.errors import NotFound, OutOfRange
 from holdfastd.model.call import Call
-from holdfastd.service.requests import DEFAULT_WORKSPACE, workspace_of
+from holdfastd.service.decoding import DEFAULT_WORKSPACE, workspace_of
 from holdfastd.store import changes, workspaces
 from holdfastd.store.sqlite.connection import Connection, Readers
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One consistent state of the store, seen from a workspace."""
+    """One consistent state of the store, and the workspace that the caller reads."""
 
     connection: Connection
     workspace: str

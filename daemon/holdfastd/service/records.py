@@ -11,19 +11,18 @@ from holdfast.v1 import store_service_pb2 as pb
 from holdfastd.errors import DataLoss, Exhausted, InvalidArgument
 from holdfastd.model.call import Call
 from holdfastd.model.filters import parse_filter
-from holdfastd.model.ids import check_id
-from holdfastd.model.lookup import kind_named
+from holdfastd.model.names import check_id, kind_named
 from holdfastd.model.ordering import parse_order
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record
+from holdfastd.service.decoding import check_count, workspace_of
 from holdfastd.service.reading import Reading, Snapshot
-from holdfastd.service.requests import check_count, workspace_of
 from holdfastd.store import query, records
 from holdfastd.store.pages import Damaged, Image, fetch, image_of, images
 
 MAX_KEYS = 1_000
 MAX_LISTS = 100
-MAX_SCAN_BYTES = 256 * 2**20  # all of it is in memory at once, for no snapshot outlives a frame
+MAX_SCAN_BYTES = 256 * 2**20  # read into memory as a whole: no snapshot stays open while frames are sent
 ROWS_AT_ONCE = 500
 KEYS_AT_ONCE = 20
 MAX_TOKEN_BYTES = 64 * 2**10
@@ -123,7 +122,7 @@ def _count(snapshot: Snapshot, sql: str, parameters: Sequence[object]) -> pb.Sto
 
 
 def _fill_page(response: pb.StoreServiceListResponse, snapshot: Snapshot, kind: Kind, rows: Sequence[Sequence[Any]]) -> int:
-    """How many of the rows the answer takes; each is an image, perhaps, and what places it, the id last."""
+    """Adds rows until the answer is full and returns how many were added. A row is an image or NULL, the order key, the id."""
     budget = Budget()
     for taken, row in enumerate(rows):
         image, id = row[0], row[-1]
@@ -136,7 +135,7 @@ def _fill_page(response: pb.StoreServiceListResponse, snapshot: Snapshot, kind: 
 
 
 def _add(response: Answer, kind: Kind, id: str, image: Image) -> None:
-    """Adds a record to an answer, or why it cannot be read."""
+    """Adds a record to an answer, or the reason why it cannot be read."""
     if isinstance(image, Damaged):
         response.unreadable.add(kind=kind.name, id=id, reason=image.reason)
         return
@@ -153,7 +152,7 @@ def _whole_list(workspace: str, asked: pb.ScanList) -> query.Query:
 
 
 class _ScanBudget:
-    """What a scan may still take into memory."""
+    """Counts the bytes that a scan holds in memory."""
 
     def __init__(self) -> None:
         self._left = MAX_SCAN_BYTES
@@ -184,7 +183,7 @@ def _read_whole(
 
 
 def _frames(number: int, kind: Kind, left: deque[tuple[str, Image]], revision: int) -> Iterator[pb.StoreServiceScanResponse]:
-    """One list's frames, at least one; what was sent is let go."""
+    """The frames of one list, at least one. Records are dropped from memory once they are in a frame."""
     first = True
     while left or first:
         frame, budget, first = pb.StoreServiceScanResponse(list=number, revision=revision), Budget(), False
@@ -198,7 +197,7 @@ Found = dict[tuple[str, str], Image]
 
 
 def _find(snapshot: Snapshot, keys: Sequence[pb.RecordKey]) -> tuple[Found, int]:
-    """The records behind the keys, and how many keys were looked up: no more than fill an answer."""
+    """The records of the keys, and how many keys were looked up. Stops when the records fill an answer."""
     found: Found = {}
     size = sought = 0
     while sought < len(keys) and size <= MAX_ANSWER_BYTES:

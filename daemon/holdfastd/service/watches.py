@@ -1,4 +1,4 @@
-"""StoreService.Watch: changes from a revision on, each once and in order, and then live."""
+"""StoreService.Watch: replays the changes after a revision, then sends new ones as they are committed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from holdfast.v1 import store_service_pb2 as pb
 from holdfastd.errors import InvalidArgument, OutOfRange
 from holdfastd.model import codec
 from holdfastd.model.call import Call
-from holdfastd.model.lookup import kind_named
+from holdfastd.model.names import kind_named
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record
+from holdfastd.service.decoding import check_count, workspace_of
 from holdfastd.service.feed import Feed, Topic, follow
 from holdfastd.service.reading import Reading, Snapshot
-from holdfastd.service.requests import check_count, workspace_of
 from holdfastd.store import changes
 from holdfastd.store.changes import Noted
 
@@ -23,14 +23,14 @@ END_OF_REVISION = 2**62
 
 
 class Watches:
-    """The watching use case. Thread-safe."""
+    """Serves Watch. Thread-safe."""
 
     def __init__(self, reading: Reading, feed: Feed) -> None:
         self._reading = reading
         self._feed = feed
 
     def watch(self, request: pb.StoreServiceWatchRequest, call: Call) -> Iterator[pb.StoreServiceWatchResponse]:
-        """Frames of changes; without end unless `replay_only`."""
+        """Frames of changes. With `replay_only` the stream ends at the present."""
         cursor = _Cursor(self._reading, request, call)
         if request.replay_only:
             return cursor.frames()
@@ -47,7 +47,7 @@ def _topics(request: pb.StoreServiceWatchRequest) -> list[Topic]:
 
 
 class _Cursor:
-    """A place in the history: everything up to (revision, ordinal) has been sent."""
+    """A watch's position in the history: every change up to (revision, ordinal) has been sent."""
 
     def __init__(self, reading: Reading, request: pb.StoreServiceWatchRequest, call: Call) -> None:
         check_count(len(request.kinds), MAX_NAMES, "kinds")
@@ -72,30 +72,32 @@ class _Cursor:
             place = (newest, END_OF_REVISION)
         if place[0] < 0:
             raise InvalidArgument(
-                "after_revision is not negative; 0 is the beginning of the store.", reason="VALUE_INVALID", field="after_revision"
+                "after_revision must not be negative; 0 is the start of the store.",
+                reason="VALUE_INVALID",
+                field="after_revision",
             )
         if place[0] > newest:
             raise OutOfRange(
-                f"Revision {place[0]} is yet to come: the store is at {newest}. Is this the store that you watched before?",
+                f"Revision {place[0]} does not exist yet: the store is at {newest}. Is this the store that you watched before?",
                 reason="REVISION_IN_FUTURE",
                 revision=newest,
             )
         if place[0] < oldest:
             raise OutOfRange(
-                f"Watches reach back to revision {oldest}, not to {place[0]}. List what you need and watch from there.",
+                f"The oldest revision to resume after is {oldest}, not {place[0]}. List the records, then watch from there.",
                 reason="REVISION_COMPACTED",
                 oldest_revision=oldest,
             )
         return place
 
     def frame(self) -> pb.StoreServiceWatchResponse:
-        """A frame without changes that tells the place."""
+        """A frame without changes that carries the position."""
         revision, ordinal = self._place
         sent = revision if ordinal == END_OF_REVISION else revision - 1
         return pb.StoreServiceWatchResponse(cursor=f"{revision}.{ordinal}", revision=sent)
 
     def frames(self) -> Iterator[pb.StoreServiceWatchResponse]:
-        """What has come since the place."""
+        """The frames of the changes after the position; moves the position."""
         more = True
         while more:
             frame, more = self._next()
@@ -135,7 +137,7 @@ def _parse_cursor(text: str) -> tuple[int, int]:
 
 
 def _fill(noted: list[Noted], sent: list[pb.Change], workspace: str) -> int:
-    """Adds what fits into one frame; how many that were."""
+    """Adds changes until the frame is full; returns how many were added."""
     budget = Budget()
     for taken, each in enumerate(noted):
         change = _change(each, workspace)

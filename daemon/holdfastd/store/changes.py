@@ -1,6 +1,6 @@
-"""Commits and changes in SQL: the store's history, from the first commit on.
+"""Reads the store's history, the tables `commits` and `changes`: for watches, retried requests and status.
 
-Written once a commit; read by watches, by history, by retried requests and by verify.
+`store/ledger.py` writes it.
 """
 
 from __future__ import annotations
@@ -8,17 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-from holdfastd.model.commands import Commit
 from holdfastd.model.mutations import Change
-from holdfastd.store import meta
-from holdfastd.store.bulk import insert_rows
 from holdfastd.store.pages import fetch
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.dialect import walked
 
-OLDEST = "oldest_revision"
+_OLDEST = "oldest_revision"  # a name in `meta`
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +41,16 @@ def revision(connection: Connection) -> int:
 
 def oldest_revision(connection: Connection) -> int:
     """The oldest revision that a watch may resume after."""
-    return int(meta.get(connection, OLDEST) or 0)
+    row = connection.execute("SELECT value FROM meta WHERE name = ?", (_OLDEST,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def set_oldest_revision(connection: Connection, revision: int) -> None:
+    """Sets the oldest revision that a watch may resume after."""
+    connection.execute(
+        "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (_OLDEST, str(revision)),
+    )
 
 
 def time_of(connection: Connection, revision: int) -> int:
@@ -59,42 +64,13 @@ def images(connection: Connection, revision: int) -> dict[int, bytes]:
     return dict(connection.execute("SELECT ordinal, image FROM changes WHERE revision = ? AND image IS NOT NULL", (revision,)))
 
 
-def commit_row(command: Commit, revision: int, time_ns: int) -> Sequence[Any]:
-    """A commit's own row."""
-    return (revision, time_ns, command.workspace, command.actor, command.request_id)
-
-
-def change_row(command: Commit, revision: int, ordinal: int, change: Change) -> Sequence[Any]:
-    """The row of one of its changes."""
-    return (
-        revision,
-        ordinal,
-        command.workspace,
-        change.kind,
-        change.id,
-        change.action,
-        change.version,
-        change.parent_kind,
-        change.first_number,
-        change.last_number,
-        change.image,
-    )
-
-
-def add(connection: Connection, commits: Sequence[Sequence[Any]], changes: Sequence[Sequence[Any]]) -> None:
-    """Writes the rows of commits and of what they changed."""
-    insert_rows(connection, "INSERT INTO commits (revision, commit_time, workspace, actor, request_id)", commits)
-    columns = "revision, ordinal, workspace, kind, id, action, version, parent_kind, first_number, last_number, image"
-    insert_rows(connection, f"INSERT INTO changes ({columns})", changes)
-
-
 @lru_cache(maxsize=256)
 def page_sql(kinds: int, ids: int) -> str:
     """The statement behind `page`, for so many kinds and ids."""
     by_kind = f" AND changes.kind IN ({', '.join('?' * kinds)})" if kinds else ""
     by_id = f" AND changes.id IN ({', '.join('?' * ids)})" if ids else ""
-    # Only the history of one record is found by its index. By that of a workspace SQLite would sort the whole of it for
-    # each page; the expression keeps it on the primary key, from the place on.
+    # Use the record index only for one record; for a workspace SQLite would sort every page. The expression forces a range
+    # scan of the primary key.
     workspace = "changes.workspace" if kinds == ids == 1 else walked("changes.workspace")
     return (
         "SELECT changes.revision, ordinal, kind, id, action, version, parent_kind, first_number, last_number, image,"

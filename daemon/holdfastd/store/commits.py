@@ -1,12 +1,11 @@
-"""Applying a commit: its mutations in order, its rows in `commits` and `changes`, its answer in `request`.
+"""Applies a commit: its mutations in order, then its history and answer, which the ledger keeps until the end of the batch.
 
-Called by the writer inside its transaction, under the commit's savepoint. What is remembered from commit to commit, and
-the history that the batch writes at its end, is the `Ledger`'s.
+The writer calls this inside its transaction, under the commit's savepoint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -18,17 +17,17 @@ from holdfastd.model.checking import MAX_RECORD_BYTES, check_size, set_defaults
 from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed, CompactWatches
 from holdfastd.model.ids import sequence_id, template_id, was_given
 from holdfastd.model.mutations import APPEND, INSERT, UPDATE, Append, Change, Delete, Insert, Mutation, Result, Update, Upsert
-from holdfastd.store import changes, counters, deletes, journals, meta, records
+from holdfastd.store import changes, deletes, journals, records, workspaces
 from holdfastd.store.ledger import Ledger
 from holdfastd.store.sqlite.connection import Connection
 
-# A few small updates of one large record make a large history: each leaves the whole record.
+# Each update leaves the whole record in the history, so a few small updates of a large record make a large commit.
 MAX_COMMIT_IMAGE_BYTES = 64 * 2**20
 
 
 @dataclass(slots=True)
-class _Step:
-    """One commit while it is applied."""
+class _Unit:
+    """The unit of work: one commit while it is applied."""
 
     connection: Connection
     ledger: Ledger
@@ -39,12 +38,12 @@ class _Step:
     image_bytes: int = 0
 
     def stamp(self, message: RecordMessage) -> None:
-        """Makes the message its own next version."""
+        """Gives the message its next version and the time of this commit."""
         message.version += 1
         codec.set_time(message.update_time, self.now_ns)
 
     def record(self, kind: Kind, action: int, message: RecordMessage, image: bytes) -> Result:
-        """Notes a change of a record."""
+        """Adds the change of a record. INVALID_ARGUMENT (TOO_LARGE) when the commit's images are too large together."""
         change = Change(kind.name, message.id, action, version=message.version, image=image)
         self.changes.append(change)
         self.image_bytes += len(image)
@@ -58,31 +57,34 @@ class _Step:
 
 
 def commit(ledger: Ledger, connection: Connection, command: Commit, now_ns: int) -> Committed:
-    """Applies a commit, or gives the earlier answer when its request id was applied before."""
-    known = ledger.recall(connection, command)
+    """Applies a commit, or repeats the earlier answer when its request id was applied before."""
+    known = ledger.recall(command)
     if known is not None:
         return _answer_again(connection, command.workspace, *known)
-    step = _Step(connection, ledger, command.workspace, ledger.revision + 1, ledger.next_time(now_ns))
-    ledger.make_workspace(connection, command.workspace, step.now_ns)
-    results = tuple([_APPLY[type(mutation)](step, mutation) for mutation in command.mutations])
-    if not step.changes:
-        return Committed(ledger.revision, step.now_ns, results, command.workspace)
-    ledger.note(command, step.revision, step.now_ns, step.changes)
-    answer = [(each.kind, each.id, each.version, each.first_number, each.last_number, each.ordinal) for each in results]
-    ledger.remember(command, step.revision, step.now_ns, answer)
-    return Committed(step.revision, step.now_ns, results, command.workspace, tuple(step.changes))
+    unit = _Unit(connection, ledger, command.workspace, ledger.revision + 1, ledger.next_time(now_ns))
+    ledger.make_workspace(connection, command.workspace, unit.now_ns)
+    results = tuple([_APPLY[type(mutation)](unit, mutation) for mutation in command.mutations])
+    if not unit.changes:
+        return Committed(ledger.revision, unit.now_ns, results, command.workspace)
+    ledger.note(command, unit.revision, unit.now_ns, unit.changes)
+    ledger.remember(command, unit.revision, unit.now_ns, _answer(results))
+    return Committed(unit.revision, unit.now_ns, results, command.workspace, tuple(unit.changes))
 
 
-def _answer_again(connection: Connection, workspace: str, revision: int, answer: list[list[object]]) -> Committed:
+def _answer(results: Iterable[Result]) -> list[Sequence[Any]]:
+    """What is remembered of the results: all but the images, which are in `changes`."""
+    return [(each.kind, each.id, each.version, each.first_number, each.last_number, each.ordinal) for each in results]
+
+
+def _answer_again(connection: Connection, workspace: str, revision: int, answer: list[Sequence[Any]]) -> Committed:
     images = changes.images(connection, revision)
     results = tuple(
-        Result(kind, id, version, first, last, images.get(ordinal), ordinal)  # type: ignore[arg-type, call-overload]
-        for kind, id, version, first, last, ordinal in answer
+        Result(kind, id, version, first, last, images.get(ordinal), ordinal) for kind, id, version, first, last, ordinal in answer
     )
     return Committed(revision, changes.time_of(connection, revision), results, workspace)
 
 
-def _insert(step: _Step, mutation: Insert | Upsert) -> Result:
+def _insert(unit: _Unit, mutation: Insert | Upsert) -> Result:
     kind = mutation.kind
     message: RecordMessage = kind.message_class()
     message.CopyFrom(mutation.message)
@@ -90,22 +92,22 @@ def _insert(step: _Step, mutation: Insert | Upsert) -> Result:
         if each.output_only:
             message.ClearField(each.name)
     set_defaults(kind, message)
-    records.set_numbers(step.connection, kind, step.workspace, message)
-    _set_id(step, kind, message)
+    records.set_numbers(unit.connection, kind, unit.workspace, message)
+    _set_id(unit, kind, message)
     message.version = 1
-    codec.set_time(message.create_time, step.now_ns)
-    codec.set_time(message.update_time, step.now_ns)
-    image = records.insert(step.connection, kind, step.workspace, message)
-    return step.record(kind, INSERT, message, image)
+    codec.set_time(message.create_time, unit.now_ns)
+    codec.set_time(message.update_time, unit.now_ns)
+    image = records.insert(unit.connection, kind, unit.workspace, message)
+    return unit.record(kind, INSERT, message, image)
 
 
-def _set_id(step: _Step, kind: Kind, message: RecordMessage) -> None:
+def _set_id(unit: _Unit, kind: Kind, message: RecordMessage) -> None:
     if kind.id_template:
         _set_template_id(kind, message)
     elif not message.id:
-        message.id = make_ids(step.connection, step.workspace, kind, 1, step.now_ns)[0]
+        message.id = make_ids(unit.connection, unit.workspace, kind, 1, unit.now_ns)[0]
     elif kind.sequence_ids and (digits := message.id.removeprefix(kind.id_prefix)).isdecimal() and len(digits) < 19:
-        counters.raise_to(step.connection, step.workspace, kind.name, int(digits))
+        workspaces.raise_counter(unit.connection, unit.workspace, kind.name, int(digits))
 
 
 def _set_template_id(kind: Kind, message: RecordMessage) -> None:
@@ -116,7 +118,7 @@ def _set_template_id(kind: Kind, message: RecordMessage) -> None:
 
 
 def _refuse_id(kind: Kind, message: RecordMessage, made: str) -> NoReturn:
-    """Who gives a numbered record the next id wants it, or nothing: that another took it first is no mistake of his."""
+    """The caller supplied the next id and lost a race: ALREADY_EXISTS. Any other id is INVALID_ARGUMENT."""
     if was_given(kind, message):
         raise AlreadyExists(
             f"The {kind.name} id {message.id} was given before; the next is {made}.",
@@ -130,21 +132,21 @@ def _refuse_id(kind: Kind, message: RecordMessage, made: str) -> NoReturn:
     )
 
 
-def _update(step: _Step, mutation: Update) -> Result:
+def _update(unit: _Unit, mutation: Update) -> Result:
     kind = mutation.kind
     if kind.immutable:
         raise InvalidArgument(f"A {kind.name} is never changed; insert another.", reason="KIND_IMMUTABLE", kind=kind.name)
     id = mutation.message.id
-    before = records.load_expected(step.connection, kind, step.workspace, id, mutation.version)
+    before = records.load_expected(unit.connection, kind, unit.workspace, id, mutation.version)
     after = type(before)()
     after.CopyFrom(before)
     for name in mutation.mask:
         _replace(kind, after, mutation.message, name)
     set_defaults(kind, after)
     check_size(after, MAX_RECORD_BYTES, f"{kind.name} record")  # each part was small enough; together they may not be
-    step.stamp(after)
-    image = records.update(step.connection, kind, step.workspace, before, after)
-    return step.record(kind, UPDATE, after, image)
+    unit.stamp(after)
+    image = records.update(unit.connection, kind, unit.workspace, before, after)
+    return unit.record(kind, UPDATE, after, image)
 
 
 def _replace(kind: Kind, after: RecordMessage, values: RecordMessage, name: str) -> None:
@@ -170,42 +172,42 @@ def _set_present(after: RecordMessage, name: str, value: object) -> None:
         getattr(after, name).CopyFrom(value)
 
 
-def _upsert(step: _Step, mutation: Upsert) -> Result:
+def _upsert(unit: _Unit, mutation: Upsert) -> Result:
     kind, message = mutation.kind, mutation.message
-    id = message.id or _find(step, kind, message)
-    if not id or not records.exists(step.connection, kind, step.workspace, id):
-        return _insert(step, mutation)
+    id = message.id or _find(unit, kind, message)
+    if not id or not records.exists(unit.connection, kind, unit.workspace, id):
+        return _insert(unit, mutation)
     found: RecordMessage = kind.message_class()
     found.CopyFrom(message)
     found.id = id
-    return _update(step, Update(kind, found, mutation.mask, 0))
+    return _update(unit, Update(kind, found, mutation.mask, 0))
 
 
-def _find(step: _Step, kind: Kind, message: RecordMessage) -> str:
+def _find(unit: _Unit, kind: Kind, message: RecordMessage) -> str:
     """The id of the record that an upsert without an id means; empty when there is none yet."""
     if kind.id_template and not any(field.number_within for field in kind.columns):
         return template_id(kind, message)
-    return records.find_by_key(step.connection, kind, step.workspace, message)
+    return records.find_by_key(unit.connection, kind, unit.workspace, message)
 
 
-def _delete(step: _Step, mutation: Delete) -> Result:
+def _delete(unit: _Unit, mutation: Delete) -> Result:
     kind = mutation.kind
-    message = records.load_expected(step.connection, kind, step.workspace, mutation.id, mutation.version)
-    step.changes += deletes.delete(
-        step.connection, step.ledger.heads, step.workspace, kind, message, mutation.cascade, step.stamp
+    message = records.load_expected(unit.connection, kind, unit.workspace, mutation.id, mutation.version)
+    unit.changes += deletes.delete(
+        unit.connection, unit.ledger.heads, unit.workspace, kind, message, mutation.cascade, unit.stamp
     )
-    return Result(kind.name, mutation.id, message.version, image=step.changes[-1].image, ordinal=len(step.changes) - 1)
+    return Result(kind.name, mutation.id, message.version, image=unit.changes[-1].image, ordinal=len(unit.changes) - 1)
 
 
-def _append(step: _Step, mutation: Append) -> Result:
-    first, last = journals.append(step.connection, step.ledger.heads, step.workspace, mutation, step.revision, step.now_ns)
+def _append(unit: _Unit, mutation: Append) -> Result:
+    first, last = journals.append(unit.connection, unit.ledger.heads, unit.workspace, mutation, unit.revision, unit.now_ns)
     name, parent_kind, parent_id = mutation.journal.name, mutation.parent_kind, mutation.parent_id
     if first:
-        step.changes.append(Change(name, parent_id, APPEND, parent_kind=parent_kind, first_number=first, last_number=last))
+        unit.changes.append(Change(name, parent_id, APPEND, parent_kind=parent_kind, first_number=first, last_number=last))
     return Result(name, parent_id, first_number=first, last_number=last)
 
 
-_APPLY: dict[type[Mutation], Callable[[_Step, Any], Result]] = {
+_APPLY: dict[type[Mutation], Callable[[_Unit, Any], Result]] = {
     Insert: _insert,
     Upsert: _upsert,
     Update: _update,
@@ -218,13 +220,13 @@ def make_ids(connection: Connection, workspace: str, kind: Kind, count: int, now
     """New ids of a kind. Those of a sequence skip what callers chose on their own."""
     if not kind.sequence_ids:
         return sorted(random_id(kind.id_prefix, now_ns) for _ in range(count))
-    last = counters.take(connection, workspace, kind.name, count)
+    last = workspaces.take_numbers(connection, workspace, kind.name, count)
     return [sequence_id(kind, number) for number in range(last - count + 1, last + 1)]
 
 
 def allocate_ids(ledger: Ledger, connection: Connection, command: AllocateIds, now_ns: int) -> Allocated:
-    """Hands out ids for good, or the same ones again when the request id was answered before."""
-    known = ledger.recall(connection, command)
+    """Takes ids that are never given again, or repeats the earlier answer when the request id was used before."""
+    known = ledger.recall(command)
     if known is not None:
         return Allocated(tuple(str(id) for (id,) in known[1]), ledger.revision)
     ledger.make_workspace(connection, command.workspace, now_ns)
@@ -234,7 +236,7 @@ def allocate_ids(ledger: Ledger, connection: Connection, command: AllocateIds, n
 
 
 def compact_watches(ledger: Ledger, connection: Connection, command: CompactWatches, now_ns: int) -> int:
-    """Raises the oldest revision that a watch may resume after; never lowers it. Returns what it is now."""
+    """Raises the oldest revision that a watch may resume after, and never lowers it. Returns the oldest revision."""
     oldest = max(changes.oldest_revision(connection), min(command.revision, ledger.revision))
-    meta.put(connection, changes.OLDEST, str(oldest))
+    changes.set_oldest_revision(connection, oldest)
     return oldest

@@ -1,7 +1,7 @@
-"""Journals in SQL: finding one, appending to it, and dropping it with its parent.
+"""Journals in SQL: finding one, appending to it, and deleting it with its parent.
 
-`Heads` is what the writer remembers of the journals it appends to, so that an append is one insert a row and nothing
-more. It is cleared whenever a commit is rolled back: what is not remembered is looked up again.
+The writer caches the last number of the journals that it appends to (`Heads`), so that an append is an insert and no query.
+The cache is cleared whenever a command is rolled back.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from holdfastd.store.sqlite.connection import Connection
 
 @dataclass(slots=True)
 class Head:
-    """A journal and the number of its last entry."""
+    """A journal and the numbers of its first and last entry; `journal_id` is 0 until its row is inserted."""
 
     journal_id: int
     first_number: int
@@ -30,22 +30,14 @@ JournalKey = tuple[str, str, str, str]  # workspace, journal, parent_kind, paren
 MAX_HEADS = 10_000
 
 
-class Heads:
-    """The journals that were appended to lately. Used by the thread that holds the writer's connection only."""
-
-    def __init__(self) -> None:
-        self._heads: dict[JournalKey, Head] = {}
-
-    def get(self, key: JournalKey) -> Head | None:
-        return self._heads.get(key)
+class Heads(dict[JournalKey, Head]):
+    """The journals that were appended to lately. Used only by the thread that holds the writer's connection."""
 
     def put(self, key: JournalKey, head: Head) -> None:
-        if len(self._heads) >= MAX_HEADS:
-            self._heads.clear()
-        self._heads[key] = head
-
-    def clear(self) -> None:
-        self._heads.clear()
+        """Adds a journal; when there are too many, the others are dropped."""
+        if len(self) >= MAX_HEADS:
+            self.clear()
+        self[key] = head
 
 
 def find(connection: Connection, journal: Journal, workspace: str, parent_kind: str, parent_id: str) -> Head | None:
@@ -71,14 +63,14 @@ def append(connection: Connection, heads: Heads, workspace: str, mutation: Appen
     _check_expected(mutation, head.last_number)
     if not mutation.rows:
         return 0, 0
-    if not head.journal_id:  # only now: whoever has only appends is applied without a savepoint, so nothing may follow that fails
+    if not head.journal_id:  # only now, so that an append of nothing makes no journal
         head.journal_id = _make(connection, key)
     first = head.last_number + 1
     rows = [(head.journal_id, number, revision, now_ns, *row) for number, row in enumerate(mutation.rows, first)]
     insert_rows(connection, entry_insert_sql(journal), rows)
-    last = head.last_number + len(mutation.rows)
-    heads.put(key, Head(head.journal_id, head.first_number, last))
-    return first, last
+    head.last_number += len(rows)
+    heads.put(key, head)
+    return first, head.last_number
 
 
 def _check_expected(mutation: Append, last_number: int) -> None:
@@ -93,7 +85,7 @@ def _check_expected(mutation: Append, last_number: int) -> None:
 
 
 def _find(connection: Connection, journal: Journal, key: JournalKey) -> Head:
-    """The journal's head; one without an id when it is yet to be made. FAILED_PRECONDITION when it has no parent."""
+    """The journal's head, without an id when it has no row yet. FAILED_PRECONDITION when the parent does not exist."""
     workspace, _, parent_kind, parent_id = key
     found = find(connection, journal, workspace, parent_kind, parent_id)
     if found is not None:
@@ -127,7 +119,7 @@ def of_parent(connection: Connection, workspace: str, kind: str, id: str) -> lis
 
 
 def drop(connection: Connection, heads: Heads, journal: Journal, head: Head) -> None:
-    """Removes a journal with all its entries."""
+    """Deletes a journal with all its entries."""
     connection.execute(f"DELETE FROM {quoted(journal.name)} WHERE journal_id = ?", (head.journal_id,))
     connection.execute("DELETE FROM journal WHERE journal_id = ?", (head.journal_id,))
     heads.clear()

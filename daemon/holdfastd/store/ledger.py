@@ -1,26 +1,51 @@
-"""What the writer remembers between commits, and the history that it has yet to write.
+"""What the writer keeps in memory: the newest revision, known workspaces and journals, remembered answers, unwritten history.
 
-The rows of `commits`, `changes` and `request` of a whole batch go in together, at its end (`flush`), for nothing in the
-batch needs them before. For the holder of the writer's connection only.
+The answer to a request is remembered under its key, so that a retried request applies once. Keys are scoped to workspace and
+actor, and only successes are remembered, in the transaction that made them. A remembered answer has no records; they are read
+again from the images in `changes`.
+
+The rows of `commits`, `changes` and `request` of a whole batch are written together at its end (`flush`), because no statement
+of the batch reads them before. Used only by the thread that holds the writer's connection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from itertools import chain
+from typing import Any, NamedTuple
 
-from holdfastd.model.commands import AllocateIds, Commit
-from holdfastd.model.mutations import Append, Change
-from holdfastd.store import changes, requests
+import orjson
+
+from holdfastd.errors import InvalidArgument
+from holdfastd.model.commands import Command, Commit, ExpireRequests, Request, RequestKey
+from holdfastd.model.mutations import Change
+from holdfastd.store import changes
+from holdfastd.store.bulk import insert_rows
 from holdfastd.store.journals import Heads
-from holdfastd.store.requests import Answer, RequestKey
 from holdfastd.store.sqlite.connection import Connection
 
+KEYS_A_STATEMENT = 64
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A place to go back to, within a batch."""
+_INSERT_COMMITS = "INSERT INTO commits (revision, commit_time, workspace, actor, request_id)"
+_INSERT_CHANGES = (
+    "INSERT INTO changes (revision, ordinal, workspace, kind, id, action, version, parent_kind, first_number, last_number, image)"
+)
+_INSERT_REQUESTS = "INSERT INTO request (workspace, actor, request_id, revision, create_time, fingerprint, answer)"
+
+Row = Sequence[Any]
+
+
+class Remembered(NamedTuple):
+    """A remembered answer."""
+
+    revision: int
+    fingerprint: bytes
+    answer: bytes  # JSON: a list of rows
+
+
+class Mark(NamedTuple):
+    """A point within a batch to which `reset` can return."""
 
     revision: int
     commits: int
@@ -29,99 +54,141 @@ class Mark:
 
 
 class Ledger:
-    """The newest revision and commit time, the workspaces and journals seen, the history to be written."""
+    """The writer's memory. `revision` and `commit_time` are the newest commit's."""
 
     def __init__(self, connection: Connection) -> None:
         self.revision, self.commit_time = changes.newest(connection)
         self.heads = Heads()
         self._workspaces: set[str] = set()
-        self._commits: list[Sequence[Any]] = []
-        self._changes: list[Sequence[Any]] = []
-        self._requests: list[Sequence[Any]] = []
-        self._known: dict[RequestKey, requests.Row | None] = {}
+        self._remembered: dict[RequestKey, Remembered | None] = {}  # as `begin` found them
+        self._commits: list[Row] = []
+        self._changes: list[Row] = []
+        self._requests: dict[RequestKey, Row] = {}
 
-    def begin(self, connection: Connection, commands: Iterable[object]) -> None:
-        """Looks the request ids of a whole batch up at once."""
-        keys = [key for command in commands if (key := _key_of(command)) is not None]
-        self._known = requests.find(connection, keys) if keys else {}
+    # One batch
 
-    def prepare(self, connection: Connection, command: object) -> None:
-        """Call before a command's savepoint: a request that came twice in one batch finds the first one's answer."""
-        key = _key_of(command)
-        if key is not None and any(tuple(row[:3]) == key for row in self._requests):
-            self.flush(connection)
-            self._known.pop(key, None)
+    def begin(self, connection: Connection, commands: Iterable[Command[Any]]) -> None:
+        """Looks up the request keys of a whole batch."""
+        keys = [key for command in commands if (key := command.request_key) is not None]
+        self._remembered = _find(connection, keys)
 
-    def cannot_be_refused(self, command: object) -> bool:
-        """Whether nothing is left that could refuse the command: an append to a journal that is known, and a request that is new.
+    def prepare(self, connection: Connection, command: Command[Any]) -> bool:
+        """Call before each command, outside its savepoint; returns whether it needs one.
 
-        It is one insert, so it needs no savepoint; should it fail all the same, the whole batch is rolled back.
+        When the same request came earlier in this batch, its history is written now, because its answer is made from it.
         """
-        if not isinstance(command, Commit) or len(command.mutations) != 1 or self._is_known(command):
-            return False
-        append = command.mutations[0]
-        if not isinstance(append, Append) or append.expected_last_number is not None or not append.rows:
+        key = command.request_key
+        if key is not None and key in self._requests:
+            self._remembered |= {each: Remembered(row[3], row[5], row[6]) for each, row in self._requests.items()}
+            self.flush(connection)
+        return not self._cannot_be_refused(command, key)
+
+    def _cannot_be_refused(self, command: Command[Any], key: RequestKey | None) -> bool:
+        """Whether the command is a new request that appends to a known journal without a condition.
+
+        Such a command is one insert, so a savepoint would cost more than it saves; if it does fail, the whole batch is
+        rolled back.
+        """
+        append = command.lone_append
+        if append is None or not isinstance(command, Commit) or (key is not None and self._remembered[key] is not None):
             return False
         journal = (command.workspace, append.journal.name, append.parent_kind, append.parent_id)
         return command.workspace in self._workspaces and self.heads.get(journal) is not None
 
-    def _is_known(self, command: Commit) -> bool:
-        key = _key_of(command)
-        return key is not None and self._known.get(key, key) is not None
+    def flush(self, connection: Connection) -> None:
+        """Writes the unwritten rows into the open transaction."""
+        insert_rows(connection, _INSERT_COMMITS, self._commits)
+        insert_rows(connection, _INSERT_CHANGES, self._changes)
+        insert_rows(connection, _INSERT_REQUESTS, list(self._requests.values()))
+        self.forget()
+
+    def forget(self) -> None:
+        """Drops the unwritten rows, after they were written or rolled back."""
+        self._commits, self._changes, self._requests = [], [], {}
 
     def mark(self) -> Mark:
-        """The place before a command."""
+        """The point before a command."""
         return Mark(self.revision, len(self._commits), len(self._changes), len(self._requests))
 
     def reset(self, mark: Mark) -> None:
-        """Goes back to a place: what came after it was rolled back."""
+        """Returns to a mark, after what followed it was rolled back."""
         self.revision = mark.revision
-        del self._commits[mark.commits :], self._changes[mark.changes :], self._requests[mark.requests :]
+        del self._commits[mark.commits :], self._changes[mark.changes :]
+        while len(self._requests) > mark.requests:
+            self._requests.popitem()
         self.heads.clear()
         self._workspaces.clear()
 
+    # One command
+
     def next_time(self, now_ns: int) -> int:
-        """The time of the next commit: never before the last one's, whatever the clock says."""
+        """The time of the next commit: never before the previous one's, whatever the clock says."""
         self.commit_time = max(self.commit_time, now_ns)
         return self.commit_time
 
     def make_workspace(self, connection: Connection, name: str, now_ns: int) -> None:
-        """Makes the workspace unless it is there."""
+        """Inserts the workspace unless it exists."""
         if name not in self._workspaces:
             connection.execute("INSERT INTO workspace (name, create_time) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, now_ns))
             self._workspaces.add(name)
 
-    def recall(self, connection: Connection, command: Commit | AllocateIds) -> Answer | None:
-        """The earlier answer to this request; None when there is none. INVALID_ARGUMENT when it had another body."""
-        key = _key_of(command)
-        if key is None:
-            return None
-        row = self._known[key] if key in self._known else requests.find(connection, [key])[key]
-        return requests.answer_of(row, command) if row is not None else None
+    def recall(self, command: Request[Any]) -> tuple[int, list[Row]] | None:
+        """The revision and answer remembered for this request; None when it is new.
 
-    def note(self, command: Commit, revision: int, time_ns: int, noted: Sequence[Change]) -> None:
-        """Keeps a commit for `flush`, and makes its revision the newest."""
-        self._commits.append(changes.commit_row(command, revision, time_ns))
-        self._changes += [changes.change_row(command, revision, ordinal, each) for ordinal, each in enumerate(noted)]
+        INVALID_ARGUMENT (REQUEST_ID_REUSED) when another request body used the key.
+        """
+        key = command.request_key
+        found = None if key is None else self._remembered[key]
+        if found is None:
+            return None
+        if found.fingerprint != command.fingerprint:
+            raise InvalidArgument(
+                f"request_id {command.request_id!r} was used for another request, at revision {found.revision}."
+                " Use a new id for each request.",
+                reason="REQUEST_ID_REUSED",
+                revision=found.revision,
+            )
+        return found.revision, orjson.loads(found.answer)
+
+    def note(self, command: Commit, revision: int, time_ns: int, made: Iterable[Change]) -> None:
+        """Keeps a commit and its changes for `flush`, and makes its revision the newest."""
+        workspace = command.workspace
+        self._commits.append((revision, time_ns, workspace, command.actor, command.request_id))
+        self._changes += [(revision, ordinal, workspace, *change) for ordinal, change in enumerate(made)]
         self.revision = revision
 
-    def remember(self, command: Commit | AllocateIds, revision: int, now_ns: int, answer: Sequence[Sequence[object]]) -> None:
-        """Keeps the answer to a request for `flush`."""
-        if command.request_id:
-            self._requests.append(requests.row_of(command, revision, now_ns, answer))
-
-    def flush(self, connection: Connection) -> None:
-        """Writes what is kept into the open transaction."""
-        changes.add(connection, self._commits, self._changes)
-        requests.add(connection, self._requests)
-        self.forget()
-
-    def forget(self) -> None:
-        """Drops what is kept: it was written, or rolled back."""
-        self._commits, self._changes, self._requests = [], [], []
+    def remember(self, command: Request[Any], revision: int, now_ns: int, answer: Sequence[Row]) -> None:
+        """Keeps the answer to a request for `flush`; nothing when the request has no id."""
+        if (key := command.request_key) is not None:
+            self._requests[key] = (*key, revision, now_ns, command.fingerprint, orjson.dumps(answer))
 
 
-def _key_of(command: object) -> RequestKey | None:
-    if isinstance(command, Commit | AllocateIds) and command.request_id:
-        return (command.workspace, command.actor, command.request_id)
-    return None
+@cache
+def _find_sql(count: int) -> str:
+    keys = ", ".join(["(?, ?, ?)"] * count)
+    return (
+        "SELECT workspace, actor, request_id, revision, fingerprint, answer FROM request"
+        f" WHERE (workspace, actor, request_id) IN (VALUES {keys})"
+    )
+
+
+def _find(connection: Connection, keys: Sequence[RequestKey]) -> dict[RequestKey, Remembered | None]:
+    """What is stored under each of these keys; None where nothing is."""
+    found: dict[RequestKey, Remembered | None] = dict.fromkeys(keys)
+    for start in range(0, len(keys), KEYS_A_STATEMENT):
+        some = keys[start : start + KEYS_A_STATEMENT]
+        for workspace, actor, request_id, *row in connection.execute(_find_sql(len(some)), tuple(chain.from_iterable(some))):
+            found[workspace, actor, request_id] = Remembered(*row)
+    return found
+
+
+def expire_requests(connection: Connection, command: ExpireRequests, now_ns: int) -> int:
+    """Deletes the oldest remembered answers that are past either bound, at most `limit`; returns how many."""
+    by_revision = connection.execute("SELECT commit_time FROM commits WHERE revision = ?", (command.before_revision,)).fetchone()
+    bound = max(command.before_time, by_revision[0] if by_revision else command.before_time)
+    deleted = connection.execute(
+        "DELETE FROM request WHERE (workspace, actor, request_id) IN"
+        " (SELECT workspace, actor, request_id FROM request WHERE create_time < ? ORDER BY create_time LIMIT ?)",
+        (bound, command.limit),
+    )
+    return int(deleted.rowcount)

@@ -15,7 +15,7 @@ from holdfast.contract.kinds import KINDS, Field, Kind, RecordMessage
 from holdfastd.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, VersionMismatch
 from holdfastd.model import codec
 from holdfastd.model.checking import check_required
-from holdfastd.store import blobs, counters
+from holdfastd.store import blobs, workspaces
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql
 from holdfastd.store.sqlite.connection import Connection, Error, is_constraint
 
@@ -151,7 +151,7 @@ def set_numbers(connection: Connection, kind: Kind, workspace: str, message: Rec
     for field in kind.columns:
         if field.number_within:
             owner = getattr(message, field.number_within)
-            setattr(message, field.name, counters.take(connection, workspace, f"{kind.name}.{field.name}/{owner}", 1))
+            setattr(message, field.name, workspaces.take_numbers(connection, workspace, f"{kind.name}.{field.name}/{owner}", 1))
 
 
 def find_by_key(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> str:

@@ -1,4 +1,7 @@
-"""Workspaces in SQL: which there are. They are made by the first write, in `store/commits.py`."""
+"""Workspaces and their counters in SQL. The first write to a workspace inserts its row, in `store/ledger.py`.
+
+A counter gives each number once, also across crashes, because it moves inside the transaction that uses the number.
+"""
 
 from __future__ import annotations
 
@@ -13,3 +16,22 @@ def exists(connection: Connection, name: str) -> bool:
 def names(connection: Connection) -> list[str]:
     """Every workspace, by name."""
     return [name for (name,) in connection.execute("SELECT name FROM workspace ORDER BY name")]
+
+
+def take_numbers(connection: Connection, workspace: str, counter: str, count: int) -> int:
+    """Moves the counter by `count` and returns the last number taken."""
+    row = connection.execute(
+        "INSERT INTO counter (workspace, name, value) VALUES (?, ?, ?)"
+        " ON CONFLICT (workspace, name) DO UPDATE SET value = counter.value + excluded.value RETURNING value",
+        (workspace, counter, count),
+    ).fetchone()
+    return int(row[0])
+
+
+def raise_counter(connection: Connection, workspace: str, counter: str, value: int) -> None:
+    """Moves the counter up to a number that a caller chose, so that the number is never given again."""
+    connection.execute(
+        "INSERT INTO counter (workspace, name, value) VALUES (?, ?, ?)"
+        " ON CONFLICT (workspace, name) DO UPDATE SET value = excluded.value WHERE excluded.value > counter.value",
+        (workspace, counter, value),
+    )

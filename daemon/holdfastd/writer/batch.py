@@ -1,44 +1,78 @@
 """One batch: many commands in one transaction, each under its own savepoint, made durable by one sync.
 
-The steps are numbered; between them stand the failpoints of the crash tests. SQLite rolls the whole transaction back
-on a full disk and on some other errors, under a savepoint's feet (https://www.sqlite.org/lang_transaction.html), so after
-any error `in_transaction` is asked, and when the batch is gone nobody in it is acknowledged: each runs again alone, once.
+The steps are numbered in `_attempt`; the failpoints of the crash tests are between them. On a full disk and some other errors
+SQLite rolls back the whole transaction, not only the savepoint (https://www.sqlite.org/lang_transaction.html). So after any
+error `in_transaction` is checked; when the transaction is gone, no command of the batch is acknowledged, and each is run once
+more in a batch of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 from holdfastd import failpoints
 from holdfastd.errors import DiskFull, HoldfastError
-from holdfastd.model.blobs import DiscardFile, EmptyTrash, SweepBlobs
-from holdfastd.model.commands import Commit, ExpireRequests, FreePages
-from holdfastd.model.mutations import Delete
+from holdfastd.model.call import Call
+from holdfastd.model.commands import Command
+from holdfastd.store.commands import Handlers
 from holdfastd.store.ledger import Ledger
 from holdfastd.store.sqlite.connection import Connection, Error, is_io_failure, translate
-from holdfastd.writer.waiter import Waiter
 
-Handler = Callable[[Connection, Any, int], Any]
+R = TypeVar("R")
+
+
+class Waiter(Generic[R]):
+    """A command in the writer's queue, its caller, and its outcome.
+
+    tell: called once with this waiter, in the writer's thread; it must be quick and must not raise.
+    begun: the writer has taken it from the queue.
+    """
+
+    __slots__ = ("begun", "call", "command", "error", "result", "tell")
+
+    def __init__(self, command: Command[R], call: Call, tell: Callable[[Waiter[R]], None]) -> None:
+        self.command = command
+        self.call = call
+        self.tell = tell
+        self.result: R | None = None
+        self.error: Exception | None = None
+        self.begun = False
+
+    def fail(self, error: Exception) -> None:
+        """Sets why the command was not applied."""
+        self.result = None
+        self.error = error
+
+    def outcome(self) -> R:
+        """The result; raises the error. Only after `tell` was called."""
+        if self.error is not None:
+            raise self.error
+        return self.result  # type: ignore[return-value]  # without an error it was set, to None where R has it
 
 
 class _BatchGone(Exception):
-    """SQLite has rolled the transaction back; `waiter` is the one whose command did it, `cause` why."""
+    """The transaction is gone because of `cause`, which the command of `waiter` met, or the batch as a whole (None)."""
 
-    def __init__(self, waiter: Waiter | None, cause: Exception) -> None:
+    def __init__(self, waiter: Waiter[Any] | None, cause: Exception) -> None:
         super().__init__(str(cause))
         self.waiter = waiter
         self.cause = cause
 
 
 class Batcher:
-    """Runs batches on the writer's connection. Used by one thread at a time; `revision`, the newest that is durable, by all."""
+    """Runs batches on the writer's connection, in one thread at a time.
+
+    revision: the newest durable one; any thread may read it.
+    on_sync_failure: called when it is unknown what is on disk; in the daemon it ends the process.
+    has_room: whether the disk has space for commands that do not give space.
+    """
 
     def __init__(
         self,
         connection: Connection,
         ledger: Ledger,
-        handlers: Mapping[type, Handler],
+        handlers: Handlers,
         clock_ns: Callable[[], int],
         on_sync_failure: Callable[[Exception], None],
         has_room: Callable[[], bool] = lambda: True,
@@ -52,7 +86,7 @@ class Batcher:
         self._is_full = False
         self.revision = ledger.revision
 
-    def run(self, batch: Sequence[Waiter]) -> list[Waiter]:
+    def run(self, batch: Sequence[Waiter[Any]]) -> list[Waiter[Any]]:
         """Applies the batch and returns the waiters whose results are durable; every other one has its error set."""
         try:
             return self._attempt(batch)
@@ -63,9 +97,13 @@ class Batcher:
             if len(batch) == 1:
                 batch[0].fail(_known(gone.cause))
                 return []
-        return [done for each in survivors for done in self._alone(each)]
+        return [done for each in survivors for done in self._retry(each)]
 
-    def _alone(self, waiter: Waiter) -> list[Waiter]:
+    def run_exclusive(self, waiter: Waiter[Any]) -> None:
+        """Applies an exclusive command, outside any transaction."""
+        waiter.result = self._handlers[type(waiter.command)](self._connection, waiter.command, self._clock_ns())
+
+    def _retry(self, waiter: Waiter[Any]) -> list[Waiter[Any]]:
         waiter.error = None
         try:
             return self._attempt([waiter])
@@ -73,41 +111,25 @@ class Batcher:
             waiter.fail(_known(gone.cause))
             return []
 
-    def _attempt(self, batch: Sequence[Waiter]) -> list[Waiter]:
+    def _attempt(self, batch: Sequence[Waiter[Any]]) -> list[Waiter[Any]]:
         start = self._ledger.mark()
         try:
-            self._begin(batch)  # 1. take the write lock
+            self._is_full = not self._has_room()
+            self._connection.execute("BEGIN IMMEDIATE")  # 1. take the write lock
+            self._ledger.begin(self._connection, [each.command for each in batch])
             applied = [each for each in batch if self._apply(each)]  # 2. each under its savepoint
-            self._flush()  # 3. the history of all of them
+            self._ledger.flush(self._connection)  # 3. the history of all of them
             self._commit()  # 4. sync
             self.revision = self._ledger.revision
-        except BaseException:
+        except BaseException as error:
             self._ledger.reset(start)
             self._ledger.forget()
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+            if isinstance(error, Error):
+                raise _BatchGone(None, error) from error
             raise
         return applied  # 5. the caller acknowledges
-
-    def _begin(self, batch: Sequence[Waiter]) -> None:
-        self._is_full = not self._has_room()
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._ledger.begin(self._connection, [each.command for each in batch])
-        except Error as error:
-            raise _BatchGone(None, error) from error
-
-    def _prepare(self, waiter: Waiter) -> None:
-        try:
-            self._ledger.prepare(self._connection, waiter.command)
-        except Error as error:
-            raise _BatchGone(None, error) from error
-
-    def _flush(self) -> None:
-        try:
-            self._ledger.flush(self._connection)
-        except Error as error:
-            raise _BatchGone(None, error) from error
 
     def _commit(self) -> None:
         failpoints.hit("writer.before_commit")
@@ -116,40 +138,43 @@ class Batcher:
         except Error as error:
             if is_io_failure(error):
                 self._on_sync_failure(error)
-            raise _BatchGone(None, error) from error
+            raise
         failpoints.hit("writer.after_commit")
 
-    def _apply(self, waiter: Waiter) -> bool:
-        """Applies one command; False when it was refused and has left no trace."""
+    def _apply(self, waiter: Waiter[Any]) -> bool:
+        """Applies one command; False when it was refused, and then nothing of it is left."""
+        command = waiter.command
         try:
             waiter.call.check()
-            self._check_room(waiter.command)
+            self._check_room(command)
         except HoldfastError as refusal:
             waiter.fail(refusal)
             return False
-        self._prepare(waiter)
-        start, guarded = self._ledger.mark(), not self._ledger.cannot_be_refused(waiter.command)
+        guarded = self._ledger.prepare(self._connection, command)
+        start = self._ledger.mark()
         try:
             if guarded:
                 self._connection.execute("SAVEPOINT command")
-            waiter.result = self._handlers[type(waiter.command)](self._connection, waiter.command, self._clock_ns())
+            waiter.result = self._handlers[type(command)](self._connection, command, self._clock_ns())
             failpoints.hit("writer.in_batch")
             if guarded:
                 self._connection.execute("RELEASE command")
-        except Exception as error:  # whatever it is, it concerns this command only, unless the transaction is gone
+        except Exception as error:  # of any class: it refuses this command only, unless the transaction is gone
             self._ledger.reset(start)
             self._undo(waiter, error, guarded)
             waiter.fail(_known(error))
             return False
         return True
 
-    def _check_room(self, command: object) -> None:
-        """Refuses what needs space while there is some left. SQLite without any may report an I/O error that cannot be told from
-        a failed sync; and what gives space back needs a little itself."""
-        if self._is_full and not _gives_space(command):
+    def _check_room(self, command: Command[Any]) -> None:
+        """Refuses commands that take space before the disk is quite full.
+
+        On a full disk SQLite may report an I/O error that looks like a failed sync, and commands that give space need a little.
+        """
+        if self._is_full and not command.gives_space:
             raise DiskFull("The disk is full; nothing was written. Free some space and try again.", retry_delay_s=5.0)
 
-    def _undo(self, waiter: Waiter, error: Exception, guarded: bool) -> None:
+    def _undo(self, waiter: Waiter[Any], error: Exception, guarded: bool) -> None:
         if isinstance(error, Error) and is_io_failure(error):  # a large transaction syncs the log's header before its COMMIT
             self._on_sync_failure(error)
         if not guarded or not self._connection.in_transaction:
@@ -159,12 +184,6 @@ class Batcher:
             self._connection.execute("RELEASE command")
         except Error as second:
             raise _BatchGone(waiter, error) from second
-
-
-def _gives_space(command: object) -> bool:
-    if isinstance(command, Commit):
-        return all(isinstance(each, Delete) for each in command.mutations)
-    return isinstance(command, SweepBlobs | EmptyTrash | DiscardFile | ExpireRequests | FreePages)
 
 
 def _known(error: Exception) -> Exception:

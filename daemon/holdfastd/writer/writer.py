@@ -1,7 +1,7 @@
-"""The writer: a bounded queue and the one thread that empties it, a batch at a time.
+"""The writer: a bounded queue of commands and the one thread that applies them, a batch at a time.
 
-Who posts a command needs no thread of his own: he is told in the writer's thread when it is durable. While a batch is
-synced the next one gathers, so eight callers cost one sync, one wake-up and no hand-over. Thread-safe.
+`post` does not block; its callback runs in the writer's thread once the command is durable or refused. Commands that come while
+a batch is synced make up the next batch, so eight callers cost one sync and one wake-up. Thread-safe.
 """
 
 from __future__ import annotations
@@ -10,36 +10,42 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from holdfastd.errors import DeadlineExceeded, Exhausted, Stopping
 from holdfastd.model.call import Call
-from holdfastd.writer.batch import Batcher
-from holdfastd.writer.waiter import Bell, Waiter
+from holdfastd.model.commands import Command, Exclusive
+from holdfastd.writer.batch import Batcher, Waiter
 
+R = TypeVar("R")
 Publish = Callable[[Sequence[Any]], None]
-Result = TypeVar("Result")
 
 DROP_INTERVAL_S = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Alone:
-    """Not a command of the store: work that needs the writer to stand still."""
+class Bell:
+    """Wakes one thread for each ring. Cheaper than a `threading.Event`: it is a single lock."""
 
-    work: Callable[[], Any]
+    __slots__ = ("_lock",)
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
 
-def _alone(waiter: Waiter) -> bool:
-    return isinstance(waiter.command, Alone)
+    def ring(self) -> None:
+        """Wakes the thread that waits, or the next that will. Do not ring twice before a `wait`."""
+        self._lock.release()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Whether it rang within the time."""
+        return self._lock.acquire(timeout=-1 if timeout_s is None else timeout_s)
 
 
 class Writer:
     """Applies commands one batch at a time, in the order in which they came.
 
     queue_max: commands that may wait. batch_max: commands in one transaction.
-    publish: called after each batch with its results, in order, before their callers are told.
+    publish: called after each batch with its results, in order, before the callbacks.
     """
 
     def __init__(self, batcher: Batcher, publish: Publish, *, queue_max: int, batch_max: int) -> None:
@@ -48,7 +54,7 @@ class Writer:
         self._queue_max = queue_max
         self._batch_max = batch_max
         self._lock = threading.Lock()
-        self._queue: deque[Waiter] = deque()
+        self._queue: deque[Waiter[Any]] = deque()
         self._busy = self._stopping = self._stopped = False
         self._idle = threading.Condition(self._lock)
         self._next_drop = 0.0
@@ -65,17 +71,17 @@ class Writer:
         """The newest revision that is durable."""
         return self._batcher.revision
 
-    def post(self, command: object, call: Call, tell: Callable[[Waiter], None]) -> None:
-        """Queues the command; `tell` is called once, in the writer's thread, when it is durable or refused.
+    def post(self, command: Command[R], call: Call, tell: Callable[[Waiter[R]], None]) -> None:
+        """Queues the command; calls `tell` once, in the writer's thread, when it is durable or refused.
 
-        Refused is what the store refuses, and what its caller gave up before it was begun: DEADLINE_EXCEEDED or CANCELLED.
-        After an error nothing of it is applied. Raises what keeps it out of the queue, and then `tell` is not called:
-        RESOURCE_EXHAUSTED when the queue is full, UNAVAILABLE when the daemon is stopping.
+        The store may refuse it, and it is refused with DEADLINE_EXCEEDED or CANCELLED when its caller gives up before it is
+        begun. A refused command changes nothing. RESOURCE_EXHAUSTED when the queue is full and UNAVAILABLE when the daemon is
+        stopping are raised here, and then `tell` is not called.
         """
         self._enqueue(Waiter(command, call, tell))
 
-    def submit(self, command: object, call: Call) -> Any:
-        """As `post`, but waits: returns the result or raises. A deadline that passes in the queue ends the wait at once."""
+    def submit(self, command: Command[R], call: Call) -> R:
+        """As `post`, but waits and returns the result or raises. A deadline that passes in the queue ends the wait at once."""
         bell = Bell()
         waiter = Waiter(command, call, lambda _: bell.ring())
         self._enqueue(waiter)
@@ -84,13 +90,12 @@ class Writer:
             bell.wait()
         return waiter.outcome()
 
-    def alone(self, work: Callable[[], Result], call: Call) -> Result:
-        """Does something in the writer's turn while no transaction is open, such as the end of a checkpoint."""
-        result: Result = self.submit(Alone(work), call)
-        return result
+    def run_exclusively(self, work: Callable[[], R], call: Call) -> R:
+        """Calls `work` in the writer's turn while no transaction is open, such as the end of a checkpoint."""
+        return self.submit(Exclusive(work), call)
 
     def stop(self, timeout_s: float) -> bool:
-        """Refuses what comes from now on and waits for what is queued; whether all of it is done."""
+        """Refuses commands from now on and waits for those in the queue; whether all of them are done."""
         deadline = time.monotonic() + timeout_s
         with self._lock:
             self._stopping = True
@@ -102,7 +107,7 @@ class Writer:
                 self._work.ring()
         return True
 
-    def _enqueue(self, waiter: Waiter) -> None:
+    def _enqueue(self, waiter: Waiter[Any]) -> None:
         if len(self._queue) >= self._queue_max:
             self._drop_dead()
         with self._lock:
@@ -121,7 +126,7 @@ class Writer:
         self._work.ring()
 
     def _drop_dead(self) -> None:
-        """Makes room in a full queue: those who have given up meanwhile go, and are told. Not often, for it looks at all."""
+        """Makes room in a full queue: fails the commands whose callers have given up. It scans the queue, so not too often."""
         with self._lock:
             if (now := time.monotonic()) < self._next_drop:
                 return
@@ -132,10 +137,10 @@ class Writer:
             self._queue = deque(each for each in self._queue if not each.begun)
         for each in dead:
             each.fail(DeadlineExceeded("The caller gave up in the writer's queue; nothing was applied."))
-            each.finish()
+            each.tell(each)
 
-    def _give_up(self, waiter: Waiter) -> None:
-        """Takes a waiter whose time is up out of the queue, unless it was begun."""
+    def _give_up(self, waiter: Waiter[Any]) -> None:
+        """Removes a waiter whose deadline has passed from the queue, unless it was begun."""
         with self._lock:
             if waiter.begun:
                 return
@@ -150,33 +155,33 @@ class Writer:
             if self._stopped:
                 return
 
-    def _take(self) -> list[Waiter]:
-        """What runs next: one that wants to be alone, or all that came before the next such one. Empty when nothing is queued."""
+    def _take(self) -> list[Waiter[Any]]:
+        """The next batch: one exclusive command, or all commands before the next exclusive one. Empty when the queue is."""
         with self._lock:
             if not self._queue:
                 self._busy = False
                 self._idle.notify_all()
                 return []
             batch = [self._queue.popleft()]
-            while self._queue and len(batch) < self._batch_max and not _alone(batch[-1]) and not _alone(self._queue[0]):
-                batch.append(self._queue.popleft())
+            if not batch[0].command.exclusive:
+                while self._queue and len(batch) < self._batch_max and not self._queue[0].command.exclusive:
+                    batch.append(self._queue.popleft())
             for each in batch:
                 each.begun = True
             return batch
 
-    def _run(self, batch: Sequence[Waiter]) -> None:
+    def _run(self, batch: Sequence[Waiter[Any]]) -> None:
         try:
             self._apply(batch)
-        except Exception as error:  # nobody foresaw it; each caller's own floor logs it
+        except Exception as error:  # unexpected: every caller gets it, and rpc/ or the scheduler logs it
             for each in batch:
                 each.fail(error)
         for each in batch:
-            each.finish()
+            each.tell(each)
 
-    def _apply(self, batch: Sequence[Waiter]) -> None:
-        command = batch[0].command
-        if isinstance(command, Alone):
-            batch[0].result = command.work()
+    def _apply(self, batch: Sequence[Waiter[Any]]) -> None:
+        if batch[0].command.exclusive:
+            self._batcher.run_exclusive(batch[0])
             return
         applied = self._batcher.run(batch)
         self._publish([each.result for each in applied])

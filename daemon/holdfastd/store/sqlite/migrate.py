@@ -212,3 +212,13 @@ def store_id(connection: Connection) -> str:
 def schema_version(connection: Connection) -> int:
     """The number of the newest step that the store has; 0 for none."""
     return max((int(version) for version in _applied(connection)), default=0)
+
+
+def columns_by_table(connection: Connection) -> dict[str, set[str]]:
+    """The names of every table's columns."""
+    found: dict[str, set[str]] = {}
+    query = "SELECT t.name, c.name FROM sqlite_master AS t, pragma_table_info(t.name) AS c WHERE t.type = 'table'"
+    with foreign_errors():
+        for table, column in connection.execute(query):
+            found.setdefault(table, set()).add(column)
+    return found

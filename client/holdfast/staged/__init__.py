@@ -1,1 +1,0 @@
-"""The writing halves of the store's collections, for steps of a transaction."""

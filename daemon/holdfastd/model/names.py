@@ -1,0 +1,56 @@
+"""What requests name: ids, actors and workspaces, checked; kinds and journals, found in the registry."""
+
+from __future__ import annotations
+
+from holdfast.contract.kinds import JOURNALS, KINDS, Journal, Kind
+from holdfastd.errors import InvalidArgument
+
+MAX_ID_BYTES = 200
+
+
+def check_id(value: str, field: str) -> str:
+    """Returns the id. INVALID_ARGUMENT when it is empty, too long, or holds blanks or control characters."""
+    if not value:
+        raise InvalidArgument(f"{field} is missing.", reason="FIELD_REQUIRED", field=field)
+    if len(value.encode()) > MAX_ID_BYTES:
+        raise InvalidArgument(
+            f"{field} is longer than {MAX_ID_BYTES} bytes.", reason="TOO_LARGE", field=field, limit=MAX_ID_BYTES
+        )
+    if not value.isprintable() or " " in value:
+        raise InvalidArgument(
+            f"{field} {value!r} holds blanks or characters that cannot be printed.", reason="VALUE_INVALID", field=field
+        )
+    return value
+
+
+def check_name(value: str, field: str) -> str:
+    """Checks a workspace, actor or request id: as an id, but blanks are allowed, and it may be empty."""
+    return check_id(value.replace(" ", "_"), field) and value if value else value
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of that name; INVALID_ARGUMENT that lists the kinds when there is none."""
+    if (kind := KINDS.get(name)) is None:
+        known = ", ".join(sorted(KINDS))
+        raise InvalidArgument(f"There is no kind {name!r}. The kinds are: {known}.", reason="KIND_UNKNOWN", kind=name)
+    return kind
+
+
+def journal_named(name: str) -> Journal:
+    """The journal of that name, `transcript` when empty; INVALID_ARGUMENT that lists the journals when there is none."""
+    if (journal := JOURNALS.get(name or "transcript")) is None:
+        known = ", ".join(sorted(JOURNALS))
+        raise InvalidArgument(f"There is no journal {name!r}. The journals are: {known}.", reason="JOURNAL_UNKNOWN", journal=name)
+    return journal
+
+
+def stored_journal(name: str) -> Journal:
+    """The journal of that name. INVALID_ARGUMENT for a derived journal, which stores no entries."""
+    journal = journal_named(name)
+    if journal.derived:
+        raise InvalidArgument(
+            f"The {name} is derived from the store's history: it takes no Append and no Read. Use List.",
+            reason="JOURNAL_DERIVED",
+            journal=name,
+        )
+    return journal

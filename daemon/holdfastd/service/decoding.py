@@ -1,0 +1,152 @@
+"""Decodes requests: checks all that can be checked without the store, and makes mutations of the contract's messages."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+
+from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind, RecordMessage
+from holdfast.v1 import entry_pb2, record_pb2, store_service_pb2
+from holdfastd.errors import InvalidArgument
+from holdfastd.model.checking import check_mask, check_record, check_required
+from holdfastd.model.entries import entry_codec
+from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update, Upsert
+from holdfastd.model.names import check_id, check_name, kind_named, stored_journal
+
+DEFAULT_WORKSPACE = "default"
+MAX_MUTATIONS = 1_000
+MAX_ENTRIES = 10_000
+
+
+def workspace_of(name: str) -> str:
+    """The workspace of a request: the one it names, or `default`."""
+    return check_name(name, "workspace") or DEFAULT_WORKSPACE
+
+
+def fingerprint(request: Message) -> bytes:
+    """A digest of the request's body, which tells a retry from another request under the same request id."""
+    return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=16).digest()
+
+
+def check_count(count: int, limit: int, noun: str) -> None:
+    """INVALID_ARGUMENT that names the limit when there are more."""
+    if count > limit:
+        raise InvalidArgument(
+            f"{count:,} {noun} in one request; the limit is {limit:,}. Split the request.",
+            reason="TOO_LARGE",
+            limit=limit,
+            size=count,
+        )
+
+
+def _value_of(record: record_pb2.Record) -> tuple[Kind, RecordMessage]:
+    name = record.WhichOneof("value")
+    if name is None:
+        known = ", ".join(sorted(KINDS))
+        raise InvalidArgument(
+            f"The record holds no kind that this daemon knows. Set one of: {known}.", reason="KIND_UNKNOWN", kind=record.kind
+        )
+    kind = KINDS[name]
+    message: RecordMessage = getattr(record, name)
+    check_record(kind, message)
+    return kind, message
+
+
+def _insert(operation: store_service_pb2.Insert) -> Insert:
+    kind, message = _value_of(operation.record)
+    check_required(kind, message)
+    return Insert(kind, message)
+
+
+def _upsert(operation: store_service_pb2.Upsert) -> Upsert:
+    kind, message = _value_of(operation.record)
+    if not (kind.id_template or kind.keys):
+        check_id(message.id, f"{kind.name}.id")
+    return Upsert(kind, message, check_mask(kind, message, operation.update_mask.paths))
+
+
+def _update(operation: store_service_pb2.Update) -> Update:
+    kind, message = _value_of(operation.record)
+    check_id(message.id, f"{kind.name}.id")
+    _check_version(operation.version)
+    return Update(kind, message, check_mask(kind, message, operation.update_mask.paths), operation.version)
+
+
+def _delete(operation: store_service_pb2.Delete) -> Delete:
+    _check_version(operation.version)
+    return Delete(kind_named(operation.kind), check_id(operation.id, "id"), operation.version, operation.cascade)
+
+
+def _check_version(version: int) -> None:
+    if version < 0:
+        raise InvalidArgument("An expected version is 1 or more; 0 means any.", reason="VALUE_INVALID", field="version")
+
+
+def _append(operation: store_service_pb2.Append) -> Append:
+    expected = operation.expected_last_number if operation.HasField("expected_last_number") else None
+    return append_of(operation.parent_kind, operation.parent_id, operation.entries, expected)
+
+
+def append_of(parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entry], expected: int | None) -> Append:
+    """An append whose entries are checked and converted to rows."""
+    check_count(len(entries), MAX_ENTRIES, "entries")
+    journal = _journal_of(entries)
+    check_parent(journal, parent_kind)
+    check_id(parent_id, "parent_id")
+    name, to_row = journal.name, entry_codec(journal).row
+    rows = []
+    for position, entry in enumerate(entries):
+        if entry.WhichOneof("value") != name:
+            raise InvalidArgument(f"Entry {position} is not one of the {name}, as the first is.", reason="JOURNAL_UNKNOWN")
+        rows.append(to_row(getattr(entry, name)))
+    return Append(journal, parent_kind, parent_id, tuple(rows), expected)
+
+
+def _journal_of(entries: Sequence[entry_pb2.Entry]) -> Journal:
+    name = entries[0].WhichOneof("value") if entries else "transcript"
+    if name is None:
+        raise InvalidArgument(
+            f"The entry holds no journal that this daemon knows. Set one of: {', '.join(sorted(STORED_JOURNALS))}.",
+            reason="JOURNAL_UNKNOWN",
+        )
+    return stored_journal(name)
+
+
+def check_parent(journal: Journal, parent_kind: str) -> None:
+    """INVALID_ARGUMENT when records of that kind have no such journal."""
+    if parent_kind not in journal.parents:
+        raise InvalidArgument(
+            f"A {parent_kind or 'record without a kind'} has no {journal.name}. Have: {', '.join(journal.parents)}.",
+            reason="VALUE_INVALID",
+            field="parent_kind",
+        )
+
+
+_OPERATIONS: dict[str, Callable[[Any], Mutation]] = {
+    "insert": _insert,
+    "upsert": _upsert,
+    "update": _update,
+    "delete": _delete,
+    "append": _append,
+}
+
+
+def mutations_of(request: store_service_pb2.StoreServiceCommitRequest) -> tuple[Mutation, ...]:
+    """The request's mutations. INVALID_ARGUMENT has the position of the wrong one in its metadata `mutation`."""
+    check_count(len(request.mutations), MAX_MUTATIONS, "mutations")
+    mutations = []
+    for position, mutation in enumerate(request.mutations):
+        operation = mutation.WhichOneof("operation")
+        if operation is None:
+            raise InvalidArgument(
+                f"mutations[{position}] names no operation that this daemon knows.", reason="VALUE_INVALID", field="mutations"
+            )
+        try:
+            mutations.append(_OPERATIONS[operation](getattr(mutation, operation)))
+        except InvalidArgument as error:
+            error.metadata["mutation"] = str(position)
+            raise
+    return tuple(mutations)

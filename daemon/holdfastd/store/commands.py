@@ -1,0 +1,49 @@
+"""Which function applies which command: the one table from `model/commands.py` to `store/`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from holdfastd.model.commands import (
+    AllocateIds,
+    Command,
+    Commit,
+    CompactWatches,
+    DiscardFile,
+    EmptyTrash,
+    Exclusive,
+    ExpireRequests,
+    FreePages,
+    RenewBlob,
+    StoreBlob,
+    SweepBlobs,
+)
+from holdfastd.store import blobs, commits, ledger
+from holdfastd.store.sqlite import space
+from holdfastd.store.sqlite.connection import Connection
+
+Handler = Callable[[Connection, Any, int], Any]  # connection, command, time in nanoseconds → the command's result
+Handlers = Mapping[type[Command[Any]], Handler]
+
+
+def _run(connection: Connection, command: Exclusive[Any], now_ns: int) -> Any:
+    return command.work()
+
+
+def handlers(of: ledger.Ledger) -> Handlers:
+    """The function for each command, over the writer's ledger. All but Exclusive are called inside a transaction."""
+    return {
+        Commit: partial(commits.commit, of),
+        AllocateIds: partial(commits.allocate_ids, of),
+        CompactWatches: partial(commits.compact_watches, of),
+        ExpireRequests: ledger.expire_requests,
+        FreePages: space.free_pages,
+        StoreBlob: blobs.store_blob,
+        RenewBlob: blobs.renew_blob,
+        SweepBlobs: blobs.sweep,
+        EmptyTrash: blobs.empty_trash,
+        DiscardFile: blobs.discard_file,
+        Exclusive: _run,
+    }

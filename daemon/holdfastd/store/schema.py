@@ -1,0 +1,72 @@
+"""The tables and columns that the registry of kinds needs, and the check that a database has them.
+
+The daemon runs the check when it starts, after migrating, so that a forgotten migration stops the start instead of failing
+the first call that uses the column. `tests/architecture/test_schema.py` holds types, keys and indexes against the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind
+from holdfastd.errors import SetupError
+from holdfastd.model.codec import child_columns
+
+_NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that a kind or a journal (`owner`) needs. `columns` gives the field that each column holds, if any."""
+
+    name: str
+    owner: str
+    columns: Mapping[str, str]
+    field: str = ""  # of a child table: the repeated field whose elements are its rows
+
+    def lacks(self, found: Collection[str] | None) -> Iterator[str]:
+        """How a message names each thing that is missing. `found`: the columns in the database, None without the table."""
+        if found is None:
+            yield f"table {self.name} ({_holds(self.owner, self.field)})"
+            return
+        for column, field in self.columns.items():
+            if column not in found:
+                yield f"column {column} of table {self.name} ({_holds(self.owner, field)})"
+
+
+def tables() -> Iterator[Table]:
+    """Every table that kinds and stored journals need."""
+    for kind in KINDS.values():
+        yield from _kind_tables(kind)
+    for journal in STORED_JOURNALS.values():
+        yield _journal_table(journal)
+
+
+def check_schema(columns: Mapping[str, Collection[str]]) -> None:
+    """Raises SETUP that names each table and column that the registry needs and the database, `columns` by table, lacks."""
+    lacks = [each for table in tables() for each in table.lacks(columns.get(table.name))]
+    if lacks:
+        more = f" and {len(lacks) - _NAMED_AT_MOST} more" if len(lacks) > _NAMED_AT_MOST else ""
+        raise SetupError(
+            f"The database does not have what this holdfastd stores. It lacks: {', '.join(lacks[:_NAMED_AT_MOST])}{more}. "
+            "Write a migration that adds it, or run the version of holdfastd that this store was made with."
+        )
+
+
+def _kind_tables(kind: Kind) -> Iterator[Table]:
+    owner = f"kind {kind.name}"
+    yield Table(kind.name, owner, {"workspace": "", **{each.name: each.name for each in kind.columns}, "image": ""})
+    for field in kind.children:
+        head = dict.fromkeys(("workspace", "id", "ordinal"), field.name)
+        held = {each: f"{field.name}.{each}" if field.member else field.name for each in child_columns(field)}
+        yield Table(f"{kind.name}_{field.name}", owner, head | held, field.name)
+
+
+def _journal_table(journal: Journal) -> Table:
+    head = dict.fromkeys(("journal_id", "number", "revision", "create_time"), "")
+    return Table(journal.name, f"journal {journal.name}", head | {each.name: each.name for each in journal.columns})
+
+
+def _holds(owner: str, field: str) -> str:
+    return f"{owner}, field {field}" if field else owner

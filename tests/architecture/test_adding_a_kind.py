@@ -1,0 +1,57 @@
+"""The page on adding a kind is true: its example, taken from the page into a copy of the tree, passes the tests of kinds."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+COPIED = ["client", "daemon", "docs", "migrations", "packaging", "proto", "tests", "pyproject.toml"]
+LAST_MEMBER = re.compile(r"(?s)(  oneof value \{.*?)(\n  \}\n)")
+
+
+@pytest.fixture
+def tree(root: Path, tmp_path: Path) -> Path:
+    """A copy of the tree with the page's message and migration in it."""
+    for name in COPIED:
+        if (root / name).is_dir():
+            shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+        else:
+            shutil.copy(root / name, tmp_path / name)
+    member, messages = blocks(root, "proto")
+    proto = tmp_path / "proto/holdfast/v1/record.proto"
+    text = LAST_MEMBER.sub(lambda found: f"{found[1]}\n{member.rstrip()}{found[2]}", proto.read_text(), count=1)
+    proto.write_text(f"{text}\n{messages}")
+    (migration,) = blocks(root, "sql")
+    number = len({path.name[:4] for path in (root / "migrations").glob("*.sql")}) + 1
+    (tmp_path / f"migrations/{number:04d}_incident.sql").write_text(migration)
+    return tmp_path
+
+
+def blocks(root: Path, language: str) -> list[str]:
+    return re.findall(rf"(?s)```{language}\n(.*?)```", (root / "docs/adding-a-kind.md").read_text())
+
+
+def run(tree: Path, *command: str) -> str:
+    """Runs a command on the copy, whose packages come before those that are installed."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": f"{tree / 'client'}:{tree / 'daemon'}:{tree}"}
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_example_of_the_page_is_a_kind(tree: Path) -> None:
+    run(tree, "packaging/generate.sh")
+    run(tree, "packaging/generate.sh", "--check")
+    assert "incidents: Collection[record_pb2.Incident]" in (tree / "client/holdfast/nouns.py").read_text()
+    tests = ["tests/architecture/test_schema.py", "tests/architecture/test_query_plans.py", "tests/registry"]
+    told = run(tree, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, "-k", "incident")
+    assert int(re.findall(r"(\d+) passed", told)[0]) > 20, told

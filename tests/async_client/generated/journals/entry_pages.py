@@ -1,0 +1,17 @@
+# Generated from client/holdfast/journals/entry_pages.py by `make generate-async`. Do not edit.
+"""Lists of journal entries, read page by page as they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from holdfast.v1 import entry_pb2, journal_service_pb2
+from tests.async_client.generated.wire.pages import page_items
+from tests.async_client.generated.wire.scope import Scope
+
+
+def entry_pages(
+    scope: Scope, request: journal_service_pb2.JournalServiceListRequest, limit: int | None
+) -> AsyncIterator[entry_pb2.Entry]:
+    """The entries that the request asks for, at most `limit`. The request's page token moves along."""
+    return page_items(scope.connection, lambda stubs: stubs.journal.List, request, lambda page: page.entries, limit)

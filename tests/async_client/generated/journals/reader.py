@@ -1,0 +1,70 @@
+# Generated from client/holdfast/journals/reader.py by `make generate-async`. Do not edit.
+"""Reading a journal as a stream that goes on where it stood after an outage of the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import suppress
+from types import TracebackType
+
+from holdfast.v1 import entry_pb2, journal_service_pb2
+from tests.async_client.connection import Connection
+from tests.async_client.generated.wire.pages import report_unreadable
+from tests.async_client.streams import Stream
+
+
+class Reader:
+    """An iterator of entries. One thread iterates; any thread may `close`, which ends the iteration.
+
+    Memory stays flat: a frame of at most 3 MiB is held at a time. Keeps no connection when it is read to its end or closed.
+    """
+
+    def __init__(self, connection: Connection, request: journal_service_pb2.JournalServiceReadRequest) -> None:
+        self._request = request
+        self._limited = request.limit > 0
+        self._stream: Stream[journal_service_pb2.JournalServiceReadRequest, journal_service_pb2.JournalServiceReadResponse]
+        self._stream = Stream(connection, lambda stubs: stubs.journal.Read, lambda: self._request)
+        self._entries = self._read()
+
+    def __aiter__(self) -> AsyncIterator[entry_pb2.Entry]:
+        return self._entries
+
+    async def __anext__(self) -> entry_pb2.Entry:
+        return await anext(self._entries)
+
+    async def close(self) -> None:
+        """Ends the reading, also one that another thread waits on."""
+        self._stream.close()
+        # Ends the generator, which drops grpc's call object now: collected at the interpreter's end, it may wait for a lock for
+        # ever. RuntimeError: another task runs the generator, and the closed stream ends it there.
+        with suppress(RuntimeError):
+            await self._entries.aclose()
+
+    async def __aenter__(self) -> Reader:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def _read(self) -> AsyncGenerator[entry_pb2.Entry, None]:
+        async for frame in self._stream:
+            report_unreadable(frame.unreadable)
+            if entries := frame.entries:
+                finished = self._move(entries)
+                for each in entries:
+                    yield each
+                if finished:
+                    self._stream.close()
+                    return
+
+    def _move(self, entries: Sequence[entry_pb2.Entry]) -> bool:
+        """Makes the request ask for what comes after these entries; whether nothing does."""
+        last, request = entries[-1].number, self._request
+        if self._limited:
+            request.limit = max(request.limit - len(entries), 0)
+        if request.descending:
+            request.end = last - 1
+        else:
+            request.start = last + 1
+        passed_end = request.end > 0 and request.start > request.end
+        return (self._limited and request.limit == 0) or passed_end or (request.descending and request.end < 1)

@@ -1,0 +1,109 @@
+# Generated from client/holdfast/records/collection.py by `make generate-async`. Do not edit.
+"""The same methods for every kind of record: one generic class, made once for each kind of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, AsyncIterator, Sequence
+from typing import TypeVar
+
+from holdfast.errors import Compacted, WorkspaceNotFound
+from tests.async_client.generated.records.listing import first_message, list_records
+from tests.async_client.generated.records.sink import new_id
+from tests.async_client.generated.records.watch import Watch, open_watch
+from tests.async_client.generated.records.writes import CollectionWrites, RecordWrites
+from holdfast.v1 import store_service_pb2
+from tests.async_client.generated.wire.pages import LARGEST_PAGE, report_unreadable
+
+M = TypeVar("M")
+
+
+class Records(RecordWrites[M]):
+    """The records of one kind. Safe in threads.
+
+    Values are the kind's protobuf messages. Where fields are taken, keywords and a message work alike; fields marked JSON take
+    plain values or `holdfast.Json`, times take aware datetimes. Reads raise NotFound (WorkspaceNotFound) for what is not there.
+    """
+
+    def __repr__(self) -> str:
+        return f"<holdfast.{self._kind.noun} of workspace {self._scope.workspace!r}>"
+
+    async def get(self, id: str, /) -> M:
+        """The record of that id. Raises NotFound."""
+        return self._value(await self._sink.read(self._kind, id))
+
+    async def exists(self, id: str, /) -> bool:
+        """Whether there is a record of that id."""
+        try:
+            return bool(await self._found([id]))
+        except WorkspaceNotFound:
+            return False
+
+    async def batch_get(self, ids: Iterable[str], /) -> dict[str, M]:
+        """The records that exist among `ids`, by id and in that order; up to 1,000 are read as of one revision."""
+        wanted = list(dict.fromkeys(ids))
+        found: dict[str, M] = {}
+        for start in range(0, len(wanted), LARGEST_PAGE):
+            found.update(await self._found(wanted[start : start + LARGEST_PAGE]))
+        return found
+
+    def list(self, *, filter: str = "", order_by: str = "", page_size: int = 0, limit: int | None = None) -> AsyncIterator[M]:
+        """The records that a filter matches, read page by page as they are asked for.
+
+        `filter` is AIP-160 (`status = "running" AND tags:"urgent"`), `order_by` names fields (`number desc`); the default is the
+        time of creation. `limit` ends it early. Raises InvalidArgument for a filter that does not parse, at the first record.
+        """
+        return self._listed(filter, order_by, page_size, limit)
+
+    async def first(self, *, filter: str = "", order_by: str = "") -> M | None:
+        """The first record that `list` would give; None when there is none."""
+        found = await first_message(self._scope, self._kind, filter, order_by)
+        return None if found is None else self._value(found)
+
+    async def count(self, filter: str = "") -> int:
+        """How many records a filter matches."""
+        request = store_service_pb2.StoreServiceCountRequest(workspace=self._scope.workspace, kind=self._kind.name, filter=filter)
+        return (await self._scope.connection.call(lambda stubs: stubs.store.Count, request)).count
+
+    async def next_id(self) -> str:
+        """A new id for a record of this kind, which nobody else is given. TypeError where ids are made of a record's fields."""
+        if self._kind.id_template:
+            raise TypeError(f"The id of a {self._kind.name} is made of its fields: {self._kind.id_template}")
+        return await new_id(self._scope, self._kind)
+
+    async def watch(self, *, ids: Iterable[str] = (), since: int | None = None, cursor: str = "") -> Watch:
+        """The changes of this kind; see `Store.watch`."""
+        return await open_watch(self._scope, [self._kind.name], ids, since, cursor)
+
+    async def history(self, id: str, /) -> AsyncIterator[store_service_pb2.Change]:
+        """The changes of one record, oldest first, each with the record as it was after it.
+
+        Read from the watch, so it begins with the oldest change that the job `compact` has kept. The whole history, as the
+        fields that differ, is in `store.audit.of(kind, id)`.
+        """
+        try:
+            async for each in await self._replay(id, 0):
+                yield each
+        except Compacted as error:
+            async for each in await self._replay(id, error.oldest_revision):
+                yield each
+
+    async def _replay(self, id: str, since: int) -> Watch:
+        return await open_watch(self._scope, [self._kind.name], [id], since, "", replay_only=True)
+
+    def _listed(self, filter: str, order_by: str, page_size: int, limit: int | None) -> AsyncIterator[M]:
+        return list_records(self._scope, self._kind, self._value, filter, order_by, page_size, limit)
+
+    async def _found(self, ids: Sequence[str]) -> dict[str, M]:
+        keys = [store_service_pb2.RecordKey(kind=self._kind.name, id=each) for each in ids]
+        found: dict[str, M] = {}
+        while keys:
+            request = store_service_pb2.StoreServiceBatchGetRequest(workspace=self._scope.workspace, keys=keys)
+            answer = await self._scope.connection.call(lambda stubs: stubs.store.BatchGet, request)
+            report_unreadable(answer.unreadable)
+            found.update((record.id, self._value(getattr(record, self._kind.name))) for record in answer.records)
+            keys = list(answer.remaining)
+        return found
+
+
+class Collection(CollectionWrites[M], Records[M]):
+    """The records of a kind whose `save` is the plain one."""

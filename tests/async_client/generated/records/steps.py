@@ -1,0 +1,173 @@
+# Generated from client/holdfast/records/steps.py by `make generate-async`. Do not edit.
+"""The sink of a transaction: steps gathered in order, sent as one commit, and then told to the callers that wait for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from holdfast.blobs.session_memory import TransactionMemory
+from holdfast.contract.kinds import KINDS, Kind
+from holdfast.errors import Closed, NotFound
+from tests.async_client.generated.records.sink import CommitSink, Step, new_id
+from holdfast.v1 import entry_pb2
+from holdfast.v1.store_service_pb2 import Append, Mutation, MutationResult, StoreServiceCommitResponse
+from holdfast.values.mutations import record_of
+
+
+class Steps:
+    """The steps of one transaction. For one thread."""
+
+    deferred = True
+
+    def __init__(self, stored: CommitSink) -> None:
+        self.scope = stored.scope
+        self.blobs = stored.blobs
+        self.memory = TransactionMemory(stored.memory)
+        self.revision = 0
+        self._stored = stored
+        self._steps: list[Step] = []
+        self._by_kind: dict[str, list[Step]] = {}
+        self._over = False
+
+    async def write(self, *mutations: Mutation) -> Any:
+        """Adds the mutations; returns a copy of the last one's message, which is filled in when the commit is done."""
+        return [await self._add(each) for each in mutations][-1]
+
+    async def append(
+        self, parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entry], expected_last_number: int | None = None
+    ) -> list[entry_pb2.Entry]:
+        """Adds an append; returns copies of its entries, which get their numbers when the commit is done."""
+        expected = expected_last_number
+        append = Append(parent_kind=parent_kind, parent_id=parent_id, entries=entries, expected_last_number=expected)
+        return (await self.append_all([append]))[0]
+
+    async def append_all(self, appends: Sequence[Append]) -> list[list[entry_pb2.Entry]]:
+        """Adds several appends, as `append` does."""
+        shown = []
+        for append in appends:
+            shown.append([_copy(each) for each in append.entries])
+            self._take(Step(Mutation(append=append), shown[-1]))
+        return shown
+
+    async def read(self, kind: Kind, id: str) -> Any:
+        """The message of a record as the steps so far will leave it. Raises NotFound, also for one that they delete."""
+        steps = [each.mutation for each in self.steps(kind) if _target(each.mutation) == id]
+        message = kind.message_class() if steps and steps[0].HasField("insert") else await self._read_stored(kind, id, bool(steps))
+        for each in steps:
+            message = _applied(each, message, kind)
+        if message is None:
+            missing = {"kind": kind.name, "id": id}
+            raise NotFound(f"This transaction deletes {kind.name} {id}.", reason="RECORD_NOT_FOUND", metadata=missing)
+        return message
+
+    def steps(self, kind: Kind) -> Sequence[Step]:
+        """The steps about records of this kind, in order."""
+        return self._by_kind.get(kind.name, ())
+
+    def wrote(self, kind: Kind, id: str) -> bool:
+        """Whether a step writes this record and no later one deletes it."""
+        last = next((each.mutation for each in reversed(self.steps(kind)) if _target(each.mutation) == id), None)
+        return last is not None and not last.HasField("delete")
+
+    async def end(self, *, commit: bool) -> None:
+        """Sends the steps as one commit, or drops them. No step can be added after it."""
+        self._check_open()
+        self._over = True
+        if commit:
+            await self._commit()
+
+    async def _add(self, mutation: Mutation) -> Any:
+        record = record_of(mutation)
+        if record is None:
+            return self._take(Step(mutation, None), mutation.delete.kind)
+        kind = KINDS[record.WhichOneof("value") or ""]
+        value = getattr(record, kind.name)
+        if mutation.HasField("insert") and not value.id and not kind.id_template:
+            value.id = await new_id(self.scope, kind)
+        shown = _copy(value)
+        if kind.id_template and not shown.id:
+            shown.id = kind.made_id(shown)
+        return self._take(Step(mutation, shown), kind.name)
+
+    def _take(self, step: Step, kind: str = "") -> Any:
+        self._check_open()
+        self._steps.append(step)
+        self._by_kind.setdefault(kind, []).append(step)
+        return step.shown
+
+    def _check_open(self) -> None:
+        if self._over:
+            raise Closed("The transaction is over.")
+
+    async def _read_stored(self, kind: Kind, id: str, written: bool) -> Any:
+        try:
+            return _copy(await self._stored.read(kind, id))
+        except NotFound:
+            if not written:
+                raise
+            return kind.message_class()
+
+    async def _commit(self) -> None:
+        if not self._steps:
+            self.revision = self.scope.connection.revision
+            return
+        answer = await self.scope.commit([each.mutation for each in self._steps])
+        self.revision = answer.revision
+        for step, result in zip(self._steps, answer.results, strict=True):
+            _settle(step, result, answer)
+
+
+def _target(mutation: Mutation) -> str:
+    """The id of the record that a mutation is about; empty when only the daemon knows it."""
+    if (record := record_of(mutation)) is None:
+        return mutation.delete.id
+    return str(getattr(record, record.WhichOneof("value") or "").id)
+
+
+def _copy(message: Any) -> Any:
+    """A copy, so that what the caller does to its message changes nothing in the step, and the other way round."""
+    made = type(message)()
+    made.CopyFrom(message)
+    return made
+
+
+def _applied(mutation: Mutation, before: Any, kind: Kind) -> Any:
+    """The message of a record after a mutation; None after its delete."""
+    if (record := record_of(mutation)) is None:
+        return None
+    given = getattr(record, kind.name)
+    after = before if before is not None else kind.message_class()
+    version = after.version
+    if mutation.HasField("insert") or "*" in (mask := _mask(mutation)).paths:
+        after.CopyFrom(given)
+    else:
+        mask.MergeMessage(given, after, replace_message_field=True, replace_repeated_field=True)
+    after.id, after.version = given.id, version + 1
+    return after
+
+
+def _mask(mutation: Mutation) -> FieldMask:
+    return mutation.update.update_mask if mutation.HasField("update") else mutation.upsert.update_mask
+
+
+def _settle(step: Step, result: MutationResult, answer: StoreServiceCommitResponse) -> None:
+    """Fills in what the caller was given with what the commit made of it."""
+    if step.mutation.HasField("append"):
+        for number, entry in enumerate(step.shown, result.first_number):
+            entry.number, entry.revision = number, answer.revision
+            entry.create_time.CopyFrom(answer.commit_time)
+    elif result.HasField("record") and step.shown is not None:
+        step.shown.CopyFrom(getattr(result.record, result.record.WhichOneof("value") or ""))
+    elif step.shown is not None:
+        _settle_alone(step.shown, result, answer)
+
+
+def _settle_alone(shown: Any, result: MutationResult, answer: StoreServiceCommitResponse) -> None:
+    """Fills in what the result itself tells: an answer that would grow too large comes without the records."""
+    shown.id, shown.version = result.id, result.version
+    shown.update_time.CopyFrom(answer.commit_time)
+    if result.version == 1:
+        shown.create_time.CopyFrom(answer.commit_time)

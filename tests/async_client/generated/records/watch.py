@@ -1,0 +1,92 @@
+# Generated from client/holdfast/records/watch.py by `make generate-async`. Do not edit.
+"""Watching the store's changes: each once, in order, across outages of the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, AsyncIterator, Sequence
+from contextlib import suppress
+from types import TracebackType
+
+from holdfast.v1 import admin_service_pb2, store_service_pb2
+from tests.async_client.connection import Connection
+from tests.async_client.generated.wire.scope import Scope
+from tests.async_client.streams import Stream
+
+
+class Watch:
+    """An iterator of changes. One thread iterates; any thread may `close`, which ends the iteration.
+
+    After an outage it goes on from the cursor of the last frame: nothing is missed and nothing comes twice.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        workspace: str,
+        kinds: Sequence[str],
+        ids: Sequence[str],
+        after_revision: int,
+        cursor: str,
+        replay_only: bool,
+    ) -> None:
+        self._request = store_service_pb2.StoreServiceWatchRequest(
+            workspace=workspace, kinds=kinds, ids=ids, after_revision=after_revision, cursor=cursor, replay_only=replay_only
+        )
+        self._cursor = cursor
+        self._stream: Stream[store_service_pb2.StoreServiceWatchRequest, store_service_pb2.StoreServiceWatchResponse]
+        self._stream = Stream(connection, lambda stubs: stubs.store.Watch, lambda: self._request)
+        self._changes = self._read()
+
+    @property
+    def cursor(self) -> str:
+        """Where another watch of the same kinds and ids can resume: after the last frame whose changes were all handed out.
+
+        Changes handed out from the frame in hand come again there. Empty before the first frame is through.
+        """
+        return self._cursor
+
+    def __aiter__(self) -> AsyncIterator[store_service_pb2.Change]:
+        return self
+
+    async def __anext__(self) -> store_service_pb2.Change:
+        return await anext(self._changes)
+
+    async def close(self) -> None:
+        """Ends the watch, also one that another thread waits on."""
+        self._stream.close()
+        # Ends the generator, which drops grpc's call object now: collected at the interpreter's end, it may wait for a lock for
+        # ever. RuntimeError: another task runs the generator, and the closed stream ends it there.
+        with suppress(RuntimeError):
+            await self._changes.aclose()
+
+    async def __aenter__(self) -> Watch:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def _read(self) -> AsyncGenerator[store_service_pb2.Change, None]:
+        async for frame in self._stream:
+            self._request.cursor = frame.cursor
+            for each in frame.changes:
+                yield each
+            self._cursor = frame.cursor
+
+
+async def open_watch(
+    scope: Scope, kinds: Iterable[str], ids: Iterable[str], since: int | None, cursor: str, *, replay_only: bool = False
+) -> Watch:
+    """A watch from a cursor, from a revision, or (with neither) from now on: the present revision is read before this returns."""
+    if since is None and not cursor:
+        request = admin_service_pb2.AdminServiceGetStatusRequest()
+        since = (await scope.connection.call(lambda stubs: stubs.admin.GetStatus, request)).revision
+    return Watch(
+        scope.connection,
+        workspace=scope.workspace,
+        kinds=tuple(kinds),
+        ids=tuple(ids),
+        after_revision=since or 0,
+        cursor=cursor,
+        replay_only=replay_only,
+    )

@@ -1,0 +1,50 @@
+# Generated from client/holdfast/wire/pages.py by `make generate-async`. Do not edit.
+"""Lists that are read page by page, each page when its first item is asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, AsyncIterator, Sequence
+from typing import TypeVar
+
+import grpc
+
+from holdfast.v1 import journal_service_pb2, store_service_pb2
+from holdfast.wire.channel import Stubs
+from tests.async_client.connection import Connection
+
+LARGEST_PAGE = 1000
+
+_log = logging.getLogger("holdfast")
+
+
+Request = TypeVar("Request", store_service_pb2.StoreServiceListRequest, journal_service_pb2.JournalServiceListRequest)
+Page = TypeVar("Page", store_service_pb2.StoreServiceListResponse, journal_service_pb2.JournalServiceListResponse)
+Item = TypeVar("Item")
+
+
+async def page_items(
+    connection: Connection,
+    method: Callable[[Stubs], grpc.UnaryUnaryMultiCallable[Request, Page]],
+    request: Request,
+    items_of: Callable[[Page], Sequence[Item]],
+    limit: int | None,
+) -> AsyncIterator[Item]:
+    """The items of all pages, at most `limit`. The request's page token moves along."""
+    left = limit
+    while left is None or left > 0:
+        page = await connection.call(method, request)
+        items = items_of(page)
+        report_unreadable(page.unreadable)
+        for each in items[:left]:
+            yield each
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
+        left = None if left is None else left - len(items)
+
+
+def report_unreadable(unreadable: Iterable[store_service_pb2.Unreadable]) -> None:
+    """Logs the records or entries that the daemon could not read. It leaves them out of its answer and sends the others."""
+    for each in unreadable:
+        _log.warning("holdfast: %s %s cannot be read: %s", each.kind, each.id, each.reason)

@@ -1,0 +1,132 @@
+"""A store, a daemon and a client of the version that landed last, each together with what this tree has of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import holdfast
+from holdfast.v1 import journal_service_pb2
+from holdfast.wire.channel import close_channel, open_channel
+from tests.conftest import DaemonProcess
+from tests.landed import session
+from tests.landed.trees import Tree
+
+DONE = {
+    "listed": ["Work"],
+    "refused": "1",
+    "followed": ["one", "two", "three"],
+    "watched": ["session", True, "done"],
+    "loaded": True,
+    "newest": ["three"],
+}
+
+
+def start(daemon: DaemonProcess, tree: Tree | None) -> None:
+    """Starts the daemon of a landed version, or (None) of this tree."""
+    daemon.environment = tree.environment if tree is not None else None
+    daemon.start()
+
+
+def problems(store: holdfast.Store) -> list[str]:
+    return [str(problem) for frame in store.verify(read_blobs=True) for problem in frame.problems]
+
+
+@pytest.mark.parametrize("end", [DaemonProcess.stop, DaemonProcess.kill], ids=["stopped", "killed"])
+def test_a_landed_store_opens_and_reads_the_same(
+    landed: Tree, old_daemon: DaemonProcess, end: Callable[[DaemonProcess], object]
+) -> None:
+    start(old_daemon, landed)
+    landed.run("fill", old_daemon.socket_path)
+    landed.run("fill_events", old_daemon.socket_path)
+    before = landed.run("dump", old_daemon.socket_path)
+    events = landed.run("dump_events", old_daemon.socket_path)
+    assert_every_sort(before)
+    end(old_daemon)
+    start(old_daemon, None)
+    with holdfast.connect(old_daemon.socket_path) as store:
+        assert problems(store) == []
+        assert session.dump(store) == before
+        assert session.dump_events(store) == events
+        assert session.work(store) == DONE, "it can be written to"
+        assert problems(store) == []
+
+
+def assert_every_sort(found: dict[str, Any]) -> None:
+    """The store holds records of every kind, and blobs in the database, in files and as deltas."""
+    assert [name for name in session.COLLECTIONS if not found[name]] == []
+    codecs = {(codec, bool(path), bool(base)) for codec, path, base, _, _ in found["stored"]}
+    assert {("raw", False, False), ("raw", True, False), ("delta", False, True)} <= codecs, codecs
+
+
+def test_a_landed_client_talks_to_this_daemon(landed: Tree, own_daemon: DaemonProcess) -> None:
+    assert landed.run("work", own_daemon.socket_path) == DONE
+    landed.run("fill", own_daemon.socket_path)
+    landed.run("fill_events", own_daemon.socket_path)
+    with holdfast.connect(own_daemon.socket_path) as store:
+        assert landed.run("dump", own_daemon.socket_path) == session.dump(store)
+        assert landed.run("dump_events", own_daemon.socket_path) == session.dump_events(store)
+        assert landed.run("states", own_daemon.socket_path) == session.states(store) != {}
+        assert problems(store) == []
+
+
+def test_this_client_talks_to_the_landed_daemon(landed: Tree, old_daemon: DaemonProcess) -> None:
+    start(old_daemon, landed)
+    with holdfast.connect(old_daemon.socket_path, actor="tester") as store:
+        assert session.work(store) == DONE
+        session.fill(store)
+        session.fill_events(store)
+        assert session.dump(store) == landed.run("dump", old_daemon.socket_path)
+        assert session.dump_events(store) == landed.run("dump_events", old_daemon.socket_path)
+        assert session.states(store) == landed.run("states", old_daemon.socket_path) != {}
+        assert next(store.audit.query(descending=True, limit=1)).kind
+
+
+def test_what_an_older_daemon_lacks_is_named(before_scan: Tree, old_daemon: DaemonProcess) -> None:
+    start(old_daemon, before_scan)
+    with holdfast.connect(old_daemon.socket_path, actor="tester") as store:
+        assert session.work(store) == DONE, "what it has works"
+        session.fill(store)
+        assert session.dump(store) == before_scan.run("dump", old_daemon.socket_path)
+        for call, named in {
+            lambda: session.states(store): "StoreService.Scan",
+            lambda: session.fill_events(store): "JournalService.Append with `event`",
+            lambda: session.dump_events(store): "JournalService.Read with `event`",
+            lambda: list(store.audit.query(descending=True)): "JournalService.List with `descending`",
+            lambda: next(store.watch(kinds=["event"], since=0)): "StoreService.Watch with `event`",
+        }.items():
+            with pytest.raises(holdfast.VersionSkew) as caught:
+                call()
+            assert str(caught.value).startswith(
+                f"{named} needs version 2 of the API; the daemon has version 1. Upgrade the daemon"
+            )
+            assert caught.value.metadata.items() >= {"needs": "2", "min": "1", "max": "1", "client": "2"}.items()
+        assert store.tasks.create(title="Next").title == "Next", "a refusal leaves the connection as it was"
+
+
+def test_a_client_notices_that_its_daemon_was_upgraded(before_scan: Tree, old_daemon: DaemonProcess) -> None:
+    start(old_daemon, before_scan)
+    with holdfast.connect(old_daemon.socket_path, actor="tester") as store:
+        session.fill_records(store)
+        with pytest.raises(holdfast.VersionSkew):
+            session.states(store)
+        old_daemon.stop()
+        start(old_daemon, None)
+        assert session.states(store) == {"TASK-001": "running"}
+
+
+def test_an_older_daemon_would_drop_what_it_does_not_know(before_scan: Tree, old_daemon: DaemonProcess) -> None:
+    """Why the client refuses: the daemon ignores the field and answers in the order that was not asked for."""
+    start(old_daemon, before_scan)
+    with holdfast.connect(old_daemon.socket_path) as store:
+        session_id = store.sessions.create(title="s").id
+        store.transcripts.append_many(session_id, [{"role": "prompt", "content": each} for each in "ab"])
+    stubs = open_channel(old_daemon.socket_path)
+    try:
+        request = journal_service_pb2.JournalServiceListRequest(parent_kind="session", parent_id=session_id, descending=True)
+        entries = list(stubs.journal.List(request, timeout=10).entries)
+    finally:
+        close_channel(stubs)
+    assert [each.transcript.content for each in entries] == ["a", "b"]
