@@ -28,6 +28,7 @@ from holdfastd.rpc.listener import Listener
 from holdfastd.settings import Settings
 
 EXIT_SYNC_FAILED = 70
+EXIT_THREAD_DIED = 70
 EXIT_STUCK = 75
 # Readers share the GIL with the writer; a shorter switch interval lets the writer have it back sooner. Appends ran at 0.94 of
 # a no-op call with Python's 5 ms and at 0.96 with this (0.41 and 0.51 while each append still held a thread).
@@ -103,7 +104,7 @@ class Daemon:
         return parts
 
     def _serve(self, exits: ExitStack) -> None:
-        self._listener = Listener(self.settings.socket, self._parts.server_builder())
+        self._listener = Listener(self.settings.socket, self._parts.servers())
         self._listener.bind()
         # The socket goes once the calls are done; its lock is held until everything else is closed.
         exits.callback(self._listener.unlink)
@@ -139,7 +140,7 @@ class Daemon:
 
     def _mark_clean(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
         """Records in `daemon.json` that the next daemon need not recover; not when closing failed or files are in doubt."""
-        if error is None and not self._parts.blobs.has_doubtful_files:
+        if error is None and not self._parts.blob_sweep.has_doubtful_files:
             self._data_dir_lock.write(self._card() | {"clean": True})
             failpoints.hit("stop.marked_clean")
 
@@ -149,7 +150,13 @@ class Daemon:
         self._end_process(EXIT_SYNC_FAILED)
 
     def keep_reachable(self) -> None:
-        """Binds the socket again when it was removed, and restores a deleted `daemon.json`. Call it about once a second."""
+        """Binds the socket again when it was removed, and restores a deleted `daemon.json`. Call it about once a second.
+
+        Ends the process when a serving thread has died: its callers would only time out, and no other daemon would be started.
+        """
+        if not self._listener.is_served():
+            log.critical("serving_thread_died", extra={"socket": self.settings.socket})
+            self._end_process(EXIT_THREAD_DIED)
         self._data_dir_lock.ensure()
         if self._listener.is_bound():
             return

@@ -22,7 +22,7 @@ from holdfast.v1 import (
     record_pb2,
     store_service_pb2,
 )
-from tests.foreign.tools import buf, give_up
+from tests.foreign.tools import buf, no_history
 
 # Without options.proto: its messages occur in no request or answer.
 MODULES = (admin_service_pb2, blob_service_pb2, entry_pb2, journal_service_pb2, record_pb2, store_service_pb2)
@@ -146,7 +146,7 @@ def test_the_landed_contract_is_that_of_its_commit(root: Path, tmp_path: Path) -
     commit = (root / "proto/landed/commit").read_text().strip()
     packed = subprocess.run(["git", "-C", root, "archive", commit, "proto"], capture_output=True, check=False)
     if packed.returncode != 0:
-        give_up(f"this clone's history does not contain {commit}: {packed.stderr.decode()}")
+        no_history(commit, packed.stderr.decode())
     subprocess.run(["tar", "-x", "-C", tmp_path], input=packed.stdout, check=True)
     image = tmp_path / "contract.json"
     subprocess.run([buf(), "build", tmp_path / "proto", "--exclude-source-info", "--output", image], check=True)

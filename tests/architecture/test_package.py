@@ -45,11 +45,21 @@ def test_nothing_else_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
     assert {each for each in tops if not each.endswith(".dist-info")} == {"holdfast", "holdfastd"}
 
 
-def test_the_client_alone_needs_neither_trio_nor_a_database(wheel: zipfile.ZipFile) -> None:
+def required(wheel: zipfile.ZipFile, extra: str = "") -> set[str]:
+    """What the wheel asks for, plainly or for an extra."""
     (metadata,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
-    required = Parser().parsestr(wheel.read(metadata).decode()).get_all("Requires-Dist") or []
-    plain = {re.split("[<>=! ;]", each)[0] for each in required if "extra ==" not in each}
-    assert plain == {"googleapis-common-protos", "grpcio", "grpcio-status", "orjson", "protobuf", "zstandard"}
+    every = Parser().parsestr(wheel.read(metadata).decode()).get_all("Requires-Dist") or []
+    mark = f"extra == '{extra}'" if extra else ""
+    return {re.split("[<>=! ;]", each)[0] for each in every if (mark in each if mark else "extra ==" not in each)}
+
+
+def test_the_client_alone_needs_neither_trio_nor_a_database(wheel: zipfile.ZipFile) -> None:
+    assert required(wheel) == {"googleapis-common-protos", "grpcio", "grpcio-status", "orjson", "protobuf", "zstandard"}
+
+
+def test_the_command_line_is_an_extra_that_the_daemon_brings(wheel: zipfile.ZipFile) -> None:
+    assert required(wheel, "cli") == {"click", "rich"}
+    assert required(wheel, "cli") <= required(wheel, "daemon")
 
 
 def test_an_installed_wheel_finds_its_migrations_and_starts(wheel: zipfile.ZipFile, tmp_path: Path) -> None:

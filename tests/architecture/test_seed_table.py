@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import holdfast
-from holdfast.cli.commands import COMMANDS
+from holdfast.cli.entry import COMMANDS
 from holdfast.wire.connection import Connection
 from holdfastd.settings import Settings, flag_of, load_settings
 from tests.scenarios import orchestrator, workflow_engine
@@ -79,7 +79,7 @@ def is_there(call: str, store: holdfast.Store) -> bool:
             found = getattr(found, name, None)
         return callable(found)
     if first == "holdfast":
-        return rest in [each.name for each in COMMANDS]
+        return rest in COMMANDS
     if first == "holdfastd":
         return rest in ("serve", "migrate")
     if first.startswith("--"):

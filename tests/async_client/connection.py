@@ -16,9 +16,12 @@ from holdfast.v1.admin_service_pb2_grpc import AdminServiceStub
 from holdfast.v1.journal_service_pb2_grpc import JournalServiceStub
 from holdfast.v1.store_service_pb2_grpc import StoreServiceStub
 from holdfast.wire import forks
-from holdfast.wire.channel import METADATA, Stubs
+from holdfast.wire.agreement import Agreement
+from holdfast.wire.channel import Stubs
 from holdfast.wire.retry import Patience
 from holdfast.wire.status import error_of
+
+METADATA = Agreement().metadata  # says the newest version of the API: client and daemon are of one tree here
 
 
 class Connection:

@@ -8,10 +8,10 @@ from typing import Any, Generic, TypeVar
 
 import grpc.aio
 
-from holdfast.wire.channel import METADATA, Stubs
+from holdfast.wire.channel import Stubs
 from holdfast.wire.retry import Patience
 from holdfast.wire.status import error_of
-from tests.async_client.connection import Connection
+from tests.async_client.connection import METADATA, Connection
 
 Request = TypeVar("Request")
 Frame = TypeVar("Frame")

@@ -1,4 +1,4 @@
-"""The result of running a command line."""
+"""The output of a command line, and the offers of its completion."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from click.shell_completion import ShellComplete
+
+from holdfast.cli.entry import cli
+from holdfast.cli.options import Options
+from holdfast.cli.shells import VARIABLE
 
 
 @dataclass(frozen=True)
@@ -35,3 +41,9 @@ class Ran:
 
 
 Run = Callable[..., Ran]
+
+
+def candidates(words: list[str]) -> list[str]:
+    """What completion offers for the last of the words, which stand after `holdfast`."""
+    found = ShellComplete(cli, {"obj": Options()}, "holdfast", VARIABLE).get_completions(words[:-1], words[-1])
+    return sorted(each.value for each in found)

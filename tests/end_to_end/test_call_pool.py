@@ -1,123 +1,32 @@
-"""Short calls through grpcio by both paths, the daemon's fast one and grpcio's own: the answers must be the same.
+"""The two ways of a short call through grpcio, message first and grpcio's own, with the same answers on both.
 
-When `test_which_thread_runs_what` fails with a new grpcio, grpcio has changed what `holdfastd.rpc.pool` relies on. The daemon
-still works, at half the speed.
+When a new grpcio is installed, `test_which_thread_runs_what` fails until its version is added to `TESTED_VERSIONS`. Add it when
+every other test here passes with it, by both ways. Until then the daemon serves by grpcio's own way, at half the speed.
 """
 
 from __future__ import annotations
 
 import queue
+import re
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import grpc
 import pytest
 
 from holdfast.v1 import store_service_pb2 as pb
-from holdfast.v1 import store_service_pb2_grpc
-from holdfastd.errors import Exhausted, NotFound, Stopping
-from holdfastd.model.call import Call
-from holdfastd.rpc.gate import Gate
-from holdfastd.rpc.handlers import service_handler
-from holdfastd.rpc.pool import KNOWS_GRPCIO, SMALL_REQUEST_BYTES, CallPool
-from holdfastd.service.pending import Pending, never_waits
+from holdfastd.rpc.message_first import SMALL_REQUEST_BYTES, TESTED_VERSIONS, MessageFirst
+from holdfastd.rpc.pool import CallPool
+from tests.end_to_end.served_calls import PATIENCE_S, SERVICE, THREADS, Served, eventually
 
-PATIENCE_S = 10.0
-SERVICE = pb.DESCRIPTOR.services_by_name["StoreService"]
-THREADS = 3
+ROOT = Path(__file__).parents[2]
 
 
-class UseCases:
-    """Replaces the store; the answers contain the name of the thread that ran the call."""
-
-    def __init__(self) -> None:
-        self.posted: list[Callable[[Any], None]] = []
-        self.calls: list[Call] = []
-        self.hold = threading.Event()
-
-    def get(self, request: pb.StoreServiceGetRequest, call: Call) -> pb.StoreServiceGetResponse:
-        if request.id == "hold":
-            assert self.hold.wait(PATIENCE_S)
-        if request.id == "defect":
-            raise ZeroDivisionError
-        if request.id == "nobody":
-            raise NotFound("There is nobody.", reason="RECORD_NOT_FOUND", kind="task", id="nobody")
-        return pb.StoreServiceGetResponse(record={"id": threading.current_thread().name})
-
-    @never_waits
-    def allocate_id(self, request: pb.StoreServiceAllocateIdRequest, call: Call) -> Any:
-        if request.actor == "busy":
-            raise Exhausted("Too many.", retry_delay_s=1.5)
-        return pb.StoreServiceAllocateIdResponse(ids=[threading.current_thread().name])
-
-    @never_waits
-    def commit(self, request: pb.StoreServiceCommitRequest, call: Call) -> Any:
-        def post(command: object, call: Call, tell: Callable[[Any], None]) -> None:
-            if request.actor == "stopping":
-                raise Stopping("Stopping.")
-            self.calls.append(call)
-            self.posted.append(tell)
-
-        def answer(revision: int) -> pb.StoreServiceCommitResponse:
-            return pb.StoreServiceCommitResponse(revision=1 // revision)
-
-        return Pending(SimpleNamespace(post=post), None, call, answer)  # type: ignore[arg-type]
-
-    def finish(self, outcome: int) -> None:
-        """Completes the oldest pending commit."""
-        assert eventually(lambda: bool(self.posted))
-        self.posted.pop(0)(SimpleNamespace(outcome=lambda: outcome))
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    give_up = time.monotonic() + PATIENCE_S
-    while not (done := condition()) and time.monotonic() < give_up:
-        time.sleep(0.002)
-    return done
-
-
-class Served:
-    def __init__(self, directory: Path, receive_first: bool) -> None:
-        self.use_cases = UseCases()
-        self.gate = Gate(THREADS, 2, 1_000)
-        self.gate.unary_pool = CallPool(THREADS, "call", receive_first)
-        self.server = grpc.server(self.gate.stream_pool)
-        names = dict.fromkeys(each.name for each in SERVICE.methods)
-        cases = names | {
-            "Get": self.use_cases.get,
-            "AllocateId": self.use_cases.allocate_id,
-            "Commit": self.use_cases.commit,
-        }
-        self.server.add_generic_rpc_handlers([service_handler(SERVICE, cases, self.gate, 5.0)])  # type: ignore[arg-type]
-        self.server.add_insecure_port(f"unix:{directory}/s")
-        self.server.start()
-        self.channel = grpc.insecure_channel(f"unix:{directory}/s")
-        self.stub: Any = store_service_pb2_grpc.StoreServiceStub(self.channel)
-
-    def get(self, id: str) -> str:
-        return str(self.stub.Get(pb.StoreServiceGetRequest(id=id), timeout=PATIENCE_S).record.id)
-
-    def allocate(self, **fields: Any) -> str:
-        return str(self.stub.AllocateId(pb.StoreServiceAllocateIdRequest(**fields), timeout=PATIENCE_S).ids[0])
-
-    def commit(self, actor: str = "") -> Future[Any]:
-        future: Future[Any] = self.stub.Commit.future(pb.StoreServiceCommitRequest(actor=actor), timeout=PATIENCE_S)
-        return future
-
-    def close(self) -> None:
-        self.use_cases.hold.set()
-        self.channel.close()
-        self.server.stop(None).wait(PATIENCE_S)
-        self.gate.close()
-
-
-@pytest.fixture(params=[True, False], ids=["message first", "grpcio's own way"])
+@pytest.fixture(params=[grpc.__version__, "0"], ids=["message first", "grpcio's own way"])
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     with tempfile.TemporaryDirectory(prefix="hf-") as directory:
         made = Served(Path(directory), request.param)
@@ -128,16 +37,30 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
 @pytest.fixture
 def quick() -> Iterator[Served]:
     with tempfile.TemporaryDirectory(prefix="hf-") as directory:
-        made = Served(Path(directory), True)
+        made = Served(Path(directory))
         yield made
         made.close()
 
 
 def test_which_thread_runs_what(quick: Served) -> None:
-    assert KNOWS_GRPCIO
+    assert grpc.__version__ in TESTED_VERSIONS
     assert quick.get("any").startswith("call_")
     assert "_serve" in quick.allocate()  # grpcio's thread, without a switch to the pool
     assert quick.allocate(workspace="w" * SMALL_REQUEST_BYTES).startswith("call_")
+
+
+def test_the_grpcio_that_ci_installs_is_on_the_list() -> None:
+    (installed,) = re.findall(r"^grpcio==(.+)$", (ROOT / "packaging/constraints.txt").read_text(), re.MULTILINE)
+    assert installed in TESTED_VERSIONS
+
+
+def test_a_grpcio_that_is_not_on_the_list_takes_its_own_way_and_status_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with tempfile.TemporaryDirectory(prefix="hf-") as directory:
+        served = Served(Path(directory), "1.99.0")
+        assert served.allocate().startswith("call_")
+        assert "grpcio 1.99.0" in "".join(served.gate.warnings())
+        assert [each.message for each in caplog.records] == ["grpcio_not_tested"]
+        served.close()
 
 
 def test_an_error_has_its_code_and_details(served: Served) -> None:
@@ -221,7 +144,7 @@ def test_a_slow_call_does_not_block_others_while_threads_are_free(served: Served
 
 @pytest.mark.parametrize("alive", [0, 1])
 def test_a_thread_that_cannot_be_started_fails_at_most_its_own_call(alive: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool, ran = CallPool(THREADS, "starting"), queue.SimpleQueue[str]()
+    pool, ran = CallPool(THREADS, "starting", MessageFirst("0")), queue.SimpleQueue[str]()
     hold = threading.Event()
     for _ in range(alive):
         pool.run(hold.wait, PATIENCE_S)
@@ -254,8 +177,17 @@ def test_a_failure_in_the_serving_thread_ends_only_one_call(quick: Served, monke
 
 
 def test_a_closed_pool_ends_its_threads() -> None:
-    pool = CallPool(THREADS, "closing")
+    pool = CallPool(THREADS, "closing", MessageFirst("0"))
     for _ in range(20):
         pool.submit(time.sleep, 0.001)
     pool.shutdown()
     assert eventually(lambda: not any(each.name.startswith("closing_") for each in threading.enumerate()))
+
+
+def test_a_thread_survives_what_its_work_raises(caplog: pytest.LogCaptureFixture) -> None:
+    pool, ran = CallPool(1, "surviving", MessageFirst("0")), queue.SimpleQueue[str]()
+    for work in (sys.exit, lambda: 1 // 0, lambda: ran.put(threading.current_thread().name)):
+        pool.run(work)
+    assert ran.get(timeout=PATIENCE_S) == "surviving_0"
+    assert [each.message for each in caplog.records if each.levelname == "ERROR"] == ["call_thread_failed"] * 2
+    pool.shutdown()

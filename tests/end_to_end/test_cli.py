@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import holdfast
-from tests.end_to_end.command_line import Ran, Run
+from tests.end_to_end.command_line import Ran, Run, candidates
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
@@ -246,8 +246,6 @@ def test_verify_finds_nothing_wrong(run: Run, store: holdfast.Store) -> None:
 
 
 def test_completion_offers_ids_that_are_safe_on_a_command_line(daemon: Any, store: holdfast.Store) -> None:
-    from holdfast.cli.completion import candidates
-
     for id in ("ab-1", "ab-2", "b-3", "$(reboot)", "ab*"):
         store.tasks.create(title="t", id=id)
     options = ["--socket", str(daemon.socket_path), "--workspace", store.workspace]

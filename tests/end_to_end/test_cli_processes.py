@@ -238,6 +238,10 @@ def _read(descriptor: int) -> bytes:
         ("set task the-task sta", "status="),
         ("set task the-task status = ru", "running"),  # bash splits words at `=`
         ("create comment task_id = th", "the-task"),
+        ("wat", "watch"),
+        ("list sess", "session"),
+        ("list tasks --columns id,blo", "id,blocked_by"),
+        ("list tasks --order-by = upd", "update_time"),
     ],
 )
 def test_bash_completes(daemon: Any, store: holdfast.Store, tmp_path: Path, words: str, offered: str) -> None:
@@ -248,9 +252,8 @@ def test_bash_completes(daemon: Any, store: holdfast.Store, tmp_path: Path, word
     (tmp_path / "holdfast").chmod(0o755)
     script = subprocess.run([*COMMAND, "completion", "bash"], capture_output=True, text=True, check=True).stdout
     typed = f"holdfast --socket {daemon.socket_path} --workspace {store.workspace} {words}"
-    asked = (
-        f'{script}\nCOMP_WORDS=({typed}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _holdfast; printf "%s\\n" "${{COMPREPLY[@]}}"'
-    )
+    words = f"COMP_WORDS=({typed}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))"
+    asked = f'{script}\n{words}; _holdfast_completion holdfast; printf "%s\\n" "${{COMPREPLY[@]}}"'
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run([bash, "-c", asked], env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == (f"{offered}\n", "")

@@ -18,7 +18,7 @@ MARK = "MARKED-PAYLOAD"
 FAULTY = f"""
 import sys
 from holdfastd.__main__ import main
-from holdfastd.service.blobs.blobs import Blobs
+from holdfastd.service.blobs.sweep import BlobSweep
 from holdfastd.service.journals import Journals
 from holdfastd.service.records import Records
 from holdfastd.store import commits
@@ -30,7 +30,7 @@ def fail_in_a_stream(*given):
     fail(*given)
     yield
 
-Records.get = commits.allocate_ids = Blobs.sweep_batch = fail
+Records.get = commits.allocate_ids = BlobSweep.delete_rows = fail
 Journals.read = fail_in_a_stream
 sys.exit(main())
 """

@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdfastd.blobs.files import BlobFiles
-from holdfastd.jobs.scheduler import JobRun
-from holdfastd.jobs.sweep import SweepJob
+from holdfastd.jobs.sweep import RecoveryJob, SweepJob
 from holdfastd.model.blobs import PutHeader, PutResult
 from holdfastd.model.call import Call
-from holdfastd.service.blobs.blobs import Blobs
-from holdfastd.service.blobs.ports import BlobSettings
+from holdfastd.model.jobs import JobRun
+from holdfastd.service.blobs.calls import Blobs
+from holdfastd.service.blobs.draft import BlobSettings
+from holdfastd.service.blobs.sweep import BlobSweep
 from holdfastd.store import blobs as rows
 from holdfastd.store.commands import handlers
 from holdfastd.store.ledger import Ledger
-from holdfastd.store.sqlite.connection import Connection, Readers, open_writer
+from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.migrate import migrate
 from holdfastd.writer.batch import Batcher
 from holdfastd.writer.writer import Writer
@@ -33,19 +35,21 @@ class Rig:
         self.settings = settings
         self.now_ns = time.time_ns()
         self.sync_failures: list[BaseException] = []
-        self.connection: Connection = open_writer(data_dir / "holdfast.db")
+        database = Database(data_dir / "holdfast.db")
+        self.connection: Connection = database.open_writer()
         migrate(self.connection, data_dir / "snapshots")
         ledger = Ledger(self.connection)
         batcher = Batcher(self.connection, ledger, handlers(ledger), lambda: self.now_ns, self.sync_failures.append)
         self.writer = Writer(batcher, lambda results: None, queue_max=100, batch_max=100)
-        self.readers = Readers(data_dir / "holdfast.db", count=2)
+        self.readers = database.open_readers(2)
         self.files = BlobFiles(data_dir, on_sync_failure=self.sync_failures.append)
         self.blobs = self.restarted()
 
     def restarted(self) -> Blobs:
         """The blobs as after a restart of the daemon, with empty caches."""
         self.files = BlobFiles(self.data_dir, on_sync_failure=self.sync_failures.append)
-        self.blobs = Blobs(self.writer, self.readers, self.files, self.settings, lambda: self.now_ns)
+        self.blobs = Blobs(self.writer, self.readers, self.files, self.settings)
+        self.blob_sweep = BlobSweep(self.writer, self.readers, self.files, lambda: self.now_ns)
         return self.blobs
 
     def put(self, content: bytes, *, base: str = "", digest: str = "") -> PutResult:
@@ -72,7 +76,10 @@ class Rig:
         self._in_transaction(lambda: rows.unreference(self.connection, digest, "default", "artifact", id, "content_digest"))
 
     def sweep(self, *, dry_run: bool = False) -> dict[str, int]:
-        return dict(SweepJob(self.blobs).run(JobRun(Call(), dry_run)))
+        return dict(SweepJob(self.blob_sweep).run(JobRun(Call(), dry_run)))
+
+    def recover(self) -> dict[str, int]:
+        return dict(RecoveryJob(self.blob_sweep).run(JobRun(Call())))
 
     def problems(self, *, read_blobs: bool = True) -> list[tuple[str, str]]:
         found = self.blobs.verify(read_blobs, lambda phase, done, total: None, Call())

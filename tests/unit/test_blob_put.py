@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import itertools
 import os
 import random
 import tracemalloc
@@ -19,6 +20,7 @@ from holdfastd.blobs.files import SyncFailed
 from holdfastd.errors import Cancelled, DiskFull, InvalidArgument, NotFound, OutOfRange, Stopping
 from holdfastd.model.blobs import PutHeader, digest_of
 from holdfastd.model.call import Call
+from holdfastd.service.blobs import draft
 from tests.unit.blob_rig import HOUR_NS, Rig, rig
 
 NOISE = random.Random(7).randbytes(3_000_000)
@@ -171,6 +173,27 @@ def test_the_client_sends_only_the_middle(store: Rig) -> None:
     assert store.send(header, [middle]).existed
 
 
+@pytest.mark.parametrize("deltas", [1, 15], ids=["on the base itself", "on the upper level"])
+@pytest.mark.parametrize("cached", [True, False], ids=["cached", "read"])
+def test_a_delta_takes_one_snapshot_and_one_draft(store: Rig, deltas: int, cached: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = [TEXT + b"." * number for number in range(deltas + 2)]
+    before = store.put(TEXT)
+    for base, content in itertools.pairwise(contents[:-1]):
+        before = store.put(content, base=digest_of(base))
+    if not cached:
+        store.restarted()
+    made: list[str] = []
+    snapshot, spool = store.readers.snapshot, draft.Spool
+    monkeypatch.setattr(store.readers, "snapshot", lambda call: made.append("snapshot") or snapshot(call))
+    monkeypatch.setattr(draft, "Spool", lambda *given: made.append("draft") or spool(*given))
+    header, middle = delta_of(contents[-2], contents[-1])
+    assert header.base_digest == before.digest
+    put = store.send(header, [middle])
+    assert made == ["snapshot", "draft"]
+    row = store.blobs.stat(put.digest, Call()).row
+    assert (row.base_digest, row.step) == ((before.digest, 2) if deltas == 1 else (digest_of(TEXT), 0))
+
+
 def test_a_delta_on_an_unknown_base_is_refused(store: Rig) -> None:
     header, middle = delta_of(TEXT, TEXT + b"more")
     with pytest.raises(NotFound) as refused:
@@ -304,11 +327,11 @@ def test_a_put_whose_commit_is_refused_leaves_a_file_that_the_sweep_removes(stor
         patch.setattr(store.writer, "submit", stop)
         with pytest.raises(Stopping):
             store.put(TEXT)
-    assert store.blobs.has_doubtful_files
+    assert store.blob_sweep.has_doubtful_files
     assert len(store.stored_files()) == 1
     store.sweep()
     assert store.stored_files() == []
-    assert not store.blobs.has_doubtful_files
+    assert not store.blob_sweep.has_doubtful_files
 
 
 def test_a_put_whose_commit_was_applied_though_it_raised_keeps_its_file(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ from holdfastd.blobs.files import StoredContent, StoredFile
 from holdfastd.blobs.spool import Spool
 from holdfastd.errors import DataLoss
 from holdfastd.model.call import Call
-from holdfastd.service.blobs.contents import BlobContents, Link
+from holdfastd.service.blobs.contents import BlobContents
+from holdfastd.store.blobs import Link
 from tests.unit.blob_rig import rig
 
 CIPHER = bytes(each ^ 0x5A for each in range(256))

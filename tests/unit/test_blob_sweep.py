@@ -7,7 +7,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,6 @@ import pytest
 from holdfastd import failpoints
 from holdfastd.errors import DataLoss, FailedPrecondition, NotFound
 from holdfastd.jobs import sweep
-from holdfastd.jobs.scheduler import JobRun
 from holdfastd.model.blobs import PutHeader, digest_of
 from holdfastd.model.call import Call
 from holdfastd.service.blobs.draft import Draft
@@ -139,7 +138,7 @@ def test_recovery_removes_the_orphans_of_a_killed_put(store: Rig, step: str, mon
     kept = store.put(b"kept" * 100_000).digest
     die_in_a_put(store, step, monkeypatch)
     store.restarted()
-    counts = sweep.RecoveryJob(store.blobs).run(JobRun(Call()))
+    counts = store.recover()
     assert counts["orphan_files"] + counts["temp_files_deleted"] == 1
     assert (store.stored_files(), store.temporary_files()) == ([], [])
     assert store.get(kept) == b"kept" * 100_000
@@ -304,15 +303,14 @@ def test_a_blob_swept_before_it_is_opened_is_not_data_loss(store: Rig, monkeypat
 
 
 def test_orphans_are_found_beside_live_uploads(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts: list[Mapping[str, int]] = []
-    recovery = sweep.RecoveryJob(store.blobs)
-    monkeypatch.setattr(failpoints, "hit", once_at("blobs.after_rename", lambda: counts.append(recovery.run(JobRun(Call())))))
+    counts: list[dict[str, int]] = []
+    monkeypatch.setattr(failpoints, "hit", once_at("blobs.after_rename", lambda: counts.append(store.recover())))
     put = store.put(TEXT)
     assert counts == [{"orphan_files": 0, "files_deleted": 0, "temp_files_deleted": 0}]
     orphan = store.data_dir / "blobs" / "ab" / ("ab" * 32 + "-0123.zst")
     orphan.parent.mkdir()
     orphan.write_bytes(b"orphan")
-    assert recovery.run(JobRun(Call()))["orphan_files"] == 1
+    assert store.recover()["orphan_files"] == 1
     assert not orphan.exists()
     assert store.get(put.digest) == TEXT
 

@@ -8,20 +8,31 @@ import sys
 import pytest
 
 from holdfast.cli import main
-from holdfast.cli.commands import COMMANDS
-from holdfast.cli.completion import candidates
-from holdfast.cli.contents import KINDS_WITH_CONTENT
-from holdfast.cli.fields import chosen_fields, default_fields, descriptor_of, rules_of
+from holdfast.cli.contents import cat
+from holdfast.cli.entry import COMMANDS, cli
+from holdfast.cli.fields import KINDS_WITH_CONTENT, chosen_fields, default_fields, descriptor_of, rules_of
 from holdfast.cli.kind_names import kind_named, watched_name
 from holdfast.cli.options import DEFAULT_TIMEOUT_S, Options
-from holdfast.cli.parser import parse
+from holdfast.cli.shells import VARIABLE
 from holdfast.contract.kinds import KINDS, FieldType
 from holdfast.contract.kinds import KINDS as SERVED
 from holdfast.errors import InvalidArgument
 from holdfast.store import DEFAULT_TIMEOUT_S as CLIENT_TIMEOUT_S
+from tests.end_to_end.command_line import candidates
 
 TASK_STATUSES = rules_of(descriptor_of(KINDS["task"], "status")).values
+Captured = pytest.CaptureFixture[str]
 NOBODY = "/nonexistent/holdfast.sock"
+
+
+def options_of(line: str) -> Options:
+    """The global options that a command line gives to its command."""
+    with cli.make_context("holdfast", line.split(), obj=Options()) as group:
+        _, command, rest = cli.resolve_command(group, [*group._protected_args, *group.args])
+        assert command is not None
+        with command.make_context("command", rest, parent=group) as context:
+            options: Options = context.obj
+            return options
 
 
 @pytest.mark.parametrize(
@@ -33,16 +44,16 @@ NOBODY = "/nonexistent/holdfast.sock"
     ],
 )
 def test_global_options_stand_before_or_after_the_command(line: str) -> None:
-    assert Options.of(parse(line.split())) == Options("s", "w", True, 5.0)
+    assert options_of(line) == Options("s", "w", True, 5.0)
 
 
 def test_the_defaults_are_the_clients() -> None:
-    assert Options.of(parse(["status"])) == Options()
+    assert options_of("status") == Options()
     assert DEFAULT_TIMEOUT_S == CLIENT_TIMEOUT_S
 
 
-@pytest.mark.parametrize("command", [each.name for each in COMMANDS])
-def test_every_command_has_help_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_every_command_has_help_with_examples(command: str, capsys: Captured) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
     assert ended.value.code == 0
@@ -84,17 +95,17 @@ def test_every_command_has_help_with_examples(command: str, capsys: pytest.Captu
         ("set task TASK-001 status=x --version 0", "1 or more"),
         ("graph plans", "There is no graph of plans"),
         ("list tasks --timeout 0", "more than 0"),
-        ("list tasks --lim 3", "--lim"),
+        ("list tasks --lim 3", "--lim (did you mean --limit?)"),
         ("status --socket tcp://host", "unix:PATH"),
         ("show task", "ID"),
         ("cat --all ses_1", "--all and DIR go together"),
         ("cat ses_1 dir", "--all and DIR go together"),
         ("tail s --parent-kind nobody", "There is no kind"),
         ("watch --since soon", "whole number"),
-        ("completion tcsh", "choose from"),
+        ("completion tcsh", "is not one of 'bash', 'zsh', 'fish'"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_code_2(line: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_one_line_and_exit_code_2(line: str, said: str, capsys: Captured) -> None:
     assert main(line.split()) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -103,23 +114,23 @@ def test_wrong_usage_is_one_line_and_exit_code_2(line: str, said: str, capsys: p
     assert said in err
 
 
-def test_without_a_command_there_is_help_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_command_there_is_help_and_exit_code_2(capsys: Captured) -> None:
     assert main([]) == 2
     assert "exit codes:" in capsys.readouterr().err
 
 
-def test_an_empty_session_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_session_is_refused_by_name(capsys: Captured) -> None:
     assert main(["tail", ""]) == 2
     assert "SESSION is empty" in capsys.readouterr().err
 
 
-def test_an_address_in_the_environment_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_in_the_environment_is_named(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOLDFAST_SOCKET", "tcp://x")
     assert main(["status"]) == 2
     assert "'tcp://x' in HOLDFAST_SOCKET is not an address" in capsys.readouterr().err
 
 
-def test_help_is_the_same_as_the_option(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_is_the_same_as_the_option(capsys: Captured) -> None:
     def shown(*words: str) -> str:
         with pytest.raises(SystemExit) as ended:
             main(words)
@@ -129,14 +140,13 @@ def test_help_is_the_same_as_the_option(capsys: pytest.CaptureFixture[str]) -> N
     assert shown("help") == shown("--help")
     assert "141 nobody reads" in shown("help")
     for command in COMMANDS:
-        assert shown("help", command.name) == shown(command.name, "--help")
+        assert shown("help", command) == shown(command, "--help")
 
 
 def test_every_kind_of_content_is_in_the_help_of_cat() -> None:
-    (cat,) = (each for each in COMMANDS if each.name == "cat")
     for kind in KINDS_WITH_CONTENT:
-        assert kind.name.replace("_", " ") in cat.summary
-        assert kind.name.replace("_", " ") in cat.arguments[0].help
+        assert kind.name.replace("_", " ") in COMMANDS["cat"][1]
+        assert kind.name.replace("_", " ") in str(cat.params[0].help)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -146,7 +156,7 @@ def test_completion_offers_the_orders_that_the_daemon_takes(kind: str) -> None:
     assert candidates(["list", kind, "--order-by", "version,crea"]) == ["version,create_time"]
 
 
-def test_text_that_is_no_utf8_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_that_is_no_utf8_is_refused(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["list", "tasks", "--columns", "\udcff"]) == 2
     assert capsys.readouterr().err.startswith("holdfast: ")
 
@@ -193,8 +203,6 @@ def test_default_columns_come_from_the_contract() -> None:
         ("create task version", []),
         ("create task --act", ["--actor"]),
         ("set task T-1 status=c", ["status=classifying", "status=completed", "status=created"]),
-        ("set task T-1 status = run", ["status=running"]),
-        ("set task T-1 status =", [f"status={each}" for each in sorted(TASK_STATUSES)]),
         ("create gate-decision approved=", ["approved=false", "approved=true"]),
         ("create session start_time=", ["start_time=now"]),
         ("create link from_kind=ta", ["from_kind=task", "from_kind=task_state"]),
@@ -219,16 +227,35 @@ def test_completion(line: str, offered: list[str]) -> None:
     assert candidates(line.split(" ")) == offered
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("set task T-1 status = run", ["running"]),
+        ("set task T-1 status =", sorted(TASK_STATUSES)),
+        ("set task T-1 status", ["status="]),
+        ("list tasks --order-by = ti", ["title"]),
+        (f"--socket = {NOBODY} list co", ["comment", "constitution", "construct"]),
+    ],
+)
+def test_bash_takes_words_apart(line: str, offered: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    words = ["holdfast", *line.split(" ")]
+    for name, value in (("COMP_WORDS", "\n".join(words)), ("COMP_CWORD", str(len(words) - 1)), (VARIABLE, "bash_complete")):
+        monkeypatch.setenv(name, value)
+    assert main([]) == 0
+    assert capsys.readouterr().out.split() == [f"plain,{each}" for each in offered]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts_ask_the_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_completion_scripts_ask_the_command(shell: str, capsys: Captured) -> None:
     assert main(["completion", shell]) == 0
-    assert "holdfast _complete " in capsys.readouterr().out
+    assert f"_HOLDFAST_COMPLETE={shell}_complete" in capsys.readouterr().out
 
 
 def test_help_and_completion_do_not_load_grpc() -> None:
     program = (
-        "import sys; from holdfast.cli import main\n"
-        "for line in (['_complete', 'list', 't'], ['completion', 'bash'], ['lst']): main(line)\n"
+        "import os, sys; from holdfast.cli import main\n"
+        "for line in (['completion', 'bash'], ['lst'], ['list', 'nothing']): main(line)\n"
+        "os.environ.update(_HOLDFAST_COMPLETE='bash_complete', COMP_WORDS='holdfast list t', COMP_CWORD='2'); main([])\n"
         "sys.exit('grpc' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.cli.table import GAP, LEAST_COLUMNS, SAMPLE_ROWS, Column, fit, write_table
-from holdfast.cli.text import columns_of, duration_text, fitted, one_line, size_text, time_text, visible
+from holdfast.cli.drawing import LEAST_COLUMNS, drawn_lines, drawn_table
+from holdfast.cli.terminal import GAP, PAGE_ROWS, Column, Line, cells_of, write_table
+from holdfast.cli.text import duration_text, harmless_json, one_line, size_text, time_text, visible
+
+
+def fitted(text: str, columns: int) -> str:
+    """A line as it stands on a terminal of that width."""
+    return drawn_lines([Line(text, cut=True)], columns).removesuffix("\n")
 
 
 @given(st.text(), st.integers(1, 40))
 def test_fitted_text_has_the_width_and_is_cut_at_its_end(text: str, columns: int) -> None:
-    shown = fitted(text, columns)
-    assert columns_of(shown) <= columns
-    assert shown == text or (shown.endswith("…") and text.startswith(shown[:-1]))
-    assert (shown == text) is (columns_of(text) <= columns) or shown == text
+    line = one_line(text)
+    shown = fitted(line, columns)
+    assert cells_of(shown) <= columns
+    assert shown == line or line.startswith(shown[:-1].rstrip())
+    assert (shown == line) is (cells_of(line) <= columns) or shown == line
 
 
 def test_wide_and_combining_characters_are_measured_as_terminals_do() -> None:
-    assert [columns_of(each) for each in ("abc", "日本", "e\u0301", "👍")] == [3, 4, 1, 2]
+    assert [cells_of(each) for each in ("abc", "日本", "e\u0301", "👍")] == [3, 4, 1, 2]
     assert fitted("日本語", 5) == "日本…"
     assert fitted("abcdef", 6) == "abcdef"
     assert fitted("abcdefg", 6) == "abcde…"
@@ -36,48 +45,75 @@ def test_escape_sequences_are_spelled_out() -> None:
     assert one_line("two\nlines\tand\rmore") == "two lines and more"
 
 
-@given(st.lists(st.integers(1, 300), min_size=1, max_size=8), st.integers(1, 400), st.integers(0, 7))
-def test_widths_fit_the_terminal_when_they_can(widths: list[int], limit: int, id_at: int) -> None:
-    fitting = fit(widths, limit, {id_at})
-    shown = [width for width in fitting if width]
+@given(st.lists(st.integers(1, 120), min_size=1, max_size=8), st.integers(1, 200), st.integers(0, 7))
+def test_a_table_fits_the_terminal_when_it_can_and_the_id_is_whole(widths: list[int], limit: int, id_at: int) -> None:
+    columns = [Column("H", whole=index == id_at) for index in range(len(widths))]
+    heading, row = drawn_table(columns, [["x" * width for width in widths]], limit).splitlines()
     whole = widths[id_at] if id_at < len(widths) else min(widths[0], LEAST_COLUMNS)
-    assert sum(shown) + len(GAP) * (len(shown) - 1) <= max(limit, whole)
-    assert all(now <= before for now, before in zip(fitting, widths, strict=True))
-    assert all(now >= min(before, LEAST_COLUMNS) for now, before in zip(fitting, widths, strict=True) if now)
-    assert fitting[id_at : id_at + 1] == widths[id_at : id_at + 1]
+    assert max(len(heading), len(row)) <= max(limit, whole)
+    cells = row.split(GAP)
+    assert id_at >= len(widths) or "x" * whole in cells
+    assert all(len(cell) >= min(LEAST_COLUMNS, *widths) for cell in cells)
     if sum(widths) + len(GAP) * (len(widths) - 1) <= limit:
-        assert fitting == widths
+        assert [len(cell) for cell in cells] == widths
+
+
+def cells(widths: list[int], limit: int, id_at: int) -> list[int]:
+    """How wide cells are shown that take so many columns."""
+    columns = [Column("H", whole=index == id_at) for index in range(len(widths))]
+    return [len(each) for each in drawn_table(columns, [["x" * width for width in widths]], limit).splitlines()[1].split(GAP)]
 
 
 def test_the_id_is_never_cut() -> None:
-    assert fit([30, 60, 40], 30 + 2 + 20 + 2 + 20, {0}) == [30, 20, 20]
-    assert fit([30, 60, 40], 30 + 2 + 20, {0}) == [30, 9, 9]
-    assert fit([30, 60, 40], 30 + 2 + 10, {0}) == [30, 10, 0]
-    assert fit([60, 40, 30], 30 + 2 + 10, {2}) == [10, 0, 30]
-    assert fit([30, 60, 40], 24, {0}) == [30, 0, 0]
-    assert fit([300], 3) == [6]
+    assert cells([30, 60, 40], 30 + 2 + 20 + 2 + 20, 0) == [30, 19, 21]
+    assert cells([30, 60, 40], 30 + 2 + 20, 0) == [30, 8, 10]
+    assert cells([30, 60, 40], 30 + 2 + 10, 0) == [30, 10]
+    assert cells([60, 40, 30], 30 + 2 + 10, 2) == [10, 30]
+    assert cells([30, 60, 40], 24, 0) == [30]
+    assert cells([300], 3, 1) == [6]
 
 
-def test_an_id_longer_than_those_before_it_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+Rows = list[list[str]]
+
+
+def printed(rows: Rows, capsys: pytest.CaptureFixture[str], columns: list[Column]) -> list[str]:
+    write_table(columns, rows)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_long_table_has_its_heading_again(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
     columns = [Column("TITLE"), Column("ID", whole=True)]
-    write_table(columns, [*([["x" * 50, "a"]] * SAMPLE_ROWS), ["short", "b" * 40]], 20)
-    lines = capsys.readouterr().out.splitlines()
+    lines = printed([*([["x" * 50, "a"]] * PAGE_ROWS), ["short", "b" * 40]], capsys, columns)
     assert lines[1] == "x" * 15 + "…  a"
-    assert lines[-1] == f"short             {'b' * 40}"
+    assert lines[-2:] == [f"ID{' ' * 38}".rstrip(), "b" * 40]
+    monkeypatch.delenv("COLUMNS")
+    lines = printed([["x", "a"]] * (PAGE_ROWS * 2), capsys, columns)
+    assert (lines[0], len(lines)) == ("TITLE  ID", PAGE_ROWS * 2 + 1)
 
 
-def test_a_table_is_aligned_and_cut(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_is_aligned_and_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     columns = [Column("ID"), Column("SIZE", right=True), Column("TITLE")]
-    rows = [["a", "5", "short"], ["b", "1000", "x" * 50]]
-    write_table(columns, rows, None)
-    assert capsys.readouterr().out == f"ID  SIZE  TITLE\na      5  short\nb   1000  {'x' * 50}\n"
-    write_table(columns, rows, 20)
-    assert capsys.readouterr().out == f"ID  SIZE  TITLE\na      5  short\nb   1000  {'x' * 9}…\n"
+    rows = [["a", "5", "short"], ["日", "1000", "[red]" + "x" * 50]]
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert printed(rows, capsys, columns) == ["ID  SIZE  TITLE", "a      5  short", f"日  1000  [red]{'x' * 50}"]
+    monkeypatch.setenv("COLUMNS", "20")
+    assert printed(rows, capsys, columns) == ["ID  SIZE  TITLE", "a      5  short", f"日  1000  [red]{'x' * 4}…"]
 
 
-def test_a_table_without_rows_is_its_heading(capsys: pytest.CaptureFixture[str]) -> None:
-    write_table([Column("ID"), Column("TITLE")], [], 80)
-    assert capsys.readouterr().out == "ID  TITLE\n"
+@pytest.mark.parametrize("columns", ["", "80"])
+def test_a_table_without_rows_is_its_heading(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert printed([], capsys, [Column("ID"), Column("TITLE")]) == ["ID  TITLE"]
+
+
+@given(st.text())
+def test_json_on_a_terminal_says_the_same_without_control_characters(text: str) -> None:
+    line = harmless_json(json.dumps(text, ensure_ascii=False))
+    assert json.loads(line) == text
+    assert one_line(line) == line
 
 
 def test_sizes_durations_and_times() -> None:

@@ -1,4 +1,4 @@
-"""The public socket: a file at its path that is not a socket must not be replaced."""
+"""The public socket: a file at its path that is not a socket stays, and a server is public only when it answers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,34 @@ from holdfastd.errors import SetupError
 from holdfastd.rpc.listener import Listener
 
 
+class Source:
+    """Servers without services, of which the first few do not answer."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+        self.fallen_back: list[str] = []
+        self.asked: list[tuple[str, list[str]]] = []
+
+    def build(self) -> grpc.Server:
+        return grpc.server(ThreadPoolExecutor(1))
+
+    def fault_of(self, socket: Path) -> str:
+        self.asked.append((socket.name, sorted(os.listdir(socket.parent))))
+        return self.faults.pop(0) if self.faults else ""
+
+    def fall_back(self, fault: str) -> bool:
+        self.fallen_back.append(fault)
+        return len(self.fallen_back) == 1
+
+
 @pytest.fixture
-def listener(tmp_path: Path) -> Iterator[Listener]:
-    listener = Listener(tmp_path / "s", lambda: grpc.server(ThreadPoolExecutor(1)))
+def source() -> Source:
+    return Source()
+
+
+@pytest.fixture
+def listener(tmp_path: Path, source: Source) -> Iterator[Listener]:
+    listener = Listener(tmp_path / "s", source)
     yield listener
     listener.stop(0.0, lambda: None, lambda: 0)
 
@@ -65,3 +90,27 @@ def test_a_socket_that_a_killed_daemon_left_is_replaced(listener: Listener, tmp_
     listener.bind()
     assert listener.is_bound()
     assert stat.S_ISSOCK((tmp_path / "s").lstat().st_mode)
+
+
+def test_the_first_server_must_answer_before_its_socket_is_public(listener: Listener, source: Source, tmp_path: Path) -> None:
+    listener.bind()
+    assert source.asked == [(".s.0", [".s.0"])]
+    (tmp_path / "s").unlink()
+    listener.bind()
+    assert len(source.asked) == 1
+    assert listener.is_served()
+
+
+def test_a_server_that_does_not_answer_is_replaced_once(listener: Listener, source: Source, tmp_path: Path) -> None:
+    source.faults = ["silence"]
+    listener.bind()
+    assert source.fallen_back == ["silence"]
+    assert source.asked[1] == (".s.1", [".s.1"])
+    assert os.listdir(tmp_path) == ["s"]
+
+
+def test_no_server_that_answers_is_an_error_that_leaves_nothing(listener: Listener, source: Source, tmp_path: Path) -> None:
+    source.faults = ["silence", "a closed connection"]
+    with pytest.raises(SetupError, match="no answer at its own socket: a closed connection"):
+        listener.bind()
+    assert os.listdir(tmp_path) == []

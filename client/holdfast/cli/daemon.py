@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import socket
@@ -14,7 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from holdfast.cli import exits
+from holdfast.cli.command import command, count
 from holdfast.cli.holder import Holder, holder_of
 from holdfast.cli.options import Options
 from holdfast.cli.reach import named_socket, not_running, open_running, open_store, place_of, running_socket
@@ -26,25 +28,42 @@ if TYPE_CHECKING:
     from holdfast.v1 import admin_service_pb2
 
 POLL_S = 0.02
+_IDLE = "end it so many seconds after its last call (default: never); one that runs already stays as it was started"
 
 
-def up(options: Options, given: argparse.Namespace) -> int:
-    """Starts the daemon of the per-user store unless it runs, and says where it is."""
+@command("up")
+@click.option("--idle-exit", metavar="SECONDS", type=count, default=0, help=_IDLE)
+def up(options: Options, idle_exit: int) -> int:
+    """Starts the daemon of the per-user store unless it runs, and says where it is.
+
+    examples:
+      holdfast up                    start it, or say that it runs already
+      HOLDFAST_DATA_DIR=./store holdfast up
+
+    A daemon that another command or a program has started ends by itself 15 minutes after its last call, also when `up`
+    finds it running. `holdfast down && holdfast up` gives one that stays.
+    """
     was_running = running_socket(options) is not None
     if not was_running and named_socket(options) is not None:
         raise not_running(options)
-    with open_store(options, idle_exit_s=given.idle_exit) as store:
-        status = store.status()
+    with open_store(options, idle_exit_s=idle_exit) as store:
+        found = store.status()
     if options.as_json:
-        _print_json({"started": not was_running}, status)
+        _print_json({"started": not was_running}, found)
     else:
-        print(f"{'already running' if was_running else 'started'}: pid {status.pid}")
-        _print_pairs([("socket", status.socket_path), ("data", status.data_dir or "in memory")])
+        print(f"{'already running' if was_running else 'started'}: pid {found.pid}")
+        _print_pairs([("socket", found.socket_path), ("data", found.data_dir or "in memory")])
     return exits.OK
 
 
-def status(options: Options, given: argparse.Namespace) -> int:
-    """Says what runs and how large the store is; Unavailable when nothing runs."""
+@command("status")
+def status(options: Options) -> int:
+    """Says what runs and how large the store is; Unavailable when nothing runs.
+
+    examples:
+      holdfast status                exits with 3 when no daemon runs; starts none
+      holdfast status --json | jq .revision
+    """
     with open_running(options) as store:
         found = store.status()
     if options.as_json:
@@ -71,8 +90,14 @@ def _described(found: admin_service_pb2.AdminServiceGetStatusResponse) -> Iterab
         yield "warning", warning
 
 
-def down(options: Options, given: argparse.Namespace) -> int:
-    """Stops the daemon, if one runs, and waits until it has let go of its socket and its store."""
+@command("down")
+def down(options: Options) -> int:
+    """Stops the daemon, if one runs, and waits until it has let go of its socket and its store.
+
+    examples:
+      holdfast down                  finishes what was begun, and waits until it has ended
+      holdfast down --socket ./store.sock
+    """
     locks = _locks(options)
     found = _find(locks, place_of(options))
     if found is None:

@@ -4,21 +4,138 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from importlib import import_module
 
+import click
+
+import holdfast
 from holdfast.cli import exits
-from holdfast.cli.commands import COMMANDS_BY_NAME, Command
+from holdfast.cli.command import AsWritten, Command, command, global_options
 from holdfast.cli.options import Options
-from holdfast.cli.parser import make_parser, parse
 from holdfast.errors import HoldfastError, InternalError, InvalidArgument
 
-COMPLETE = "_complete"
+# Where each command is, and what it does in a line.
+COMMANDS = {
+    "up": ("daemon:up", "start the daemon of the per-user store"),
+    "down": ("daemon:down", "stop the daemon"),
+    "status": ("daemon:status", "what runs, and how large the store is"),
+    "list": ("records:list_records", "list the records of a kind"),
+    "show": ("records:show_record", "show one record with all its fields"),
+    "create": ("records:create", "add a record of any kind, and print its id"),
+    "set": ("records:set_fields", "change fields of a record, and print its new version"),
+    "delete": ("records:delete", "remove a record"),
+    "log": ("records:log", "show the history of a record as a diff, newest first"),
+    "graph": ("records:graph", "show what waits for what, or what came from what, as trees"),
+    "cat": (
+        "contents:cat",
+        "write a blob, a checkpoint's context, or the content of an artifact or an execution log to stdout",
+    ),
+    "tail": ("journals:tail", "show the end of a transcript, or of another journal"),
+    "watch": ("journals:watch", "show changes as they happen"),
+    "sweep": ("upkeep:sweep", "delete blobs that nothing refers to any more"),
+    "verify": ("upkeep:verify", "check every row and blob of the store"),
+    "completion": ("shells:print_script", "print the completion script of a shell"),
+    "help": ("entry:show_help", "show what a command does, with examples"),
+}
+
+_EPILOG = """\
+examples:
+  holdfast up
+  holdfast list tasks --filter 'status = "running"'
+  holdfast create task title='Fix the login' tags=urgent
+  holdfast set task TASK-001 status=running
+  holdfast log TASK-001
+  holdfast tail ses_… -f
+  holdfast help COMMAND          more about a command, with examples; COMMAND --help is the same
+
+exit codes:
+  0 done   1 failed, or problems were found   2 wrong usage   3 no daemon   4 not found
+  5 the store is not as the command needs it   130 stopped by Ctrl-C   141 nobody reads the output any more
+
+environment:
+  HOLDFAST_SOCKET      the socket of a daemon that runs; nothing is started then
+  HOLDFAST_DATA_DIR    the directory of the per-user store
+  NO_COLOR             no colours on a terminal"""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code; see `holdfast --help` for what the codes mean."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+class Commands(AsWritten, click.Group):
+    """The commands by name. A command's module is imported when the command is resolved, not when commands are listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """What help and completion show of a command."""
+        return click.Command(cmd_name, short_help=COMMANDS[cmd_name][1]) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command itself, and its arguments."""
+        if args[0] in COMMANDS:
+            return args[0], load(args[0]), args[1:]
+        if ctx.resilient_parsing:
+            return args[0], click.Command(args[0]), []
+        raise _unknown(ctx, args[0])
+
+
+def load(name: str) -> Command:
+    """A command, from its module."""
+    module, _, function = COMMANDS[name][0].partition(":")
+    found: Command = getattr(import_module(f"holdfast.cli.{module}"), function)
+    return found
+
+
+def _unknown(context: click.Context, name: str) -> click.UsageError:
+    close = _closest(name, COMMANDS)
+    advice = f"did you mean {close}?" if close else f"they are {', '.join(COMMANDS)}"
+    return click.UsageError(f"there is no command {name!r} ({advice})", context)
+
+
+def _closest(name: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, known, n=1)), "")
+
+
+@click.command(
+    cls=Commands,
+    invoke_without_command=True,
+    no_args_is_help=False,
+    help="Looks into a Holdfast store, changes it, and looks after its daemon.",
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(holdfast.__version__, prog_name="holdfast", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> int:
+    """Without a command: the help, as wrong usage."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+    return exits.USAGE
+
+
+cli.params += global_options()
+
+
+def _names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    return [each for each in COMMANDS if each.startswith(incomplete)]
+
+
+@command("help")
+@click.argument("name", metavar="[COMMAND]", required=False, help="the command; without it, all of them", shell_complete=_names)
+def show_help(options: Options, name: str | None) -> int:
+    """Prints the help of a command, or of all, as `--help` does.
+
+    examples:
+      holdfast help
+      holdfast help create           the same as `holdfast create --help`
+    """
+    return _invoke([name, "--help"] if name else ["--help"])
+
+
+def run(given: list[str]) -> int:
+    """Runs the command and returns its exit code. Ends the process, well, after `--help` and `--version`."""
     _open_closed_streams()
     try:
         code = _run(given)
@@ -28,6 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _settle_stdout()
         return exits.PIPE_CLOSED
+    except click.UsageError as error:
+        return exits.report(_wrong_usage(error), as_json=_wants_json(given))
     except HoldfastError as error:
         return exits.report(error, as_json=_wants_json(given))
     except UnicodeEncodeError:
@@ -39,21 +158,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
-    if given[:1] == [COMPLETE]:
-        from holdfast.cli.completion import complete
+    if (instruction := os.environ.get("_HOLDFAST_COMPLETE")) is not None:
+        from holdfast.cli.shells import complete
 
-        return complete(given[1:])
-    parsed = parse(given)
-    if parsed.command is None:
-        make_parser().print_help(sys.stderr)
-        return exits.USAGE
-    return _function(COMMANDS_BY_NAME[parsed.command])(Options.of(parsed), parsed)
+        return complete(cli, instruction)
+    try:
+        return _invoke(given)
+    except click.exceptions.Exit as ended:
+        raise SystemExit(ended.exit_code) from None
 
 
-def _function(command: Command) -> Callable[..., int]:
-    module, _, name = command.run.partition(":")
-    function: Callable[..., int] = getattr(import_module(f"holdfast.cli.{module}"), name)
-    return function
+def _invoke(given: list[str]) -> int:
+    with cli.make_context("holdfast", given, obj=Options()) as context:
+        code: int = cli.invoke(context)
+        return code
+
+
+def _wrong_usage(error: click.UsageError) -> InvalidArgument:
+    said = error.format_message()
+    if isinstance(error, click.NoSuchOption):
+        # Compared without the dashes: with them everything is a little alike.
+        close = _closest(error.option_name.lstrip("-"), [each.lstrip("-") for each in error.possibilities or ()])
+        said = f"unrecognized arguments: {error.option_name}{f' (did you mean --{close}?)' if close else ''}"
+    path = error.ctx.command_path if error.ctx is not None else "holdfast"
+    return InvalidArgument(f"{said.rstrip('.?')}. See `{path} --help`.", reason="USAGE")
 
 
 def _wants_json(given: list[str]) -> bool:

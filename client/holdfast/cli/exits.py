@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from holdfast import errors
@@ -36,6 +35,8 @@ def exit_code_of(error: errors.HoldfastError) -> int:
 def report(error: errors.HoldfastError, *, as_json: bool) -> int:
     """Says on stderr what went wrong, as a line or as a JSON object, and returns the exit code."""
     if as_json:
+        import json
+
         told = {"reason": error.reason, "message": error.message, "metadata": error.metadata}
         print(json.dumps(told), file=sys.stderr)
     else:

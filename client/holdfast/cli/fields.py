@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from google.protobuf.descriptor import FieldDescriptor
 
 from holdfast.cli.json_form import json_block, json_line
 from holdfast.cli.kind_names import said, unknown
-from holdfast.cli.table import Column
+from holdfast.cli.terminal import Column
 from holdfast.cli.text import one_line, size_text, time_text, visible
-from holdfast.contract.kinds import Kind
+from holdfast.contract.kinds import KINDS, Kind
 from holdfast.v1 import options_pb2
 
 # fmt: off
@@ -44,6 +44,15 @@ def rules_of(field: Any) -> options_pb2.FieldRules:
     """What the contract says of a field (a `FieldDescriptor`)."""
     rules: options_pb2.FieldRules = field.GetOptions().Extensions[options_pb2.rules]
     return rules
+
+
+def blob_field(kind: Kind) -> str:
+    """The field of a kind that names its content's blob; empty for kinds without."""
+    fields = kind.message_class.DESCRIPTOR.fields
+    return next((each.name for each in fields if rules_of(each).blob), "")
+
+
+KINDS_WITH_CONTENT = tuple(each for each in KINDS.values() if blob_field(each))
 
 
 def _is_telling(name: str, rules: options_pb2.FieldRules) -> bool:
@@ -114,6 +123,15 @@ def block(kind: Kind, name: str, value: Any) -> str:
     if isinstance(value, bool):
         return json_line(value)
     return f"{value} ({cell(name, value)})" if name.endswith("_bytes") else visible(str(value))
+
+
+def blocks(kind: Kind, form: Mapping[str, Any]) -> Iterator[str]:
+    """All fields of a record, each beside its name."""
+    width = max(map(len, form)) + 2
+    for name, value in form.items():
+        first, *more = block(kind, name, value).split("\n")
+        yield f"{name:<{width}}{first}".rstrip()
+        yield from (" " * width + line for line in more)
 
 
 def _told(message: Mapping[str, Any]) -> str:

@@ -1,163 +1,110 @@
-"""`graph`: what waits for what, and what came from what, as trees."""
+"""A graph as trees: every node once with what comes after it, and where several lead to it, later only by name."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from holdfast.cli import exits
-from holdfast.cli.forest import Row, all_rows, below, rows
 from holdfast.cli.json_form import json_line
-from holdfast.cli.kind_names import kind_named
-from holdfast.cli.options import Options
-from holdfast.cli.reach import open_store, records_of
-from holdfast.cli.table import terminal_columns
-from holdfast.cli.text import fitted, one_line, size_text
-from holdfast.contract.kinds import KINDS, Kind
-from holdfast.errors import InvalidArgument, NotFound
-from holdfast.values.filters import both, quoted
+from holdfast.cli.lineage import LINEAGES, Node
+from holdfast.cli.terminal import terminal_columns
+from holdfast.cli.text import one_line
+from holdfast.contract.kinds import Kind
+from holdfast.errors import NotFound
 
 if TYPE_CHECKING:
-    from holdfast.store import Store
+    from rich.text import Text
+    from rich.tree import Tree
 
-PAGE = 1000
-DEFAULT = "tasks"
-
-
-@dataclass(frozen=True, slots=True)
-class Lineage:
-    """How the records of a kind hang together: the ids of what a record comes after, and what a line tells of it.
-
-    With a `scope` a graph is that of one value of the field; `scope_kind` is the kind that the value is an id of, if any.
-    """
-
-    parents: Callable[[Any], list[str]]
-    about: Callable[[Any], list[str]]
-    scope: str = ""
-    scope_kind: str = ""
+MAX_DEPTH = 40  # deeper nodes stand no farther to the right
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """A record in the graph. `ready` and `done` are None for kinds that wait for nothing."""
+class Row:
+    """A node at its place: how deep, and whether it was shown above with what comes after it."""
 
     id: str
-    parents: tuple[str, ...]
-    about: tuple[str, ...]
-    status: str
-    done: bool | None = None
-    ready: bool | None = None
+    depth: int
+    seen: bool
 
 
-def _waiting(message: Any) -> list[str]:
-    return list(message.blocked_by)
+def below(parents: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """What comes after each node, in the order of the nodes. Parents that are no nodes are left out."""
+    found: dict[str, list[str]] = {each: [] for each in parents}
+    for id, above in parents.items():
+        for parent in dict.fromkeys(above):
+            if parent in found:
+                found[parent].append(id)
+    return found
 
 
-def _titled(message: Any) -> list[str]:
-    return [message.title]
+def rows(children: Mapping[str, Sequence[str]], roots: Iterable[str]) -> Iterator[Row]:
+    """The trees of the roots that no earlier one leads to, depth first. Ends for any graph, also one with a cycle."""
+    shown: set[str] = set()
+    for root in roots:
+        if root not in shown:
+            yield from _tree(children, root, shown)
 
 
-def _checkpoint(message: Any) -> list[str]:
-    return [f"#{message.number}", message.name, ", ".join(message.tags), size_text(message.context_size_bytes)]
+def all_rows(children: Mapping[str, Sequence[str]]) -> Iterator[Row]:
+    """The trees of the whole graph. What only a cycle leads to, which the store does not allow, is not hidden."""
+    under = {child for each in children.values() for child in each}
+    return rows(children, [*(each for each in children if each not in under), *children])
 
 
-def _versions(message: Any) -> list[str]:
-    return [f"{message.workflow_id}@{message.parent_version}"] if message.parent_version else []
+def _tree(children: Mapping[str, Sequence[str]], root: str, shown: set[str]) -> Iterator[Row]:
+    """A stack instead of recursion: a chain may be longer than Python's."""
+    stack = [(root, 0)]
+    while stack:
+        id, depth = stack.pop()
+        seen = id in shown
+        yield Row(id, depth, seen and bool(children[id]))
+        if not seen:
+            shown.add(id)
+            stack.extend((child, depth + 1) for child in reversed(children[id]))
 
 
-def _workflow(message: Any) -> list[str]:
-    return [message.name, ", ".join(each.name for each in message.phases)]
-
-
-LINEAGES: Mapping[str, Lineage] = {
-    "task": Lineage(_waiting, _titled),
-    "initiative": Lineage(_waiting, _titled),
-    "checkpoint": Lineage(lambda each: [each.parent_id] if each.parent_id else [], _checkpoint, "session_id", "session"),
-    "workflow": Lineage(_versions, _workflow, "workflow_id"),
-}
-
-
-def graph(options: Options, given: argparse.Namespace) -> int:
-    """Prints trees: below each record what comes after it, or with `--reverse` what it comes after."""
-    kind = _graph_kind(given.what or DEFAULT)
-    lineage = LINEAGES[kind.name]
-    if given.ready and kind.readiness is None:
-        raise InvalidArgument(f"--ready is for tasks and initiatives; {kind.noun} wait for nothing.", reason="USAGE")
-    if lineage.scope and given.id is None:
-        scope = lineage.scope_kind or kind.name
-        raise InvalidArgument(f"Say whose: `holdfast graph {kind.noun} {scope.upper()}`.", reason="USAGE")
-    with open_store(options) as store:
-        nodes = _nodes(store, kind, lineage, given)
-    _print(kind, nodes, _rows(kind, nodes, given), as_json=options.as_json)
-    return exits.OK
-
-
-def _graph_kind(what: str) -> Kind:
-    kind = kind_named(what, verb="graph")
-    if kind.name not in LINEAGES:
-        known = ", ".join(KINDS[each].noun for each in LINEAGES)
-        raise InvalidArgument(f"There is no graph of {kind.noun}. There are: {known}.", reason="USAGE")
-    return kind
-
-
-def _nodes(store: Store, kind: Kind, lineage: Lineage, given: argparse.Namespace) -> dict[str, Node]:
-    """What the graph shows of the records, in the order of their creation. Raises NotFound for a scope without any."""
-    if given.filter:
-        records_of(store, kind).first(filter=given.filter)  # so that what is wrong with it is told where it was written
-    wanted = both(given.filter, f"{lineage.scope} = {quoted(given.id)}") if lineage.scope else given.filter
-    if lineage.scope_kind:
-        records_of(store, KINDS[lineage.scope_kind]).get(given.id)
-    ready: set[str] = set()
-    if kind.readiness is not None:
-        ready = {each.id for each in _all(store, kind, both(wanted, "ready = true"))}
-    nodes = {each.id: _node(kind, lineage, each, ready) for each in _all(store, kind, wanted)}
-    if lineage.scope and not lineage.scope_kind and not nodes:
-        raise NotFound(f"There is no {kind.name} {given.id}.", reason="RECORD_NOT_FOUND")
-    return nodes
-
-
-def _all(store: Store, kind: Kind, filter: str) -> Iterator[Any]:
-    return iter(records_of(store, kind).list(filter=filter, page_size=PAGE))
-
-
-def _node(kind: Kind, lineage: Lineage, message: Any, ready: set[str]) -> Node:
-    parents, about = tuple(lineage.parents(message)), tuple(each for each in lineage.about(message) if each)
-    if kind.readiness is None:
-        return Node(message.id, parents, about, getattr(message, "status", ""))
-    status = getattr(message, kind.readiness.status_field)
-    done = status in kind.readiness.done_values
-    return Node(message.id, parents, about, status, done, message.id in ready and not done)
-
-
-def _rows(kind: Kind, nodes: Mapping[str, Node], given: argparse.Namespace) -> Iterator[Row]:
-    shown = [each for each in nodes.values() if not (given.ready and each.done)]
+def rows_of(kind: Kind, nodes: Mapping[str, Node], id: str | None, *, ready: bool, reverse: bool) -> Iterator[Row]:
+    """The trees to show: of all nodes, of those that are ready, or of one."""
+    shown = [each for each in nodes.values() if not (ready and each.done)]
     children = below({each.id: each.parents for each in shown})
-    if given.reverse:
+    if reverse:
         children = below(children)
-    if LINEAGES[kind.name].scope or given.id is None:
-        return rows(children, [each.id for each in shown if each.ready]) if given.ready else all_rows(children)
-    if given.id not in nodes:
-        raise NotFound(f"There is no {kind.name} {given.id} here.", reason="RECORD_NOT_FOUND")
-    return rows(children, _starts(nodes[given.id], children, ready_only=given.ready))
+    if LINEAGES[kind.name].scope or id is None:
+        return rows(children, [each.id for each in shown if each.ready]) if ready else all_rows(children)
+    if id not in nodes:
+        raise NotFound(f"There is no {kind.name} {id} here.", reason="RECORD_NOT_FOUND")
+    return rows(children, [id] if id in children and (nodes[id].ready or not ready) else [])
 
 
-def _starts(node: Node, children: Mapping[str, Sequence[str]], *, ready_only: bool) -> list[str]:
-    return [node.id] if node.id in children and (node.ready or not ready_only) else []
+def draw(nodes: Mapping[str, Node], found: Iterable[Row]) -> None:
+    """Prints the trees, cut to the terminal."""
+    from holdfast.cli.drawing import UNLIMITED, Forest, drawn
 
-
-def _print(kind: Kind, nodes: Mapping[str, Node], found: Iterable[Row], *, as_json: bool) -> None:
-    columns = terminal_columns()
-    told: set[str] = set()
+    forest = Forest()
+    branches: list[Tree] = [forest]
     for row in found:
-        node = nodes[row.id]
-        if not as_json:
-            line = row.rails + one_line("  ".join(_words(node))) + ("  (see above)" if row.seen else "")
-            print(line if columns is None else fitted(line, columns))
-        elif row.id not in told:
-            print(json_line(_form(kind, node)))
-        told.add(row.id)
+        depth = min(row.depth, MAX_DEPTH)
+        del branches[depth + 1 :]
+        branches.append(branches[depth].add(_label(nodes[row.id], row)))
+    print(drawn(forest, terminal_columns() or UNLIMITED), end="")
+
+
+def _label(node: Node, row: Row) -> Text:
+    from rich.text import Text
+
+    text = Text(no_wrap=True, overflow="ellipsis", style="dim" if node.done else "")
+    words = (one_line(each) for each in _words(node))
+    text.append(next(words), "bold green" if node.ready else "bold")
+    text.append("".join(f"  {each}" for each in words))
+    return text.append("  (see above)" if row.seen else "", "dim")
+
+
+def print_json(kind: Kind, nodes: Mapping[str, Node], found: Iterable[Row]) -> None:
+    """Prints each node once, in the order of the trees."""
+    for id in dict.fromkeys(row.id for row in found):
+        print(json_line(_form(kind, nodes[id])))
 
 
 def _words(node: Node) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from holdfast.cli.text import harmless_json
 from holdfast.contract.kinds import TIMESTAMP, fields_of
 from holdfast.values.fields import json_value
 
@@ -39,8 +40,9 @@ def _item(value: Any) -> Any:
 
 
 def json_line(value: object) -> str:
-    """JSON on one line, in characters that stdout can take."""
-    return json.dumps(value, ensure_ascii=not _takes_unicode(), separators=(",", ":"))
+    """JSON on one line, in characters that stdout can take, and that do nothing to a terminal."""
+    line = json.dumps(value, ensure_ascii=not _takes_unicode(), separators=(",", ":"))
+    return harmless_json(line) if sys.stdout.isatty() else line
 
 
 def json_block(value: object) -> str:

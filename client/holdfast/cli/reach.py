@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.cli.options import Options
-from holdfast.contract.kinds import Kind
 from holdfast.errors import InvalidArgument, Unavailable
 from holdfast.wire import autostart
 from holdfast.wire.address import Place, check_socket_path, explicit_socket, user_place
 
 if TYPE_CHECKING:
+    from holdfast.contract.kinds import Kind
     from holdfast.records.collection import Records
     from holdfast.store import Store
 

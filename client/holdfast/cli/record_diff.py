@@ -9,12 +9,14 @@ from typing import Any
 
 from holdfast.cli.fields import block
 from holdfast.cli.json_form import json_line
+from holdfast.cli.terminal import Line
 from holdfast.cli.text import size_text
 from holdfast.contract.kinds import Kind
 
 BOOKKEEPING = ("id", "version", "create_time", "update_time")
 MAX_DIFFED_LINES = 5_000  # difflib's time grows with the square of it
 CONTEXT_LINES = 1
+_STYLES = {"+": "green", "-": "red", "…": "cyan"}
 _EMPTY: tuple[Any, ...] = (None, "", [], 0)
 
 
@@ -49,7 +51,7 @@ def _same(before: Any, after: Any) -> bool:
     return bool(before == after and (type(before) is type(after)))
 
 
-def lines_of(kind: Kind, change: FieldChange) -> Iterator[str]:
+def lines_of(kind: Kind, change: FieldChange) -> Iterator[Line]:
     """The change for people: `+` what came, `-` what went, `old → new` on one line, and lines as a diff."""
     sides = change.before, change.after
     if any(isinstance(each, Omitted) for each in sides):
@@ -57,12 +59,12 @@ def lines_of(kind: Kind, change: FieldChange) -> Iterator[str]:
     else:
         before, after = (block(kind, change.name, each) for each in sides)
     if "\n" in before or "\n" in after:
-        yield f"  {change.name}:"
-        yield from (f"    {line}" for line in _diff(before, after))
+        yield Line(f"  {change.name}:")
+        yield from (Line(f"    {line}", _STYLES.get(line[:1], "")) for line in _diff(before, after))
     elif before and after:
-        yield f"  {change.name}: {before} → {after}"
+        yield Line(f"  {change.name}: {before} → {after}", "yellow")
     else:
-        yield f"{'-' if before else '+'} {change.name}: {before or after}"
+        yield Line(f"{'-' if before else '+'} {change.name}: {before or after}", _STYLES["-" if before else "+"])
 
 
 def _size(value: Any) -> str:

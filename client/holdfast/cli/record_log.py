@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,14 +11,14 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from holdfast.cli import exits
 from holdfast.cli.field_values import is_message
 from holdfast.cli.fields import descriptor_of, rules_of
-from holdfast.cli.json_form import json_form, json_line
+from holdfast.cli.json_form import json_form
 from holdfast.cli.kind_names import is_kind, kind_named
 from holdfast.cli.options import Options
 from holdfast.cli.reach import open_store
 from holdfast.cli.record_diff import FieldChange, Omitted, changes_between, lines_of
+from holdfast.cli.terminal import Line
 from holdfast.cli.text import one_line, time_text
 from holdfast.contract.kinds import KINDS, Kind
 from holdfast.errors import FailedPrecondition, NotFound
@@ -44,18 +43,16 @@ class Entry:
     fields: list[FieldChange]
 
 
-def log(options: Options, given: argparse.Namespace) -> int:
-    """Prints the changes of a record; also of one that is deleted."""
-    kinds, id = ([kind_named(given.what).name], given.id) if given.id is not None else (list(KINDS), given.what)
+def entries(options: Options, what: str, id: str | None, limit: int | None) -> Iterator[Entry]:
+    """The changes of a record, newest first; also of one that is deleted. `what` is its kind, or the id alone."""
+    kinds, wanted = ([kind_named(what).name], id) if id is not None else (list(KINDS), what)
     found: dict[str, deque[entry_pb2.Entry]] = {}
     with open_store(options) as store:
-        for told in _history(store, kinds, id):
-            found.setdefault(told.audit.kind, deque(maxlen=given.limit)).append(told)
+        for told in _history(store, kinds, wanted):
+            found.setdefault(told.audit.kind, deque(maxlen=limit)).append(told)
     if not found:
-        raise _nothing(given)
-    for entry in map(_entry, reversed(found[_meant(found, id)])):
-        print(json_line(_form(entry)) if options.as_json else "\n".join(_lines(entry)))
-    return exits.OK
+        raise _nothing(what, id)
+    return map(_entry, reversed(found[_meant(found, wanted)]))
 
 
 def _meant(kinds: Iterable[str], id: str) -> str:
@@ -76,11 +73,11 @@ def _borrows_id(kind: Kind) -> bool:
     return name in kind.by_name and rules_of(descriptor_of(kind, name)).HasField("reference")
 
 
-def _nothing(given: argparse.Namespace) -> NotFound:
-    if given.id is None and is_kind(given.what):
-        return NotFound(f"Say which: `holdfast log {given.what} ID`.", reason="RECORD_NOT_FOUND")
-    what = given.what if given.id is None else f"{given.what} {given.id}"
-    return NotFound(f"The store knows of no change of {what}.", reason="RECORD_NOT_FOUND")
+def _nothing(what: str, id: str | None) -> NotFound:
+    if id is None and is_kind(what):
+        return NotFound(f"Say which: `holdfast log {what} ID`.", reason="RECORD_NOT_FOUND")
+    named = what if id is None else f"{what} {id}"
+    return NotFound(f"The store knows of no change of {named}.", reason="RECORD_NOT_FOUND")
 
 
 def _history(store: Store, kinds: list[str], id: str) -> Iterator[entry_pb2.Entry]:
@@ -130,7 +127,7 @@ def _whole(empty: Message, values: dict[str, Any]) -> dict[str, Any]:
     return form
 
 
-def _form(entry: Entry) -> dict[str, Any]:
+def form(entry: Entry) -> dict[str, Any]:
     """An entry for programs."""
     return {
         "revision": entry.revision,
@@ -148,10 +145,11 @@ def _told(side: str, value: Any) -> dict[str, Any]:
     return {f"{side}_bytes": value.size_bytes} if isinstance(value, Omitted) else {side: value}
 
 
-def _lines(entry: Entry) -> Iterator[str]:
+def lines(entry: Entry) -> Iterator[Line]:
     by = f"  by {entry.actor}" if entry.actor else ""
     subject = f"{entry.action} {entry.kind} {entry.id} v{entry.version}"
-    yield one_line(f"revision {entry.revision}  {time_text(entry.time)}  {subject}{by}")
+    """An entry for people, and an empty line."""
+    yield Line(one_line(f"revision {entry.revision}  {time_text(entry.time)}  {subject}{by}"), "bold")
     for change in entry.fields:
         yield from lines_of(KINDS[entry.kind], change)
-    yield ""
+    yield Line("")

@@ -1,11 +1,8 @@
-"""Text as a terminal shows it: made harmless, measured in columns and cut to fit. Also sizes and times for people."""
+"""Text made harmless to a terminal, and sizes and times for people."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
-
-ELLIPSIS = "…"
 
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _LAYOUT = {"\n": "\n", "\t": "\t"}
@@ -22,29 +19,13 @@ def one_line(text: str) -> str:
     return _CONTROLS.sub(lambda found: _SPACES.get(found[0]) or _spelled(found[0]), text)
 
 
+def harmless_json(text: str) -> str:
+    """JSON with control characters in its strings escaped, which JSON itself does only below U+0020."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def _spelled(character: str) -> str:
     return f"\\x{ord(character):02x}" if character < "\u0100" else f"\\u{ord(character):04x}"
-
-
-def columns_of(text: str) -> int:
-    """How many columns of a terminal the text takes."""
-    return len(text) if text.isascii() else sum(map(_columns, text))
-
-
-def fitted(text: str, columns: int) -> str:
-    """The text, cut with an ellipsis where it takes more columns than there are."""
-    if len(text) * 2 <= columns or columns_of(text) <= columns:
-        return text
-    kept, left = 0, columns - 1
-    while (left := left - _columns(text[kept])) >= 0:
-        kept += 1
-    return text[:kept] + ELLIPSIS
-
-
-def _columns(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def size_text(size_bytes: int) -> str:

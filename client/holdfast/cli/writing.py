@@ -1,8 +1,7 @@
-"""`create`, `set` and `delete`: records of any kind, from `FIELD=VALUE` and from JSON."""
+"""What `create` and `set` write: the values of `FIELD=VALUE` words and of JSON, with the files that become blobs."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,68 +9,53 @@ from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.descriptor import Descriptor
 
-from holdfast.cli import exits
 from holdfast.cli.field_values import MAX_FORM_BYTES, STDIN, Files, Upload, form_values, value_of
 from holdfast.cli.fields import descriptor_of
-from holdfast.cli.json_form import json_form, json_line
-from holdfast.cli.kind_names import id_of, kind_named, only_id, plain_name, said, unknown
-from holdfast.cli.options import Options
-from holdfast.cli.reach import open_store, records_of
+from holdfast.cli.kind_names import id_of, only_id, plain_name, said, unknown
+from holdfast.cli.reach import records_of
 from holdfast.contract.kinds import Kind
-from holdfast.errors import HasDependents, InvalidArgument
+from holdfast.errors import InvalidArgument
 from holdfast.values.json_text import from_json
 
 if TYPE_CHECKING:
     from holdfast.store import Store
 
 
-def create(options: Options, given: argparse.Namespace) -> int:
-    """Adds a record and prints its id, or with --json the record."""
-    kind, files = kind_named(given.kind), Files()
-    fields = _form(kind, given.json_file, files) if given.json_file is not None else {}
-    fields |= _values(kind, given.fields, files)
-    with open_store(options, actor=given.actor) as store:
-        made = _created(store, kind, _uploaded(store, _described(kind, fields)))
-    print(json_line(json_form(made)) if options.as_json else made.id)
-    return exits.OK
+def values_for(kind: Kind, words: Sequence[str], json_file: str | None) -> dict[str, Any]:
+    """The values of a new record: those of the JSON file, and over them those of the words."""
+    files = Files()
+    form = _form(kind, json_file, files) if json_file is not None else {}
+    return _described(kind, form | _values(kind, words, files))
 
 
-def set_fields(options: Options, given: argparse.Namespace) -> int:
-    """Changes fields of a record and prints its new version, or with --json the record."""
-    kind = kind_named(given.kind, verb="set")
-    id, words = _target(kind, given)
+def changes_for(kind: Kind, words: Sequence[str]) -> dict[str, Any]:
+    """The values to set in a record; None for what is to be cleared."""
     values = _values(kind, words, Files())
     if "id" in values:
         raise InvalidArgument("An id is fixed once the record is made.", reason="FIELD_IMMUTABLE", metadata={"field": "id"})
     if not values:
         raise InvalidArgument(f"Say what to set: `holdfast set {kind.name} ID FIELD=VALUE …`.", reason="USAGE")
-    with open_store(options, actor=given.actor) as store:
-        settled = _uploaded(store, values)
-        changed = records_of(store, kind).update(id, version=given.version, **settled)
-    print(json_line(json_form(changed)) if options.as_json else f"{changed.id} version {changed.version}")
-    return exits.OK
+    return values
 
 
-def delete(options: Options, given: argparse.Namespace) -> int:
-    """Removes a record, with `--cascade` also what belongs to it."""
-    kind = kind_named(given.kind, verb="delete")
-    id = id_of(kind, given.id)
-    with open_store(options, actor=given.actor) as store:
-        try:
-            records_of(store, kind).delete(id, version=given.version, cascade=given.cascade)
-        except HasDependents as error:
-            if not given.cascade:
-                error.message += f" Here that is `holdfast delete {kind.name} {id} --cascade`."
-            raise
-    print(json_line({"kind": kind.name, "id": id, "deleted": True}) if options.as_json else f"deleted {kind.name} {id}")
-    return exits.OK
-
-
-def _target(kind: Kind, given: argparse.Namespace) -> tuple[str, list[str]]:
+def target(kind: Kind, id: str | None, words: Sequence[str]) -> tuple[str, Sequence[str]]:
     """The id and the `FIELD=VALUE` words, the first of which stands in the id's place where that may be left out."""
-    if only_id(kind) and given.id is not None and given.id != only_id(kind):
-        return only_id(kind), [given.id, *given.fields]
-    return id_of(kind, given.id), given.fields
+    if only_id(kind) and id is not None and id != only_id(kind):
+        return only_id(kind), [id, *words]
+    return id_of(kind, id), words
+
+
+def create(store: Store, kind: Kind, values: Mapping[str, Any]) -> Any:
+    """Uploads the files among the values and adds the record."""
+    try:
+        return records_of(store, kind).create(**_uploaded(store, values))
+    except TypeError as error:  # JSON with a number where the field takes text; the message names the field
+        raise InvalidArgument(str(error), reason="VALUE_INVALID") from None
+
+
+def update(store: Store, kind: Kind, id: str, version: int, values: Mapping[str, Any]) -> Any:
+    """Uploads the files among the values and changes the record."""
+    return records_of(store, kind).update(id, version=version, **_uploaded(store, values))
 
 
 def _values(kind: Kind, words: Sequence[str], files: Files) -> dict[str, Any]:
@@ -126,10 +110,3 @@ def _uploaded(store: Store, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _digest(store: Store, upload: Upload) -> str:
     return store.blobs.put(sys.stdin.buffer if upload.path == STDIN else Path(upload.path)).digest
-
-
-def _created(store: Store, kind: Kind, values: Mapping[str, Any]) -> Any:
-    try:
-        return records_of(store, kind).create(**values)
-    except TypeError as error:  # JSON with a number where the field takes text; the message names the field
-        raise InvalidArgument(str(error), reason="VALUE_INVALID") from None

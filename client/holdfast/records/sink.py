@@ -1,4 +1,4 @@
-"""Where collections of records write: the store's (`CommitSink`) sends each write at once, a transaction's (`Steps`) gathers them.
+"""Where collections of records write: the store's `CommitSink` sends each write at once, a transaction's `Steps` gathers them.
 
 A collection makes mutations and gives them to its sink, so one body serves the store and its transactions.
 """

@@ -1,4 +1,4 @@
-"""Plain contents that were needed lately, so that the next delta of a growing context need not read its base."""
+"""A cache of plain contents: the next delta of a growing context finds its base here instead of reading it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 
 class ContentCache:
-    """Least recently used contents by digest, up to `max_bytes` together. Holds only verified contents. Thread-safe."""
+    """An LRU cache of contents by digest, of up to `max_bytes` in total. Holds only verified contents. Thread-safe."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -23,7 +23,7 @@ class ContentCache:
             return content
 
     def put(self, digest: str, content: bytes) -> None:
-        """Remembers a verified content, unless it is larger than the whole cache."""
+        """Adds a verified content, unless it is larger than the whole cache."""
         with self._lock:
             if digest in self._contents or len(content) > self._max_bytes:
                 return

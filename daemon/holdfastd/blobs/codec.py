@@ -1,11 +1,11 @@
-"""How a blob that is stored whole is coded on its way to the store and back. Deltas have a codec of their own, `delta.py`.
+"""The codecs of blobs that are stored whole. The codec of deltas is in `delta.py`.
 
 `zstd`: independent frames of up to 1 MiB plain, each with a checksum, and when there are several a seek table behind them
-(zstd's seekable format: a skippable frame, so `zstd -d` reads the file). `raw`: as they came, where zstd does not pay.
-Everything streams: memory is one block, however large the blob.
+(zstd's seekable format: a skippable frame, so `zstd -d` reads the file). `raw`: the plain bytes, where zstd does not pay.
+Both stream: they need memory for one block, however large the blob.
 
-The stored bytes of every codec pass `Spool.write` on their way in and `BlobContents._open` on their way out, and nothing else:
-encryption will come there.
+All stored bytes, of deltas too, are written through `Spool.write` and read through `BlobContents._open`: these are the two
+places for encryption.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from holdfastd.blobs.seekable import FRAME_BYTES, Frame, SeekTable, write_table
 from holdfastd.model.blobs import RAW, ZSTD, named_digest
 
 _LEVEL = 3
-_PAYS = 0.95  # of the plain size: above it a file is easier to serve raw
+_PAYS = 0.95  # of the plain size: a larger frame is not worth decompressing
 
 
 class Damaged(Exception):
-    """Stored bytes that cannot be what was stored. The caller knows whose they are."""
+    """The stored bytes are not those that were stored. The caller knows of which blob."""
 
 
 class Sink(Protocol):
-    """Where an encoder puts stored bytes."""
+    """Takes the stored bytes from an encoder."""
 
     def write(self, data: bytes) -> None: ...
 
 
 class StoredBytes(Protocol):
-    """Where stored bytes are read from: a file, or the content of a row."""
+    """Stored bytes to be read: a file, or the content of a row."""
 
     def size(self) -> int: ...
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """`length` bytes, or what there is."""
+        """`length` bytes, or fewer at the end."""
         ...
 
 
@@ -58,7 +58,7 @@ class Encoder:
         self.stored_bytes = 0
 
     def feed(self, chunk: bytes) -> None:
-        """Takes the next bytes, of any number."""
+        """Takes the next bytes."""
         self._plain.update(chunk)
         self.size_bytes += len(chunk)
         self._block += chunk
@@ -68,7 +68,7 @@ class Encoder:
             self._emit(block)
 
     def finish(self) -> None:
-        """Writes what is left, and the seek table. `digest` and `stored_digest` are final now."""
+        """Writes the last block and the seek table. `digest` and `stored_digest` are final after it."""
         if self._block or not self.size_bytes:
             self._emit(bytes(self._block))
             self._block.clear()
@@ -89,7 +89,7 @@ class Encoder:
             return
         frame = self._compressor.compress(block)
         if not self._frames and len(frame) > _PAYS * len(block):
-            self.codec = RAW  # judged by the first block: looking further would mean writing twice
+            self.codec = RAW  # decided by the first block, before anything was written
             self._write(block)
             return
         self._frames.append(Frame(len(frame), len(block)))

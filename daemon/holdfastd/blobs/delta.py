@@ -1,8 +1,8 @@
-"""The delta codec: a blob as what differs from its base.
+"""The delta codec: a blob as its difference from its base.
 
-Contexts are mostly "the last one plus a bit". So the common prefix and suffix are copied from the base, and the middle is
-compressed with the part of the base around the cut as a raw-content dictionary. A window is enough: on 204 growing contexts
-the whole base as dictionary costs seven times the time for a quarter fewer bytes.
+Most contexts are the one before plus a few messages. So the common prefix and suffix are copied from the base, and the middle
+is compressed with the part of the base around the cut as a raw-content dictionary. A window is enough: on 204 growing
+contexts the whole base as dictionary takes seven times the time for a quarter fewer bytes.
 
 Payload: version, prefix, suffix, dictionary start and end (offsets into the base), then a zstd frame of the middle.
 """
@@ -20,14 +20,14 @@ from holdfastd.blobs.codec import Damaged
 _HEADER = struct.Struct("<BIIII")
 _VERSION = 1
 _LEVEL = 6
-_BEFORE = 128 * 1024  # of the base ahead of the cut: twice as much takes 1.7 times the time for 5 % fewer bytes
-_AFTER = 32 * 1024  # of the base behind the cut's end
+_BEFORE = 128 * 1024  # bytes of the base before the cut: twice as many take 1.7 times the time for 5 % fewer bytes
+_AFTER = 32 * 1024  # bytes of the base after the cut
 _MAX_WINDOW_LOG = 27
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How a content lies on its base: `prefix` bytes of its beginning, something new, `suffix` bytes of its end."""
+    """A content as the first `prefix` bytes of its base, a new middle, and the last `suffix` bytes of the base."""
 
     prefix: int
     suffix: int
@@ -52,7 +52,7 @@ def encode_delta(base: bytes, content: bytes, cut: Cut) -> bytes:
     Args:
         base: the plain bytes of the base, under 4 GiB.
         content: the plain bytes to store.
-        cut: what they have in common at their ends; it need not be as long as possible.
+        cut: their common prefix and suffix; these need not be as long as possible.
     """
     middle = content[cut.prefix : len(content) - cut.suffix]
     start = max(0, cut.prefix - _BEFORE)
@@ -62,7 +62,7 @@ def encode_delta(base: bytes, content: bytes, cut: Cut) -> bytes:
 
 
 def decode_delta(base: bytes, payload: bytes, size_bytes: int) -> bytes:
-    """The content of `size_bytes` that `encode_delta` made the payload of. Raises Damaged when it cannot be that."""
+    """The content, of `size_bytes`, from which `encode_delta` made the payload. Raises Damaged when the payload does not fit."""
     if len(payload) < _HEADER.size:
         raise Damaged("the delta is shorter than its header")
     version, prefix, suffix, start, end = _HEADER.unpack_from(payload)

@@ -1,7 +1,8 @@
-"""The blob files under the data directory: written under a temporary name, synced, renamed, and the directory synced.
+"""The blob files under the data directory.
 
-`blobs/tmp/<upload id>` becomes `blobs/<aa>/<digest hex>-<upload id>.zst` (`.delta`, or nothing when raw), so a path is never
-used twice and whoever holds a path from a row may unlink it without asking who else writes the same digest.
+An upload writes `blobs/tmp/<upload id>`. `Draft.commit` (`service/blobs/draft.py`) syncs that file, renames it to
+`blobs/<aa>/<digest hex>-<upload id>.zst` (`.delta` for a delta, no suffix when raw) and syncs the directory. An upload id is
+never used twice, so neither is a path: a path read from a row can be unlinked whoever else is writing the same digest.
 containerd's content store does the same; it lost blobs until it synced the parent directory too.
 """
 
@@ -11,7 +12,6 @@ import contextlib
 import errno
 import os
 import secrets
-import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ _READ_BYTES = 1024 * 1024
 
 
 class SyncFailed(Exception):
-    """An fsync failed: what the page cache holds can no longer be trusted. The daemon stops."""
+    """An fsync failed, so the page cache can no longer be trusted: the daemon stops."""
 
 
 @contextlib.contextmanager
@@ -42,7 +42,12 @@ def _disk_full_as_such() -> Iterator[None]:
 
 
 class BlobFiles:
-    """The files of one data directory. Thread-safe."""
+    """The files of one data directory. Thread-safe.
+
+    live: ids of the uploads of this process that have not ended.
+    doubtful: published files whose row had a commit of unknown outcome, each with its stored size; the sweep asks the writer.
+    Single operations on both are atomic in CPython.
+    """
 
     def __init__(
         self,
@@ -51,28 +56,27 @@ class BlobFiles:
         on_sync_failure: Callable[[BaseException], None],
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
-        """Makes `blobs/tmp` where it is missing. `on_sync_failure` must see to it that the process ends."""
+        """Makes `blobs/tmp` where it is missing. `on_sync_failure` must end the process."""
         self._data_dir = data_dir
         self._on_sync_failure = on_sync_failure
         self._new_id = new_id
-        self._lock = threading.Lock()
-        self._live: set[str] = set()
+        self.live: set[str] = set()
+        self.doubtful: dict[str, int] = {}
         self._make_directory(f"{BLOBS}/{_TEMPORARY}")
 
     def create(self) -> FileDraft:
-        """A new temporary file. The caller ends it by `publish` and `settle`, or by `discard`."""
+        """A new temporary file. The caller ends it as described in `FileDraft`. Raises DiskFull."""
         upload_id = self._new_id()
-        path = f"{BLOBS}/{_TEMPORARY}/{upload_id}"
-        with self._lock:
-            self._live.add(path)
+        self.live.add(upload_id)
         try:
             with _disk_full_as_such():
-                descriptor = os.open(self._data_dir / path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                path = self._data_dir / BLOBS / _TEMPORARY / upload_id
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except BaseException:
-            self._drop(path)
+            self.live.discard(upload_id)
             raise
         failpoints.hit("blobs.created")
-        return FileDraft(self, upload_id, path, descriptor)
+        return FileDraft(self, upload_id, descriptor)
 
     def open(self, path: str) -> StoredFile:
         """Opens a published file for reading. Raises FileNotFoundError."""
@@ -91,47 +95,19 @@ class BlobFiles:
         return True
 
     def scan(self) -> Iterator[str]:
-        """The paths of all published files, in no order."""
+        """The paths of all published files."""
         for directory in sorted(self._directories()):
             for entry in sorted(os.listdir(self._data_dir / BLOBS / directory)):
                 yield f"{BLOBS}/{directory}/{entry}"
 
-    def live(self) -> frozenset[str]:
-        """The paths of uploads under way, temporary and published but not yet settled."""
-        with self._lock:
-            return frozenset(self._live)
+    def is_live(self, path: str) -> bool:
+        """Whether an upload of this process, which has not ended, writes this file, temporary or published."""
+        return path.rsplit("/", 1)[-1].rsplit("-", 1)[-1].partition(".")[0] in self.live
 
     def dead_temporary_files(self) -> list[str]:
-        """The temporary files that no upload of this process writes: a dead Put left them."""
-        found = [f"{BLOBS}/{_TEMPORARY}/{name}" for name in os.listdir(self._data_dir / BLOBS / _TEMPORARY)]
-        live = self.live()
-        return sorted(path for path in found if path not in live)
-
-    def settle(self, path: str) -> None:
-        """The upload that published this path is over: a row names it, or the sweep will judge it."""
-        self._drop(path)
-
-    def _publish(self, draft: FileDraft, descriptor: int, digest: str, codec: str) -> str:
-        hex_digest = digest_hex(digest)
-        directory = f"{BLOBS}/{hex_digest[:2]}"
-        path = f"{directory}/{hex_digest}-{draft.upload_id}{_SUFFIXES[codec]}"
-        failpoints.hit("blobs.before_sync")
-        self._sync(descriptor)
-        failpoints.hit("blobs.after_sync")
-        self._make_directory(directory)
-        with self._lock:
-            self._live.add(path)
-        try:
-            with _disk_full_as_such():
-                os.rename(self._data_dir / draft.path, self._data_dir / path)
-        except BaseException:
-            self._drop(path)
-            raise
-        self._drop(draft.path)
-        failpoints.hit("blobs.after_rename")
-        self._sync_directory(directory)
-        failpoints.hit("blobs.after_directory_sync")
-        return path
+        """The temporary files that no upload of this process writes: an earlier process left them."""
+        found = [f"{BLOBS}/{_TEMPORARY}/{name}" for name in sorted(os.listdir(self._data_dir / BLOBS / _TEMPORARY))]
+        return [path for path in found if not self.is_live(path)]
 
     def _make_directory(self, relative: str) -> None:
         """Makes the directory and its parents in the data directory, each synced into its parent."""
@@ -161,19 +137,19 @@ class BlobFiles:
     def _directories(self) -> list[str]:
         return [name for name in os.listdir(self._data_dir / BLOBS) if name != _TEMPORARY]
 
-    def _drop(self, path: str) -> None:
-        with self._lock:
-            self._live.discard(path)
-
 
 class FileDraft:
-    """A temporary file that one upload writes."""
+    """The file that one upload writes. Used by one thread at a time.
 
-    def __init__(self, files: BlobFiles, upload_id: str, path: str, descriptor: int) -> None:
+    It is temporary until `rename`, and until then `discard` ends the upload and removes it. Afterwards `settle`, `doubt` or
+    `remove` ends the upload.
+    """
+
+    def __init__(self, files: BlobFiles, upload_id: str, descriptor: int) -> None:
         self._files = files
+        self._upload_id = upload_id
+        self._path = f"{BLOBS}/{_TEMPORARY}/{upload_id}"
         self._descriptor: int | None = descriptor
-        self.upload_id = upload_id
-        self.path = path
 
     def write(self, data: bytes) -> None:
         """Appends all of it. Raises DiskFull."""
@@ -183,20 +159,46 @@ class FileDraft:
             while view:
                 view = view[os.write(self._descriptor, view) :]
 
-    def publish(self, digest: str, codec: str) -> str:
-        """Makes the bytes durable under their final path, which it returns. The draft is over, `settle(path)` is due."""
+    def sync(self) -> None:
+        """Makes the bytes durable. Raises SyncFailed, and then the process ends."""
         assert self._descriptor is not None
-        path = self._files._publish(self, self._descriptor, digest, codec)
+        self._files._sync(self._descriptor)
+
+    def rename(self, digest: str, codec: str) -> str:
+        """Gives the file its final path and returns that. The path is durable after `sync_directory`. Raises DiskFull."""
+        hex_digest = digest_hex(digest)
+        directory = f"{BLOBS}/{hex_digest[:2]}"
+        path = f"{directory}/{hex_digest}-{self._upload_id}{_SUFFIXES[codec]}"
+        self._files._make_directory(directory)
+        with _disk_full_as_such():
+            os.rename(self._files._data_dir / self._path, self._files._data_dir / path)
+        self._path = path
         self._close()
         return path
 
+    def sync_directory(self) -> None:
+        """Makes the final path durable. Raises SyncFailed, and then the process ends."""
+        self._files._sync_directory(str(Path(self._path).parent))
+
+    def settle(self) -> None:
+        """Ends the upload: a row names the file."""
+        self._files.live.discard(self._upload_id)
+
+    def doubt(self, stored_bytes: int) -> None:
+        """Ends the upload: nobody knows whether a row names the file until the sweep asks the writer."""
+        self._files.doubtful[self._path] = stored_bytes
+        self.settle()
+
+    def remove(self) -> None:
+        """Ends the upload: no row names the file."""
+        self._files.unlink(self._path)
+        self.settle()
+
     def discard(self) -> None:
-        """Removes the temporary file; nothing when published already."""
-        if self._descriptor is None:
-            return
-        self._close()
-        self._files.unlink(self.path)
-        self._files.settle(self.path)
+        """Ends the upload and removes the temporary file; does nothing after `rename`."""
+        if self._descriptor is not None:
+            self._close()
+            self.remove()
 
     def _close(self) -> None:
         if self._descriptor is not None:
@@ -205,11 +207,12 @@ class FileDraft:
 
 
 class StoredFile:
-    """A published file, open for reading. It stays readable when it is unlinked meanwhile."""
+    """A published file, open for reading. It stays readable after the file is unlinked."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._closer = weakref.finalize(self, os.close, descriptor)  # a stream that nobody began to read is only dropped
+        # A generator that is never started never runs its `finally`; the finalizer closes the descriptor.
+        self._closer = weakref.finalize(self, os.close, descriptor)
 
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size
@@ -227,7 +230,7 @@ class StoredFile:
 
 
 class StoredContent:
-    """The content of a row, read like a file."""
+    """Stored bytes from a row, with the methods of StoredFile."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content

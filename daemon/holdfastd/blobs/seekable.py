@@ -1,6 +1,7 @@
-"""The seek table of zstd's seekable format, so that a range of a large blob costs only the frames that it touches.
+"""The seek table of zstd's seekable format: to read a range of a large blob, only the frames that it touches are read.
 
-A skippable frame at the end of the file: an entry (stored size, plain size) a frame, then a footer with their number.
+The table is a skippable frame at the end of the file: for each frame an entry (stored size, plain size), then a footer with
+their number.
 Format: contrib/seekable_format/zstd_seekable_compression_format.md of facebook/zstd.
 """
 
@@ -22,7 +23,7 @@ _FOOTER = struct.Struct("<IBI")
 
 
 class Readable(Protocol):
-    """The part of StoredBytes that the table needs."""
+    """The methods of StoredBytes that the table needs."""
 
     def size(self) -> int: ...
 
@@ -45,7 +46,7 @@ def write_table(frames: Sequence[Frame]) -> bytes:
 
 
 class SeekTable:
-    """Where each frame lies."""
+    """The position of each frame, among the stored bytes and among the plain ones."""
 
     def __init__(self, frames: Sequence[Frame]) -> None:
         self._frames = frames
@@ -54,12 +55,12 @@ class SeekTable:
 
     @classmethod
     def of_single(cls, stored_bytes: int, plain_bytes: int) -> SeekTable:
-        """The table of a file that is one frame and so has none."""
+        """The table of a file with one frame, which stores none."""
         return cls([Frame(stored_bytes, plain_bytes)])
 
     @classmethod
     def read(cls, stored: Readable) -> SeekTable:
-        """Reads the table from the end of the stored bytes. Raises ValueError when there is none that fits."""
+        """Reads the table from the end of the stored bytes. Raises ValueError when there is none, or it does not fit."""
         footer = stored.read_at(max(0, stored.size() - _FOOTER.size), _FOOTER.size)
         if len(footer) != _FOOTER.size:
             raise ValueError("the file is too short for a seek table")
@@ -82,7 +83,7 @@ class SeekTable:
         return self._plain_starts[-1]
 
     def covering(self, offset: int, length: int) -> Iterator[tuple[Frame, int, int]]:
-        """The frames that hold these plain bytes, each with its place in the file and its first plain byte."""
+        """The frames that hold these plain bytes, each with its offset in the file and the offset of its first plain byte."""
         index = bisect.bisect_right(self._plain_starts, offset) - 1
         while index < len(self._frames) and self._plain_starts[index] < offset + length:
             yield self._frames[index], self._offsets[index], self._plain_starts[index]
@@ -90,7 +91,7 @@ class SeekTable:
 
 
 def _starts(sizes: Iterator[int] | Sequence[int]) -> list[int]:
-    """The running sums: where each begins, and at the end the total."""
+    """The running sums: the start of each, and at the end the total."""
     starts = [0]
     for size in sizes:
         starts.append(starts[-1] + size)

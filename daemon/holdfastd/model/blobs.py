@@ -106,14 +106,6 @@ class BlobTotals:
 
 
 @dataclass(frozen=True, slots=True)
-class TrashedFile:
-    """A file whose row is gone."""
-
-    path: str
-    stored_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class BlobProblem:
     """Something wrong that verify found."""
 

@@ -1,4 +1,4 @@
-"""A gRPC caller as a `Call`: its deadline, and whether it still listens."""
+"""A gRPC caller as a `Call`: its deadline, and whether it still waits for the answer."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import grpc
 
 from holdfastd.model.call import Call
 
-_ENDLESS_S = 1e9  # grpcio gives a call without a deadline one in the far future, which no lock takes as a timeout
+_ENDLESS_S = 1e9  # grpcio gives a call without a deadline one in the far future, too large for a lock's timeout
 
 
 class GrpcCall(Call):
-    """Made by the handler's thread. Registers with gRPC only when somebody wants to be told, for that costs on every call."""
+    """Made in the handler's thread. Asks gRPC for the end of the call only when `on_end` is used, since that costs time."""
 
     def __init__(self, context: grpc.ServicerContext, default_timeout_s: float | None) -> None:
         remaining_s = context.time_remaining()

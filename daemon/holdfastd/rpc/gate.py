@@ -1,7 +1,7 @@
-"""Admission: who may come in, how many at once, and who is inside. Thread-safe.
+"""Admission of calls: how many may run at once, and how many do. Thread-safe.
 
-Short calls and streams have thread pools of their own, so that a thousand followers cannot starve one Get. What finds
-its pool full is told when to come again, instead of waiting in a queue without end.
+Short calls and streams have separate thread pools, so that a thousand followers cannot starve one Get. A call that finds its
+pool full is refused with a time to try again, so no queue grows without a bound.
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from holdfastd.errors import Exhausted, Stopping
+from holdfastd.rpc.message_first import MessageFirst
 from holdfastd.rpc.pool import CallPool
 
-SPARE_THREADS = 4  # so that there is somebody to refuse what is one too many
+SPARE_THREADS = 4  # beyond the limit, so that a refused stream has a thread to send RESOURCE_EXHAUSTED from
 
 
 class Gate:
     """The two pools and the count of calls in progress."""
 
-    def __init__(self, unary_threads: int, stream_threads: int, queue_max: int) -> None:
-        self.unary_pool = CallPool(unary_threads, "call")
+    def __init__(
+        self, unary_threads: int, stream_threads: int, queue_max: int, message_first: MessageFirst | None = None
+    ) -> None:
+        self.message_first = message_first or MessageFirst()
+        self.unary_pool = CallPool(unary_threads, "call", self.message_first)
         self.stream_pool = ThreadPoolExecutor(stream_threads + SPARE_THREADS, thread_name_prefix="stream")
         self._stream_max = stream_threads
         self._queue_max = queue_max
@@ -39,39 +43,46 @@ class Gate:
         """When a call last began or ended, by time.monotonic."""
         return self._last_activity
 
+    def warnings(self) -> list[str]:
+        """What `GetStatus` warns of."""
+        return self.message_first.warnings()
+
     def stop(self) -> None:
-        """Refuses what comes from now on."""
+        """Refuses all calls that arrive from now on."""
         self._stopping = True
 
     def close(self) -> None:
-        """Lets the threads go when their calls are done."""
+        """Ends the threads, each when its call is done."""
         self.unary_pool.shutdown()
         self.stream_pool.shutdown(wait=False, cancel_futures=True)
 
-    def _check(self) -> None:
-        if self._stopping:
-            raise Stopping("The daemon is stopping; nothing was applied. Reconnect and try again.")
-
     def enter(self) -> None:
-        """Lets a short call in. RESOURCE_EXHAUSTED when more than `queue_max` wait behind it."""
-        self._check()
+        """Counts a short call in; `leave` counts it out."""
+        with self._lock:
+            self._unary += 1
+
+    def check_short(self) -> None:
+        """Raises UNAVAILABLE when the daemon stops, and RESOURCE_EXHAUSTED when more than `queue_max` calls wait for a thread."""
+        self._check_stopping()
         if self.unary_pool.waiting() > self._queue_max:
             raise Exhausted(
                 f"{self._queue_max:,} calls wait already. Try again shortly.", retry_delay_s=0.2, limit=self._queue_max
             )
-        with self._lock:
-            self._unary += 1
 
     def leave(self) -> None:
-        """The end of a short call that was let in, from whichever thread answers it."""
+        """Counts a short call out, in whichever thread answered it."""
         with self._lock:
             self._unary -= 1
         self._last_activity = time.monotonic()
 
+    def _check_stopping(self) -> None:
+        if self._stopping:
+            raise Stopping("The daemon is stopping; nothing was applied. Reconnect and try again.")
+
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """A stream for the time of the block. RESOURCE_EXHAUSTED when there are `stream_threads` already."""
-        self._check()
+        """Counts a stream for the time of the block. Raises RESOURCE_EXHAUSTED when `stream_threads` are open already."""
+        self._check_stopping()
         with self._lock:
             if self._streams >= self._stream_max:
                 raise Exhausted(

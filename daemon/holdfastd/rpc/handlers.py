@@ -1,7 +1,7 @@
 """Handlers made from the protobuf descriptors: one wrapper for each way of calling, none for each method.
 
-A use case takes the request (or an iterator of them) and a `Call`, and returns the answer (or an iterator of them).
-The wrapper decodes, admits, checks the client's API version, maps errors, and logs what nobody foresaw.
+A use case takes the request (or an iterator of requests) and a `Call`, and returns the answer (or an iterator of answers). The
+wrapper decodes the request, admits the call, checks the client's API version, and ends the call with its answer or its error.
 """
 
 from __future__ import annotations
@@ -15,24 +15,21 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError
 
-from holdfastd import logs
 from holdfastd.errors import HoldfastError, InvalidArgument
 from holdfastd.rpc.caller import GrpcCall
 from holdfastd.rpc.gate import Gate
-from holdfastd.rpc.replies import Reply, Send, refuse
-from holdfastd.rpc.status import internal, to_status
+from holdfastd.rpc.message_first import Sender
+from holdfastd.rpc.replies import Reply, refuse
 from holdfastd.service.admin import check_api_version
 from holdfastd.service.pending import Pending
 
 MAX_REQUEST_BYTES = 16 * 2**20
-MAX_TRANSPORT_BYTES = (
-    2 * MAX_REQUEST_BYTES
-)  # above the limit there is room for a clear answer; above this, gRPC refuses by itself
+# gRPC refuses larger messages by itself, without our details. Up to here we refuse them, and say what the limit is.
+MAX_TRANSPORT_BYTES = 2 * MAX_REQUEST_BYTES
 API_VERSION_KEY = "holdfast-api"
 
 UseCase = Callable[..., Any]
-
-log = logs.logger(__name__)
+Decode = Callable[[bytes], Any]  # a request, or the HoldfastError that refuses it
 
 
 def _check_metadata(context: grpc.ServicerContext) -> None:
@@ -41,8 +38,8 @@ def _check_metadata(context: grpc.ServicerContext) -> None:
             check_api_version(int(value) if str(value).isdecimal() else -1)
 
 
-def _decoder(method: MethodDescriptor) -> Callable[[bytes], Any]:
-    """Decodes a request; what cannot be decoded comes out as the error, for an exception here would be INTERNAL."""
+def _decoder(method: MethodDescriptor) -> Decode:
+    """Decodes a request. A request that is refused comes back as the error: grpcio turns an exception here into INTERNAL."""
     request_class = message_factory.GetMessageClass(method.input_type)
 
     def decode(data: bytes) -> Any:
@@ -70,51 +67,67 @@ def _whole(request: Any) -> Any:
     return request
 
 
-def _refuse(context: grpc.ServicerContext, error: Exception, method: str) -> None:
-    if isinstance(error, HoldfastError):
-        context.abort_with_status(to_status(error))
-    if context.is_active():  # else it is the bare exception that grpcio raises in the request stream of a caller who has gone
-        log.error("call_failed", extra={"method": method}, exc_info=error)
-    context.abort_with_status(internal())
+class UnaryHandler:
+    """A unary use case, as `MessageFirst` (`receive`) or grpcio's own way (`__call__`) calls it."""
 
+    experimental_non_blocking = True  # grpcio then passes `__call__` a callback and does not wait for a result
 
-def _answering(use_case: UseCase, gate: Gate, name: str, timeout_s: float, decode: Callable[[bytes], Any]) -> UseCase:
-    def receive(data: bytes, context: grpc.ServicerContext, send: Send) -> None:
+    def __init__(self, use_case: UseCase, gate: Gate, method: str, timeout_s: float, decode: Decode) -> None:
+        self.never_waits: bool = getattr(use_case, "never_waits", False)
+        self.experimental_thread_pool = gate.unary_pool  # the executor that grpcio submits the calls to
+        self._use_case = use_case
+        self._gate = gate
+        self._method = method
+        self._timeout_s = timeout_s
+        self._decode = decode
+
+    def receive(self, data: bytes, context: grpc.ServicerContext, sender: Sender) -> None:
+        """Runs the use case and answers, or leaves the answer to the writer. Does not raise."""
+        reply = Reply(context, sender, self._gate, self._method)
+        self._gate.enter()
         try:
-            gate.enter()
-        except HoldfastError as refusal:
-            refuse(context, send, refusal, name)
-            return
-        reply = Reply(context, send, gate, name)
-        try:
+            self._gate.check_short()
             _check_metadata(context)
-            answer = use_case(_whole(decode(data)), GrpcCall(context, timeout_s))
+            answer = self._use_case(_whole(self._decode(data)), GrpcCall(context, self._timeout_s))
             if isinstance(answer, Pending):
                 answer.deliver(reply.succeed, reply.fail)
                 return
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: the caller waits for an answer
             reply.fail(error)
         else:
             reply.succeed(answer)
 
-    def handle(data: bytes, context: grpc.ServicerContext, send_answer: Callable[[bytes | None], None]) -> None:
-        def send_both(answer: bytes) -> None:
-            send_answer(answer)
-            send_answer(None)
+    def __call__(self, data: bytes, context: grpc.ServicerContext, send_response: Callable[[bytes | None], None]) -> None:
+        self.receive(data, context, _StreamSender(context, send_response, self._gate.unary_pool.run))
 
-        def send(answer: bytes | None) -> None:
-            if answer is None:
-                send_answer(None)
-            else:  # which waits until the answer is on its way, and the writer must not wait for a slow caller
-                gate.unary_pool.run(send_both, answer)
 
-        receive(data, context, send)
+class _StreamSender:
+    """Answers a call that grpcio took its own way; to grpcio the answer is a stream of one message."""
 
-    handle.receive = receive  # type: ignore[attr-defined]
-    handle.never_waits = getattr(use_case, "never_waits", False)  # type: ignore[attr-defined]
-    handle.experimental_non_blocking = True  # type: ignore[attr-defined]
-    handle.experimental_thread_pool = gate.unary_pool  # type: ignore[attr-defined]
-    return handle
+    def __init__(
+        self, context: grpc.ServicerContext, send_response: Callable[[bytes | None], None], run: Callable[..., None]
+    ) -> None:
+        self._context = context
+        self._send_response = send_response
+        self._run = run
+
+    def send(self, answer: bytes | None) -> None:
+        if answer is None:
+            self._send_response(None)
+        else:  # grpcio's own send blocks until the message is written, and this may be the writer's thread
+            self._run(self._send_both, answer)
+
+    def _send_both(self, answer: bytes) -> None:
+        self._send_response(answer)
+        self._send_response(None)
+
+    def abort(self) -> None:
+        self._context.cancel()
+
+
+def unary_handler(handler: UnaryHandler) -> grpc.RpcMethodHandler[Any, Any]:
+    """The handler for grpcio. It is a streaming one, since only those may answer later; on the wire there is no difference."""
+    return grpc.unary_stream_rpc_method_handler(handler)
 
 
 def _gathering(use_case: UseCase, gate: Gate, name: str) -> UseCase:
@@ -124,9 +137,9 @@ def _gathering(use_case: UseCase, gate: Gate, name: str) -> UseCase:
                 _check_metadata(context)
                 return use_case(map(_whole, requests), GrpcCall(context, None))
         except Exception as error:
-            _refuse(context, error, name)
+            refuse(context, error, name)
+            return None
 
-    handle.experimental_thread_pool = gate.stream_pool  # type: ignore[attr-defined]
     return handle
 
 
@@ -139,14 +152,14 @@ def _streaming(use_case: UseCase, gate: Gate, name: str) -> UseCase:
                 with closing(use_case(_whole(request), call)) as answers:
                     yield from answers
         except Exception as error:
-            _refuse(context, error, name)
+            refuse(context, error, name)
 
-    handle.experimental_thread_pool = gate.stream_pool  # type: ignore[attr-defined]
     return handle
 
 
 def _encode(answer: Any) -> bytes:
-    data: bytes = answer.SerializeToString()
+    """grpcio sends a message beside an error's status too; callers ignore it."""
+    data: bytes = b"" if answer is None else answer.SerializeToString()
     return data
 
 
@@ -156,9 +169,7 @@ def _handler(method: MethodDescriptor, use_case: UseCase, gate: Gate, timeout_s:
         return grpc.stream_unary_rpc_method_handler(_gathering(use_case, gate, method.full_name), decode, _encode)
     if method.server_streaming:
         return grpc.unary_stream_rpc_method_handler(_streaming(use_case, gate, method.full_name), decode, _encode)
-    # On the wire a unary answer is a stream of one message, and only a streaming handler of grpcio's can answer later. This one
-    # is given encoded messages and gives such.
-    return grpc.unary_stream_rpc_method_handler(_answering(use_case, gate, method.full_name, timeout_s, decode))
+    return unary_handler(UnaryHandler(use_case, gate, method.full_name, timeout_s, decode))
 
 
 def service_handler(

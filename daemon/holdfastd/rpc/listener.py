@@ -1,60 +1,100 @@
-"""The public socket: binding gRPC servers to it, and noticing when somebody took it away.
+"""The public socket: binds gRPC servers to it, and notices when the socket or a server's thread is gone.
 
-grpcio unlinks whatever lies at its path when it binds and again when it stops, so a server is bound to a private name
-beside the public one and the socket then renamed onto that; what grpcio unlinks later is a name that is gone. The caller
-holds the socket's lock all the while. Used by the main thread, `stop` by the thread that shuts down.
+grpcio unlinks its path when it binds and again when it stops. So a server is bound to a private name beside the public one,
+and the socket is then renamed onto the public name; the name that grpcio unlinks later no longer exists. The first server must
+answer a call of the daemon's own before that rename. The caller holds the socket's lock throughout. Used by the main thread,
+`stop` by the thread that shuts down.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import grpc
 
 from holdfastd.errors import SetupError
 
-BuildServer = Callable[[], grpc.Server]
-
 LINGER_S, POLL_S, CUT_OFF_S = 0.25, 0.02, 1.0
 _PRIVATE_NAMES = 10  # one digit; `locks.check_socket_path` leaves room for it
+
+
+class ServerSource(Protocol):
+    """Where the servers come from."""
+
+    def build(self) -> grpc.Server:
+        """A server that is not yet bound."""
+
+    def fault_of(self, socket: Path) -> str:
+        """Why a started server does not answer at its socket; empty when it does."""
+
+    def fall_back(self, fault: str) -> bool:
+        """Changes what may have caused the fault. False when there is nothing left to change."""
 
 
 class Listener:
     """Serves on `socket`. A server that lost its socket goes on serving its connections beside the next one."""
 
-    def __init__(self, socket: Path, build_server: BuildServer) -> None:
+    def __init__(self, socket: Path, servers: ServerSource) -> None:
         self._socket = socket
-        self._build_server = build_server
+        self._source = servers
         self._servers: list[grpc.Server] = []
+        self._threads: list[threading.Thread] = []
         self._bound: os.stat_result | None = None
+        self._binds = 0
 
     def bind(self) -> None:
         """Builds a server, starts it, and puts its socket (0600) at the public path.
 
-        Raises SETUP when that fails, and when something else than a socket, which is left alone, lies at either path.
+        Raises SETUP when that fails, when no server answers, and when either path holds something else than a socket, which
+        is left alone.
         """
-        private = self._socket.with_name(f".{self._socket.name}.{len(self._servers) % _PRIVATE_NAMES}")
-        for path in (self._socket, private):
-            _refuse_other_files(path)
-        server = self._build_server()
+        _refuse_other_files(self._socket)
+        private, server, threads = self._start()
+        while not self._servers and (fault := self._source.fault_of(private)):
+            _end(server)
+            if not self._source.fall_back(fault):
+                raise SetupError(f"The daemon gets no answer at its own socket: {fault}. grpcio is {grpc.__version__}.")
+            private, server, threads = self._start()
         try:
-            server.add_insecure_port(f"unix:{private}")
-            server.start()
-            os.chmod(private, 0o600)
             _refuse_other_files(self._socket)
             os.rename(private, self._socket)
-        except SetupError:
-            server.stop(None)
-            raise
-        except (RuntimeError, OSError) as error:
-            server.stop(None)
-            raise SetupError(f"The socket {self._socket} cannot be bound: {error}") from error
+        except (SetupError, OSError) as error:
+            _end(server)
+            raise self._cannot_bind(error) from error
         self._servers.append(server)
+        self._threads += threads
         self._bound = os.stat(self._socket)
+
+    def _start(self) -> tuple[Path, grpc.Server, list[threading.Thread]]:
+        """A server that serves at a private name, and its thread."""
+        private = self._socket.with_name(f".{self._socket.name}.{self._binds % _PRIVATE_NAMES}")
+        self._binds += 1
+        _refuse_other_files(private)
+        server = self._source.build()
+        try:
+            server.add_insecure_port(f"unix:{private}")
+            before = set(threading.enumerate())
+            server.start()
+            # grpcio keeps no reference to the thread that it starts, and names it after its function.
+            threads = [each for each in threading.enumerate() if each not in before and "_serve" in each.name]
+            os.chmod(private, 0o600)
+        except (RuntimeError, OSError) as error:
+            _end(server)
+            raise self._cannot_bind(error) from error
+        return private, server, threads
+
+    def _cannot_bind(self, error: Exception) -> SetupError:
+        return error if isinstance(error, SetupError) else SetupError(f"The socket {self._socket} cannot be bound: {error}")
+
+    def is_served(self) -> bool:
+        """Whether the threads that serve are all alive. A dead one answers nobody, and no other can take its connections."""
+        return all(each.is_alive() for each in self._threads)
 
     def is_bound(self) -> bool:
         """Whether the public path still leads to our socket."""
@@ -64,12 +104,12 @@ class Listener:
             return False
 
     def stop(self, grace_s: float, wake_streams: Callable[[], None], active_calls: Callable[[], int]) -> bool:
-        """Lets no call begin, wakes those that follow something, and waits for all; whether none had to be cut off.
+        """Refuses new calls, wakes the streams that follow something, and waits for all calls. Returns whether none was cut off.
 
-        What still runs after `grace_s` is cancelled. What is not ours (a Watch of grpc.health.v1 never ends by itself)
-        is cancelled as soon as nothing of ours runs any more.
+        Calls that still run after `grace_s` are cancelled. Calls of other services (a Watch of grpc.health.v1 never ends by
+        itself) are cancelled as soon as no call of ours runs.
         """
-        # Its grace is longer than ours, so that it is we who know whether anything was cut off.
+        # grpcio's grace is longer than ours, so that this function does the cutting off and knows of it.
         stopped = [server.stop(grace_s + CUT_OFF_S) for server in self._servers]
         wake_streams()
         deadline = time.monotonic() + grace_s
@@ -88,17 +128,22 @@ class Listener:
         return in_time
 
     def _cut_off(self) -> None:
-        for event in [server.stop(None) for server in self._servers]:
+        for event in [server.stop(0) for server in self._servers]:
             event.wait(CUT_OFF_S)
 
     def unlink(self) -> None:
-        """Takes the public path away, if it is still ours."""
+        """Removes the public path, if it still leads to our socket."""
         if self.is_bound():
             os.unlink(self._socket)
 
 
+def _end(server: grpc.Server) -> None:
+    # Not stop(None): that waits without end for a serving thread that has died.
+    server.stop(0).wait(CUT_OFF_S)
+
+
 def _refuse_other_files(path: Path) -> None:
-    """Raises SETUP when there is anything at the path but a socket, which a daemon that was killed may have left."""
+    """Raises SETUP when the path holds anything but a socket, which a killed daemon may have left."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:

@@ -1,8 +1,9 @@
-"""The gRPC server: the contract's services, reflection and health. Built anew at each bind, over the same use cases."""
+"""The gRPC servers: the contract's services, reflection and health. Each bind builds one, over the same use cases."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -12,6 +13,8 @@ from grpc_reflection.v1alpha import reflection
 from holdfast.v1 import admin_service_pb2, blob_service_pb2, journal_service_pb2, store_service_pb2
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.handlers import MAX_TRANSPORT_BYTES, UseCase, service_handler
+from holdfastd.rpc.loopback import fault_of, loopback_handler
+from holdfastd.rpc.message_first import Drift
 
 SERVICES: Mapping[str, ServiceDescriptor] = {
     descriptor.name: descriptor
@@ -27,7 +30,7 @@ _OPTIONS = (
 
 
 class Health:
-    """What grpc.health.v1 answers, for every server that this daemon builds."""
+    """The answers of grpc.health.v1, the same on every server of this daemon."""
 
     def __init__(self) -> None:
         self._servicer = health.HealthServicer(experimental_non_blocking=True)
@@ -35,22 +38,38 @@ class Health:
             self._servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     def say_not_serving(self) -> None:
-        """From now on every check answers NOT_SERVING, and those who watch are told."""
+        """From now on every check answers NOT_SERVING, and watchers are told."""
         self._servicer.enter_graceful_shutdown()
 
     def add_to(self, server: grpc.Server) -> None:
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
 
-def build_server(
-    use_cases: Mapping[str, Mapping[str, UseCase]], gate: Gate, health_of_all: Health, timeout_s: float
-) -> grpc.Server:
-    """A server over the use cases, by service and method; not yet bound. `timeout_s`: of short calls that come without one."""
-    server = grpc.server(gate.stream_pool, options=_OPTIONS)
-    server.add_generic_rpc_handlers(
-        [service_handler(service, use_cases[name], gate, timeout_s) for name, service in SERVICES.items()]
-    )
-    health_of_all.add_to(server)
-    names = [*(each.full_name for each in SERVICES.values()), health.SERVICE_NAME, reflection.SERVICE_NAME]
-    reflection.enable_server_reflection(names, server)
-    return server
+class Servers:
+    """Builds servers over the use cases, by service and method. `timeout_s`: for short calls that come without a deadline."""
+
+    def __init__(self, use_cases: Mapping[str, Mapping[str, UseCase]], gate: Gate, health: Health, timeout_s: float) -> None:
+        self._use_cases = use_cases
+        self._gate = gate
+        self._health = health
+        self._timeout_s = timeout_s
+
+    def build(self) -> grpc.Server:
+        """A server that is not yet bound."""
+        server = grpc.server(self._gate.stream_pool, options=_OPTIONS)
+        contract = [
+            service_handler(service, self._use_cases[name], self._gate, self._timeout_s) for name, service in SERVICES.items()
+        ]
+        server.add_generic_rpc_handlers([*contract, loopback_handler(self._gate)])
+        self._health.add_to(server)
+        names = [*(each.full_name for each in SERVICES.values()), health.SERVICE_NAME, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(names, server)
+        return server
+
+    def fault_of(self, socket: Path) -> str:
+        """Why a started server does not answer at its socket; empty when it does."""
+        return fault_of(socket)
+
+    def fall_back(self, fault: str) -> bool:
+        """Has all calls take grpcio's own way, after a fault. False when they did so already."""
+        return self._gate.message_first.switch_off(Drift(f"the daemon's call to itself ended with {fault}"))

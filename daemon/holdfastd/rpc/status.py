@@ -1,6 +1,6 @@
 """The one table that maps our errors to gRPC's codes, and their details to `google.rpc.ErrorInfo`.
 
-What is not in the table is INTERNAL and says nothing of what happened; the log does.
+An error that is not in the table becomes INTERNAL without details; the log has them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from grpc_status import rpc_status
 from holdfastd import errors
 
 DOMAIN = "holdfast"
-# A message goes out twice, once percent-encoded; all of it has to stay below the 8 KiB that gRPC takes for certain.
+# A message is sent twice, once percent-encoded, and all trailers together must stay below gRPC's limit of 8 KiB.
 MAX_MESSAGE_BYTES = 1024
 MAX_DETAIL_BYTES = 2048
 
@@ -54,7 +54,7 @@ def _info(error: errors.HoldfastError) -> error_details_pb2.ErrorInfo:
 
 
 def to_status(error: errors.HoldfastError) -> grpc.Status:
-    """What gRPC sends for it: code, message, ErrorInfo, and RetryInfo where it says when to try again."""
+    """The status of an error: code, message, ErrorInfo, and RetryInfo when the error has a time to try again."""
     details = [_packed(_info(error))]
     if isinstance(error, errors.Exhausted) and error.retry_delay_s:
         fraction, whole = math.modf(error.retry_delay_s)
@@ -74,5 +74,5 @@ def _cut(message: str) -> str:
 
 
 def internal() -> grpc.Status:
-    """The answer to what nobody foresaw."""
+    """The status of an error that is not ours."""
     return to_status(errors.HoldfastError("The daemon failed at this call; its log tells more. Nothing was acknowledged."))

@@ -1,4 +1,4 @@
-"""What must hold between the rows of blobs and those of records, as queries that find what does not."""
+"""Queries for broken rules between the rows of blobs and those of records."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from holdfast.contract.kinds import KINDS
 from holdfastd.model.blobs import BlobProblem
+from holdfastd.store.engine import Connection
 from holdfastd.store.sql import quoted
-from holdfastd.store.sqlite.connection import Connection
 
 
 def count_references(connection: Connection) -> int:
@@ -16,7 +16,7 @@ def count_references(connection: Connection) -> int:
 
 
 def dangling_references(connection: Connection) -> Iterator[BlobProblem]:
-    """References to blobs, and deltas on bases, that are not there."""
+    """References to blobs that have no row, and deltas whose base has no row."""
     for digest, kind, id in connection.execute(
         "SELECT r.digest, r.kind, r.id FROM blob_reference AS r LEFT JOIN blob AS b ON b.digest = r.digest WHERE b.digest IS NULL"
     ).fetchall():
@@ -45,7 +45,7 @@ def unkept_references(connection: Connection) -> Iterator[BlobProblem]:
 
 
 def unswept(connection: Connection) -> Iterator[BlobProblem]:
-    """Blobs that nothing needs and that no sweep will ever look at."""
+    """Blobs that nothing needs and that are no candidates, so that no sweep would ever delete them."""
     for (digest,) in connection.execute(_UNSWEPT).fetchall():
         yield BlobProblem("blob_unswept", digest, "nothing needs it, and it is no candidate of the sweep")
 

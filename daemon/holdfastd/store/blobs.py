@@ -1,19 +1,20 @@
-"""The rows of blobs: what there is, what keeps it alive, and what the sweep may take.
+"""The rows of blobs: what is stored, what keeps it, and what the sweep may delete.
 
-A blob lives while a record refers to it, a delta is based on it, or its lease runs. Whoever takes one of these away makes
-it a candidate; the sweep looks at candidates only, never at all blobs. So each blob that nothing refers to has a row in
-`blob_candidate`, and a deleted blob's path is in `blob_trash` from the same commit on.
+A blob is kept while a record refers to it, a delta is based on it, or its lease runs. The statement that ends one of these
+makes the blob a candidate, and the sweep examines candidates only, never all blobs. So each blob that nothing refers to has
+a row in `blob_candidate`; a deleted blob's path is in `blob_trash` from the same commit on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import astuple, fields
+from typing import NamedTuple
 
 from holdfastd.errors import FailedPrecondition, NotFound
-from holdfastd.model.blobs import BlobRow, BlobStat, BlobTotals, TrashedFile
+from holdfastd.model.blobs import BlobRow, BlobStat, BlobTotals
 from holdfastd.model.commands import DiscardFile, EmptyTrash, RenewBlob, StoreBlob, StoredBlob, SweepBlobs, SweepCounts
-from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.engine import Connection
 
 _COLUMN_NAMES = tuple(field.name for field in fields(BlobRow))
 _COLUMNS = ", ".join(_COLUMN_NAMES)
@@ -31,7 +32,19 @@ _CHAIN = f"""
     FROM chain JOIN blob ON blob.digest = chain.digest LEFT JOIN blob_inline ON blob_inline.digest = chain.digest
     ORDER BY chain.position
 """
-_LINEAGE = f"{_WITH_CHAIN} SELECT {_IN_CHAIN} FROM chain JOIN blob ON blob.digest = chain.digest ORDER BY chain.position"
+_UPPER_LEVEL = f"""
+    WITH RECURSIVE chain (digest, base_digest, step) AS (
+        SELECT digest, base_digest, step FROM blob WHERE digest = ?
+        UNION ALL
+        SELECT base.digest, base.base_digest, base.step FROM chain JOIN blob AS base ON base.digest = chain.base_digest
+        WHERE chain.step > 0
+    )
+    SELECT {_IN_CHAIN} FROM chain JOIN blob ON blob.digest = chain.digest WHERE chain.step = 0
+"""
+# PostgreSQL sums integers as decimals.
+_TOTALS = """
+    SELECT count(*), CAST(coalesce(sum(size_bytes), 0) AS BIGINT), CAST(coalesce(sum(stored_bytes), 0) AS BIGINT) FROM blob
+"""
 _AT_ONCE = 0  # due since 1970
 _DUE = "SELECT digest FROM blob_candidate WHERE due_time <= ? ORDER BY due_time, digest LIMIT ?"
 _MAKE_CANDIDATE = """
@@ -43,6 +56,13 @@ _NEEDED = """
 """
 
 
+class Link(NamedTuple):
+    """One blob of a chain: its row, and its stored bytes where they lie in the database."""
+
+    row: BlobRow
+    content: bytes | None
+
+
 # Reads
 
 
@@ -52,21 +72,16 @@ def blob(connection: Connection, digest: str) -> BlobRow | None:
     return None if row is None else BlobRow(*row)
 
 
-def content(connection: Connection, digest: str) -> bytes | None:
-    """The stored bytes that lie in the database; None when they are in a file."""
-    row = connection.execute("SELECT content FROM blob_inline WHERE digest = ?", (digest,)).fetchone()
-    return None if row is None else bytes(row[0])
-
-
-def chain(connection: Connection, digest: str) -> list[tuple[BlobRow, bytes | None]]:
-    """The blob, its base, the base's base … each with its inline content. Empty when there is no such blob."""
+def chain(connection: Connection, digest: str) -> list[Link]:
+    """The blob, its base, the base's base … Empty when there is no such blob."""
     rows = connection.execute(_CHAIN, (digest,)).fetchall()
-    return [(BlobRow(*row[:-1]), None if row[-1] is None else bytes(row[-1])) for row in rows]
+    return [Link(BlobRow(*row[:-1]), None if row[-1] is None else bytes(row[-1])) for row in rows]
 
 
-def lineage(connection: Connection, digest: str) -> list[BlobRow]:
-    """The rows of `chain` alone, without a byte of content."""
-    return [BlobRow(*row) for row in connection.execute(_LINEAGE, (digest,))]
+def upper_level(connection: Connection, digest: str) -> BlobRow | None:
+    """The nearest blob of the chain with step 0; None when the chain is broken above it."""
+    row = connection.execute(_UPPER_LEVEL, (digest,)).fetchone()
+    return None if row is None else BlobRow(*row)
 
 
 def stat(connection: Connection, digest: str) -> BlobStat | None:
@@ -82,16 +97,13 @@ def reference_count(connection: Connection, digest: str) -> int:
 
 def totals(connection: Connection) -> BlobTotals:
     """All blobs together."""
-    row = connection.execute("SELECT count(*), coalesce(sum(size_bytes), 0), coalesce(sum(stored_bytes), 0) FROM blob").fetchone()
+    row = connection.execute(_TOTALS).fetchone()
     return BlobTotals(*row)
 
 
-def trash(connection: Connection, after: str, limit: int) -> list[TrashedFile]:
-    """Files to unlink, by path, from behind the path `after`."""
-    rows = connection.execute(
-        "SELECT path, stored_bytes FROM blob_trash WHERE path > ? ORDER BY path LIMIT ?", (after, limit)
-    ).fetchall()
-    return [TrashedFile(*row) for row in rows]
+def trash(connection: Connection, limit: int) -> list[str]:
+    """Paths of files to unlink."""
+    return [path for (path,) in connection.execute("SELECT path FROM blob_trash ORDER BY path LIMIT ?", (limit,))]
 
 
 def trash_count(connection: Connection) -> int:
@@ -100,7 +112,7 @@ def trash_count(connection: Connection) -> int:
 
 
 def named_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
-    """Those of the paths that a blob's row or the trash names. A file's name begins with its digest: see `blobs/files.py`."""
+    """The paths that a blob's row or the trash names. A file's name begins with its digest: see `blobs/files.py`."""
     named = set()
     for path in paths:
         digest = "sha256:" + path.rsplit("/", 1)[-1][:64]
@@ -111,13 +123,13 @@ def named_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
 
 
 def page(connection: Connection, after: str, limit: int) -> list[BlobRow]:
-    """Rows by digest, from behind the digest `after`."""
+    """Rows in the order of their digests, beginning after `after`."""
     rows = connection.execute(f"SELECT {_COLUMNS} FROM blob WHERE digest > ? ORDER BY digest LIMIT ?", (after, limit)).fetchall()
     return [BlobRow(*row) for row in rows]
 
 
 def preview_sweep(connection: Connection, now_ns: int) -> SweepCounts:
-    """What a sweep would delete now, bases that become free with their last delta among it. Writes nothing."""
+    """What a sweep would delete now, including bases whose last delta it would delete. Writes nothing."""
     waiting = [row[0] for row in connection.execute("SELECT digest FROM blob_candidate WHERE due_time <= ?", (now_ns,))]
     examined, deleted = len(waiting), dict[str, BlobRow]()
     while waiting:
@@ -133,7 +145,7 @@ def preview_sweep(connection: Connection, now_ns: int) -> SweepCounts:
     return _counts(examined, deleted.values())
 
 
-# References, kept by the code of records in the transaction that writes the record
+# References, written by `store/records.py` in the transaction of the record
 
 
 def size_bytes(connection: Connection, digest: str) -> int:
@@ -146,7 +158,7 @@ def size_bytes(connection: Connection, digest: str) -> int:
 
 
 def reference(connection: Connection, digest: str, workspace: str, kind: str, id: str, field: str) -> int:
-    """Keeps the blob for as long as the field refers to it, and returns its plain size.
+    """Adds a reference, which keeps the blob, and returns the blob's plain size.
 
     FAILED_PRECONDITION (BLOB_NOT_FOUND) when there is no such blob.
     """
@@ -159,7 +171,7 @@ def reference(connection: Connection, digest: str, workspace: str, kind: str, id
 
 
 def unreference(connection: Connection, digest: str, workspace: str, kind: str, id: str, field: str) -> None:
-    """The field refers to the blob no more: the next sweep looks whether anybody else does."""
+    """Deletes the reference and makes the blob a candidate: the next sweep checks whether other fields refer to it."""
     deleted = connection.execute(
         "DELETE FROM blob_reference WHERE digest = ? AND workspace = ? AND kind = ? AND id = ? AND field = ?",
         (digest, workspace, kind, id, field),
@@ -172,7 +184,7 @@ def unreference(connection: Connection, digest: str, workspace: str, kind: str, 
 
 
 def store_blob(connection: Connection, command: StoreBlob, now_ns: int) -> StoredBlob:
-    """Makes the row of durable bytes, leased; renews the lease when the digest is there, whose bytes then stay as they are."""
+    """Inserts the row of durable bytes with a lease. When the digest has a row, that stays and only its lease is renewed."""
     renewed = renew_blob(connection, RenewBlob(command.digest, command.lease_ns), now_ns)
     if renewed is not None:
         return renewed
@@ -186,7 +198,7 @@ def store_blob(connection: Connection, command: StoreBlob, now_ns: int) -> Store
 
 
 def renew_blob(connection: Connection, command: RenewBlob, now_ns: int) -> StoredBlob | None:
-    """Extends the lease, never shortens it; None when there is no such blob."""
+    """Extends the lease and never shortens it; None when there is no such blob."""
     if (row := blob(connection, command.digest)) is None:
         return None
     if (lease := now_ns + command.lease_ns) > row.lease_expire_time:
@@ -198,22 +210,23 @@ def renew_blob(connection: Connection, command: RenewBlob, now_ns: int) -> Store
 
 
 def sweep(connection: Connection, command: SweepBlobs, now_ns: int) -> SweepCounts:
-    """Judges the candidates that are due: leased ones wait on, needed ones are candidates no more, the others go.
+    """Examines the candidates that are due: leased ones stay candidates, needed ones do not, the others are deleted.
 
-    A base whose last delta goes becomes a candidate at once, so a chain goes in as many sweeps as it is long.
+    Deleting a delta makes its base a candidate at once, so a chain needs as many of these commands as it has blobs.
     """
     due = [row[0] for row in connection.execute(_DUE, (now_ns, command.limit)).fetchall()]
-    gone = [row for digest in due if (row := _judge(connection, digest, now_ns)) is not None]
+    gone = [row for digest in due if (row := _examine(connection, digest, now_ns)) is not None]
     return _counts(len(due), gone)
 
 
 def empty_trash(connection: Connection, command: EmptyTrash, now_ns: int) -> None:
-    """Forgets paths whose files are gone."""
-    connection.executemany("DELETE FROM blob_trash WHERE path = ?", [(path,) for path in command.paths])
+    """Deletes the rows of files that were unlinked."""
+    named = connection.dialect.any_of("path", command.paths)
+    connection.execute(f"DELETE FROM blob_trash WHERE {named.sql}", named.parameters)
 
 
 def discard_file(connection: Connection, command: DiscardFile, now_ns: int) -> bool:
-    """Makes a file trash unless a row names it; whether it is trash now."""
+    """Puts a file into the trash unless a row names it; whether it did."""
     if named_paths(connection, [command.path]):
         return False
     connection.execute("INSERT INTO blob_trash (path, stored_bytes) VALUES (?, ?)", (command.path, command.stored_bytes))
@@ -245,14 +258,14 @@ def _check_base(connection: Connection, command: StoreBlob) -> None:
     if command.base_digest is None:
         return
     base = blob(connection, command.base_digest)
-    # A base that was swept and stored anew may lie deeper than the one that the delta was made for.
+    # A base that was swept and stored again may have another depth than the row that the delta was made for.
     if base is None or base.depth + 1 != command.depth:
         message = f"The base {command.base_digest} is not there any more. Send the whole."
         raise NotFound(message, reason="BASE_NOT_FOUND", digest=command.base_digest)
 
 
-def _judge(connection: Connection, digest: str, now_ns: int) -> BlobRow | None:
-    """Decides on one candidate; the row when it was deleted."""
+def _examine(connection: Connection, digest: str, now_ns: int) -> BlobRow | None:
+    """Examines one candidate; its row when it was deleted."""
     row = blob(connection, digest)
     if row is not None and row.lease_expire_time > now_ns:
         connection.execute(_MAKE_CANDIDATE, (digest, row.lease_expire_time))

@@ -1,1 +1,1 @@
-"""Blobs: what callers may do with them, and the steps of the sweep."""
+"""Blobs: Put, Get, Stat, verify and the sweep."""

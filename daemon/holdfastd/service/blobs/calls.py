@@ -1,4 +1,4 @@
-"""BlobService in the contract's messages, over `Blobs`."""
+"""What callers may do with blobs: `Blobs` on plain values, and `BlobCalls`, BlobService in the contract's messages."""
 
 from __future__ import annotations
 
@@ -6,16 +6,67 @@ import threading
 from collections.abc import Iterator
 
 from holdfast.v1 import blob_service_pb2 as pb
-from holdfastd.errors import InvalidArgument
+from holdfastd.blobs.cache import ContentCache
+from holdfastd.blobs.files import BlobFiles
+from holdfastd.errors import InvalidArgument, NotFound
 from holdfastd.model import codec
-from holdfastd.model.blobs import PutHeader
+from holdfastd.model.blobs import BlobProblem, BlobStat, BlobTotals, PutHeader, check_digest
 from holdfastd.model.call import Call
-from holdfastd.service.blobs.blobs import Blobs
-from holdfastd.service.blobs.ports import MIB
-from holdfastd.service.blobs.upload import Upload
+from holdfastd.service.blobs.contents import BlobContents, BlobRange
+from holdfastd.service.blobs.draft import MIB, BlobSettings, Uploads
+from holdfastd.service.blobs.upload import Upload, begin
+from holdfastd.service.blobs.verify import Report, verify_blobs
+from holdfastd.store import blobs as rows
+from holdfastd.store.engine import Readers
+from holdfastd.writer.writer import Writer
 
-FAREWELL_S = 0.05
+END_OF_CALL_S = 0.05
 CHUNK_MAX_BYTES = 3 * MIB
+
+
+class Blobs:
+    """The blobs of one store. Holds no snapshot while it yields, and writes rows through the writer only. Thread-safe."""
+
+    def __init__(self, writer: Writer, readers: Readers, files: BlobFiles, settings: BlobSettings) -> None:
+        self._readers = readers
+        self._files = files
+        self._contents = BlobContents(readers, files, ContentCache(settings.cache_bytes))
+        self._uploads = Uploads(writer, readers, files, self._contents, settings)
+
+    def begin(self, header: PutHeader, call: Call) -> Upload:
+        """Begins a Put. The caller feeds the upload, and ends it with `finish` or `abort`.
+
+        Raises INVALID_ARGUMENT (VALUE_INVALID, TOO_LARGE, SIZE_MISMATCH), and for a delta NOT_FOUND (BASE_NOT_FOUND): then
+        the caller must send the whole content.
+        """
+        return begin(self._uploads, header, call)
+
+    def read(self, digest: str, offset: int, length: int, call: Call) -> BlobRange:
+        """A range in chunks of up to 1 MiB; `length` 0 means to the end.
+
+        Raises NOT_FOUND (BLOB_NOT_FOUND), OUT_OF_RANGE; here or with any chunk DATA_LOSS (BLOB_DAMAGED; metadata `digest`
+        is the blob that was asked for, `damaged_digest` the damaged one). Chunks before a DATA_LOSS must not be trusted.
+        """
+        return self._contents.read(check_digest(digest), offset, length, call)
+
+    def stat(self, digest: str, call: Call) -> BlobStat:
+        """The row and its number of references. Raises NOT_FOUND (BLOB_NOT_FOUND)."""
+        check_digest(digest)
+        with self._readers.snapshot(call) as connection:
+            found = rows.stat(connection, digest)
+        if found is None:
+            raise NotFound(f"There is no blob {digest}.", reason="BLOB_NOT_FOUND", digest=digest)
+        return found
+
+    def totals(self, call: Call) -> BlobTotals:
+        """Number and size of all blobs."""
+        with self._readers.snapshot(call) as connection:
+            return rows.totals(connection)
+
+    def verify(self, read_blobs: bool, report: Report, call: Call) -> Iterator[BlobProblem]:
+        """Everything wrong with rows, files and references; with `read_blobs` also with the contents. Changes nothing."""
+        uncached = BlobContents(self._readers, self._files, ContentCache(0))
+        return verify_blobs(self._readers, uncached, self._files, read_blobs, report, call)
 
 
 class BlobCalls:
@@ -25,13 +76,13 @@ class BlobCalls:
         self._blobs = blobs
 
     def put(self, requests: Iterator[pb.BlobServicePutRequest], call: Call) -> pb.BlobServicePutResponse:
-        """Stores what the stream brings; a stream that breaks off leaves nothing that is named."""
+        """Stores the content of the stream. A stream that breaks off stores nothing."""
         header = _header(next(requests, None))
         upload = self._blobs.begin(header, call)
         try:
             _feed(upload, requests)
             if header.size_bytes is None:
-                _let_farewell_come(call)
+                _wait_for_end(call)
             call.check()
             result = upload.finish(call)
         except BaseException:
@@ -48,14 +99,14 @@ class BlobCalls:
         return response
 
     def get(self, request: pb.BlobServiceGetRequest, call: Call) -> Iterator[pb.BlobServiceGetResponse]:
-        """Frames of a blob or a range of it; an empty one has one frame, too."""
-        reading = self._blobs.read(request.digest, request.offset, request.length, call)
+        """Frames of a blob or of a range of it; at least one, also of an empty blob."""
+        found = self._blobs.read(request.digest, request.offset, request.length, call)
         first = True
-        for chunk in reading:
-            yield pb.BlobServiceGetResponse(size_bytes=reading.size_bytes if first else 0, chunk=chunk)
+        for chunk in found:
+            yield pb.BlobServiceGetResponse(size_bytes=found.size_bytes if first else 0, chunk=chunk)
             first = False
         if first:
-            yield pb.BlobServiceGetResponse(size_bytes=reading.size_bytes)
+            yield pb.BlobServiceGetResponse(size_bytes=found.size_bytes)
 
     def stat(self, request: pb.BlobServiceStatRequest, call: Call) -> pb.BlobServiceStatResponse:
         """A blob's row."""
@@ -85,12 +136,12 @@ def _header(request: pb.BlobServicePutRequest | None) -> PutHeader:
     return PutHeader(header.digest, size, header.base_digest, delta)
 
 
-def _let_farewell_come(call: Call) -> None:
-    """A caller that goes in the middle ends its stream like one that is done: grpcio may tell of the end before it tells that
-    nobody is there any more. Where no size was announced that would make a blob of what had come."""
+def _wait_for_end(call: Call) -> None:
+    """Gives grpcio time to report that the caller has gone. Its stream ends as one that is complete, and grpcio may report
+    that end first; without an announced size, a part of a content would then be stored as a blob."""
     gone = threading.Event()
     call.on_end(gone.set)
-    gone.wait(FAREWELL_S)
+    gone.wait(END_OF_CALL_S)
 
 
 def _feed(upload: Upload, requests: Iterator[pb.BlobServicePutRequest]) -> None:

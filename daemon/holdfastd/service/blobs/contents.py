@@ -1,16 +1,18 @@
-"""Reading blobs: streams of what is stored whole, and the contents of deltas, rebuilt from their chains.
+"""Reading blobs: streams of blobs that are stored whole, and the contents of deltas, rebuilt from their chains.
 
-Nothing leaves this module unverified: a stream checks each frame and, when it is read from end to end, the digest before
-its last chunk; a chain checks the stored digest of every link and the digest of the outcome. Snapshots end before the
-first byte is yielded.
+Only verified bytes leave this module. A stream checks each frame and, when it is read from end to end, the digest before it
+yields the last chunk; a chain checks the stored digest of every link and the digest of the rebuilt content. Snapshots end
+before the first byte is yielded.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from typing import TypeVar
 
 from holdfast.contract.digests import Hashed
 from holdfastd.blobs.cache import ContentCache
@@ -20,185 +22,175 @@ from holdfastd.blobs.files import BlobFiles, StoredContent, StoredFile
 from holdfastd.errors import DataLoss, InvalidArgument, NotFound, OutOfRange
 from holdfastd.model.blobs import DELTA, BlobRow, digest_of, named_digest
 from holdfastd.model.call import Call
-from holdfastd.service.blobs.ports import CHUNK_BYTES, Snapshots
 from holdfastd.store import blobs as rows
+from holdfastd.store.blobs import Link
+from holdfastd.store.engine import Readers
 
+CHUNK_BYTES = 1024 * 1024
 HASHES_KEPT = 64
-_ATTEMPTS = 3  # a sweep and a Put may each replace the file under a reader, but not for ever
+_ATTEMPTS = 3  # a sweep and a Put may replace the file while it is read, but not again and again
 
-Link = tuple[BlobRow, bytes | None]
+Result = TypeVar("Result")
 
 
 class FileMissing(Exception):
-    """A row names a file that is not there: either a sweep took both since, or it is lost."""
+    """A row names a file that is not there: a sweep removed both since the row was read, or the file is lost."""
 
     def __init__(self, digest: str) -> None:
         super().__init__(f"the file of {digest} is missing")
         self.digest = digest
 
 
-class Reading:
-    """A range of one blob, on its way out. Iterate it once; `size_bytes` is the plain size of the whole blob."""
+@dataclass(frozen=True, slots=True)
+class BlobRange:
+    """A range of one blob, to be iterated once. `size_bytes` is the plain size of the whole blob."""
 
-    def __init__(self, digest: str, size_bytes: int, chunks: Iterator[bytes]) -> None:
-        self.digest = digest
-        self.size_bytes = size_bytes
-        self._chunks = chunks
+    size_bytes: int
+    chunks: Iterator[bytes]
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._chunks
+        return self.chunks
 
 
 class BlobContents:
-    """The plain bytes behind the rows. Thread-safe."""
+    """The plain bytes of the blobs of one store. Thread-safe."""
 
-    def __init__(self, readers: Snapshots, files: BlobFiles, cache: ContentCache) -> None:
+    def __init__(self, readers: Readers, files: BlobFiles, cache: ContentCache) -> None:
         self._readers = readers
         self._files = files
         self._cache = cache
         self._hashed: OrderedDict[str, Hashed] = OrderedDict()
 
-    def read(self, digest: str, offset: int, length: int, call: Call) -> Reading:
+    def read(self, digest: str, offset: int, length: int, call: Call) -> BlobRange:
         """A range in chunks of up to 1 MiB; `length` 0 means to the end.
 
         Raises NOT_FOUND (BLOB_NOT_FOUND), OUT_OF_RANGE when the offset is past the end, and DATA_LOSS (BLOB_DAMAGED),
         which may come with any chunk.
         """
-        found_missing = digest
-        for _ in range(_ATTEMPTS):
-            links = self.links(digest, call)
-            row, _ = links[0]
-            length = _checked_length(row, offset, length)
-            if row.codec == DELTA or self._cache.get(digest) is not None:
-                return Reading(digest, row.size_bytes, _slices(self.whole(digest, call), offset, length))
-            try:
-                stored = self._open(links[0])
-            except FileMissing as missing:
-                found_missing = missing.digest
-                continue
-            return Reading(digest, row.size_bytes, _stream(stored, row, digest, offset, length, call))
-        raise damaged(digest, found_missing, "the file is missing")
+        return self._with_links(digest, (), call, lambda links: self._range(links, offset, length, call))
 
-    def whole(self, digest: str, call: Call) -> bytes:
-        """The whole content in memory, verified. For blobs that are small enough to be a base or a delta."""
+    def whole(self, digest: str, call: Call, links: Sequence[Link] = ()) -> bytes:
+        """The whole content in memory, verified. For blobs that are small enough to be a base or a delta.
+
+        links: the chain of this blob or of one above it, where the caller has read it already; it spares a snapshot.
+        Raises NOT_FOUND (BLOB_NOT_FOUND), DATA_LOSS (BLOB_DAMAGED).
+        """
         if (cached := self._cache.get(digest)) is not None:
             return cached
-        found_missing = digest
-        for _ in range(_ATTEMPTS):
-            links = self.links(digest, call)
-            try:
-                content = self._rebuild(links, call)
-            except FileMissing as missing:
-                found_missing = missing.digest
-                continue
-            self._cache.put(digest, content)
-            return content
-        raise damaged(digest, found_missing, "the file is missing")
+        content = self._with_links(digest, _links_from(links, digest), call, lambda links: self._rebuild(links, call))
+        self._cache.put(digest, content)
+        return content
 
     def links(self, digest: str, call: Call) -> list[Link]:
-        """The rows of the blob and of all its bases. Raises NOT_FOUND (BLOB_NOT_FOUND)."""
+        """The chain of the blob: it and all its bases. Raises NOT_FOUND (BLOB_NOT_FOUND)."""
         with self._readers.snapshot(call) as connection:
             links = rows.chain(connection, digest)
         if not links:
-            raise _unknown(digest)
+            raise NotFound(f"There is no blob {digest}.", reason="BLOB_NOT_FOUND", digest=digest)
         return links
 
-    def lineage(self, digest: str, call: Call) -> list[BlobRow]:
-        """The same rows without what lies in the database of their contents. Raises NOT_FOUND (BLOB_NOT_FOUND)."""
-        with self._readers.snapshot(call) as connection:
-            found = rows.lineage(connection, digest)
-        if not found:
-            raise _unknown(digest)
-        return found
-
     def exists(self, digest: str, call: Call) -> bool:
-        """Whether there is such a blob just now."""
+        """Whether the blob has a row now."""
         with self._readers.snapshot(call) as connection:
             return rows.blob(connection, digest) is not None
 
     def hashed(self, digest: str) -> Hashed | None:
-        """The states of a content's hash, when it was hashed lately."""
+        """The hash states of a content, when it was hashed lately."""
         return self._hashed.get(digest)
 
     def remember_hash(self, hashed: Hashed) -> None:
-        """Keeps the states of a content's hash for the next one that begins like it."""
+        """Keeps the hash states of a content for the next one with the same beginning."""
         self._hashed[hashed.digest] = hashed
         while len(self._hashed) > HASHES_KEPT:
             self._hashed.popitem(last=False)
 
+    def is_cached(self, digest: str) -> bool:
+        """Whether `whole` will probably need no links: the content may leave the cache before."""
+        return self._cache.get(digest) is not None
+
     def remember(self, digest: str, content: bytes) -> None:
-        """A verified content that the next delta may need."""
+        """Caches a verified content, which the next delta may need as its base."""
         self._cache.put(digest, content)
 
     def check_stored(self, link: Link) -> None:
         """Reads the stored bytes of one link in constant memory. Raises Damaged or FileMissing."""
-        row, _ = link
         hasher = hashlib.sha256()
         with closing(self._open(link)) as stored:
             for start in range(0, stored.size(), CHUNK_BYTES):
                 hasher.update(stored.read_at(start, CHUNK_BYTES))
-        if named_digest(hasher.hexdigest()) != row.stored_digest:
+        if named_digest(hasher.hexdigest()) != link.row.stored_digest:
             raise Damaged("the stored bytes are not those that were stored")
 
     def verify_stream(self, link: Link, call: Call) -> None:
         """Reads a blob that is stored whole from end to end. Raises DATA_LOSS or FileMissing."""
-        row, _ = link
-        for _ in _stream(self._open(link), row, row.digest, 0, row.size_bytes, call):
+        for _ in _stream(self._open(link), link.row, link.row.digest, 0, link.row.size_bytes, call):
             pass
 
-    def _rebuild(self, links: list[Link], call: Call) -> bytes:
-        """The content of the first link, from the nearest content that is known."""
+    def _with_links(self, digest: str, links: Sequence[Link], call: Call, use: Callable[[Sequence[Link]], Result]) -> Result:
+        """What `use` makes of the blob's chain. When a file of it is missing, the chain is read anew: a sweep may have
+        removed the blob, and a Put may have stored it again under another path."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return use(links or self.links(digest, call))
+            except FileMissing as error:
+                links, missing = (), error.digest
+        raise _damaged(digest, missing, "the file is missing")
+
+    def _range(self, links: Sequence[Link], offset: int, length: int, call: Call) -> BlobRange:
+        row = links[0].row
+        length = _checked_length(row, offset, length)
+        if row.codec == DELTA or self.is_cached(row.digest):
+            return BlobRange(row.size_bytes, _slices(self.whole(row.digest, call, links), offset, length))
+        return BlobRange(row.size_bytes, _stream(self._open(links[0]), row, row.digest, offset, length, call))
+
+    def _rebuild(self, links: Sequence[Link], call: Call) -> bytes:
+        """The content of the first link, from the nearest content that is cached or stored whole."""
+        wanted = links[0].row.digest
         deltas: list[Link] = []
         content = None
         for link in links:
-            if (content := self._cache.get(link[0].digest)) is not None:
+            if (content := self._cache.get(link.row.digest)) is not None:
                 break
-            if link[0].codec != DELTA:
-                content = self._root(link, links[0][0].digest, call)
+            if link.row.codec != DELTA:
+                content = b"".join(_stream(self._open(link), link.row, wanted, 0, link.row.size_bytes, call))
                 break
             deltas.append(link)
         if content is None:
-            raise damaged(links[0][0].digest, links[-1][0].digest, "its base is missing")
+            raise _damaged(wanted, links[-1].row.digest, "its base is missing")
         for link in reversed(deltas):
             call.check()
-            content = self._apply(link, content, links[0][0].digest)
-        if digest_of(content) != links[0][0].digest:
-            raise damaged(links[0][0].digest, links[0][0].digest, "the rebuilt bytes have another digest")
+            content = self._apply(link, content, wanted)
+        if digest_of(content) != wanted:
+            raise _damaged(wanted, wanted, "the rebuilt bytes have another digest")
         return content
 
-    def _root(self, link: Link, wanted: str, call: Call) -> bytes:
-        row, _ = link
-        return b"".join(_stream(self._open(link), row, wanted, 0, row.size_bytes, call))
-
     def _apply(self, link: Link, base: bytes, wanted: str) -> bytes:
-        row, _ = link
         try:
-            return decode_delta(base, self._delta(link), row.size_bytes)
-        except (Damaged, OSError) as error:  # a disk that cannot read it has lost it
-            raise damaged(wanted, row.digest, str(error)) from error
+            return decode_delta(base, self._delta(link), link.row.size_bytes)
+        except (Damaged, OSError) as error:  # bytes that the disk cannot read are lost
+            raise _damaged(wanted, link.row.digest, str(error)) from error
 
     def _delta(self, link: Link) -> bytes:
-        row, _ = link
         with closing(self._open(link)) as stored:
-            payload = stored.read_at(0, row.stored_bytes + 1)
-        if digest_of(payload) != row.stored_digest:
+            payload = stored.read_at(0, link.row.stored_bytes + 1)
+        if digest_of(payload) != link.row.stored_digest:
             raise Damaged("the stored bytes are not those that were stored")
         return payload
 
     def _open(self, link: Link) -> StoredFile | StoredContent:
-        """The stored bytes of a blob, file or row. Nobody else reads what `Spool.write` was given. Raises FileMissing."""
-        row, content = link
+        """The stored bytes of a blob, from its file or its row. All reads of stored bytes pass here. Raises FileMissing."""
         try:
-            return self._files.open(row.path) if row.path else StoredContent(content or b"")
+            return self._files.open(link.row.path) if link.row.path else StoredContent(link.content or b"")
         except FileNotFoundError as error:
-            raise FileMissing(row.digest) from error
+            raise FileMissing(link.row.digest) from error
 
 
-def _unknown(digest: str) -> NotFound:
-    return NotFound(f"There is no blob {digest}.", reason="BLOB_NOT_FOUND", digest=digest)
+def _links_from(links: Sequence[Link], digest: str) -> Sequence[Link]:
+    """The rest of the chain from this blob on; nothing when it is not in it."""
+    return next((links[place:] for place, link in enumerate(links) if link.row.digest == digest), ())
 
 
-def damaged(digest: str, culprit: str, why: str) -> DataLoss:
+def _damaged(digest: str, culprit: str, why: str) -> DataLoss:
     """DATA_LOSS for a reader of `digest`, whose chain holds the damaged `culprit`."""
     where = "" if digest == culprit else f" (it is a delta on {culprit}, which is damaged)"
     message = f"The blob {digest} cannot be read{where}: {why}. Restore it from a backup."
@@ -206,7 +198,7 @@ def damaged(digest: str, culprit: str, why: str) -> DataLoss:
 
 
 def _checked_length(row: BlobRow, offset: int, length: int) -> int:
-    """How many bytes the range really has."""
+    """The number of bytes in the range."""
     if offset < 0 or length < 0:
         raise InvalidArgument("offset and length must not be negative.", reason="VALUE_INVALID", field="offset")
     if offset > row.size_bytes:
@@ -224,7 +216,7 @@ def _slices(content: bytes, offset: int, length: int) -> Iterator[bytes]:
 def _stream(
     stored: StoredFile | StoredContent, row: BlobRow, wanted: str, offset: int, length: int, call: Call
 ) -> Iterator[bytes]:
-    """The range's chunks; the last one only when all that can be checked fits. Closes `stored`."""
+    """The chunks of the range. Yields the last one only after all checks that the range allows. Closes `stored`."""
     hasher = hashlib.sha256() if length == row.size_bytes else None
     left = length
     with closing(stored):
@@ -239,5 +231,5 @@ def _stream(
                     if left == 0 and named_digest(hasher.hexdigest()) != row.digest:
                         raise Damaged("the content has another digest")
                 yield chunk
-        except (Damaged, OSError) as error:  # a disk that cannot read it has lost it
-            raise damaged(wanted, row.digest, str(error)) from error
+        except (Damaged, OSError) as error:  # bytes that the disk cannot read are lost
+            raise _damaged(wanted, row.digest, str(error)) from error

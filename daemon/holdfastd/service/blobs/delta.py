@@ -1,7 +1,7 @@
-"""Where a content becomes a delta, and on which base; a full copy where that does not pay.
+"""Which blob a content becomes a delta of, and when it is stored whole instead.
 
-Two levels keep chains short: fifteen steps each on the one before it, then one on the last of the upper level, sixteen back.
-A content is at most 32 bases deep; then a full copy begins anew.
+Two levels keep chains short: 15 deltas, each on the one before it; the next one is attached to the last delta of the upper
+level, 16 back. A content has at most 32 bases; the next content is stored whole and begins a new chain.
 """
 
 from __future__ import annotations
@@ -11,99 +11,125 @@ from dataclasses import dataclass
 
 from holdfastd.blobs.delta import Cut, encode_delta
 from holdfastd.errors import DataLoss, NotFound
-from holdfastd.model.blobs import MAX_DEPTH, STEPS_PER_LEVEL, BlobRow
+from holdfastd.model.blobs import DELTA, MAX_DEPTH, STEPS_PER_LEVEL, BlobRow, digest_of
 from holdfastd.model.call import Call
-from holdfastd.model.commands import RenewBlob, StoredBlob
-from holdfastd.service.blobs.draft import Draft, Place, Uploading
+from holdfastd.model.commands import StoreBlob, StoredBlob
+from holdfastd.service.blobs.draft import Draft, Uploads, WholeDraft
+from holdfastd.store import blobs as rows
+from holdfastd.store.blobs import Link
+from holdfastd.store.engine import Connection
 
-_PAYS = 0.8  # of the full copy: above it a delta is not worth its chain
-_SURELY_PAYS = 1 / 20  # of the plain content: below it the full copy need not be made to know
+_PAYS = 0.8  # of the stored bytes of the full copy: a larger delta is not worth its chain
+_SURELY_PAYS = 1 / 20  # of the plain content: a delta below it is accepted without compressing the full copy for comparison
 
 
 @dataclass(frozen=True, slots=True)
-class KnownBase:
-    """A base whose content is at hand, and how the new content lies on it."""
+class Base:
+    """What one snapshot says about the base that a Put names, and about the digest to be stored.
 
-    digest: str
+    exists: the digest to be stored has a row.
+    row: the row of the named base; None when there is none.
+    place: the row that a delta is based on, which is `row` or below it; None when the content must be stored whole.
+    step: the step of that delta.
+    links: the chain of the named base; empty when the contents of `row` and `place` are cached.
+    """
+
+    exists: bool
+    row: BlobRow | None = None
+    place: BlobRow | None = None
+    step: int = 0
+    links: Sequence[Link] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SentBase:
+    """The content of the base that the caller cut its content against, and where it cut."""
+
     content: bytes
     cut: Cut
 
 
-def place_on(chain: Sequence[BlobRow]) -> Place | None:
-    """Where a delta hangs whose hint is the first of this chain; None when the chain is deep enough already."""
-    hint = chain[0]
-    if hint.step + 1 < STEPS_PER_LEVEL:
-        place = Place(hint, hint.depth + 1, hint.step + 1)
-    else:
-        upper = next(row for row in chain if row.step == 0)
-        place = Place(upper, upper.depth + 1, 0)
-    return place if place.depth <= MAX_DEPTH else None
+def read_base(uploads: Uploads, digest: str, base_digest: str, call: Call) -> Base:
+    """Reads in one snapshot all rows that a Put of `digest` with this base needs."""
+    with uploads.readers.snapshot(call) as connection:
+        exists = rows.blob(connection, digest) is not None
+        row = rows.blob(connection, base_digest)
+        if row is None:
+            return Base(exists)
+        place, step = _place(connection, row)
+        cached = all(uploads.contents.is_cached(each.digest) for each in (row, place) if each is not None)
+        return Base(exists, row, place, step, () if cached else rows.chain(connection, base_digest))
 
 
-def store_content(
-    uploading: Uploading, digest: str, content: bytes, hint: str, known: KnownBase | None, call: Call
-) -> StoredBlob:
-    """Stores a content that is in memory: as a delta on the hint or its ancestor where that pays, else whole."""
-    stored = _renewed(uploading, digest, call) or _stored_as_delta(uploading, digest, content, hint, known, call)
+def store_content(uploads: Uploads, digest: str, content: bytes, base: Base, sent: SentBase | None, call: Call) -> StoredBlob:
+    """Stores a content that is in memory: as a delta where that pays, otherwise whole."""
+    stored = uploads.renew(digest, call) if base.exists else None
     if stored is None:
-        stored = _commit(uploading, content, call)
-    uploading.contents.remember(digest, content)
+        stored = _store(uploads, digest, content, base, sent, call)
+    uploads.contents.remember(digest, content)
     return stored
 
 
-def _renewed(uploading: Uploading, digest: str, call: Call) -> StoredBlob | None:
-    if not uploading.contents.exists(digest, call):
-        return None
-    return uploading.writer.submit(RenewBlob(digest, uploading.settings.lease_ns), call)
+def _place(connection: Connection, row: BlobRow) -> tuple[BlobRow | None, int]:
+    """The row that a delta on `row` is based on, and the delta's step; no row when the chain has its full depth."""
+    place: BlobRow | None = row
+    step = row.step + 1
+    if step >= STEPS_PER_LEVEL:
+        place, step = rows.upper_level(connection, row.digest), 0
+    return (place if place is not None and place.depth < MAX_DEPTH else None), step
 
 
-def _stored_as_delta(
-    uploading: Uploading, digest: str, content: bytes, hint: str, known: KnownBase | None, call: Call
-) -> StoredBlob | None:
-    """None when it has to be stored whole: the base is gone or damaged, or a delta does not pay."""
-    draft = uploading.new_draft()
+def _store(uploads: Uploads, digest: str, content: bytes, base: Base, sent: SentBase | None, call: Call) -> StoredBlob:
+    payload = _encode(uploads, content, base, sent, call)
+    if payload is not None and len(payload) <= _SURELY_PAYS * len(content):
+        if (stored := _commit_delta(uploads, digest, len(content), payload, base, call)) is not None:
+            return stored
+        payload = None
+    whole = WholeDraft(uploads)
     try:
-        found = _find(uploading, content, hint, known, call)
-        if found is None:
-            return None
-        place, base = found
-        payload = encode_delta(base.content, content, base.cut)
-        if not _pays(len(payload), content, draft):
-            return draft.commit_whole(call)
-        return uploading.new_draft().commit_delta(digest, len(content), payload, place, call)
-    except (NotFound, DataLoss):  # the base is only a means: the content is here
-        return None
+        whole.encoder.feed(content)
+        whole.encoder.finish()
+        if payload is None or len(payload) > _PAYS * whole.encoder.stored_bytes:
+            return whole.commit(call)
+        return _commit_delta(uploads, digest, len(content), payload, base, call) or whole.commit(call)
     finally:
-        draft.discard()
+        whole.discard()
 
 
-def _find(uploading: Uploading, content: bytes, hint: str, known: KnownBase | None, call: Call) -> tuple[Place, KnownBase] | None:
-    settings = uploading.settings
-    if not settings.delta or len(content) > settings.delta_max_bytes:
+def _encode(uploads: Uploads, content: bytes, base: Base, sent: SentBase | None, call: Call) -> bytes | None:
+    """The payload of the delta; None when the chain has its full depth, or the base is gone, damaged or too large."""
+    if base.place is None or base.place.size_bytes > uploads.settings.delta_max_bytes:
         return None
-    place = place_on(uploading.contents.lineage(hint, call))
-    if place is None or place.row.size_bytes > settings.delta_max_bytes:
-        return None
-    if known is None or known.digest != place.row.digest:
-        base = uploading.contents.whole(place.row.digest, call)
-        known = KnownBase(place.row.digest, base, Cut.between(base, content))
-    return place, known
+    if sent is None or base.place != base.row:
+        try:
+            base_content = uploads.contents.whole(base.place.digest, call, base.links)
+        except (NotFound, DataLoss):
+            return None
+        sent = SentBase(base_content, Cut.between(base_content, content))
+    return encode_delta(sent.content, content, sent.cut)
 
 
-def _pays(delta_bytes: int, content: bytes, draft: Draft) -> bool:
-    """Whether the delta is small enough; when that took making the full copy, it is in the draft."""
-    if delta_bytes <= _SURELY_PAYS * len(content):
-        return True
-    draft.encoder.feed(content)
-    draft.encoder.finish()
-    return delta_bytes <= _PAYS * draft.encoder.stored_bytes
-
-
-def _commit(uploading: Uploading, content: bytes, call: Call) -> StoredBlob:
-    draft = uploading.new_draft()
+def _commit_delta(uploads: Uploads, digest: str, size_bytes: int, payload: bytes, base: Base, call: Call) -> StoredBlob | None:
+    """None when the base has gone since it was read: the content must be stored whole."""
+    assert base.place is not None
+    blob = StoreBlob(
+        digest=digest,
+        size_bytes=size_bytes,
+        stored_bytes=len(payload),
+        stored_digest=digest_of(payload),
+        codec=DELTA,
+        path="",
+        content=None,
+        lease_ns=uploads.settings.lease_ns,
+        base_digest=base.place.digest,
+        depth=base.place.depth + 1,
+        step=base.step,
+    )
+    draft = Draft(uploads)
     try:
-        draft.encoder.feed(content)
-        draft.encoder.finish()
-        return draft.commit_whole(call)
+        draft.write(payload)
+        return draft.commit(blob, call)
+    except NotFound:
+        return None
     finally:
         draft.discard()

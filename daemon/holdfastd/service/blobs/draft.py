@@ -1,121 +1,139 @@
-"""Stored bytes in the making, and how they are committed.
-
-The bytes are durable before the row that names them is committed. Whatever ends an upload, its temporary file goes; a
-published file whose commit has an unknown outcome is left to the next sweep, which asks the writer.
-"""
+"""Stored bytes in the making, and the one order in which they become durable: `Draft.commit`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfastd import failpoints
 from holdfastd.blobs.codec import Encoder
-from holdfastd.blobs.files import BlobFiles
+from holdfastd.blobs.files import BlobFiles, FileDraft
 from holdfastd.blobs.spool import Spool
-from holdfastd.errors import InvalidArgument, NotFound
-from holdfastd.model.blobs import DELTA, BlobRow, digest_of
+from holdfastd.errors import NotFound
 from holdfastd.model.call import Call
-from holdfastd.model.commands import StoreBlob, StoredBlob
+from holdfastd.model.commands import RenewBlob, StoreBlob, StoredBlob
 from holdfastd.service.blobs.contents import BlobContents
-from holdfastd.service.blobs.ports import BlobSettings, Submits
+from holdfastd.store.engine import Readers
+from holdfastd.writer.writer import Writer
+
+MIB = 1024**2
+GIB = 1024**3
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a new delta hangs: the row of its base, and its own depth and step."""
+class BlobSettings:
+    """Limits of blobs, in bytes unless named otherwise."""
 
-    row: BlobRow
-    depth: int
-    step: int
+    inline_max_bytes: int = 32 * 1024  # up to this many stored bytes lie in the row; 0: every blob has a file
+    delta: bool = True
+    lease_s: float = 3600.0
+    max_blob_bytes: int = 16 * GIB
+    delta_max_bytes: int = 64 * MIB  # a delta needs content and base in memory; above this size either is stored whole
+    cache_bytes: int = 64 * MIB
+
+    @property
+    def lease_ns(self) -> int:
+        return int(self.lease_s * 1e9)
 
 
-class Uploading:
+@dataclass(frozen=True, slots=True)
+class Uploads:
     """What all uploads of one store share. Thread-safe."""
 
-    def __init__(self, writer: Submits, files: BlobFiles, contents: BlobContents, settings: BlobSettings) -> None:
-        self.writer = writer
-        self.files = files
-        self.contents = contents
-        self.settings = settings
-        # Published files of Puts whose commit raised: path and stored size. Adding and removing are atomic in CPython.
-        self.doubtful: dict[str, int] = {}
+    writer: Writer
+    readers: Readers
+    files: BlobFiles
+    contents: BlobContents
+    settings: BlobSettings
 
-    def new_draft(self) -> Draft:
-        """An empty draft of stored bytes."""
-        return Draft(self, Spool(self.files.create, self.settings.inline_max_bytes))
-
-    def too_large(self, size_bytes: int) -> InvalidArgument:
-        limit = self.settings.max_blob_bytes
-        return InvalidArgument(f"The blob has {size_bytes} bytes or more; the limit is {limit}.", reason="TOO_LARGE", limit=limit)
-
-    def submit(self, command: StoreBlob, call: Call) -> StoredBlob:
-        """Commits the row of published bytes; a file that no row names in the end does not stay."""
-        try:
-            stored = self.writer.submit(command, call)
-        except NotFound:
-            self._unlink(command)  # the base has gone: the row was refused for certain
-            raise
-        except BaseException:
-            if command.path:
-                self.doubtful[command.path] = command.stored_bytes
-                self.files.settle(command.path)
-            raise
-        failpoints.hit("blobs.after_commit")
-        if stored.existed:
-            self._unlink(command)
-        elif command.path:
-            self.files.settle(command.path)
-        return stored
-
-    def _unlink(self, command: StoreBlob) -> None:
-        if command.path:
-            self.files.unlink(command.path)
-            self.files.settle(command.path)
+    def renew(self, digest: str, call: Call) -> StoredBlob | None:
+        """Renews the lease of a blob; None when there is no such blob."""
+        return self.writer.submit(RenewBlob(digest, self.settings.lease_ns), call)
 
 
 class Draft:
-    """Stored bytes in the making, whole or delta, until they are durable and committed."""
+    """The stored bytes of one blob until they are committed. Used by one thread; it ends with `commit` and then `discard`."""
 
-    def __init__(self, uploading: Uploading, spool: Spool) -> None:
-        self._uploading = uploading
-        self._spool = spool
-        self.encoder = Encoder(spool)
+    def __init__(self, uploads: Uploads) -> None:
+        self._writer = uploads.writer
+        self._spool = Spool(uploads.files.create, uploads.settings.inline_max_bytes)
 
-    def commit_whole(self, call: Call) -> StoredBlob:
-        """Stores what the encoder was fed, which must be finished."""
+    def write(self, data: bytes) -> None:
+        """Appends the next stored bytes, to memory or to the temporary file. Raises DiskFull."""
+        self._spool.write(data)
+
+    def commit(self, blob: StoreBlob, call: Call) -> StoredBlob:
+        """Makes the written bytes durable, then the row that names them. Each step has ended before the next begins:
+
+        1. the bytes are in a temporary file: `write` put them there (few bytes are in memory, and go on with step 5)
+        2. sync the temporary file
+        3. rename it to its final path
+        4. sync the directory
+        5. commit the row, which holds the path or the few bytes
+
+        `blob` is the row without `path` and `content`. When the digest has a row already, that row is kept and renewed, and
+        the file is removed. Raises NOT_FOUND (BASE_NOT_FOUND) when the base of a delta has gone, and then removes the file;
+        DiskFull or SyncFailed from steps 2 to 4; what the writer raises otherwise, and then the file waits for the sweep.
+        """
+        file = self._spool.file()
+        if file is None:
+            blob = replace(blob, content=self._spool.content())
+        else:
+            failpoints.hit("blobs.before_sync")
+            file.sync()
+            failpoints.hit("blobs.after_sync")
+            path = file.rename(blob.digest, blob.codec)
+            failpoints.hit("blobs.after_rename")
+            file.sync_directory()
+            failpoints.hit("blobs.after_directory_sync")
+            blob = replace(blob, path=path)
+        stored = self._commit_row(blob, file, call)
+        failpoints.hit("blobs.after_commit")
+        if file is not None and stored.existed:
+            file.remove()
+        elif file is not None:
+            file.settle()
+        return stored
+
+    def discard(self) -> None:
+        """Removes the temporary file; does nothing once it was renamed."""
+        self._spool.discard()
+
+    def _commit_row(self, blob: StoreBlob, file: FileDraft | None, call: Call) -> StoredBlob:
+        try:
+            return self._writer.submit(blob, call)
+        except NotFound:
+            if file is not None:
+                file.remove()  # the writer refused the row, so nothing names the file
+            raise
+        except BaseException:
+            if file is not None:
+                file.doubt(blob.stored_bytes)
+            raise
+
+
+class WholeDraft:
+    """A blob that is stored whole: hashed, compressed and written as its chunks come. Used by one thread."""
+
+    def __init__(self, uploads: Uploads) -> None:
+        self._lease_ns = uploads.settings.lease_ns
+        self._draft = Draft(uploads)
+        self.encoder = Encoder(self._draft)
+
+    def commit(self, call: Call) -> StoredBlob:
+        """Stores what the encoder was fed, which must be finished. Raises as `Draft.commit`."""
         encoder = self.encoder
-        content = self._spool.content()
-        command = StoreBlob(
+        blob = StoreBlob(
             digest=encoder.digest,
             size_bytes=encoder.size_bytes,
             stored_bytes=encoder.stored_bytes,
             stored_digest=encoder.stored_digest,
             codec=encoder.codec,
-            path="" if content is not None else self._spool.publish(encoder.digest, encoder.codec),
-            content=content,
-            lease_ns=self._uploading.settings.lease_ns,
+            path="",
+            content=None,
+            lease_ns=self._lease_ns,
         )
-        return self._uploading.submit(command, call)
-
-    def commit_delta(self, digest: str, size_bytes: int, payload: bytes, place: Place, call: Call) -> StoredBlob:
-        """Stores the payload as a delta on the base. Raises NOT_FOUND (BASE_NOT_FOUND) when the base has gone meanwhile."""
-        self._spool.write(payload)
-        content = self._spool.content()
-        command = StoreBlob(
-            digest=digest,
-            size_bytes=size_bytes,
-            stored_bytes=len(payload),
-            stored_digest=digest_of(payload),
-            codec=DELTA,
-            path="" if content is not None else self._spool.publish(digest, DELTA),
-            content=content,
-            lease_ns=self._uploading.settings.lease_ns,
-            base_digest=place.row.digest,
-            depth=place.depth,
-            step=place.step,
-        )
-        return self._uploading.submit(command, call)
+        return self._draft.commit(blob, call)
 
     def discard(self) -> None:
-        """Leaves nothing behind; nothing when published already."""
-        self._spool.discard()
+        """As `Draft.discard`."""
+        self._draft.discard()

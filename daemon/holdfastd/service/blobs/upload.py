@@ -1,7 +1,8 @@
-"""Puts: one upload is one caller's stream of chunks, fed by one thread.
+"""Puts: an upload takes one caller's chunks, in one thread.
 
-Three ways in: streamed whole in constant memory; gathered, where a base is hinted at; and a delta, of which only the middle
-comes. What the caller said about size and digest is held against what came before anything is made durable.
+There are four: a whole blob streamed in constant memory; one whose digest is stored already; a whole blob with a hint at a
+base, gathered in memory; and a delta, of which only the middle comes. Each compares the bytes with the size and digest of the
+header before it makes anything durable.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from typing import Protocol
 from holdfast.contract.digests import hash_content
 from holdfastd.blobs.delta import Cut
 from holdfastd.errors import DataLoss, Exhausted, InvalidArgument, NotFound
-from holdfastd.model.blobs import PutHeader, PutResult, digest_of, named_digest
+from holdfastd.model.blobs import PutHeader, PutResult, check_digest, digest_of, named_digest
 from holdfastd.model.call import Call
-from holdfastd.model.commands import RenewBlob, StoredBlob
-from holdfastd.service.blobs.delta import KnownBase, store_content
-from holdfastd.service.blobs.draft import Uploading
+from holdfastd.model.commands import StoredBlob
+from holdfastd.service.blobs.delta import Base, SentBase, read_base, store_content
+from holdfastd.service.blobs.draft import Uploads, WholeDraft
 
 
 class Upload(Protocol):
-    """A Put under way. After `finish` or `abort` it is over; `abort` after `finish` does nothing."""
+    """A Put under way. `finish` or `abort` ends it; `abort` after `finish` does nothing."""
 
     def feed(self, chunk: bytes) -> None:
         """Takes the next bytes. Raises INVALID_ARGUMENT (SIZE_MISMATCH, TOO_LARGE) or RESOURCE_EXHAUSTED (DISK_FULL)."""
@@ -35,74 +36,86 @@ class Upload(Protocol):
         ...
 
 
+def begin(uploads: Uploads, header: PutHeader, call: Call) -> Upload:
+    """The upload that the header asks for. Raises as `Blobs.begin`."""
+    _check_header(uploads, header)
+    if header.delta is not None:
+        return DeltaUpload(uploads, header, call)
+    if header.digest and uploads.contents.exists(header.digest, call) and uploads.renew(header.digest, call) is not None:
+        return KnownUpload(uploads, header)
+    if header.base_digest and uploads.settings.delta:
+        return GatheredUpload(uploads, header)
+    return StreamUpload(uploads, header)
+
+
 class StreamUpload:
     """A blob that is stored whole, in constant memory."""
 
-    def __init__(self, uploading: Uploading, header: PutHeader) -> None:
-        self._uploading = uploading
+    def __init__(self, uploads: Uploads, header: PutHeader) -> None:
+        self._uploads = uploads
         self._header = header
-        self._draft = uploading.new_draft()
+        self._whole = WholeDraft(uploads)
 
     def feed(self, chunk: bytes) -> None:
-        check_growth(self._uploading, self._header.size_bytes, self._draft.encoder.size_bytes + len(chunk))
-        self._draft.encoder.feed(chunk)
+        _check_growth(self._uploads, self._header.size_bytes, self._whole.encoder.size_bytes + len(chunk))
+        self._whole.encoder.feed(chunk)
 
     def finish(self, call: Call) -> PutResult:
         try:
-            encoder = self._draft.encoder
+            encoder = self._whole.encoder
             encoder.finish()
-            check_outcome(self._header, encoder.size_bytes, encoder.digest)
-            return result_of(self._draft.commit_whole(call))
+            _check_outcome(self._header, encoder.size_bytes, encoder.digest)
+            return _result_of(self._whole.commit(call))
         finally:
-            self._draft.discard()
+            self._whole.discard()
 
     def abort(self) -> None:
-        self._draft.discard()
+        self._whole.discard()
 
 
 class KnownUpload:
-    """A blob that was there when the Put began, and was leased then: the chunks are only checked."""
+    """A blob that was stored and leased anew when the Put began: the chunks are only compared with the header."""
 
-    def __init__(self, uploading: Uploading, header: PutHeader) -> None:
-        self._uploading = uploading
+    def __init__(self, uploads: Uploads, header: PutHeader) -> None:
+        self._uploads = uploads
         self._header = header
         self._hasher = hashlib.sha256()
         self._size_bytes = 0
 
     def feed(self, chunk: bytes) -> None:
         self._size_bytes += len(chunk)
-        check_growth(self._uploading, self._header.size_bytes, self._size_bytes)
+        _check_growth(self._uploads, self._header.size_bytes, self._size_bytes)
         self._hasher.update(chunk)
 
     def finish(self, call: Call) -> PutResult:
-        check_outcome(self._header, self._size_bytes, named_digest(self._hasher.hexdigest()))
-        renewed = self._uploading.writer.submit(RenewBlob(self._header.digest, self._uploading.settings.lease_ns), call)
-        if renewed is None:  # its lease ended while it was sent: an hour or more
+        _check_outcome(self._header, self._size_bytes, named_digest(self._hasher.hexdigest()))
+        renewed = self._uploads.renew(self._header.digest, call)
+        if renewed is None:  # the upload took longer than the lease
             raise Exhausted("The blob was swept while it was sent. Send it again.", reason="BLOB_SWEPT", retry_delay_s=0.1)
-        return result_of(renewed)
+        return _result_of(renewed)
 
     def abort(self) -> None:
         """Nothing was kept."""
 
 
 class GatheredUpload:
-    """A whole blob with a base as a hint: gathered in memory for the delta, or streamed once it is too large for one."""
+    """A whole blob with a hint at a base: gathered in memory for the delta, streamed once it is too large for one."""
 
-    def __init__(self, uploading: Uploading, header: PutHeader) -> None:
-        self._uploading = uploading
+    def __init__(self, uploads: Uploads, header: PutHeader) -> None:
+        self._uploads = uploads
         self._header = header
         self._gathered = bytearray()
         self._stream: StreamUpload | None = None
 
     def feed(self, chunk: bytes) -> None:
-        if self._stream is None and len(self._gathered) + len(chunk) > self._uploading.settings.delta_max_bytes:
-            self._stream = StreamUpload(self._uploading, self._header)
+        if self._stream is None and len(self._gathered) + len(chunk) > self._uploads.settings.delta_max_bytes:
+            self._stream = StreamUpload(self._uploads, self._header)
             self._stream.feed(bytes(self._gathered))
             self._gathered.clear()
         if self._stream is not None:
             self._stream.feed(chunk)
             return
-        check_growth(self._uploading, self._header.size_bytes, len(self._gathered) + len(chunk))
+        _check_growth(self._uploads, self._header.size_bytes, len(self._gathered) + len(chunk))
         self._gathered += chunk
 
     def finish(self, call: Call) -> PutResult:
@@ -111,8 +124,9 @@ class GatheredUpload:
         content = bytes(self._gathered)
         self._gathered.clear()
         digest = digest_of(content)
-        check_outcome(self._header, len(content), digest)
-        return result_of(store_content(self._uploading, digest, content, self._header.base_digest, None, call))
+        _check_outcome(self._header, len(content), digest)
+        base = read_base(self._uploads, digest, self._header.base_digest, call)
+        return _result_of(store_content(self._uploads, digest, content, base, None, call))
 
     def abort(self) -> None:
         self._gathered.clear()
@@ -121,23 +135,24 @@ class GatheredUpload:
 
 
 class DeltaUpload:
-    """Only the middle comes; prefix and suffix are the base's."""
+    """A blob of which only the middle comes; prefix and suffix are the base's."""
 
-    def __init__(self, uploading: Uploading, header: PutHeader, call: Call) -> None:
-        """Raises NOT_FOUND (BASE_NOT_FOUND) when the whole must be sent, INVALID_ARGUMENT when the header cannot be."""
+    def __init__(self, uploads: Uploads, header: PutHeader, call: Call) -> None:
+        """Raises NOT_FOUND (BASE_NOT_FOUND) when the caller must send the whole, INVALID_ARGUMENT for an impossible header."""
         if header.delta is None or header.size_bytes is None or not header.digest:
             raise InvalidArgument("A delta needs digest, size_bytes and base_digest.", reason="VALUE_INVALID", field="header")
-        self._uploading = uploading
+        self._uploads = uploads
         self._header = header
-        self._cut = Cut(*header.delta)
+        cut = Cut(*header.delta)
         self._middle = bytearray()
-        self._middle_bytes = header.size_bytes - self._cut.prefix - self._cut.suffix
-        self._base_content = _sent_base(uploading, header, call)
-        if not self._cut.fits(len(self._base_content)):
-            message = f"prefix_bytes and suffix_bytes must lie within the base, which has {len(self._base_content)} bytes."
+        self._middle_bytes = header.size_bytes - cut.prefix - cut.suffix
+        self._base = read_base(uploads, header.digest, header.base_digest, call)
+        self._sent = SentBase(_base_content(uploads, header, self._base, call), cut)
+        if not cut.fits(len(self._sent.content)):
+            message = f"prefix_bytes and suffix_bytes must lie within the base, which has {len(self._sent.content)} bytes."
             raise InvalidArgument(message, reason="VALUE_INVALID", field="delta")
         if self._middle_bytes < 0:
-            raise _size_mismatch(header.size_bytes, self._cut.prefix + self._cut.suffix)
+            raise _size_mismatch(header.size_bytes, cut.prefix + cut.suffix)
 
     def feed(self, chunk: bytes) -> None:
         if len(self._middle) + len(chunk) > self._middle_bytes:
@@ -145,30 +160,54 @@ class DeltaUpload:
         self._middle += chunk
 
     def finish(self, call: Call) -> PutResult:
-        content = self._cut.splice(self._base_content, bytes(self._middle))
+        contents, sent = self._uploads.contents, self._sent
+        content = sent.cut.splice(sent.content, bytes(self._middle))
         self._middle.clear()
-        contents, base_digest = self._uploading.contents, self._header.base_digest
-        hashed = hash_content(content, contents.hashed(base_digest), self._cut.prefix)
-        check_outcome(self._header, len(content), hashed.digest)
-        known = KnownBase(base_digest, self._base_content, self._cut)
-        stored = store_content(self._uploading, hashed.digest, content, base_digest, known, call)
+        hashed = hash_content(content, contents.hashed(self._header.base_digest), sent.cut.prefix)
+        _check_outcome(self._header, len(content), hashed.digest)
+        stored = store_content(self._uploads, hashed.digest, content, self._base, sent, call)
         contents.remember_hash(hashed)
-        return result_of(stored)
+        return _result_of(stored)
 
     def abort(self) -> None:
         self._middle.clear()
 
 
-def check_growth(uploading: Uploading, expected: int | None, size_bytes: int) -> None:
-    """INVALID_ARGUMENT as soon as more has come than was announced or is allowed."""
-    if size_bytes > uploading.settings.max_blob_bytes:
-        raise uploading.too_large(size_bytes)
+def _base_content(uploads: Uploads, header: PutHeader, base: Base, call: Call) -> bytes:
+    """The content that the client cut its content against. Raises NOT_FOUND (BASE_NOT_FOUND)."""
+    digest, settings = header.base_digest, uploads.settings
+    if base.row is None:
+        raise _send_whole(digest, "is unknown")
+    if not settings.delta or max(base.row.size_bytes, header.size_bytes or 0) > settings.delta_max_bytes:
+        raise _send_whole(digest, "is not used for deltas")
+    try:
+        return uploads.contents.whole(digest, call, base.links)
+    except NotFound as error:
+        raise _send_whole(digest, "is unknown") from error
+    except DataLoss as error:
+        raise _send_whole(digest, "cannot be read") from error
+
+
+def _check_header(uploads: Uploads, header: PutHeader) -> None:
+    if header.digest:
+        check_digest(header.digest)
+    if header.base_digest or header.delta is not None:
+        check_digest(header.base_digest, "base_digest")
+    _check_growth(uploads, None, header.size_bytes or 0)
+
+
+def _check_growth(uploads: Uploads, expected: int | None, size_bytes: int) -> None:
+    """INVALID_ARGUMENT as soon as more has come than the header says or the settings allow."""
+    limit = uploads.settings.max_blob_bytes
+    if size_bytes > limit:
+        message = f"The blob has {size_bytes} bytes or more; the limit is {limit}."
+        raise InvalidArgument(message, reason="TOO_LARGE", limit=limit)
     if expected is not None and size_bytes > expected:
         raise _size_mismatch(expected, size_bytes)
 
 
-def check_outcome(header: PutHeader, size_bytes: int, digest: str) -> None:
-    """INVALID_ARGUMENT when what came is not what was announced."""
+def _check_outcome(header: PutHeader, size_bytes: int, digest: str) -> None:
+    """INVALID_ARGUMENT when size or digest are not those of the header."""
     if header.size_bytes is not None and size_bytes != header.size_bytes:
         raise _size_mismatch(header.size_bytes, size_bytes)
     if header.digest and digest != header.digest:
@@ -176,8 +215,7 @@ def check_outcome(header: PutHeader, size_bytes: int, digest: str) -> None:
         raise InvalidArgument(message, reason="DIGEST_MISMATCH", expected=header.digest, actual=digest)
 
 
-def result_of(stored: StoredBlob) -> PutResult:
-    """The answer of a Put."""
+def _result_of(stored: StoredBlob) -> PutResult:
     row = stored.row
     return PutResult(row.digest, row.size_bytes, row.stored_bytes, stored.existed, row.lease_expire_time, stored.revision)
 
@@ -185,20 +223,6 @@ def result_of(stored: StoredBlob) -> PutResult:
 def _size_mismatch(expected: int, actual: int) -> InvalidArgument:
     message = f"{actual} bytes came instead of {expected}: the upload is truncated, or size_bytes is wrong."
     return InvalidArgument(message, reason="SIZE_MISMATCH", expected=expected, actual=actual)
-
-
-def _sent_base(uploading: Uploading, header: PutHeader, call: Call) -> bytes:
-    """The content of the base that the client cut its content against."""
-    try:
-        row = uploading.contents.lineage(header.base_digest, call)[0]
-        limit = uploading.settings.delta_max_bytes
-        if not uploading.settings.delta or max(row.size_bytes, header.size_bytes or 0) > limit:
-            raise _send_whole(header.base_digest, "is not used for deltas")
-        return uploading.contents.whole(header.base_digest, call)
-    except NotFound as error:
-        raise _send_whole(header.base_digest, "is unknown") from error
-    except DataLoss as error:
-        raise _send_whole(header.base_digest, "cannot be read") from error
 
 
 def _send_whole(digest: str, why: str) -> NotFound:

@@ -1,7 +1,7 @@
-"""Holding rows, files and references against each other; the oracle of the crash tests. Changes nothing.
+"""Compares rows, files and references with each other; the oracle of the crash tests. Changes nothing.
 
-Rows are read a page at a time and files checked without a snapshot, so what a sweep took meanwhile is asked for again
-before it is called a problem.
+Rows are read a page at a time, and files without a snapshot. A sweep may delete a blob in between, so each problem is
+reported only if the row is still there after it was found.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from holdfastd.blobs.files import BlobFiles
 from holdfastd.errors import DataLoss, NotFound
 from holdfastd.model.blobs import DELTA, BlobProblem, BlobRow
 from holdfastd.model.call import Call
-from holdfastd.service.blobs.contents import BlobContents, FileMissing, Link
-from holdfastd.service.blobs.ports import Snapshots
+from holdfastd.service.blobs.contents import BlobContents, FileMissing
 from holdfastd.store import blob_checks
 from holdfastd.store import blobs as rows
+from holdfastd.store.blobs import Link
+from holdfastd.store.engine import Readers
 
 Report = Callable[[str, int, int], None]  # phase, done, of how many
 
@@ -24,9 +25,9 @@ _PAGE = 200
 
 
 def verify_blobs(
-    readers: Snapshots, contents: BlobContents, files: BlobFiles, read_blobs: bool, report: Report, call: Call
+    readers: Readers, contents: BlobContents, files: BlobFiles, read_blobs: bool, report: Report, call: Call
 ) -> Iterator[BlobProblem]:
-    """Yields what is wrong; reports the phases `references` and `blobs` on the way."""
+    """Yields the problems; reports progress in the phases `references` and `blobs`."""
     report("references", 0, 0)
     with readers.snapshot(call) as connection:
         problems = [*blob_checks.dangling_references(connection), *blob_checks.unkept_references(connection)]
@@ -43,7 +44,7 @@ def verify_blobs(
         report("blobs", done, max(done, total))
 
 
-def _page(readers: Snapshots, after: str, call: Call) -> list[BlobRow]:
+def _page(readers: Readers, after: str, call: Call) -> list[BlobRow]:
     with readers.snapshot(call) as connection:
         return rows.page(connection, after, _PAGE)
 
@@ -78,7 +79,7 @@ def _stored_problem(contents: BlobContents, files: BlobFiles, link: Link) -> Blo
 
 
 def _content_problem(contents: BlobContents, link: Link, call: Call) -> BlobProblem | None:
-    row = link[0]
+    row = link.row
     try:
         if row.codec == DELTA:
             contents.whole(row.digest, call)
@@ -91,6 +92,6 @@ def _content_problem(contents: BlobContents, link: Link, call: Call) -> BlobProb
 
 def _still_there(contents: BlobContents, link: Link, call: Call) -> bool:
     try:
-        return contents.links(link[0].digest, call)[0][0].path == link[0].path
+        return contents.links(link.row.digest, call)[0].row.path == link.row.path
     except NotFound:
         return False

@@ -1,0 +1,195 @@
+"""`tail` and `watch`: the entries of a journal and the changes of a workspace, and what is still to come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from holdfast.cli import exits
+from holdfast.cli.command import command, count, offered, positive
+from holdfast.cli.options import Options
+from holdfast.cli.reach import open_following, open_store
+from holdfast.cli.terminal import Line, write_lines
+from holdfast.cli.text import one_line, time_text, visible
+from holdfast.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from holdfast.v1 import entry_pb2, store_service_pb2
+
+SHORT_LINES = 5
+INDENT = "  "
+_HEADED_BY = ("role", "type")
+_TOLD_IN = ("content", "message", "data")
+_LABELS = ("title", "name")
+_WHOSE = "whose transcript it is (default: session)"
+_WHICH = "which journal, such as event (default: transcript)"
+_ONLY = "only this kind or journal; may be repeated"
+
+
+@command("tail")
+@click.argument("session", metavar="SESSION", help="the session's id", shell_complete=offered("session_ids"))
+@click.option("-f", "--follow", is_flag=True, help="go on with what is appended, also while the daemon restarts")
+@click.option("-n", "--lines", metavar="N", type=count, default=10, help="how many entries (default: 10)")
+@click.option("--start", metavar="NUMBER", type=positive, help="from this entry on, instead of the last ones")
+@click.option("--filter", metavar="FILTER", default="", help="only entries that match, such as 'role = \"prompt\"'")
+@click.option("--parent-kind", metavar="KIND", default="session", help=_WHOSE, shell_complete=offered("kinds"))
+@click.option("--journal", metavar="JOURNAL", default="transcript", help=_WHICH, shell_complete=offered("journals"))
+@click.option("--full", is_flag=True, help="all lines of each entry")
+def tail(
+    options: Options,
+    session: str,
+    follow: bool,
+    lines: int,
+    start: int | None,
+    filter: str,
+    parent_kind: str,
+    journal: str,
+    full: bool,
+) -> int:
+    """Prints entries as they come; with `--follow` until it is interrupted.
+
+    examples:
+      holdfast tail ses_… -f
+      holdfast tail ses_… --start 1 --full       the whole transcript
+      holdfast tail TASK-001 --parent-kind task
+      holdfast tail TASK-001 --parent-kind task --journal event -f
+      holdfast tail ses_… --start 1 --json > transcript.jsonl
+    """
+    from holdfast.cli.json_form import json_line
+    from holdfast.cli.kind_names import journal_named, kind_named
+    from holdfast.contract.kinds import plural
+
+    of, read_from = kind_named(parent_kind).name, plural(journal_named(journal))
+    if not session:
+        raise InvalidArgument("SESSION is empty: say whose transcript, as in `holdfast tail ses_…`.", reason="USAGE")
+    with (open_following if follow else open_store)(options) as store:
+        read = partial(getattr(store, read_from).read, session, parent_kind=of)
+        with read(start=start or _start(read, lines, filter), filter=filter, follow=follow) as found:
+            for entry in found:
+                if options.as_json:
+                    print(json_line(entry_form(entry)), flush=follow)
+                else:
+                    write_lines(_lines(entry, full=full), flush=follow)
+    return exits.OK
+
+
+def _start(read: Callable[..., Iterable[entry_pb2.Entry]], lines: int, filter: str) -> int:
+    """The number of the first entry among the last ones. Two short calls, so that memory stays flat for any number of lines."""
+
+    def number_back(count: int, filter: str) -> int:
+        """The number of the entry that far from the end, or of the first one; 0 when there is none."""
+        return _last_number(read(limit=count, descending=True, filter=filter))
+
+    newest = number_back(1, "")
+    if not filter or not lines:
+        return max(newest - lines + 1, 1)
+    return number_back(lines, filter) or newest + 1
+
+
+def _last_number(entries: Iterable[entry_pb2.Entry]) -> int:
+    number = 0
+    for entry in entries:
+        number = entry.number
+    return number
+
+
+def entry_form(entry: entry_pb2.Entry) -> dict[str, Any]:
+    """An entry as one flat object: what places it, and the fields of the entry itself."""
+    from holdfast.cli.json_form import json_form
+
+    whole = json_form(entry)
+    value: dict[str, Any] = whole.pop(entry.WhichOneof("value") or "", {})
+    return {name: each for name, each in whole.items() if each or not name.startswith("parent_")} | value
+
+
+def _lines(entry: entry_pb2.Entry, *, full: bool) -> Iterator[Line]:
+    """The heading, the content (its first lines unless `full`), and an empty line."""
+    yield Line(_heading(entry), "bold")
+    text = "\n".join(each for name in _TOLD_IN if (each := getattr(_value(entry), name, "")))
+    told = visible(text).split("\n") if text else []
+    yield from (Line(INDENT + line, cut=not full) for line in (told if full else told[:SHORT_LINES]))
+    if not full and len(told) > SHORT_LINES:
+        yield Line(f"{INDENT}… {len(told) - SHORT_LINES} more lines; --full shows them", "dim")
+    yield Line("")
+
+
+def _heading(entry: entry_pb2.Entry) -> str:
+    said = _value(entry)
+    time = said.time if said.HasField("time") else entry.create_time
+    about = [said.task_id, said.phase, f"iteration {said.iteration}" if said.iteration else "", getattr(said, "source", "")]
+    took = f"{said.duration_ms} ms" if getattr(said, "duration_ms", 0) else ""
+    headed = [getattr(said, name, "") for name in _HEADED_BY]
+    parts = [f"#{entry.number}", time_text(time.ToJsonString()), *headed, *about, took]
+    return one_line("  ".join(part for part in parts if part))
+
+
+def _value(entry: entry_pb2.Entry) -> Any:
+    return getattr(entry, entry.WhichOneof("value") or "transcript")
+
+
+@command("watch")
+@click.option("--kind", "kinds", metavar="KIND", multiple=True, help=_ONLY, shell_complete=offered("watched"))
+@click.option("--id", "ids", metavar="ID", multiple=True, help="only this record or journal; may be repeated")
+@click.option("--since", metavar="REV", type=count, help="begin after this revision; 0 is the beginning (default: now)")
+@click.option("--replay", is_flag=True, help="end at the present instead of waiting for more")
+def watch(options: Options, kinds: Sequence[str], ids: Sequence[str], since: int | None, replay: bool) -> int:
+    """Prints each change once, in order, until it is interrupted; with `--replay` until the present.
+
+    examples:
+      holdfast watch --kind tasks
+      holdfast watch --kind task --id TASK-001 --since 0 --replay      the history of a task
+      holdfast watch --json | jq .record
+    """
+    from holdfast.cli.json_form import json_line
+    from holdfast.cli.kind_names import watched_name
+
+    watched = [watched_name(each) for each in kinds]
+    with (
+        (open_store if replay else open_following)(options) as store,
+        store.watch(kinds=watched, ids=ids, since=since, replay_only=replay) as found,
+    ):
+        for change in found:
+            print(json_line(change_form(change)) if options.as_json else _change_line(change), flush=not replay)
+    return exits.OK
+
+
+def change_form(change: store_service_pb2.Change) -> dict[str, Any]:
+    """A change as one object; `record` is the record as it was after it."""
+    from holdfast.cli.json_form import json_form
+
+    found = json_form(change)
+    found["action"] = _action_of(change)
+    if found["record"] is not None:
+        found["record"] = found["record"].get(change.kind)
+    return found
+
+
+def _change_line(change: store_service_pb2.Change) -> str:
+    """A change on one line: revision, time, what happened to what, and by whom."""
+    parts = [f"{change.revision:>8}", time_text(change.commit_time.ToJsonString()), f"{_action_of(change):<6}", _subject(change)]
+    return one_line("  ".join(each for each in [*parts, _label(change), f"by {change.actor}" if change.actor else ""] if each))
+
+
+def _subject(change: store_service_pb2.Change) -> str:
+    if not change.parent_kind:
+        return f"{change.kind} {change.id} v{change.version}"
+    numbers = (
+        f"#{change.first_number}" if change.first_number == change.last_number else f"#{change.first_number}–{change.last_number}"
+    )
+    return f"{change.kind} of {change.parent_kind} {change.id} {numbers}"
+
+
+def _label(change: store_service_pb2.Change) -> str:
+    """What people call the record."""
+    value = getattr(change.record, change.kind, None) if change.HasField("record") else None
+    return next((f'"{label}"' for name in _LABELS if (label := getattr(value, name, ""))), "")
+
+
+def _action_of(change: store_service_pb2.Change) -> str:
+    """What happened, in a word: insert, update, delete, append or drop."""
+    from holdfast.v1 import store_service_pb2
+
+    return store_service_pb2.Action.Name(change.action).removeprefix("ACTION_").lower()

@@ -1,0 +1,116 @@
+"""How the records of a kind hang together, read from the store: what `graph` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from holdfast.cli.kind_names import kind_named
+from holdfast.cli.reach import records_of
+from holdfast.cli.text import size_text
+from holdfast.contract.kinds import KINDS, Kind
+from holdfast.errors import InvalidArgument, NotFound
+from holdfast.values.filters import both, quoted
+
+if TYPE_CHECKING:
+    from holdfast.store import Store
+
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """How the records of a kind hang together: the ids of what a record comes after, and what a line tells of it.
+
+    With a `scope` a graph is that of one value of the field; `scope_kind` is the kind that the value is an id of, if any.
+    """
+
+    parents: Callable[[Any], list[str]]
+    about: Callable[[Any], list[str]]
+    scope: str = ""
+    scope_kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A record in the graph. `ready` and `done` are None for kinds that wait for nothing."""
+
+    id: str
+    parents: tuple[str, ...]
+    about: tuple[str, ...]
+    status: str
+    done: bool | None = None
+    ready: bool | None = None
+
+
+def _waiting(message: Any) -> list[str]:
+    return list(message.blocked_by)
+
+
+def _titled(message: Any) -> list[str]:
+    return [message.title]
+
+
+def _checkpoint(message: Any) -> list[str]:
+    return [f"#{message.number}", message.name, ", ".join(message.tags), size_text(message.context_size_bytes)]
+
+
+def _versions(message: Any) -> list[str]:
+    return [f"{message.workflow_id}@{message.parent_version}"] if message.parent_version else []
+
+
+def _workflow(message: Any) -> list[str]:
+    return [message.name, ", ".join(each.name for each in message.phases)]
+
+
+LINEAGES: Mapping[str, Lineage] = {
+    "task": Lineage(_waiting, _titled),
+    "initiative": Lineage(_waiting, _titled),
+    "checkpoint": Lineage(lambda each: [each.parent_id] if each.parent_id else [], _checkpoint, "session_id", "session"),
+    "workflow": Lineage(_versions, _workflow, "workflow_id"),
+}
+
+
+def lineage_of(what: str, id: str | None, *, ready: bool) -> Kind:
+    """The kind of a graph. Raises InvalidArgument for one without, or when what is asked of it makes no sense."""
+    kind = kind_named(what, verb="graph")
+    if kind.name not in LINEAGES:
+        known = ", ".join(KINDS[each].noun for each in LINEAGES)
+        raise InvalidArgument(f"There is no graph of {kind.noun}. There are: {known}.", reason="USAGE")
+    if ready and kind.readiness is None:
+        raise InvalidArgument(f"--ready is for tasks and initiatives; {kind.noun} wait for nothing.", reason="USAGE")
+    if LINEAGES[kind.name].scope and id is None:
+        scope = LINEAGES[kind.name].scope_kind or kind.name
+        raise InvalidArgument(f"Say whose: `holdfast graph {kind.noun} {scope.upper()}`.", reason="USAGE")
+    return kind
+
+
+def nodes_of(store: Store, kind: Kind, id: str, filter: str) -> dict[str, Node]:
+    """What the graph shows of the records, in the order of their creation. Raises NotFound for a scope without any."""
+    lineage = LINEAGES[kind.name]
+    if filter:
+        records_of(store, kind).first(filter=filter)  # so that what is wrong with it is told where it was written
+    wanted = both(filter, f"{lineage.scope} = {quoted(id)}") if lineage.scope else filter
+    if lineage.scope_kind:
+        records_of(store, KINDS[lineage.scope_kind]).get(id)
+    ready: set[str] = set()
+    if kind.readiness is not None:
+        ready = {each.id for each in _all(store, kind, both(wanted, "ready = true"))}
+    nodes = {each.id: _node(kind, lineage, each, ready) for each in _all(store, kind, wanted)}
+    if lineage.scope and not lineage.scope_kind and not nodes:
+        raise NotFound(f"There is no {kind.name} {id}.", reason="RECORD_NOT_FOUND")
+    return nodes
+
+
+def _all(store: Store, kind: Kind, filter: str) -> Iterator[Any]:
+    return iter(records_of(store, kind).list(filter=filter, page_size=PAGE))
+
+
+def _node(kind: Kind, lineage: Lineage, message: Any, ready: set[str]) -> Node:
+    parents, about = tuple(lineage.parents(message)), tuple(each for each in lineage.about(message) if each)
+    if kind.readiness is None:
+        return Node(message.id, parents, about, getattr(message, "status", ""))
+    status = getattr(message, kind.readiness.status_field)
+    done = status in kind.readiness.done_values
+    return Node(message.id, parents, about, status, done, message.id in ready and not done)

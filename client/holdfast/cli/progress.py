@@ -1,0 +1,66 @@
+"""How far long work is: a line on stderr where somebody looks, with the rate and the time left, gone at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from holdfast.cli.text import one_line
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+
+class Progress:
+    """Shows one phase after the other. Nothing is shown without a terminal."""
+
+    def __init__(self) -> None:
+        self._bars: Bars | None = _bars() if sys.stderr.isatty() else None
+        self._phase = ""
+
+    def tell(self, phase: str, done: int, total: int) -> None:
+        """Shows how much of a phase is done, of how much (0: not known)."""
+        if self._bars is None or not phase:
+            return
+        if phase != self._phase:
+            self._phase = phase
+            for each in self._bars.task_ids:
+                self._bars.remove_task(each)
+            self._bars.add_task(one_line(phase), total=None)
+        self._bars.update(self._bars.task_ids[0], completed=done, total=total or None)
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Makes room for lines of output."""
+        if self._bars is None:
+            yield
+            return
+        self._bars.stop()
+        yield
+        self._bars.start()
+
+    def __enter__(self) -> Progress:
+        if self._bars is not None:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+
+def _bars() -> Bars:
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    from holdfast.cli.drawing import console
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+    shown = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    return Bars(*shown, console=console(sys.stderr), transient=True, redirect_stdout=False, redirect_stderr=False)

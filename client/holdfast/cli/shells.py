@@ -1,0 +1,84 @@
+"""`completion`: click's completion scripts, with what FIELD=VALUE needs of a shell: no space after a `=`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+from click.shell_completion import BashComplete, CompletionItem, FishComplete, ShellComplete, ZshComplete, split_arg_string
+
+from holdfast.cli import exits
+from holdfast.cli.command import command
+from holdfast.cli.options import Options
+
+VARIABLE = "_HOLDFAST_COMPLETE"
+
+
+class Bash(BashComplete):
+    """bash takes a word apart at `=` and completes what is after it, so the parts are put together and the answer cut."""
+
+    source_template = BashComplete.source_template.replace(
+        "COMPREPLY+=($value)\n", "COMPREPLY+=($value)\n            [[ $value == *= ]] && compopt -o nospace 2>/dev/null\n"
+    )
+    _cut = False
+
+    def source(self) -> str:
+        """The script for any bash; click's own way starts one to ask for its version."""
+        return ShellComplete.source(self)
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """The words before the last one, and the last one."""
+        position = int(os.environ["COMP_CWORD"])
+        given = split_arg_string(os.environ["COMP_WORDS"])[1 : position + 1]
+        given += [""] * (position - len(given))
+        words: list[str] = []
+        glue = False
+        for word in given:
+            self._cut = bool(words) and (glue or word == "=")
+            if self._cut:
+                words[-1] += word
+            else:
+                words.append(word)
+            glue = word == "="
+        return words[:-1], words[-1] if words else ""
+
+    def format_completion(self, item: CompletionItem[str]) -> str:
+        """What bash puts in the place of the last part."""
+        _, assigned, after = item.value.partition("=")
+        return f"{item.type},{after if self._cut and assigned else item.value}"
+
+
+class Zsh(ZshComplete):
+    """Adds no space after `FIELD=`."""
+
+    source_template = ZshComplete.source_template.replace(
+        'completions+=("$key")',
+        'if [[ "$key" == *= ]]; then compadd -U -S "" -- "$key"; else completions+=("$key"); fi',
+    )
+
+
+SHELLS: dict[str, type[ShellComplete]] = {"bash": Bash, "zsh": Zsh, "fish": FishComplete}
+
+
+def complete(cli: click.Command, instruction: str) -> int:
+    """Answers a completion script, which asks by the environment variable `VARIABLE`, such as `bash_complete`."""
+    shell = SHELLS.get(instruction.partition("_")[0])
+    if shell is None or not instruction.endswith("_complete"):
+        return exits.USAGE
+    print(shell(cli, {"obj": Options()}, "holdfast", VARIABLE).complete())
+    return exits.OK
+
+
+@command("completion")
+@click.argument("shell", type=click.Choice(list(SHELLS)), metavar="SHELL", help="bash, zsh or fish")
+def print_script(options: Options, shell: str) -> int:
+    """Prints the script of a shell.
+
+    examples:
+      source <(holdfast completion bash)                        for this shell; put it into ~/.bashrc for all
+      source <(holdfast completion zsh)                         the same in ~/.zshrc
+      holdfast completion fish > ~/.config/fish/completions/holdfast.fish
+    """
+    root = click.get_current_context().find_root().command
+    print(SHELLS[shell](root, {}, "holdfast", VARIABLE).source(), end="")
+    return exits.OK

@@ -1,0 +1,88 @@
+"""Lines and tables for stdout: laid out and coloured on a terminal, by rich; plain where a file or a program reads them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
+from typing import NamedTuple
+
+PAGE_ROWS = 200
+GAP = "  "
+
+
+class Column(NamedTuple):
+    """A heading, whether the cells are numbers, and whether they are never cut, as an id is good for nothing then."""
+
+    heading: str
+    right: bool = False
+    whole: bool = False
+
+
+class Line(NamedTuple):
+    """A line of harmless text, its style in rich's words, and whether it is cut at the edge of a terminal."""
+
+    text: str
+    style: str = ""
+    cut: bool = False
+
+
+def terminal_columns() -> int | None:
+    """How wide the output may be; None, when it goes to a file or a program, means that nothing is cut."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS"):
+        import shutil
+
+        return shutil.get_terminal_size().columns
+    return None
+
+
+def write_lines(lines: Iterable[Line], *, flush: bool = False) -> None:
+    """Prints lines."""
+    width = terminal_columns()
+    if width is None:
+        text = "".join(f"{each.text}\n" for each in lines)
+    else:
+        from holdfast.cli.drawing import drawn_lines
+
+        text = drawn_lines(lines, width)
+    print(text, end="", flush=flush)
+
+
+def write_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
+    """Prints rows as they come, so memory stays flat: on a terminal in tables of 200 rows, each with the heading.
+
+    For programs there is one heading, and the first 200 rows decide how wide the columns are.
+    """
+    width = terminal_columns()
+    rest = iter(rows)
+    page = list(islice(rest, PAGE_ROWS))
+    if width is None:
+        _write_plain(columns, page, rest)
+        return
+    from holdfast.cli.drawing import drawn_table
+
+    print(drawn_table(columns, page, width), end="")
+    while page := list(islice(rest, PAGE_ROWS)):
+        print(drawn_table(columns, page, width), end="")
+
+
+def _write_plain(columns: Sequence[Column], page: Sequence[Sequence[str]], rest: Iterable[Sequence[str]]) -> None:
+    headings = [each.heading for each in columns]
+    widths = [max(map(cells_of, column)) for column in zip(headings, *page, strict=True)]
+    for row in chain([headings], page, rest):
+        print(GAP.join(map(_padded, columns, row, widths)).rstrip())
+
+
+def _padded(column: Column, cell: str, width: int) -> str:
+    padding = " " * (width - cells_of(cell))
+    return padding + cell if column.right else cell + padding
+
+
+def cells_of(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)

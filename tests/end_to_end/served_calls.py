@@ -1,0 +1,111 @@
+"""A gRPC server over use cases that tell which thread ran them, for tests of the two ways through grpcio. No store."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+
+from holdfast.v1 import store_service_pb2 as pb
+from holdfast.v1 import store_service_pb2_grpc
+from holdfastd.errors import Exhausted, NotFound, Stopping
+from holdfastd.model.call import Call
+from holdfastd.rpc.gate import Gate
+from holdfastd.rpc.handlers import service_handler
+from holdfastd.rpc.message_first import MessageFirst
+from holdfastd.service.pending import Pending, never_waits
+
+PATIENCE_S = 10.0
+SERVICE = pb.DESCRIPTOR.services_by_name["StoreService"]
+THREADS = 3
+
+
+class UseCases:
+    """Answers that tell the thread, in place of a store."""
+
+    def __init__(self) -> None:
+        self.posted: list[Callable[[Any], None]] = []
+        self.calls: list[Call] = []
+        self.hold = threading.Event()
+
+    def get(self, request: pb.StoreServiceGetRequest, call: Call) -> pb.StoreServiceGetResponse:
+        if request.id == "hold":
+            assert self.hold.wait(PATIENCE_S)
+        if request.id == "defect":
+            raise ZeroDivisionError
+        if request.id == "nobody":
+            raise NotFound("There is nobody.", reason="RECORD_NOT_FOUND", kind="task", id="nobody")
+        return pb.StoreServiceGetResponse(record={"id": threading.current_thread().name})
+
+    @never_waits
+    def allocate_id(self, request: pb.StoreServiceAllocateIdRequest, call: Call) -> Any:
+        if request.actor == "busy":
+            raise Exhausted("Too many.", retry_delay_s=1.5)
+        return pb.StoreServiceAllocateIdResponse(ids=[threading.current_thread().name])
+
+    @never_waits
+    def commit(self, request: pb.StoreServiceCommitRequest, call: Call) -> Any:
+        def post(command: object, call: Call, tell: Callable[[Any], None]) -> None:
+            if request.actor == "stopping":
+                raise Stopping("Stopping.")
+            self.calls.append(call)
+            self.posted.append(tell)
+
+        def answer(revision: int) -> pb.StoreServiceCommitResponse:
+            return pb.StoreServiceCommitResponse(revision=1 // revision)
+
+        return Pending(SimpleNamespace(post=post), None, call, answer)  # type: ignore[arg-type]
+
+    def finish(self, outcome: int) -> None:
+        """Gives the commit that has waited longest its outcome."""
+        assert eventually(lambda: bool(self.posted))
+        self.posted.pop(0)(SimpleNamespace(outcome=lambda: outcome))
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    give_up = time.monotonic() + PATIENCE_S
+    while not (done := condition()) and time.monotonic() < give_up:
+        time.sleep(0.002)
+    return done
+
+
+class Served:
+    """The server and a client of it. `version`: the grpcio that it takes itself to run with."""
+
+    def __init__(self, directory: Path, version: str = grpc.__version__) -> None:
+        self.use_cases = UseCases()
+        self.gate = Gate(THREADS, 2, 1_000, MessageFirst(version))
+        self.server = grpc.server(self.gate.stream_pool)
+        names = dict.fromkeys(each.name for each in SERVICE.methods)
+        cases = names | {
+            "Get": self.use_cases.get,
+            "AllocateId": self.use_cases.allocate_id,
+            "Commit": self.use_cases.commit,
+        }
+        self.server.add_generic_rpc_handlers([service_handler(SERVICE, cases, self.gate, 5.0)])  # type: ignore[arg-type]
+        self.server.add_insecure_port(f"unix:{directory}/s")
+        self.server.start()
+        self.channel = grpc.insecure_channel(f"unix:{directory}/s")
+        self.stub: Any = store_service_pb2_grpc.StoreServiceStub(self.channel)
+
+    def get(self, id: str) -> str:
+        return str(self.stub.Get(pb.StoreServiceGetRequest(id=id), timeout=PATIENCE_S).record.id)
+
+    def allocate(self, **fields: Any) -> str:
+        return str(self.stub.AllocateId(pb.StoreServiceAllocateIdRequest(**fields), timeout=PATIENCE_S).ids[0])
+
+    def commit(self, actor: str = "") -> Future[Any]:
+        future: Future[Any] = self.stub.Commit.future(pb.StoreServiceCommitRequest(actor=actor), timeout=PATIENCE_S)
+        return future
+
+    def close(self) -> None:
+        self.use_cases.hold.set()
+        self.channel.close()
+        self.server.stop(None).wait(PATIENCE_S)
+        self.gate.close()

@@ -1,0 +1,58 @@
+"""The progress of long work: a line with rate and time left on a terminal, nothing elsewhere."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+
+import pytest
+
+from holdfast.cli.progress import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """What takes the place of stderr; not a fixture, for pytest sets stderr anew between a test's phases."""
+    for name, value in (("TERM", "xterm"), ("COLUMNS", "100"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+    found = Terminal()
+    monkeypatch.setattr(sys, "stderr", found)
+    return found
+
+
+def last_line(terminal: Terminal) -> str:
+    """The last drawing of the line, without what moves the cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).rsplit("\r", 1)[-1]
+
+
+def test_progress_has_a_phase_a_count_a_rate_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    clock = iter(range(1_000_000))
+    monkeypatch.setattr("rich.console.monotonic", lambda: float(next(clock)))
+    with Progress() as progress:
+        progress.tell("rows", 0, 1_000)
+        progress.tell("rows", 100, 1_000)
+        progress.tell("rows", 200, 1_000)
+        with progress.hidden():
+            print("a problem")
+        assert re.search(r"rows\b.*\b200/1000 +\d+/s +\d+:\d\d:\d\d", terminal.getvalue())
+        progress.tell("[red]blobs\x1b[2J", 5, 0)
+        with progress.hidden():
+            pass
+        assert "[red]blobs\\x1b[2J" in terminal.getvalue()
+        assert "5/?" in terminal.getvalue()
+    assert last_line(terminal).strip() == ""
+    assert "a problem" not in terminal.getvalue()
+
+
+def test_nothing_is_shown_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress() as progress:
+        progress.tell("rows", 1, 2)
+        with progress.hidden():
+            print("a problem")
+    assert capsys.readouterr() == ("a problem\n", "")
