@@ -46,7 +46,7 @@ def test_nothing_else_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
 
 
 def required(wheel: zipfile.ZipFile, extra: str = "") -> set[str]:
-    """What the wheel asks for, plainly or for an extra."""
+    """The wheel's requirements, without extras or for one extra."""
     (metadata,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     every = Parser().parsestr(wheel.read(metadata).decode()).get_all("Requires-Dist") or []
     mark = f"extra == '{extra}'" if extra else ""

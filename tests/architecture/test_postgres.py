@@ -61,6 +61,6 @@ def test_checks_hold(postgres: psycopg.Connection) -> None:
         postgres.execute(INSERT_TASK, ("TASK-002", "no-such-status", None))
 
 
-def test_a_valid_row_is_accepted(postgres: psycopg.Connection) -> None:
+def test_a_good_row_goes_in(postgres: psycopg.Connection) -> None:
     with postgres.transaction(force_rollback=True):
         assert postgres.execute(INSERT_TASK, ("TASK-003", "created", None)).rowcount == 1

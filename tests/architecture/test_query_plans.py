@@ -142,7 +142,7 @@ def test_a_count_reads_an_index_and_no_row(database: Connection, listing: Listin
 
 
 @pytest.mark.parametrize(("kind", "field"), MEMBERSHIPS)
-def test_membership_follows_the_list_order_and_uses_the_index_of_values(database: Connection, kind: str, field: str) -> None:
+def test_membership_walks_the_list_in_its_order_and_asks_the_index_of_values(database: Connection, kind: str, field: str) -> None:
     # SQLite stops when the page is full. For a rare value it reads many index entries (8 ms in 50,000 tasks), but no rows, and it
     # sorts nothing. Starting from the value would need a sort.
     for steps in page_plans(database, kind, f'{field}:"x"', ""):
@@ -235,7 +235,7 @@ def test_the_rows_of_a_record_are_read_by_its_key(database: Connection, kind: Ki
 
 
 @pytest.mark.parametrize("name", [name for name, each in KINDS.items() if each.readiness])
-def test_the_search_for_cycles_follows_edges_by_an_index(database: Connection, name: str) -> None:
+def test_a_cycle_is_looked_for_from_edge_to_edge(database: Connection, name: str) -> None:
     kind = KINDS[name]
     assert kind.readiness is not None
     steps = plan(database, (cycle_sql(kind, kind.by_name[kind.readiness.waits_for]), (1, 1, 1, 1)))
@@ -279,7 +279,7 @@ def test_the_audit_is_never_sorted(database: Connection, text: str, names: dict[
     assert not [each for each in steps if "TEMP B-TREE" in each], steps
 
 
-def test_the_first_commit_of_a_time_is_found_by_binary_search(database: Connection) -> None:
+def test_the_first_commit_of_a_time_is_found_by_halving(database: Connection) -> None:
     steps = plan(database, (audits.FIRST_AT, (1, 1)))
     assert "SEARCH commits USING INDEX sqlite_autoindex_commits_1 (revision=?)" in steps, steps
     assert {each for each in steps if each.startswith("SCAN")} <= {"SCAN search", "SCAN CONSTANT ROW"}, steps
@@ -300,7 +300,7 @@ def test_the_first_commit_of_a_time_is_the_right_one(database: Connection) -> No
 
 
 @pytest.mark.parametrize(("kinds", "ids", "way"), [(0, 0, BY_HISTORY), (2, 0, BY_HISTORY), (0, 1, BY_HISTORY), (1, 1, BY_RECORD)])
-def test_a_watch_continues_by_an_index_without_sorting(database: Connection, kinds: int, ids: int, way: str) -> None:
+def test_a_watch_reads_on_from_its_place_and_sorts_nothing(database: Connection, kinds: int, ids: int, way: str) -> None:
     sql, count = changes.page_sql(SQLITE, kinds, ids), 5 + kinds + ids
     steps = plan(database, (sql, (1,) * count))
     assert_no_scan(steps)

@@ -104,7 +104,7 @@ def test_fields_that_are_unique_together_are_a_key_of_the_table(database: Connec
 
 
 @kinds
-def test_a_reference_is_a_foreign_key_with_an_index(database: Connection, kind: Kind) -> None:
+def test_a_reference_is_a_foreign_key_and_an_index_finds_who_refers(database: Connection, kind: Kind) -> None:
     for field in kind.references:
         assert field.reference is not None
         table, column = home_of(kind, field)
@@ -159,7 +159,7 @@ def test_a_journal_s_table_has_its_fields_as_columns(database: Connection, journ
 
 
 @pytest.mark.parametrize("journal", derived, ids=lambda each: each.name)
-def test_a_derived_journal_is_a_view_with_its_fields_and_position(database: Connection, journal: Journal) -> None:
+def test_a_derived_journal_is_a_view_with_its_fields_and_its_place(database: Connection, journal: Journal) -> None:
     found = {name: kind for name, kind, _ in columns(database, journal.name)}
     # A computed column of a view has no declared type.
     for field in journal.columns:

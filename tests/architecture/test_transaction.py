@@ -94,7 +94,7 @@ def test_the_nouns_are_those_of_the_store(store: holdfast.Store) -> None:
     assert READS.issubset(name for domain in domains(store).values() for name in methods(domain))
 
 
-def test_every_writing_method_has_a_step_of_the_same_name_and_parameters(store: holdfast.Store) -> None:
+def test_what_writes_has_a_step_of_the_same_name_and_parameters(store: holdfast.Store) -> None:
     missing, others = set(), set()
     transaction = store.transaction()
     for noun, name in writing(store):

@@ -43,7 +43,7 @@ def test_functions_are_not_long(root: Path) -> None:
     assert long == []
 
 
-def test_every_module_has_a_docstring_and_a_meaningful_name(root: Path) -> None:
+def test_every_module_says_what_it_is_and_has_a_name(root: Path) -> None:
     for path in sources(root):
         tree = ast.parse(path.read_text())
         assert ast.get_docstring(tree) or not tree.body, f"{path.relative_to(root)} has no docstring"

@@ -1,7 +1,7 @@
-"""The two ways of a short call through grpcio, message first and grpcio's own, with the same answers on both.
+"""The two paths of a short call through grpcio, message first and grpcio's own; the answers must be the same.
 
-When a new grpcio is installed, `test_which_thread_runs_what` fails until its version is added to `TESTED_VERSIONS`. Add it when
-every other test here passes with it, by both ways. Until then the daemon serves by grpcio's own way, at half the speed.
+With a new version of grpcio `test_which_thread_runs_what` fails until the version is added to `TESTED_VERSIONS`. Add it when
+all other tests here pass with it on both paths. Until then the daemon uses grpcio's own path, at half the speed.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def test_bytes_that_are_no_request_are_refused(served: Served) -> None:
         assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT  # type: ignore[attr-defined]
 
 
-def test_calls_wait_while_all_threads_are_busy(served: Served) -> None:
+def test_calls_that_find_all_threads_taken_wait_and_are_served(served: Served) -> None:
     held = [served.stub.Get.future(pb.StoreServiceGetRequest(id="hold"), timeout=PATIENCE_S) for _ in range(4 * THREADS)]
     assert eventually(lambda: served.gate.unary_pool.waiting() == 3 * THREADS)
     names = {each.name for each in threading.enumerate() if each.name.startswith("call_")}
@@ -134,7 +134,7 @@ def test_calls_wait_while_all_threads_are_busy(served: Served) -> None:
     assert all(each.result(PATIENCE_S).record.id.startswith("call_") for each in held)
 
 
-def test_a_slow_call_does_not_block_others_while_threads_are_free(served: Served) -> None:
+def test_a_slow_call_keeps_no_other_waiting_while_there_are_threads(served: Served) -> None:
     held = served.stub.Get.future(pb.StoreServiceGetRequest(id="hold"), timeout=PATIENCE_S)
     for _ in range(3):
         assert served.get("any").startswith("call_")
@@ -176,7 +176,7 @@ def test_a_failure_in_the_serving_thread_ends_only_one_call(quick: Served, monke
     assert quick.get("any").startswith("call_")
 
 
-def test_a_closed_pool_ends_its_threads() -> None:
+def test_a_closed_pool_lets_its_threads_go() -> None:
     pool = CallPool(THREADS, "closing", MessageFirst("0"))
     for _ in range(20):
         pool.submit(time.sleep, 0.001)

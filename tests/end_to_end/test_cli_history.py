@@ -104,7 +104,7 @@ def test_log_has_values_as_show_has_them(run: Run, store: holdfast.Store) -> Non
         assert cleared[name] == {"before": shown[name], "after": empty}
 
 
-def test_log_shows_the_sizes_of_large_changes(run: Run, store: holdfast.Store) -> None:
+def test_log_of_large_changes_tells_their_sizes(run: Run, store: holdfast.Store) -> None:
     task = store.tasks.create(title="t", description="a" * 900_000)
     store.tasks.update(task.id, description="b" * 900_000, title="u")
     store.tasks.update(task.id, description="short\nnow")

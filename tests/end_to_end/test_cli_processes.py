@@ -124,7 +124,7 @@ def test_down_by_socket_stops_exactly_that_daemon(own_daemon: Any, capsys: pytes
     assert json.loads(capsys.readouterr().err)["reason"] == "NOT_RUNNING"
 
 
-def test_down_does_not_kill_another_process_with_the_same_pid(own_daemon: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_down_does_not_kill_a_process_that_only_has_the_same_number(own_daemon: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """As with a daemon in a container: here the pid in the lock file belongs to another process."""
     with subprocess.Popen(["sleep", "60"]) as bystander:
         lock = own_daemon.socket_path.with_name("holdfast.sock.lock")

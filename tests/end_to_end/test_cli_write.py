@@ -218,7 +218,7 @@ def test_a_shown_record_can_be_created_elsewhere(run: Run, pipe: Pipe, store: ho
         ('{"title": "t"} {"title": "u"}', "not one JSON object"),
     ],
 )
-def test_json_that_is_not_a_record_is_refused(run: Run, tmp_path: Path, form: str, said: str) -> None:
+def test_json_that_is_no_record_is_refused(run: Run, tmp_path: Path, form: str, said: str) -> None:
     (tmp_path / "form").write_text(form)
     refused = run("create", "task", "--json-file", str(tmp_path / "form"))
     assert (refused.code, refused.out) == (2, "")
@@ -237,7 +237,7 @@ def world(daemon: Any, store: holdfast.Store) -> Iterator[World]:
         yield World(api)
 
 
-def test_every_kind_with_the_same_commands(run: Run, world: World) -> None:
+def test_every_kind_by_the_same_verbs(run: Run, world: World) -> None:
     for name, kind in KINDS.items():
         spelled = name.replace("_", "-")
         needed = world.minimal(REGISTRY[name]).ListFields()

@@ -83,7 +83,7 @@ def test_watch_from_now_and_from_a_revision(store: holdfast.Store) -> None:
     assert [each.id for each in store.watch(since=revision, replay_only=True, ids=[after.id])] == [after.id]
 
 
-def test_a_cursor_resumes_the_watch(store: holdfast.Store) -> None:
+def test_a_cursor_goes_on_where_the_watch_stood(store: holdfast.Store) -> None:
     for number in range(10):
         store.tasks.create(title=str(number))
     first = store.watch(since=0, replay_only=True)
@@ -108,7 +108,7 @@ def test_closing_a_watch_ends_another_threads_wait(store: holdfast.Store) -> Non
     assert not thread.is_alive() and len(seen) == 1
 
 
-def test_a_future_revision_is_out_of_range(store: holdfast.Store) -> None:
+def test_a_revision_yet_to_come_is_out_of_range(store: holdfast.Store) -> None:
     store.tasks.create(title="t")
     with pytest.raises(holdfast.OutOfRange) as caught:
         next(store.watch(since=store.revision + 1000))

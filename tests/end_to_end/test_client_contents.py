@@ -50,7 +50,7 @@ def same(one: Any, two: Any) -> bool:
 
 
 @pytest.mark.parametrize("context", CONTEXTS, ids=[f"{number}" for number in range(len(CONTEXTS))])
-def test_every_context_is_read_back(store: holdfast.Store, session_id: str, context: Any) -> None:
+def test_every_context_comes_back(store: holdfast.Store, session_id: str, context: Any) -> None:
     saved = store.checkpoints.save(session_id, context=context)
     fresh = store.in_workspace(store.workspace)
     assert same(fresh.checkpoints.load(saved.id), context)
@@ -77,12 +77,12 @@ def test_contexts_round_trip(context: Any) -> None:
         ({"\udfff": 1}, holdfast.InvalidArgument),
     ],
 )
-def test_contexts_that_could_not_be_read_back_are_refused(context: Any, error: type[Exception]) -> None:
+def test_contexts_that_could_not_come_back_are_refused(context: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         encode_context(context)
 
 
-def test_circular_contexts_are_refused() -> None:
+def test_circles_are_refused() -> None:
     circle: list[Any] = []
     circle.append(circle)
     with pytest.raises(holdfast.InvalidArgument):
@@ -107,7 +107,7 @@ def test_growing_contexts_are_sent_and_stored_as_deltas(store: holdfast.Store, s
     assert saved.load()["messages"] == messages
 
 
-def test_only_the_changed_middle_of_a_context_is_sent(
+def test_of_a_context_that_grew_only_the_middle_is_sent(
     store: holdfast.Store, session_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[int] = []
@@ -149,7 +149,7 @@ def test_parents_and_latest(store: holdfast.Store, session_id: str) -> None:
         store.checkpoints.save(session_id, context=1, parent="chk_none")
 
 
-def test_a_deleted_parent_and_base_are_looked_up_again(store: holdfast.Store, session_id: str) -> None:
+def test_a_parent_and_base_that_are_gone_are_looked_up_again(store: holdfast.Store, session_id: str) -> None:
     text = os.urandom(40_000).hex()
     one = store.checkpoints.save(session_id, context=text)
     two = store.checkpoints.save(session_id, context=text + "2")
@@ -159,7 +159,7 @@ def test_a_deleted_parent_and_base_are_looked_up_again(store: holdfast.Store, se
     assert store.in_workspace(store.workspace).checkpoints.load(three.id) == text + "23"
 
 
-def test_with_an_unknown_base_the_whole_content_is_sent(store: holdfast.Store, session_id: str) -> None:
+def test_an_unknown_base_means_sending_the_whole(store: holdfast.Store, session_id: str) -> None:
     from holdfast.blobs.session_memory import Content
     from holdfast.blobs.uploads import upload_context
     from holdfast.contract.digests import hash_content
@@ -251,7 +251,7 @@ def test_an_error_of_the_source_is_the_callers(store: holdfast.Store) -> None:
         store.blobs.put(Broken())
 
 
-def test_verify_counts_the_references_and_blobs_it_checked(store: holdfast.Store) -> None:
+def test_verify_tells_how_many_references_and_blobs_it_checked(store: holdfast.Store) -> None:
     def counts() -> dict[str, int]:
         *_, last = store.verify()
         return dict(last.counts)

@@ -115,7 +115,7 @@ def test_invalid_events_are_refused(store: holdfast.Store, task_id: str) -> None
     assert numbers(store) == []
 
 
-def test_events_are_followed(store: holdfast.Store, task_id: str) -> None:
+def test_they_are_followed(store: holdfast.Store, task_id: str) -> None:
     store.events.save(task_id, type="phase")
     with store.events.follow(task_id, filter='type = "phase"') as events:
         assert next(events).number == 1
@@ -125,7 +125,7 @@ def test_events_are_followed(store: holdfast.Store, task_id: str) -> None:
         later.join()
 
 
-def test_events_in_a_transaction(store: holdfast.Store, task_id: str) -> None:
+def test_in_a_transaction(store: holdfast.Store, task_id: str) -> None:
     with store.transaction() as step:
         task = step.tasks.create(title="another")
         made = step.events.save(task.id, type="created")
@@ -155,7 +155,7 @@ def test_events_are_deleted_with_their_parent(store: holdfast.Store, task_id: st
     assert [problem for frame in frames for problem in frame.problems] == [] and frames[-1].finished
 
 
-def test_events_and_transcript_of_a_parent_are_numbered_separately(store: holdfast.Store, task_id: str) -> None:
+def test_events_and_transcript_of_a_parent_are_numbered_apart(store: holdfast.Store, task_id: str) -> None:
     assert store.transcripts.append(task_id, parent_kind="task", role="prompt") == 1
     assert store.events.save(task_id, type="a") == 1
     assert [each.WhichOneof("value") for each in store.events.query()] == ["event"]

@@ -46,7 +46,7 @@ class Background:
             self._error = error
 
 
-def test_the_writer_neither_loses_nor_repeats_entries_over_kills(own_daemon: Any) -> None:
+def test_the_writer_loses_and_doubles_nothing_over_kills(own_daemon: Any) -> None:
     with holdfast.connect(own_daemon.socket_path) as store:
         session_id = store.sessions.create(title="s").id
         goal = threading.Event()
@@ -98,7 +98,7 @@ def test_unary_writes_in_threads_apply_once_over_a_kill(own_daemon: Any) -> None
         assert sorted(there) == sorted(made)
 
 
-def test_streams_resume_after_a_kill(own_daemon: Any) -> None:
+def test_streams_go_on_where_they_stood(own_daemon: Any) -> None:
     with holdfast.connect(own_daemon.socket_path) as store:
         session_id = store.sessions.create(title="s").id
         followed: list[int] = []
@@ -193,7 +193,7 @@ def test_the_timeout_of_a_single_call(own_daemon: Any) -> None:
         impatient.status()
 
 
-def test_closing_the_store_ends_running_calls(own_daemon: Any) -> None:
+def test_closing_the_store_ends_what_runs(own_daemon: Any) -> None:
     store = holdfast.connect(f"unix:{own_daemon.socket_path}")
     session_id = store.sessions.create(title="s").id
     reader = store.transcripts.follow(session_id)

@@ -109,7 +109,7 @@ def test_many_that_start_it_at_once_share_one(user: Path) -> None:
         assert store.tasks.count() == 6
 
 
-def test_no_daemon_is_started_while_another_process_holds_the_start_lock(user: Path) -> None:
+def test_nothing_is_started_while_somebody_else_holds_the_start_lock(user: Path) -> None:
     place = user_place()
     place.data_dir.mkdir(parents=True)
     with (place.data_dir / "start.lock").open("w") as held, ThreadPoolExecutor() as pool:
@@ -191,7 +191,7 @@ def fork_test(text: str) -> str:
     return textwrap.dedent(FORKING) + textwrap.dedent(text)
 
 
-def test_a_forked_child_uses_its_own_channel(daemon: Any) -> None:
+def test_a_child_goes_on_with_a_channel_of_its_own(daemon: Any) -> None:
     script = """
     reader = store.transcripts.follow(session_id)
     writer = store.transcripts.writer(session_id)
@@ -247,7 +247,7 @@ def test_forks_while_threads_are_in_calls_and_streams(daemon: Any) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_forked_child_exits_normally(daemon: Any) -> None:
+def test_a_child_may_end_like_any_process(daemon: Any) -> None:
     script = """
     pid = os.fork()
     if pid == 0:

@@ -13,7 +13,7 @@ from holdfast.contract.kinds import KINDS
 from holdfast.v1 import record_pb2, store_service_pb2
 
 
-def test_a_record_is_read_back_as_created(store: holdfast.Store) -> None:
+def test_a_record_comes_back_as_it_was_made(store: holdfast.Store) -> None:
     began = datetime.datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=datetime.UTC)
     metadata = {"branch": "fix/login", "big": 2**70, "none": None, "half": 0.5, "deep": [{"ä": [True]}]}
     made = store.sessions.create(title="first try", tags=["a", "b"], metadata=metadata, start_time=began)
@@ -39,7 +39,7 @@ def test_a_message_works_like_keywords(store: holdfast.Store) -> None:
         store.tasks.create(record_pb2.Session())  # type: ignore[arg-type]
 
 
-def test_update_changes_the_given_fields_and_none_clears(store: holdfast.Store) -> None:
+def test_update_changes_what_is_named_and_none_clears(store: holdfast.Store) -> None:
     made = store.tasks.create(title="t", description="long", tags=["x"], metadata={"a": 1})
     changed = store.tasks.update(made.id, version=1, description=None, tags=["y"])
     assert (changed.title, changed.description, list(changed.tags), changed.version) == ("t", "", ["y"], 2)
@@ -48,13 +48,13 @@ def test_update_changes_the_given_fields_and_none_clears(store: holdfast.Store) 
     assert store.tasks.update(made.id, metadata=holdfast.Json("null")).metadata == "null"
 
 
-def test_save_creates_or_updates(store: holdfast.Store) -> None:
+def test_save_makes_or_changes(store: holdfast.Store) -> None:
     assert store.tasks.save(id="TASK-900", title="saved").version == 1
     changed = store.tasks.save(id="TASK-900", status="running")
     assert (changed.version, changed.title, changed.status) == (2, "saved", "running")
 
 
-def test_list_reads_all_pages_up_to_its_limit(store: holdfast.Store) -> None:
+def test_list_reads_all_pages_and_stops_where_told(store: holdfast.Store) -> None:
     with store.transaction() as tx:
         made = [tx.tasks.create(title=f"task {number}", tags=["odd"] if number % 2 else []) for number in range(25)]
     assert [each.id for each in store.tasks.list(page_size=4, order_by="id")] == [each.id for each in made]
@@ -73,7 +73,7 @@ def test_batch_get_and_exists(store: holdfast.Store) -> None:
     assert not store.in_workspace("nobody-wrote-here").tasks.exists(one.id)
 
 
-def test_an_id_is_given_out_once(store: holdfast.Store) -> None:
+def test_ids_are_handed_out_once(store: holdfast.Store) -> None:
     assert [store.tasks.next_id(), store.tasks.create(title="t").id, store.tasks.next_id()] == [
         "TASK-001",
         "TASK-002",

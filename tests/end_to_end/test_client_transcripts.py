@@ -44,7 +44,7 @@ def test_reading_parts(store: holdfast.Store, session_id: str) -> None:
     assert numbers(filter='role = "even"', limit=2) == [2, 4]
 
 
-def test_tasks_have_transcripts_too_and_list_reads_all_of_them(store: holdfast.Store, session_id: str) -> None:
+def test_tasks_have_transcripts_too_and_list_goes_over_all(store: holdfast.Store, session_id: str) -> None:
     task = store.tasks.create(title="t")
     store.transcripts.append(session_id, role="prompt", content="s")
     store.transcripts.append(task.id, parent_kind="task", role="prompt", content="t")
@@ -159,7 +159,7 @@ def test_an_error_in_the_block_stays_the_error_when_the_flush_fails_too(store: h
     assert "only 0 are durable" in caught.value.__notes__[0]
 
 
-def test_follow_returns_new_entries(store: holdfast.Store, session_id: str) -> None:
+def test_follow_sees_what_comes(store: holdfast.Store, session_id: str) -> None:
     store.transcripts.append(session_id, role="a", content="before")
     seen: list[str] = []
     reader = store.transcripts.follow(session_id)

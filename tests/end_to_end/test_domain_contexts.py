@@ -108,7 +108,7 @@ CHANGES: dict[str, Callable[[holdfast.Store, str], Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_a_change_in_the_store_is_noticed(store: holdfast.Store, task_id: str, directory: Path, change: Any) -> None:
+def test_what_changed_in_the_store_is_noticed(store: holdfast.Store, task_id: str, directory: Path, change: Any) -> None:
     store.contexts.materialize(task_id, directory)
     change(store, task_id)
     assert store.contexts.needs_materialization(task_id, directory)
@@ -123,7 +123,7 @@ def edit(path: Path) -> None:
 
 @pytest.mark.parametrize("harm", [edit, Path.unlink], ids=["edited", "removed"])
 @pytest.mark.parametrize("name", ["spec.md", "manifest.json"])
-def test_a_change_in_the_directory_is_repaired(
+def test_what_changed_in_the_directory_is_mended(
     store: holdfast.Store, task_id: str, directory: Path, harm: Callable[[Path], None], name: str
 ) -> None:
     store.contexts.materialize(task_id, directory)
@@ -176,7 +176,7 @@ def test_a_write_that_fails_changes_nothing(
     [(("shutil", "copyfileobj", 4), 0), (("os", "replace", 1), 0), (("os", "replace", 3), 2), (("os", "replace", 4), 3)],
     ids=["before the first", "at the first", "in between", "before the manifest"],
 )
-def test_a_kill_in_between_leaves_whole_files_and_is_noticed(
+def test_a_death_in_between_leaves_whole_files_and_is_noticed(
     daemon: DaemonProcess, store: holdfast.Store, task_id: str, directory: Path, call: tuple[str, str, int], replaced: int
 ) -> None:
     store.contexts.materialize(task_id, directory)

@@ -36,7 +36,7 @@ def test_ready_and_blocked_tasks(store: holdfast.Store) -> None:
     assert ids(store.tasks.ready(filter='tags:"urgent" OR title = "last"', order_by="title desc", limit=1)) == [last.id]
 
 
-def test_a_state_is_saved_whole_and_updated_in_part(store: holdfast.Store, task: record_pb2.Task) -> None:
+def test_a_state_is_saved_whole_and_changed_in_part(store: holdfast.Store, task: record_pb2.Task) -> None:
     phases = [
         {"phase": "spec", "status": "completed", "start_time": NOW, "iterations": 2},
         record_pb2.PhaseState(phase="implement", retries=1, error="boom"),
@@ -292,7 +292,7 @@ def test_stale_branches(store: holdfast.Store) -> None:
         store.branches.next_id()
 
 
-def test_there_is_one_constitution(store: holdfast.Store) -> None:
+def test_the_constitution_is_one(store: holdfast.Store) -> None:
     assert not store.constitution.exists()
     store.constitution.save(content="Be kind", edition="1")
     changed = store.constitution.save(content="Be kind and quick")
@@ -303,7 +303,7 @@ def test_there_is_one_constitution(store: holdfast.Store) -> None:
         store.constitution.get()
 
 
-def test_a_transaction_spans_several_collections(store: holdfast.Store) -> None:
+def test_a_transaction_spans_the_domains(store: holdfast.Store) -> None:
     with store.transaction() as tx:
         task = tx.tasks.create(title="All at once")
         state = tx.states.save(task.id, status="running", phases=[{"phase": "spec"}], gates=[{"phase": "spec"}])

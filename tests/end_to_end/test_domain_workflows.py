@@ -24,7 +24,7 @@ def numbers(found: Any) -> list[int]:
     return [each.workflow_version for each in found]
 
 
-def test_storing_the_latest_definition_again_adds_no_version(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+def test_storing_what_the_latest_says_adds_nothing(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
     assert (shipped.id, shipped.workflow_version, shipped.parent_version) == ("ship@1", 1, 0)
     same = {"name": "Ship it", "phases": PHASES, "variables": VARIABLES, "definition": {"a": [1.0], "b": 1}}
     before = store.revision
@@ -64,7 +64,7 @@ def test_a_missing_parent_version_is_refused(store: holdfast.Store, shipped: rec
     assert store.workflows.store("ship", name="Second", parent_version=0).parent_version == 0
 
 
-def test_a_deleted_version_cannot_be_a_parent(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+def test_a_deleted_version_is_no_parent(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
     store.workflows.store("ship", name="Second")
     store.workflows.delete("ship", 2)
     with pytest.raises(holdfast.ParentNotFound):
@@ -160,7 +160,7 @@ def test_runs_start_from_a_version(store: holdfast.Store, shipped: record_pb2.Wo
 
 
 @pytest.mark.parametrize("detail", [b"\0\xff" * 1000, "ünicode", {"a": [1, 2.5, None]}, ["x"], 7, None])
-def test_a_log_keeps_its_detail_unchanged(store: holdfast.Store, shipped: record_pb2.Workflow, detail: Any) -> None:
+def test_a_log_keeps_its_detail_as_it_was(store: holdfast.Store, shipped: record_pb2.Workflow, detail: Any) -> None:
     run = store.runs.start("ship", 1)
     steps = [{"name": "plan", "status": "ok", "detail": {"tokens": 12}}, {"name": "build"}]
     log = store.logs.store(run.id, status="completed", steps=steps, detail=detail, summary="fine")

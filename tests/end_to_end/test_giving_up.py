@@ -85,7 +85,7 @@ def test_a_deadline_that_passes_in_the_queue(slow_daemon: DaemonProcess) -> None
         assert_no_trace(store)
 
 
-def test_the_timeout_of_a_single_call(slow_daemon: DaemonProcess) -> None:
+def test_the_deadline_of_a_single_call(slow_daemon: DaemonProcess) -> None:
     """A shorter timeout on the same connection; the connection's other calls keep theirs."""
     with holdfast.connect(slow_daemon.socket_path, actor="keeper") as store:
         impatient = store.with_timeout(HOLD_S / 8)

@@ -100,7 +100,7 @@ def test_a_full_disk_refuses_writes_goes_on_reading_and_recovers(disk: SmallDisk
 
 
 @pytest.mark.parametrize("entry_bytes", [10, 3_000, 40_000])
-def test_the_disk_fills_to_the_last_block(disk: SmallDisk, daemon: DaemonProcess, entry_bytes: int) -> None:
+def test_to_the_last_block(disk: SmallDisk, daemon: DaemonProcess, entry_bytes: int) -> None:
     """A full disk is a refusal, whether the log or its index hits it; no acknowledged entry is lost."""
     with Api(daemon.socket, "") as api:
         api.commit(insert("session", id="S"))

@@ -91,7 +91,7 @@ def test_kinds_and_ids_choose(api: Api, history: list[Place]) -> None:
     assert len(of_one) == 2 + 1 + 4 + 600 + 1
 
 
-def test_changes_of_other_workspaces_are_not_sent_but_advance_the_cursor(api: Api, daemon: Any, history: list[Place]) -> None:
+def test_another_workspaces_changes_are_not_seen_but_the_cursor_moves_on(api: Api, daemon: Any, history: list[Place]) -> None:
     with Api(daemon.socket_path) as other:
         assert other.changes(after_revision=0) == []  # a watch may wait for a workspace that does not exist yet
         revision = other.commit(insert("task", title="t")).revision
@@ -166,7 +166,7 @@ def test_the_refusal_of_a_compacted_revision_names_the_oldest_one(directory: Dir
         assert refused(lambda: api.watch(after_revision=6)).reason == "REVISION_IN_FUTURE"
 
 
-def test_streams_do_not_starve_short_calls_and_one_too_many_is_refused(directory: Directory) -> None:
+def test_streams_do_not_starve_short_calls_and_one_too_many_is_told(directory: Directory) -> None:
     daemon = directory.serve("store", "run/s.sock", "--stream-threads", "6", "--unary-threads", "2")
     with Api(daemon.socket) as api:
         parent = api.insert("session")

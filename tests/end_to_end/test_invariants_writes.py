@@ -39,7 +39,7 @@ def test_before_the_commit_nothing_is_acknowledged_or_visible(directory: Directo
         assert titles(api) == ["t"]
 
 
-def test_a_commit_is_visible_before_it_is_acknowledged(directory: Directory) -> None:
+def test_what_is_committed_is_there_before_it_is_acknowledged(directory: Directory) -> None:
     with Api(sleeping(directory, "writer.after_commit").socket, "") as api:
         call = begin(api, insert("task", title="t"))
         assert eventually(lambda: titles(api) == ["t"])

@@ -102,7 +102,7 @@ def test_all_that_was_accepted_can_be_read_by_every_client(api: Api) -> None:
     assert [each.id for each in api.changes(kinds=["artifact"], after_revision=0)] == ids
 
 
-def test_a_commits_answer_leaves_out_records_that_do_not_fit(api: Api) -> None:
+def test_an_answer_with_the_records_leaves_out_what_does_not_fit(api: Api) -> None:
     large = [insert("task", title="t", description=text(2 * MIB - 500)) for _ in range(3)]
     answer = api.commit(*large, return_records=True)
     assert [each.HasField("record") for each in answer.results] == [True, False, False]

@@ -48,7 +48,7 @@ def run_migrate(data_dir: Path, failpoints: str) -> subprocess.CompletedProcess[
         ("migrate.after_commit@2", 2),
     ],
 )
-def test_a_killed_migration_continues_where_it_stopped(
+def test_a_migration_that_is_killed_goes_on_where_it_was(
     directory: Directory, old_store: Path, failpoint: str, applied: int
 ) -> None:
     name, _, at = failpoint.partition("@")

@@ -128,7 +128,7 @@ def test_a_store_in_memory_is_not_taken_for_one_on_disk(
     assert main(["down"]) == 0
 
 
-def test_without_the_daemons_packages_the_error_says_what_to_install(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_daemons_packages_it_is_said_what_to_install(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(autostart.sys.modules, "trio", None)
     with pytest.raises(holdfast.StartFailed, match=r"not installed here .*trio.* `pip install '\.\[daemon\]'`"):
         holdfast.connect()

@@ -90,7 +90,7 @@ def test_taking_over_a_killed_daemons_socket_is_as_fast_as_a_new_start(directory
     assert min(stale_s) < min(fresh_s) + 0.3  # the shortest of three, because the machine may be busy
 
 
-def test_a_deleted_socket_directory_of_a_live_daemon_is_made_again(directory: Directory) -> None:
+def test_a_socket_directory_deleted_under_a_live_daemon_comes_back(directory: Directory) -> None:
     daemon = directory.serve()
     with grpc.insecure_channel(f"unix:{daemon.socket}") as before:
         assert is_serving(before)
@@ -246,5 +246,5 @@ def test_an_unknown_flag_is_named(words: list[str], said: str) -> None:
     assert said in refused.stderr
 
 
-def test_a_negative_number_is_not_a_flag() -> None:
+def test_a_negative_number_is_no_flag() -> None:
     assert "--readers is '-1'" in run("--readers", "-1").stderr

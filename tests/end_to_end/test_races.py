@@ -102,7 +102,7 @@ def test_each_version_is_written_once(finished: Race) -> None:
         assert len(numbers) == json.loads(finished.store.tasks.get(id).metadata)["number"]
 
 
-def test_no_cycle_is_ever_closed(finished: Race) -> None:
+def test_no_circle_ever_closes(finished: Race) -> None:
     tried = sum(report["edges"] + report["refused_cycles"] for report in finished.reports)
     assert tried == finished.threads * EDGES
     assert sum(report["refused_cycles"] for report in finished.reports) > 0
@@ -125,7 +125,7 @@ def reaches(waits: dict[str, list[str]], id: str) -> bool:
     return False
 
 
-def test_no_id_is_given_twice(finished: Race) -> None:
+def test_no_id_comes_twice(finished: Race) -> None:
     ids = finished.gathered("ids") + finished.tasks
     assert len(ids) == finished.threads * IDS + TASKS
     assert len(set(ids)) == len(ids)
@@ -154,7 +154,7 @@ def test_one_of_two_concurrent_halves_of_a_cycle_is_refused(store: holdfast.Stor
         assert sum(len(store.tasks.get(id).blocked_by) for id in (one, other)) == 1
 
 
-def test_a_transaction_that_closes_a_cycle_is_refused(store: holdfast.Store) -> None:
+def test_two_halves_in_one_transaction_are_refused_whole(store: holdfast.Store) -> None:
     one, other = store.tasks.create(title="one").id, store.tasks.create(title="other").id
     revision = store.status().revision
     with pytest.raises(holdfast.HoldfastError) as caught, store.transaction() as staged:

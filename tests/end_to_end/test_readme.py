@@ -64,7 +64,7 @@ def test_the_shells_tour_runs_on_a_fresh_store(home: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_the_files_that_the_documents_name_exist(document: str) -> None:
+def test_what_the_documents_name_exists(document: str) -> None:
     text = (ROOT / document).read_text()
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
     files = re.findall(r"`((?:tests|daemon|client|proto|migrations|packaging|docs)/[\w./*-]+)`", text)

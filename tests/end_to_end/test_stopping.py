@@ -51,7 +51,7 @@ def watch_store(daemon: DaemonProcess) -> Any:
     return stream
 
 
-def test_a_watch_ends_with_an_error_and_does_not_delay_the_stop(directory: Directory) -> None:
+def test_a_watch_is_told_and_does_not_hold_the_daemon_up(directory: Directory) -> None:
     daemon = directory.serve("store", "run/s.sock", "--grace", "60")
     commit(daemon).result()
     stream = watch_store(daemon)
@@ -63,7 +63,7 @@ def test_a_watch_ends_with_an_error_and_does_not_delay_the_stop(directory: Direc
     assert "calls_cut_off" not in daemon.log()
 
 
-def test_health_changes_first_and_its_watchers_do_not_delay_the_stop(
+def test_health_says_so_first_and_its_watchers_do_not_hold_the_daemon_up(
     directory: Directory, watching: Callable[[DaemonProcess], Any]
 ) -> None:
     daemon = directory.serve("store", "run/s.sock", "--grace", "60")
@@ -127,7 +127,7 @@ def test_a_writer_that_hangs_does_not_keep_the_daemon(directory: Directory) -> N
     assert "event=last_stop_was_unclean" in directory.serve().log()
 
 
-def test_the_watchdog_ends_the_process_and_logs_its_threads_stacks(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_watchdog_ends_the_process_and_says_where_its_threads_were(caplog: pytest.LogCaptureFixture) -> None:
     codes: list[int] = []
     watchdog(0.05, codes.append).join()
     assert codes == [EXIT_STUCK]

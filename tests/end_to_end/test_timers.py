@@ -44,7 +44,7 @@ def test_the_log_is_copied_into_the_database_and_does_not_grow(directory: Direct
     assert longest < 20 * MB, "the copied part of the log must be overwritten"
 
 
-def test_an_unreferenced_blob_is_deleted_when_its_lease_expires(directory: Directory) -> None:
+def test_a_blob_that_nothing_needs_goes_when_its_lease_is_over(directory: Directory) -> None:
     daemon = directory.serve("store", "run/s.sock", "--sweep-interval", "1", "--lease", "1")
     with Api(daemon.socket, "") as api:
         digest = api.put(os.urandom(100_000)).digest
@@ -72,7 +72,7 @@ def test_a_blob_is_leased_for_an_hour(directory: Directory) -> None:
     assert 3590 < lease_s <= 3600
 
 
-def test_an_answer_is_remembered_for_an_hour(directory: Directory) -> None:
+def test_an_answer_is_kept_for_an_hour(directory: Directory) -> None:
     daemon = directory.serve()
     with Api(daemon.socket, "") as api:
         first = {minutes: api.commit(insert("task", title="t"), request_id=f"{minutes}").revision for minutes in (59, 61)}

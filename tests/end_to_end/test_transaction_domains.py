@@ -224,7 +224,7 @@ def test_a_step_builds_on_a_record_as_earlier_steps_left_it(store: holdfast.Stor
     assert (decided.version, decided.vision, [each.decision for each in decided.decisions]) == (4, "whole", ["a", "b"])
 
 
-def test_a_checkpoint_of_a_failed_transaction_is_no_parent(store: holdfast.Store) -> None:
+def test_a_checkpoint_follows_the_one_before_it_in_the_transaction_only(store: holdfast.Store) -> None:
     session = store.sessions.create(title="s")
     first = store.checkpoints.save(session.id, context="one")
     store.checkpoints.save(session.id, context="two")

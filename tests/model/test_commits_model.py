@@ -131,7 +131,7 @@ def test_the_same_for_longer(tmp_path: Path, seed: int) -> None:
     store.close()
 
 
-def test_the_same_through_a_daemon(daemon: Any) -> None:
+def test_through_the_daemon_it_is_the_same(daemon: Any) -> None:
     store, model, commits = ThroughTheDaemon(daemon.socket_path), Model(), RandomCommits(77)
     for name in NAMES:  # creates the workspace
         step_through(store, model, [("insert", "construct", name, {"name": "x"})])

@@ -97,7 +97,7 @@ def test_a_diff_has_the_changed_fields(world: World) -> None:
     }
 
 
-def test_a_record_created_again_has_no_earlier_values(world: World) -> None:
+def test_a_record_that_is_made_again_begins_again(world: World) -> None:
     api = world.api
     api.commit(insert("task", id="T", title="one"), delete("task", "T"), insert("task", id="T", title="two"))
     entries = audit(api, parent_kind="task", parent_id="T")
@@ -106,7 +106,7 @@ def test_a_record_created_again_has_no_earlier_values(world: World) -> None:
     assert len({each.revision for each in entries}) == 1 and [each.number for each in entries] == [1, 2, 3]
 
 
-def test_the_diff_gives_large_values_by_their_size(world: World) -> None:
+def test_large_values_are_told_by_their_size(world: World) -> None:
     api, texts = world.api, ["a" * 900_000, "b" * 900_000]
     id = api.insert("task", title="t", description=texts[0])
     api.commit(update("task", id=id, description=texts[1], title="u"))
@@ -123,7 +123,7 @@ def test_a_page_of_large_diffs_fits_into_an_answer(world: World) -> None:
     assert [each.audit.id for answer in answers for each in answer.entries] == ids
 
 
-def test_the_audit_has_appends(world: World) -> None:
+def test_journals_are_in_it(world: World) -> None:
     api = world.api
     id = api.insert("session")
     api.commit(append(id, "a", "b"))
@@ -139,7 +139,7 @@ def test_the_audit_has_appends(world: World) -> None:
     assert told(audit(api, parent_kind="session", parent_id=id)) == [("insert", "session", id), ("delete", "session", id)]
 
 
-def test_the_audit_can_be_filtered(world: World) -> None:
+def test_it_is_filtered(world: World) -> None:
     api = world.api
     first = api.commit(insert("task", id="A", title="a"), insert("bug", id="B", title="b"), actor="ann")
     second = api.commit(update("task", id="A", title="c"), actor="bob", request_id="r-1")

@@ -99,14 +99,14 @@ def test_a_missing_or_wrong_parent_is_refused(world: World, journal: Journal) ->
 
 
 @journals
-def test_required_fields_must_be_set(world: World, journal: Journal) -> None:
+def test_what_is_required_must_be_set(world: World, journal: Journal) -> None:
     id = world.parent(journal.parents[0])
     refusal = refused(lambda: append(world.api, journal.parents[0], id, [entry_of(journal, journal.message_class())]))
     assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
 
 
 @journals
-def test_one_append_with_entries_of_two_journals_is_refused(world: World, journal: Journal) -> None:
+def test_entries_of_two_journals_do_not_go_together(world: World, journal: Journal) -> None:
     id = world.parent(journal.parents[0])
     for other in STORED_JOURNALS.values():
         if other is not journal:

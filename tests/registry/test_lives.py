@@ -127,7 +127,7 @@ def test_records_are_read_back_and_in_the_history(daemon: DaemonProcess, kind: K
         assert api.problems() == []
 
 
-def test_a_live_watch_sends_changes_of_every_kind(world: World) -> None:
+def test_a_live_watch_is_told_of_every_kind(world: World) -> None:
     api, since = world.api, world.api.revision()
     stream = api.watch(after_revision=since)
     made = {kind.name: world.parent(kind.name) for kind in KINDS.values() if kind.name not in SINGULAR}

@@ -170,7 +170,7 @@ def test_a_plan_is_handed_to_another_construct(store: holdfast.Store) -> None:
     assert len(actions) == 2, "the hand-off must be in the plan's history"
 
 
-def test_links_need_both_ends_and_are_deleted_with_either(store: holdfast.Store, construct: record_pb2.Construct) -> None:
+def test_links_need_both_ends_and_go_with_either(store: holdfast.Store, construct: record_pb2.Construct) -> None:
     task = store.tasks.create(title="Draw the form")
     ends = {"from_kind": "construct", "from_id": construct.id, "to_kind": "task"}
     with pytest.raises(holdfast.ParentNotFound):
@@ -180,7 +180,7 @@ def test_links_need_both_ends_and_are_deleted_with_either(store: holdfast.Store,
     assert store.links.count() == 0
 
 
-def test_queries_span_constructs(store: holdfast.Store) -> None:
+def test_queries_go_across_constructs(store: holdfast.Store) -> None:
     said = {"Login": "the token expires", "Billing": "the tax is wrong", "Search": "token counts are off"}
     for name, content in said.items():
         session = store.sessions.create(construct_id=store.constructs.create(name=name).id, title=name)

@@ -138,7 +138,7 @@ def test_people_read_the_context_files_with_ordinary_tools(directory: Directory)
     assert all(path.stat().st_size < 2000 for path in files_below(daemon.data_dir / "blobs")), "the files must be compressed"
 
 
-def test_a_partly_written_context_is_never_visible(store: holdfast.Store) -> None:
+def test_no_half_written_context_is_ever_seen(store: holdfast.Store) -> None:
     """A refused commit leaves no checkpoint, and an aborted upload leaves no blob."""
     with pytest.raises(holdfast.ParentNotFound):
         store.checkpoints.save("ses_nobody", context={"lost": True})

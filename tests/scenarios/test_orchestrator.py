@@ -139,7 +139,7 @@ def test_a_state_is_saved_with_its_gates_or_not_at_all(backend: Backend, task: r
     assert (state.message.status, [each.phase for each in state.gates]) == ("running", ["spec"])
 
 
-def test_a_task_s_state_and_status_are_independent(backend: Backend, task: record_pb2.Task) -> None:
+def test_the_state_is_not_the_tasks_status(backend: Backend, task: record_pb2.Task) -> None:
     """`SaveState` updates the engine's state, `SaveTask` the status that people see; the two have different values."""
     for status in ("pending", "running", "completed", "failed", "paused", "interrupted", "skipped"):
         backend.SaveState(task.id, status=status)

@@ -58,7 +58,7 @@ def test_versions_are_optimistic(store: holdfast.Store) -> None:
     assert store.tasks.update(again).version == 3
 
 
-def test_a_bug_may_refer_to_a_task(store: holdfast.Store) -> None:
+def test_a_bug_may_name_a_task(store: holdfast.Store) -> None:
     task = store.tasks.create(title="Login")
     steps = ["open the page", "press enter twice"]
     bug = store.bugs.create(title="Crash", severity="critical", task_id=task.id, repro_steps=steps, proposed_fix="debounce")
@@ -163,7 +163,7 @@ def contents(store: holdfast.Store) -> dict[str, list[dict[str, Any]]]:
     return {name: [holdfast.plain(each) for each in rows] for name, rows in tables.items()}
 
 
-def test_data_survives_a_restart(directory: Directory) -> None:
+def test_it_is_durable_across_restarts(directory: Directory) -> None:
     """PERSIST_DB_PATH gives the path: one SQLite file that other programs can read, migrated in numbered steps."""
     path = directory.path / "data" / "app.db"
     daemon = start_at(directory, path)
@@ -185,7 +185,7 @@ def test_data_survives_a_restart(directory: Directory) -> None:
 
 
 @pytest.mark.parametrize("persistence", ["memory", "sqlite"])
-def test_an_environment_variable_chooses_memory_or_sqlite(directory: Directory, persistence: str) -> None:
+def test_a_flag_of_the_environment_chooses_memory_or_sqlite(directory: Directory, persistence: str) -> None:
     """The same calls work with both; only SQLite keeps the data over a restart."""
     daemon = directory.serve(PERSISTENCE=persistence)
     with holdfast.connect(daemon.socket) as store:

@@ -91,7 +91,7 @@ def test_versions_are_compared(store: holdfast.Store, workflows: WorkflowReposit
     assert not store.workflows.diff("review", 2, 2)
 
 
-def test_a_definition_that_a_run_refers_to_is_not_deleted(store: holdfast.Store, workflows: WorkflowRepository) -> None:
+def test_a_definition_that_a_run_names_is_not_lost(store: holdfast.Store, workflows: WorkflowRepository) -> None:
     used = workflows.Store("review", phases=[{"name": "read"}])
     unused = workflows.Store("review", phases=[{"name": "skim"}])
     run_id = started(store, used)
@@ -175,7 +175,7 @@ def test_a_log_has_everything_that_reflection_needs(store: holdfast.Store, logs:
     assert store.logs.detail(run_id) == detail
 
 
-def test_logs_are_append_only(store: holdfast.Store, logs: LogRepository) -> None:
+def test_logs_are_only_ever_added(store: holdfast.Store, logs: LogRepository) -> None:
     run_id = started(store, store.workflows.store("review", phases=[{"name": "read"}]))
     made = logs.StoreLog(run_id, status="completed")
     with pytest.raises(holdfast.AlreadyExists):

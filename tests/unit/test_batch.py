@@ -115,7 +115,7 @@ def lift_limit(engine: Engine) -> None:
     engine.connection.execute("PRAGMA max_page_count = 1000000")
 
 
-def test_when_sqlite_rolls_the_whole_batch_back_each_command_runs_again_alone(engine: Engine) -> None:
+def test_when_sqlite_takes_the_whole_batch_back_the_others_run_again_alone(engine: Engine) -> None:
     """SQLITE_FULL rolls back the whole transaction, including the savepoint."""
     run(engine, commit_of(insert_session("S"), append("S", "a")))
     limit_pages(engine, 60)
@@ -155,7 +155,7 @@ def test_a_full_disk_refuses_writes_and_takes_them_again_when_there_is_room(engi
     assert engine.revisions() == list(range(1, written + 2))
 
 
-def test_a_batch_that_was_rolled_back_is_published_once(engine: Engine) -> None:
+def test_a_batch_that_was_taken_back_is_not_published_twice(engine: Engine) -> None:
     engine.submit(insert_session("S"))
     limit_pages(engine, 60)
     with pytest.raises(DiskFull):
@@ -209,7 +209,7 @@ def test_a_busy_database_refuses_the_command_but_not_the_next(engine: Engine, fa
     assert engine.submit(insert_task("T")).revision == 1
 
 
-def test_a_savepoint_that_cannot_be_rolled_back_rolls_the_batch_back(engine: Engine, failing: list[FailingConnection]) -> None:
+def test_a_savepoint_that_cannot_be_undone_takes_the_batch_back(engine: Engine, failing: list[FailingConnection]) -> None:
     failing[0].failures["ROLLBACK TO command"] = [sqlite.SQLITE_IOERR]
     first, bad, last = run(engine, *commits(insert_task("T1"), delete("task", "nobody"), insert_task("T2")))
     assert isinstance(bad, NotFound)
@@ -228,7 +228,7 @@ def test_a_rollback_also_restores_the_writers_caches(engine: Engine) -> None:
     assert engine.query("SELECT content FROM transcript") == [("b",)]
 
 
-def test_a_session_and_an_append_to_it_in_one_commit(engine: Engine) -> None:
+def test_an_append_follows_what_it_is_appended_to_in_one_batch(engine: Engine) -> None:
     (result,) = run(engine, *commits([insert_session("S"), append("S")]))
     assert result.results[1].first_number == 0
 

@@ -50,7 +50,7 @@ def plain(data: bytes, codec: str, size: int, offset: int = 0, length: int | Non
 @pytest.mark.parametrize(
     "content", [b"", b"a", TEXT[:1000], TEXT[: seekable.FRAME_BYTES], TEXT[: seekable.FRAME_BYTES + 1], TEXT]
 )
-def test_decoding_returns_the_encoded_content(content: bytes) -> None:
+def test_what_was_encoded_comes_back(content: bytes) -> None:
     encoder, data = encoded(content)
     assert plain(data, encoder.codec, len(content)) == content
     assert encoder.digest == digest_of(content)
@@ -106,7 +106,7 @@ def test_any_range_of_many_small_frames(content: bytes, frame: int, data: st.Dat
 
 @given(st.integers(0), st.integers(1, 255))
 @settings(max_examples=60, deadline=None)
-def test_a_damaged_byte_is_never_returned_as_content(position: int, flip: int) -> None:
+def test_a_damaged_byte_never_comes_out_as_content(position: int, flip: int) -> None:
     encoder, stored = encoded(TEXT)
     broken = bytearray(stored)
     broken[position % len(broken)] ^= flip

@@ -58,7 +58,7 @@ def test_a_damaged_file_is_data_loss_with_the_digest_named(store: Rig, content: 
     assert [subject for _, subject in store.problems(read_blobs=False)] == [digest]
 
 
-def test_a_damaged_frame_is_data_loss_and_other_frames_can_be_read(store: Rig) -> None:
+def test_a_range_of_a_damaged_frame_is_data_loss_and_the_others_can_be_read(store: Rig) -> None:
     digest = store.put(TEXT).digest
     damage(store, digest, lambda data: data[:100] + b"\0\0\0\0" + data[104:])
     assert store.get(digest, 1_500_000, 1000) == TEXT[1_500_000:1_501_000]
@@ -75,7 +75,7 @@ def chain_of(store: Rig, first: bytes, length: int) -> list[str]:
 
 
 @pytest.mark.parametrize("culprit", [0, 3, 15, 18])
-def test_damage_affects_exactly_the_blobs_whose_lineage_contains_it(store: Rig, culprit: int) -> None:
+def test_exactly_the_blobs_whose_chain_holds_the_damage_suffer(store: Rig, culprit: int) -> None:
     digests = chain_of(store, TEXT, 20)  # 16 has base 0: the second level
     other = store.put(b"another" * 10_000).digest
     store.restarted()
@@ -129,7 +129,7 @@ def test_a_delta_that_decodes_to_other_bytes_is_named(store: Rig) -> None:
     assert lost.metadata == {"digest": digests[2], "damaged_digest": digests[1]}
 
 
-def test_a_delta_on_a_damaged_base_is_refused_so_that_the_client_sends_all(store: Rig) -> None:
+def test_a_damaged_base_asks_the_client_for_the_whole(store: Rig) -> None:
     digest = store.put(TEXT).digest
     damage(store, digest, flip_in_the_middle)
     content = TEXT + b"more"

@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Iterator[Rig]:
 @pytest.mark.parametrize(
     "content", [b"", b"small", b"a" * 5_000_000, TEXT, NOISE], ids=["empty", "small", "zeros", "text", "noise"]
 )
-def test_contents_are_read_back(store: Rig, content: bytes) -> None:
+def test_what_was_put_is_read(store: Rig, content: bytes) -> None:
     put = store.put(content)
     assert (put.digest, put.size_bytes, put.existed) == (digest_of(content), len(content), False)
     assert store.get(put.digest) == content
@@ -47,7 +47,7 @@ def test_contents_are_read_back(store: Rig, content: bytes) -> None:
     assert store.problems() == []
 
 
-def test_small_blobs_are_in_the_row_and_large_ones_in_a_file(store: Rig) -> None:
+def test_small_ones_lie_in_the_row_and_large_ones_in_a_file(store: Rig) -> None:
     small, text, noise = (store.blobs.stat(store.put(each).digest, Call()).row for each in (b"tiny", TEXT, NOISE))
     assert (small.path, small.codec) == ("", "raw")
     assert text.codec == "zstd"
@@ -194,7 +194,7 @@ def test_a_delta_takes_one_snapshot_and_one_draft(store: Rig, deltas: int, cache
     assert (row.base_digest, row.step) == ((before.digest, 2) if deltas == 1 else (digest_of(TEXT), 0))
 
 
-def test_a_delta_on_an_unknown_base_is_refused(store: Rig) -> None:
+def test_an_unknown_base_asks_for_the_whole(store: Rig) -> None:
     header, middle = delta_of(TEXT, TEXT + b"more")
     with pytest.raises(NotFound) as refused:
         store.send(header, [middle])
@@ -227,14 +227,14 @@ def test_an_invalid_delta_is_refused(store: Rig, change: Callable[[PutHeader], P
     assert refused.value.reason == reason
 
 
-def test_a_delta_that_saves_too_little_becomes_a_full_copy(store: Rig) -> None:
+def test_a_delta_that_does_not_pay_becomes_a_full_copy(store: Rig) -> None:
     base = store.put(NOISE[:1_000_000])
     other = store.put(NOISE[1_000_000:2_000_000], base=base.digest)
     row = store.blobs.stat(other.digest, Call()).row
     assert (row.codec, row.depth, row.base_digest) == ("raw", 0, None)
 
 
-def test_a_content_too_large_for_a_delta_is_streamed(tmp_path: Path) -> None:
+def test_what_is_too_large_for_a_delta_is_streamed(tmp_path: Path) -> None:
     with rig(tmp_path, delta_max_bytes=1_000_000) as store:
         small, large = store.put(NOISE[:900_000]), store.put(NOISE[:1_100_000])
         grown = store.put(NOISE[:1_200_000], base=small.digest)
@@ -262,7 +262,7 @@ def test_a_chain_of_600_steps_stays_under_depth_33(store: Rig) -> None:
     assert store.problems() == []
 
 
-def test_bytes_are_synced_before_the_row_is_committed(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_are_synced_before_they_are_named(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
     real_fsync, real_rename, real_submit = os.fsync, os.rename, store.writer.submit
 

@@ -41,7 +41,7 @@ def cipher(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BlobContents, "_open", open_deciphered)
 
 
-def test_a_cipher_in_two_functions_covers_every_form_of_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cipher_in_two_places_covers_every_sort_of_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = random.Random(5).randbytes(1_000_000).hex().encode()
     noise = os.urandom(1_500_000)
     with rig(tmp_path, cache_bytes=0) as store, monkeypatch.context() as patch:

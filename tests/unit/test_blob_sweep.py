@@ -34,7 +34,7 @@ def expire(store: Rig) -> None:
     store.now_ns += 2 * HOUR_NS
 
 
-def test_a_leased_blob_stays_and_an_expired_one_is_deleted(store: Rig) -> None:
+def test_a_leased_blob_stays_and_an_expired_one_goes(store: Rig) -> None:
     put = store.put(TEXT)
     store.put(b"inline")
     assert store.sweep()["blobs_deleted"] == 0
@@ -56,7 +56,7 @@ def test_a_leased_blob_stays_and_an_expired_one_is_deleted(store: Rig) -> None:
         store.get(put.digest)
 
 
-def test_a_referenced_blob_stays_until_its_last_reference_is_removed(store: Rig) -> None:
+def test_a_referenced_blob_stays_until_its_last_reference_goes(store: Rig) -> None:
     digest = store.put(TEXT).digest
     store.refer(digest, "A")
     store.refer(digest, "B")
@@ -80,7 +80,7 @@ def test_a_lease_outlives_a_reference(store: Rig) -> None:
     assert store.sweep()["blobs_deleted"] == 1
 
 
-def test_a_reference_to_a_missing_blob_is_refused(store: Rig) -> None:
+def test_a_reference_to_nothing_is_refused(store: Rig) -> None:
     with pytest.raises(FailedPrecondition) as refused:
         rows.reference(store.connection, digest_of(b"x"), "default", "artifact", "A", "content_digest")
     assert refused.value.reason == "BLOB_NOT_FOUND"
@@ -109,7 +109,7 @@ def test_a_sweep_of_many_goes_in_batches(store: Rig, monkeypatch: pytest.MonkeyP
     assert store.sweep()["blobs_deleted"] == 25
 
 
-def test_an_abandoned_put_leaves_only_a_temporary_file_that_a_later_sweep_removes(store: Rig) -> None:
+def test_a_dead_put_leaves_only_a_temporary_file_that_the_next_sweep_removes(store: Rig) -> None:
     store.blobs.begin(PutHeader(), Call()).feed(random.Random(1).randbytes(2_000_000))
     alive = len(store.temporary_files())
     assert store.sweep()["temp_files_deleted"] == 0  # the upload may still be running
@@ -134,7 +134,7 @@ def die_in_a_put(store: Rig, step: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("step", ["blobs.before_sync", "blobs.after_sync", "blobs.after_rename", "blobs.after_directory_sync"])
-def test_recovery_removes_the_orphans_of_a_killed_put(store: Rig, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_death_in_a_put_recovery_leaves_no_orphan(store: Rig, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = store.put(b"kept" * 100_000).digest
     die_in_a_put(store, step, monkeypatch)
     store.restarted()
@@ -146,7 +146,7 @@ def test_recovery_removes_the_orphans_of_a_killed_put(store: Rig, step: str, mon
 
 
 @pytest.mark.parametrize("step", ["sweep.after_commit", "sweep.after_unlink"])
-def test_the_next_sweep_completes_a_killed_one(store: Rig, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_death_in_a_sweep_the_next_one_ends_it(store: Rig, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store.put(TEXT)
     expire(store)
     monkeypatch.setattr(failpoints, "hit", dies_at(step))
@@ -220,7 +220,7 @@ def test_a_put_at_any_step_of_a_sweep_of_the_same_digest(
     assert store.problems() == []
 
 
-def test_a_sweep_between_lookup_and_lease_of_a_known_blob(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_between_looking_a_known_blob_up_and_leasing_it(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     store.put(TEXT)
     expire(store)
     real = store.writer.submit
@@ -247,7 +247,7 @@ def test_a_known_blob_is_leased_while_it_is_sent(store: Rig) -> None:
 
 
 @pytest.mark.parametrize("step", ["blobs.before_sync", "blobs.after_rename"])
-def test_a_delta_whose_base_is_swept_meanwhile_becomes_a_full_copy(
+def test_a_base_that_is_swept_under_a_delta_makes_it_a_full_copy(
     tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with rig(tmp_path, inline_max_bytes=0) as store:
@@ -272,7 +272,7 @@ def test_a_sweep_does_not_break_a_running_read(store: Rig) -> None:
     assert first + b"".join(chunks) == content
 
 
-def test_a_read_finds_a_blob_that_was_swept_and_stored_again(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_swept_and_stored_anew_under_a_reader_is_found(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = store.put(TEXT).digest
     real = store.files.open
 
@@ -287,7 +287,7 @@ def test_a_read_finds_a_blob_that_was_swept_and_stored_again(store: Rig, monkeyp
     assert store.get(digest) == TEXT
 
 
-def test_a_blob_swept_before_it_is_opened_is_not_data_loss(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_swept_under_a_reader_is_not_data_loss(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = store.put(TEXT).digest
     real = store.files.open
 

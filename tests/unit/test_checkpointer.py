@@ -69,7 +69,7 @@ def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
 
 
-def test_the_job_is_due_when_the_log_was_written_since_the_last_run(rig: Rig) -> None:
+def test_it_is_due_when_the_log_was_written_since_the_last_run(rig: Rig) -> None:
     assert rig.job.is_due()
     rig.run()
     assert not rig.job.is_due()
@@ -81,7 +81,7 @@ def test_the_job_is_due_when_the_log_was_written_since_the_last_run(rig: Rig) ->
     assert rig.job.is_due()
 
 
-def test_the_job_stays_due_when_a_run_copied_only_part_of_the_log(rig: Rig) -> None:
+def test_it_stays_due_when_a_run_could_not_finish(rig: Rig) -> None:
     rig.write(4096)
     rig.checkpointer.outcome = BEHIND
     assert rig.run() == {"pages_in_log": 10, "pages_copied": 7}
@@ -100,7 +100,7 @@ def test_the_job_stays_due_when_a_run_copied_only_part_of_the_log(rig: Rig) -> N
         (LOG_MAX_BYTES + 1, ["passive", "truncate alone"]),
     ],
 )
-def test_a_long_log_is_copied_while_the_writer_waits_and_a_very_long_one_truncated(rig: Rig, size: int, asked: list[str]) -> None:
+def test_a_long_log_is_copied_in_the_writers_turn_and_a_very_long_one_is_cut(rig: Rig, size: int, asked: list[str]) -> None:
     rig.write(size)
     rig.run()
     assert rig.checkpointer.asked == asked
@@ -110,7 +110,7 @@ def test_the_bounds_are_those_that_were_measured() -> None:
     assert (LOG_REUSE_BYTES, LOG_MAX_BYTES) == (8 * 2**20, 512 * 2**20)
 
 
-def test_a_dry_run_returns_the_size_of_the_log(rig: Rig) -> None:
+def test_a_dry_run_tells_how_long_the_log_is(rig: Rig) -> None:
     rig.write(4096)
     assert rig.run(dry_run=True) == {"log_bytes": 4096}
     assert rig.checkpointer.asked == []

@@ -14,7 +14,7 @@ GRAPHS = st.dictionaries(NAMES, st.lists(NAMES, max_size=4), max_size=7)
 
 
 @given(GRAPHS)
-def test_every_node_is_shown_and_its_children_only_once(parents: dict[str, list[str]]) -> None:
+def test_every_node_is_shown_and_only_once_with_what_is_below_it(parents: dict[str, list[str]]) -> None:
     children = below(parents)
     found = list(all_rows(children))
     assert {each.id for each in found} == set(parents)

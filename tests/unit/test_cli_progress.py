@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """What takes the place of stderr; not a fixture, for pytest sets stderr anew between a test's phases."""
+    """Replaces stderr. Not a fixture, because pytest resets stderr between the phases of a test."""
     for name, value in (("TERM", "xterm"), ("COLUMNS", "100"), ("NO_COLOR", "1")):
         monkeypatch.setenv(name, value)
     found = Terminal()
@@ -26,7 +26,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 
 def last_line(terminal: Terminal) -> str:
-    """The last drawing of the line, without what moves the cursor."""
+    """The last state of the line, without control sequences."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).rsplit("\r", 1)[-1]
 
 

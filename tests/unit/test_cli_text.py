@@ -14,12 +14,12 @@ from holdfast.cli.text import duration_text, harmless_json, one_line, size_text,
 
 
 def fitted(text: str, columns: int) -> str:
-    """A line as it stands on a terminal of that width."""
+    """The line as shown on a terminal of that width."""
     return drawn_lines([Line(text, cut=True)], columns).removesuffix("\n")
 
 
 @given(st.text(), st.integers(1, 40))
-def test_fitted_text_has_the_width_and_is_cut_at_its_end(text: str, columns: int) -> None:
+def test_what_is_fitted_fits_and_is_only_cut_at_the_end(text: str, columns: int) -> None:
     line = one_line(text)
     shown = fitted(line, columns)
     assert cells_of(shown) <= columns
@@ -59,7 +59,7 @@ def test_a_table_fits_the_terminal_when_it_can_and_the_id_is_whole(widths: list[
 
 
 def cells(widths: list[int], limit: int, id_at: int) -> list[int]:
-    """How wide cells are shown that take so many columns."""
+    """The width at which the cells are shown in so many columns."""
     columns = [Column("H", whole=index == id_at) for index in range(len(widths))]
     return [len(each) for each in drawn_table(columns, [["x" * width for width in widths]], limit).splitlines()[1].split(GAP)]
 

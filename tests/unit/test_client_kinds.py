@@ -25,7 +25,7 @@ def test_only_the_constitution_is_named_in_the_singular() -> None:
     assert [kind.noun for kind in KINDS.values() if kind.noun != plural(kind.name)] == ["constitution"]
 
 
-def test_ids_made_from_fields() -> None:
+def test_ids_that_are_made_of_fields() -> None:
     assert KINDS["branch"].made_id(record_pb2.Branch(name="fix/a")) == "fix/a"
     assert KINDS["branch"].made_id(record_pb2.Branch()) == ""
     assert KINDS["constitution"].made_id(record_pb2.Constitution()) == "constitution"

@@ -59,6 +59,6 @@ class Flaky:
         """Does nothing: the connection is available again at once."""
 
 
-def test_frames_from_before_an_outage_are_dropped() -> None:
+def test_what_came_before_an_outage_is_dropped() -> None:
     scan = Scan(cast(Connection, Flaky()), scan_request("default", [("task", ""), ("session", "")]))
     assert [[frame.revision for frame in frames] for frames in scan.read()] == [[3, 3], [3]]

@@ -73,7 +73,7 @@ def store(daemon: Any) -> Iterator[holdfast.Store]:
 
 
 @pytest.mark.parametrize(("versions", "spoken"), [((1, 1), 1), ((1, 2), 2), ((1, 9), 2), ((2, 9), 2)])
-def test_client_and_daemon_use_the_newest_common_version(daemon: Any, versions: tuple[int, int], spoken: int) -> None:
+def test_both_speak_the_newest_version_that_both_have(daemon: Any, versions: tuple[int, int], spoken: int) -> None:
     daemon.versions = versions
     with holdfast.connect(daemon.path) as store:
         daemon.named.clear()
@@ -112,7 +112,7 @@ def test_a_call_is_sent_to_a_daemon_that_implements_more_than_its_version(daemon
         assert daemon.named == ["1"], "the client must look up the daemon's methods only once"
 
 
-def test_the_error_names_the_missing_method(daemon: Any, store: holdfast.Store) -> None:
+def test_a_method_that_is_not_there_is_named(daemon: Any, store: holdfast.Store) -> None:
     daemon.has_scan = False
     with pytest.raises(holdfast.Unimplemented, match=r"does not know the method StoreService\.Scan \(Method not found!\)"):
         store.states.load_all()

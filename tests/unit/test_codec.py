@@ -48,7 +48,7 @@ def drop_zeroes(shape: Shape, message: Any) -> Any:
 
 @pytest.mark.parametrize("shape", ALL, ids=lambda shape: shape.name)
 @given(data=st.data())
-def test_a_row_converts_back_to_the_message(shape: Shape, data: st.DataObject) -> None:
+def test_a_row_is_the_message_again(shape: Shape, data: st.DataObject) -> None:
     message = data.draw(messages(shape))
     check_values(shape, message)
     again = codec.from_row(shape, codec.to_row(shape, message))
@@ -59,7 +59,7 @@ def test_a_row_converts_back_to_the_message(shape: Shape, data: st.DataObject) -
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 @given(data=st.data())
-def test_every_kind_survives_the_round_trip_through_its_tables(kind: Kind, connection: Connection, data: st.DataObject) -> None:
+def test_every_kind_goes_through_its_tables(kind: Kind, connection: Connection, data: st.DataObject) -> None:
     message = data.draw(messages(kind, whole=True))
     message.id = "x"
     for name in ("create_time", "update_time"):
@@ -90,7 +90,7 @@ def test_a_zero_has_no_sign() -> None:
 @pytest.mark.parametrize("journal", STORED, ids=lambda journal: journal.name)
 @given(data=st.data(), stamp=times_ns)
 @example(data=None, stamp=0)
-def test_the_fast_conversion_of_entries_equals_the_general_one(journal: Journal, data: st.DataObject | None, stamp: int) -> None:
+def test_the_quick_way_of_entries_is_the_same_as_the_plain_one(journal: Journal, data: st.DataObject | None, stamp: int) -> None:
     message = journal.message_class() if data is None else data.draw(messages(journal))
     for field in journal.columns:
         if field.type is FieldType.TIME and data is None:
@@ -116,7 +116,7 @@ def test_times_keep_their_nanoseconds(ns: int) -> None:
 
 
 @given(json_values, json_texts)
-def test_canonical_json_keeps_the_meaning(value: Any, other: str) -> None:
+def test_json_is_brought_into_one_form_that_means_the_same(value: Any, other: str) -> None:
     text = codec.canonical_json(json.dumps(value), "metadata")
     assert json.loads(text) == value
     assert json.loads(text, parse_float=str) == json.loads(json.dumps(value), parse_float=str)  # numbers are not rounded twice
@@ -152,7 +152,7 @@ def test_json_is_sorted_compact_and_exact() -> None:
     ],
     ids=lambda text: text[:12],
 )
-def test_invalid_json_and_text_are_refused_with_the_field(text: str) -> None:
+def test_what_is_not_json_or_cannot_be_text_is_refused_with_the_field(text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         codec.canonical_json(text, "metadata")
     assert caught.value.reason == "VALUE_INVALID"
@@ -171,7 +171,7 @@ def test_any_text_but_nul_is_accepted(text: str) -> None:
         check_record(KINDS["task"], record_pb2.Task(title=text + "\0"))  # type: ignore[arg-type]
 
 
-def test_the_size_limit_applies_to_the_canonical_json() -> None:
+def test_json_that_grows_when_it_is_brought_into_form_still_has_to_fit() -> None:
     """`1e15` has four bytes; its canonical form `1000000000000000.0` has 18."""
     task = record_pb2.Task(title="t", metadata="[" + ",".join(["1e15"] * 300_000) + "]")
     assert task.ByteSize() < 2 * 2**20

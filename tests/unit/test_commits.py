@@ -52,7 +52,7 @@ def test_versions_count_and_times_go_forward(engine: Engine) -> None:
     assert task.create_time.ToNanoseconds() < task.update_time.ToNanoseconds()
 
 
-def test_output_only_fields_are_ignored_in_requests(engine: Engine) -> None:
+def test_what_only_the_daemon_sets_is_not_taken_from_callers(engine: Engine) -> None:
     engine.submit(insert_task("T", version=99))
     assert get(engine, "task", "T").version == 1
     with pytest.raises(InvalidArgument) as caught:
@@ -83,7 +83,7 @@ def test_an_update_of_all_fields_may_not_clear_required_or_immutable_ones(engine
     assert get(engine, "task", "T").version == 2
 
 
-def test_updates_of_single_fields_cannot_make_a_record_too_large_to_read(engine: Engine) -> None:
+def test_fields_that_are_set_one_after_the_other_do_not_make_a_record_too_large_to_read(engine: Engine) -> None:
     big = "x" * (2 * 2**20 - 1000)
     commit(engine, api.insert("task", id="T", title="a", description=big))
     with pytest.raises(InvalidArgument) as caught:
@@ -110,7 +110,7 @@ def test_immutable_kinds_are_never_changed(engine: Engine) -> None:
         assert caught.value.reason == "KIND_IMMUTABLE"
 
 
-def test_generated_numbers_skip_ids_that_callers_chose(engine: Engine) -> None:
+def test_ids_of_a_sequence_skip_what_callers_chose(engine: Engine) -> None:
     engine.submit(insert_task("TASK-007"), insert_task("TASK-002"), insert_task("mine"))
     assert engine.submit(insert_task()).results[0].id == "TASK-008"
     request = store_service_pb2.StoreServiceAllocateIdRequest(kind="task", count=2)
@@ -118,7 +118,7 @@ def test_generated_numbers_skip_ids_that_callers_chose(engine: Engine) -> None:
     assert engine.submit(insert_task()).results[0].id == "TASK-011"
 
 
-def test_ids_are_unique_within_a_workspace(engine: Engine) -> None:
+def test_ids_are_unique_in_a_workspace_only(engine: Engine) -> None:
     for workspace in ("a", "b"):
         commit(engine, api.insert("task", title="t"), api.insert("task", id="X", title="t"), workspace=workspace)
     with pytest.raises(AlreadyExists):
@@ -181,7 +181,7 @@ def test_a_delete_without_cascade_counts_the_dependents(engine: Engine) -> None:
     assert engine.revisions() == [1]
 
 
-def test_a_cascade_deletes_children_first_with_a_change_for_each(engine: Engine) -> None:
+def test_a_cascade_takes_the_children_first_and_tells_of_each(engine: Engine) -> None:
     family(engine)
     result = engine.submit(delete("construct", "C", cascade=True))
     assert [(each.kind, each.id) for each in result.results] == [("construct", "C")]
@@ -210,7 +210,7 @@ def test_a_link_is_deleted_with_either_end_even_without_cascade(engine: Engine, 
     assert told(engine.changes(after=2)) == [("link", "L", "DELETE", 1), ("task", end, "DELETE", 1)]
 
 
-def test_a_long_chain_of_links_is_deleted_with_its_first_end(engine: Engine) -> None:
+def test_a_long_chain_of_links_goes_with_its_first_end(engine: Engine) -> None:
     engine.submit(insert_task("T"))
     ends = [("task", "T"), *(("link", f"L{number}") for number in range(600))]
     links = [
@@ -231,7 +231,7 @@ def test_numbers_of_checkpoints_are_never_used_again(engine: Engine) -> None:
     assert [get(engine, "checkpoint", id).number for id in ("K1", "K3")] == [1, 3]
 
 
-def test_a_checkpoint_may_not_be_its_own_ancestor(engine: Engine) -> None:
+def test_a_checkpoint_does_not_come_from_itself(engine: Engine) -> None:
     engine.submit(insert_session("S"))
     with pytest.raises(FailedPrecondition) as caught:
         commit(engine, api.insert("checkpoint", id="K", session_id="S", parent_id="K"))
@@ -252,7 +252,7 @@ def test_a_checkpoint_may_not_be_its_own_ancestor(engine: Engine) -> None:
     ],
     ids=["itself", "two", "three", "both halves in one commit"],
 )
-def test_a_cycle_of_blocking_tasks_is_refused(engine: Engine, mutations: list[Any]) -> None:
+def test_tasks_do_not_wait_for_themselves(engine: Engine, mutations: list[Any]) -> None:
     engine.submit(insert_task("T1"), insert_task("T2", blocked_by=["T1"]))
     with pytest.raises(FailedPrecondition) as caught:
         commit(engine, *mutations)

@@ -52,7 +52,7 @@ def test_the_writer_has_the_pragmas_of_the_design(writer: Connection) -> None:
     assert {name: writer.execute(f"PRAGMA {name}").fetchone()[0] for name in expected} == expected
 
 
-def test_every_connection_caches_its_statements(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_connection_keeps_its_statements(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = []
     connect = sqlite.connect
 
@@ -81,7 +81,7 @@ def test_a_snapshot_does_not_see_later_commits(readers: Readers, writer: Connect
         assert reader.execute("SELECT count(*) FROM t").fetchone() == (1,)
 
 
-def test_a_read_is_interrupted_when_its_caller_leaves(readers: Readers) -> None:
+def test_a_read_whose_caller_goes_is_interrupted(readers: Readers) -> None:
     call = Call()
     threading.Timer(0.1, call.end).start()
     began = time.monotonic()
@@ -180,7 +180,7 @@ def test_a_stream_of_snapshots_registers_with_its_call_once(readers: Readers) ->
     assert len(call._callbacks) == 1
 
 
-def test_a_closed_pool_waits_for_its_users_and_refuses_new_ones(path: Path, writer: Connection) -> None:
+def test_a_closed_pool_waits_for_its_users_and_lends_no_more(path: Path, writer: Connection) -> None:
     pool = Database(path).open_readers(1)
     inside, leave = threading.Event(), threading.Event()
 
@@ -200,7 +200,7 @@ def test_a_closed_pool_waits_for_its_users_and_refuses_new_ones(path: Path, writ
         pass
 
 
-def test_a_full_disk_is_recognised_by_its_code(writer: Connection) -> None:
+def test_a_full_disk_is_said_by_its_code(writer: Connection) -> None:
     writer.execute("PRAGMA max_page_count = 10")
     writer.execute("CREATE TABLE big (a BLOB)")
     with pytest.raises(DiskFull), foreign_errors():

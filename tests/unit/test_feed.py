@@ -86,7 +86,7 @@ def test_a_closed_subscription_is_removed() -> None:
     assert not feed._topics
 
 
-def test_the_end_of_the_call_or_of_the_daemon_wakes_the_subscriber() -> None:
+def test_the_end_of_the_call_and_of_the_daemon_wake() -> None:
     feed, call = Feed(), Call()
     with feed.subscribe([("w",)], call) as subscription:
         call.end()
@@ -149,7 +149,7 @@ def test_followers_and_watchers_see_each_thing_once_while_eight_threads_write(en
                 each.ended.result(PATIENCE_S)
 
 
-def test_deleting_the_parent_ends_a_follower_at_once(engine: Engine) -> None:
+def test_a_follower_whose_parent_is_deleted_is_told_at_once(engine: Engine) -> None:
     engine.submit(insert_session("S"), append("S", "a"))
     request = journal_service_pb2.JournalServiceReadRequest(parent_kind="session", parent_id="S", follow=True)
     with ThreadPoolExecutor(1) as pool:
@@ -162,7 +162,7 @@ def test_deleting_the_parent_ends_a_follower_at_once(engine: Engine) -> None:
         assert time.monotonic() - began < 5
 
 
-def test_deleting_the_parent_of_an_empty_journal_ends_a_follower_at_once(engine: Engine) -> None:
+def test_a_follower_of_a_journal_that_never_began_is_told_at_once_too(engine: Engine) -> None:
     engine.submit(insert_session("S"))
     request = journal_service_pb2.JournalServiceReadRequest(parent_kind="session", parent_id="S", follow=True)
     with ThreadPoolExecutor(1) as pool:
@@ -188,7 +188,7 @@ def test_a_subscription_wakes_many_times(engine: Engine) -> None:
     ("kinds", "ids", "index"),
     [(0, 0, "(revision,ordinal)>"), (2, 0, "(revision,ordinal)>"), (1, 3, "(revision,ordinal)>"), (1, 1, "id=?")],
 )
-def test_a_page_of_changes_is_read_in_order_by_an_index(engine: Engine, kinds: int, ids: int, index: str) -> None:
+def test_a_page_of_changes_is_found_from_its_place_on(engine: Engine, kinds: int, ids: int, index: str) -> None:
     """An index in another order would sort the whole history with its images at each wake-up."""
     parameters = [0, 0, 5, "default", *["x"] * (kinds + ids), 10]
     plan = [

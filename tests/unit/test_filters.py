@@ -188,7 +188,7 @@ def test_malformed_text_is_refused_with_the_place(text: str, position: int, part
         ("session", "end_time:null", 9, "= null"),
     ],
 )
-def test_values_of_the_wrong_type_are_refused(kind: str, text: str, position: int, part: str) -> None:
+def test_values_that_do_not_fit_the_field_are_refused(kind: str, text: str, position: int, part: str) -> None:
     error = refusal(text, kind)
     assert (error.reason, error.metadata["position"]) == ("FILTER_INVALID", str(position))
     assert part in error.message

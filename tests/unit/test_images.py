@@ -43,7 +43,7 @@ def damage(engine: Engine, value: bytes | None, id: str = "T1") -> None:
     engine.connection.execute("UPDATE task SET image = ? WHERE id = ?", (value, id))
 
 
-def test_every_read_returns_the_image_of_the_newest_change(engine: Engine) -> None:
+def test_every_way_of_reading_gives_what_the_newest_change_says(engine: Engine) -> None:
     (newest,) = engine.query("SELECT image FROM changes WHERE id = 'T2' ORDER BY revision DESC LIMIT 1")
     task = record_pb2.Task.FromString(newest[0])
     assert (task.title, task.version, list(task.blocked_by)) == ("second", 2, ["T1"])
@@ -54,7 +54,7 @@ def test_every_read_returns_the_image_of_the_newest_change(engine: Engine) -> No
     assert found(engine) == []
 
 
-def test_a_record_without_an_image_is_read_from_its_columns_until_its_next_update(engine: Engine) -> None:
+def test_a_record_without_an_image_is_read_from_its_columns_until_it_is_written(engine: Engine) -> None:
     before = listed(engine)
     damage(engine, None)
     assert listed(engine) == before
@@ -81,7 +81,7 @@ def test_a_page_reports_a_damaged_image_and_returns_the_other_records(engine: En
     assert listed(engine, page_size=1).next_page_token
 
 
-def test_the_next_write_repairs_a_damaged_image(engine: Engine) -> None:
+def test_a_damaged_image_is_mended_by_the_next_write(engine: Engine) -> None:
     other = engine.query("SELECT image FROM task WHERE id = 'T2'")[0][0]
     for bad in (b"\xff\xff", other, "text"):
         damage(engine, bad)  # type: ignore[arg-type]
@@ -95,12 +95,12 @@ def test_the_next_write_repairs_a_damaged_image(engine: Engine) -> None:
     engine.submit(delete("task", "T1", cascade=True))
 
 
-def test_verify_continues_after_damaged_history(engine: Engine) -> None:
+def test_verify_goes_on_behind_damaged_history(engine: Engine) -> None:
     engine.connection.execute("UPDATE changes SET image = x'ffff' WHERE id = 'T1'")
     assert found(engine) == [("history_damaged", "task/T1")]
 
 
-def test_verify_compares_columns_and_image_with_the_newest_change(engine: Engine) -> None:
+def test_verify_holds_columns_and_image_against_the_newest_change(engine: Engine) -> None:
     damage(engine, b"")
     assert found(engine) == [("image_differs", "task/T1")]
     engine.connection.execute("UPDATE task SET title = 'other' WHERE id = 'T1'")
@@ -109,7 +109,7 @@ def test_verify_compares_columns_and_image_with_the_newest_change(engine: Engine
     assert ("record_damaged", "task/T2") in found(engine)
 
 
-def test_a_store_without_images_gets_them_from_its_history(engine: Engine, tmp_path: Path) -> None:
+def test_a_store_from_before_gets_its_images_from_its_history(engine: Engine, tmp_path: Path) -> None:
     database = Database(tmp_path / "old.db").open_writer()
     migrate(database, tmp_path, find_migrations()[:4])
     names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'") if name != "meta"]
@@ -128,7 +128,7 @@ def test_a_store_without_images_gets_them_from_its_history(engine: Engine, tmp_p
     database.close()
 
 
-def test_a_field_unknown_to_the_daemon_is_refused(engine: Engine) -> None:
+def test_a_field_that_the_daemon_does_not_know_is_refused_not_lost(engine: Engine) -> None:
     newer = record_pb2.Task.FromString(record_pb2.Task(title="t").SerializeToString() + b"\xf8\x3f\x01")
     insert = pb.Mutation(insert=pb.Insert(record=record_pb2.Record(task=newer)))
     with pytest.raises(InvalidArgument) as caught:

@@ -76,14 +76,14 @@ def frames(engine: Engine, parent: str, **fields: Any) -> list[Any]:
 @pytest.mark.parametrize(
     "fields", [{"start": 9}, {"start": 3, "end": 2}, {"filter": 'role = "nobody"'}, {"start": 9, "descending": True}]
 )
-def test_a_read_past_the_end_is_one_frame_with_the_bounds(engine: Engine, fields: dict[str, Any]) -> None:
+def test_past_the_end_is_one_frame_with_the_bounds_and_no_error(engine: Engine, fields: dict[str, Any]) -> None:
     parent = engine.submit(insert_session(new_name("S"))).results[0].id
     engine.submit(append(parent, "a", "b", "c"))
     (frame,) = frames(engine, parent, **fields)
     assert (list(frame.entries), frame.first_number, frame.last_number) == ([], 1, 3)
 
 
-def test_an_empty_journal_and_a_missing_parent(engine: Engine) -> None:
+def test_an_empty_journal_and_a_parent_that_is_not_there(engine: Engine) -> None:
     parent = engine.submit(insert_session(new_name("S"))).results[0].id
     (frame,) = frames(engine, parent)
     assert (frame.first_number, frame.last_number, len(frame.entries)) == (1, 0, 0)
@@ -103,7 +103,7 @@ def test_following_to_an_existing_entry_ends_at_once(engine: Engine, fields: dic
     assert found == [number for number in (1, 2) if number >= fields.get("start", 1) and ("filter" not in fields or number < 2)]
 
 
-def test_a_page_of_the_largest_entries_is_cut_to_the_size_of_an_answer(engine: Engine) -> None:
+def test_a_page_of_the_largest_entries_is_cut_to_what_an_answer_holds(engine: Engine) -> None:
     parent = engine.submit(insert_session(new_name("S"))).results[0].id
     big = "x" * (2**20 - 100)
     for _ in range(4):
@@ -116,14 +116,14 @@ def test_a_page_of_the_largest_entries_is_cut_to_the_size_of_an_answer(engine: E
     assert [each.number for each in list_pages(engine, 1000, parent_kind="session", parent_id=parent)] == list(range(1, 13))
 
 
-def test_a_journal_starts_again_at_1_when_its_parent_is_created_again(engine: Engine) -> None:
+def test_a_journal_begins_anew_with_its_parent(engine: Engine) -> None:
     parent = new_name("S")
     engine.submit(insert_session(parent), append(parent, "old", "old"))
     engine.submit(delete("session", parent, cascade=True), insert_session(parent), append(parent, "new"))
     assert [(each.number, each.transcript.content) for each in engine.entries(parent)] == [(1, "new")]
 
 
-def test_a_task_and_a_session_with_the_same_id_have_separate_journals(engine: Engine) -> None:
+def test_a_task_and_a_session_of_one_name_have_journals_of_their_own(engine: Engine) -> None:
     name = new_name("X")
     engine.submit(insert_session(name), insert_task(name), append(name, "s"), append(name, "t", parent_kind="task"))
     assert [each.transcript.content for each in engine.entries(name)] == ["s"]

@@ -17,7 +17,7 @@ from holdfastd.rpc.listener import Listener
 
 
 class Source:
-    """Servers without services, of which the first few do not answer."""
+    """Servers without services; the first few do not answer."""
 
     def __init__(self) -> None:
         self.faults: list[str] = []
@@ -70,7 +70,7 @@ def test_a_file_that_is_no_socket_is_left_alone(listener: Listener, tmp_path: Pa
         assert (tmp_path / name).read_text() == "my notes"
 
 
-def test_a_file_that_replaced_the_socket_is_left_alone(listener: Listener, tmp_path: Path) -> None:
+def test_a_file_that_takes_the_sockets_place_is_left_alone(listener: Listener, tmp_path: Path) -> None:
     listener.bind()
     (tmp_path / "s").unlink()
     lay(tmp_path / "s", "file")

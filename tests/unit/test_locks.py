@@ -29,7 +29,7 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_the_refusal_of_a_held_lock_names_its_holder(lock: FileLock) -> None:
+def test_a_second_taker_is_told_who_holds_it(lock: FileLock) -> None:
     lock.acquire()
     lock.write({"pid": 4711})
     with pytest.raises(LockHeld) as caught:
@@ -47,7 +47,7 @@ def test_a_lock_file_is_private_and_stays_after_release(lock: FileLock) -> None:
     assert lock.path.exists()
 
 
-def test_a_shorter_content_replaces_a_longer_one_completely(lock: FileLock) -> None:
+def test_a_shorter_content_leaves_nothing_of_the_longer(lock: FileLock) -> None:
     lock.acquire()
     lock.write({"socket": "x" * 1000})
     lock.write({"pid": 1})
@@ -55,12 +55,12 @@ def test_a_shorter_content_replaces_a_longer_one_completely(lock: FileLock) -> N
 
 
 @pytest.mark.parametrize("content", [b"", b'{"pid": 4', b"[]", b"\xff"])
-def test_an_unreadable_content_names_no_holder(tmp_path: Path, content: bytes) -> None:
+def test_an_unreadable_content_names_nobody(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
     assert read_holder(tmp_path / "x") == {}
 
 
-def test_the_lock_of_a_killed_process_is_released_at_once(lock: FileLock) -> None:
+def test_the_kernel_gives_the_lock_of_a_killed_process_away_at_once(lock: FileLock) -> None:
     program = f"""
 import sys, time
 from pathlib import Path
@@ -87,7 +87,7 @@ def test_a_momentary_probe_of_a_client_does_not_keep_a_daemon_from_starting(lock
     lock.acquire()
 
 
-def test_ensure_takes_the_lock_again_when_the_file_was_deleted(lock: FileLock) -> None:
+def test_ensure_takes_the_lock_anew_when_the_file_was_deleted(lock: FileLock) -> None:
     lock.acquire()
     lock.write({"pid": 1})
     lock.ensure()
@@ -121,7 +121,7 @@ def test_two_daemons_on_one_directory(tmp_path: Path) -> None:
     first.release()
 
 
-def test_deleting_daemon_json_lets_no_second_daemon_in(tmp_path: Path) -> None:
+def test_deleting_daemon_json_lets_nobody_in(tmp_path: Path) -> None:
     first = DataDirLock(tmp_path)
     first.acquire()
     first.write({"pid": 12})

@@ -30,14 +30,14 @@ def test_an_event_is_one_line_of_keys_and_values() -> None:
 
 
 @pytest.mark.parametrize("value", ["a\nb", 'say "x"', "a=b", "", "tab\t", "\x1b[31m"])
-def test_no_value_can_add_a_line_or_key(value: str) -> None:
+def test_no_value_can_break_the_line(value: str) -> None:
     said = line(field=value)
     assert "\n" not in said
     assert "\x1b" not in said
     assert json.loads(said.partition(" field=")[2]) == value
 
 
-def test_our_errors_are_logged_with_reason_and_text() -> None:
+def test_our_errors_say_their_reason_and_text() -> None:
     said = line(error=raised(InvalidArgument("Mend it.", reason="VALUE_INVALID")))
     assert "error=InvalidArgument" in said
     assert 'reason=VALUE_INVALID text="Mend it."' in said

@@ -79,7 +79,7 @@ def test_the_dialects_part_runs_after_the_shared_one(connection: Connection, fil
     assert "here" in tables(connection)
 
 
-def test_a_failed_step_is_rolled_back_and_earlier_steps_stay(connection: Connection, files: Path) -> None:
+def test_a_failing_step_leaves_nothing_and_the_steps_before_it(connection: Connection, files: Path) -> None:
     (files / "0002_second.sql").write_text("CREATE TABLE second (a BIGINT);")
     (files / "0003_bad.sql").write_text("CREATE TABLE third (a BIGINT);\nCREATE TABLE second (a BIGINT);")
     with pytest.raises(SetupError, match=r"Migration 0003_bad failed: .* Statement: CREATE TABLE second"):
@@ -111,7 +111,7 @@ def test_an_unknown_newer_step_is_refused(connection: Connection, files: Path) -
         run(connection, files)
 
 
-def test_a_database_of_another_program_is_left_alone(connection: Connection, files: Path) -> None:
+def test_a_database_of_somebody_else_is_left_alone(connection: Connection, files: Path) -> None:
     connection.execute("CREATE TABLE theirs (a BIGINT)")
     with pytest.raises(SetupError, match=r"no Holdfast store: it holds 'theirs'"):
         run(connection, files)

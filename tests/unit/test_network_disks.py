@@ -48,7 +48,7 @@ def settings_of(flags: list[str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_a_daemon_refuses_network_disks_unless_forced(home: Path, mount: Callable[[str], None], name: str) -> None:
+def test_a_daemon_is_refused_and_let_in_by_force(home: Path, mount: Callable[[str], None], name: str) -> None:
     (home / "database").mkdir()
     mount(name)
     said = rf"/{name}\S* is on a nfs4 file system \(mounted on {home}/{name}\).*force_nonlocal"
@@ -61,7 +61,7 @@ def test_a_daemon_refuses_network_disks_unless_forced(home: Path, mount: Callabl
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_migrate_refuses_network_disks_unless_forced(
+def test_migrate_is_refused_and_let_in_by_force(
     home: Path, mount: Callable[[str], None], name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (home / "database").mkdir()
@@ -72,7 +72,7 @@ def test_migrate_refuses_network_disks_unless_forced(
     assert "applied 0001" in capsys.readouterr().out
 
 
-def test_a_database_outside_its_directory_is_checked_separately(home: Path, mount: Callable[[str], None]) -> None:
+def test_the_database_beside_its_directory_is_looked_at_by_itself(home: Path, mount: Callable[[str], None]) -> None:
     """The directory beside the database may be a link to another disk."""
     (home / "database").mkdir()
     (home / "local").mkdir()

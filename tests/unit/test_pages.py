@@ -42,7 +42,7 @@ def test_a_token_gives_its_key_back_with_the_same_types(scope: tuple[str, ...], 
 
 
 @given(SCOPES, SCOPES, KEYS)
-def test_a_token_is_valid_for_its_own_list_only(scope: tuple[str, ...], other: tuple[str, ...], key: tuple[object, ...]) -> None:
+def test_a_token_is_good_for_its_own_list_only(scope: tuple[str, ...], other: tuple[str, ...], key: tuple[object, ...]) -> None:
     token = encode_token(scope, key)
     if scope != other:
         assert "another list" in refused_token(token, other, len(key))
@@ -83,7 +83,7 @@ def test_no_token_is_the_first_page() -> None:
     assert decode_token("", SCOPE, 2) is None
 
 
-def test_the_refusal_says_that_the_filter_changed() -> None:
+def test_a_changed_filter_says_so() -> None:
     token = encode_token(SCOPE, (1, "x"))
     message = refused_token(token, ("default", "task", 'status = "paused"', ""))
     assert "filter" in message

@@ -381,7 +381,7 @@ def test_damaged_json_matches_nothing_and_fails_nothing(connection: Any) -> None
     assert found_ids(connection, parse_filter("NOT metadata:a")) == {"s0"}
 
 
-def test_an_invalid_filter_is_refused_each_time() -> None:
+def test_a_filter_that_does_not_fit_is_refused_each_time() -> None:
     for _ in range(2):
         with pytest.raises(InvalidArgument) as caught:
             query.count(SQLITE, SESSION, "default", parse_filter("titel = x"))
@@ -405,7 +405,7 @@ def test_an_invalid_filter_is_refused_each_time() -> None:
         ("note:*", {"high"}),
     ],
 )
-def test_types_that_no_kind_uses_yet(connection: Any, text: str, expected: set[str]) -> None:
+def test_types_that_no_kind_has_yet(connection: Any, text: str, expected: set[str]) -> None:
     """A number and a string with presence, and a boolean."""
     plain = TASK.by_name["title"]
     fields = (
@@ -457,7 +457,7 @@ def test_lists_are_found_by_seeking(connection: Any, kind: Any, text: str, order
         assert ",id)>(?,?)" in shown or ",id)<(?,?)" in shown
 
 
-def test_a_later_page_of_a_mixed_order_starts_at_its_position(connection: Any) -> None:
+def test_a_later_page_of_a_mixed_order_enters_at_its_place(connection: Any) -> None:
     order = parse_order(SESSION, "create_time desc, title")
     shown = plan(connection, query.select_page(SQLITE, SESSION, "default", None, order, (5, "x", "y"), 100))
     assert "session_by_create_time (workspace=? AND create_time<?)" in shown
@@ -583,7 +583,7 @@ def test_a_deep_page_of_entries_costs_what_the_first_costs(
     assert steps(transcripts, deep) < 2 * steps(transcripts, first)
 
 
-def test_entry_indexes_exist(connection: Any) -> None:
+def test_entry_indexes_are_there(connection: Any) -> None:
     for table, names in ENTRY_INDEXES.items():
         indexes = [row[1] for row in connection.execute(f"PRAGMA index_list({table})")]
         columns = [[row[2] for row in connection.execute(f"PRAGMA index_info({name})")] for name in indexes]

@@ -73,7 +73,7 @@ def test_a_repeated_append_and_allocation_answer_the_same(engine: Engine) -> Non
     assert allocate(engine).ids == ["TASK-004"]
 
 
-def test_a_repeated_append_is_no_conflict_after_other_appends(engine: Engine) -> None:
+def test_a_repeated_append_is_no_conflict_though_the_journal_has_moved_on(engine: Engine) -> None:
     engine.submit(insert_session("S"))
     fields = {"request_id": "a", "entries": [api.entry("x")], "expected_last_number": 0}
     first = append_entries(engine, **fields)

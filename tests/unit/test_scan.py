@@ -39,7 +39,7 @@ def test_each_list_is_whole_in_its_order_and_named(engine: Engine) -> None:
     assert {each.revision for each in frames} == {2}
 
 
-def test_writes_between_two_frames_are_not_seen(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_written_between_two_frames_is_not_seen(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = [pb.ScanList(kind="session"), pb.ScanList(kind="task")]
     frames = engine.records.scan(pb.StoreServiceScanRequest(lists=asked), Call(30.0))
     first = next(frames)
@@ -57,7 +57,7 @@ def test_no_frame_is_larger_than_an_answer(engine: Engine) -> None:
     assert sum(len(each.records) for each in frames if each.list == 0) == 38
 
 
-def test_a_scan_larger_than_its_memory_limit_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_fits_into_memory_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "MAX_SCAN_BYTES", 2_000)
     with pytest.raises(Exhausted) as caught:
         scan(engine, ("task", "", ""))

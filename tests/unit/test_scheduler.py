@@ -32,7 +32,7 @@ class Slow:
         return {"done": 1}
 
 
-def test_a_run_on_demand_gets_its_options_and_returns_its_counts() -> None:
+def test_a_run_on_demand_gets_what_was_asked_and_gives_its_counts() -> None:
     seen: list[tuple[object, ...]] = []
 
     def work(run: JobRun) -> Mapping[str, int]:
@@ -71,7 +71,7 @@ def test_a_second_run_waits_its_turn_no_longer_than_its_caller() -> None:
     assert slow.most_at_once == 1
 
 
-def test_a_failed_run_lets_the_next_one_run() -> None:
+def test_a_failed_run_gives_its_turn_up() -> None:
     def work(run: JobRun) -> Mapping[str, int]:
         raise ValueError("once")
 

@@ -58,12 +58,12 @@ def test_a_missing_table_or_column_is_named_and_the_daemon_does_not_start(
     assert '"clean"' not in Path(settings.data_dir / "daemon.json").read_text()
 
 
-def test_a_long_list_of_missing_tables_is_cut() -> None:
+def test_a_long_list_of_what_is_missing_is_cut() -> None:
     with pytest.raises(SetupError, match=r"^[^,]*lacks: (table \w+ \([^)]*\), ){4}table \w+ \([^)]*\) and \d+ more\. Write"):
         schema.check_schema({})
 
 
-def test_a_refused_store_opens_once_its_schema_is_complete(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_store_opens_once_its_schema_is_whole(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     ends_with(monkeypatch, "ALTER TABLE task RENAME COLUMN title TO other;")
     with pytest.raises(SetupError):
         Daemon(settings).open()

@@ -30,7 +30,7 @@ def test_without_a_runtime_directory_the_socket_has_the_users_id_in_its_path(run
     assert path.parent.name.removeprefix("holdfast-").isdigit()
 
 
-def test_each_layer_overrides_the_one_below(tmp_path: Path) -> None:
+def test_each_layer_beats_the_one_below(tmp_path: Path) -> None:
     config = write(tmp_path, "readers = 2\nbatch_max = 2\ngrace_s = 2\n")
     environment = {"HOLDFAST_BATCH_MAX": "3", "HOLDFAST_GRACE_S": "3"}
     settings = load_settings({"grace_s": "4"}, environment, config)
@@ -47,7 +47,7 @@ def test_persist_db_path_puts_the_rest_beside_the_database() -> None:
     assert settings.blobs_dir == Path("/x/store.db.d/blobs")
 
 
-def test_a_higher_layer_sets_the_path_of_the_store() -> None:
+def test_a_higher_layer_says_where_the_store_is() -> None:
     settings = load_settings({"data_dir": "/flag"}, {"PERSIST_DB_PATH": "/x/store.db"})
     assert settings.database_path == Path("/flag/holdfast.db")
 

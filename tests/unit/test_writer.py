@@ -97,7 +97,7 @@ def test_commands_queued_meanwhile_are_one_transaction(engine: Engine, pool: Thr
     assert engine.query("SELECT count(*) FROM task") == [(5,)]
 
 
-def test_a_batch_has_at_most_batch_max_commands(engine: Engine, pool: ThreadPoolExecutor) -> None:
+def test_a_batch_takes_no_more_than_it_may(engine: Engine, pool: ThreadPoolExecutor) -> None:
     with Holding(engine, pool) as holding:
         futures = holding.queue(*[lambda: engine.submit(insert_task())] * 45)
         seen = statements(engine)
