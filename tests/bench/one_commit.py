@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from types import TracebackType
 
-from holdfastd.store.sqlite.connection import open_writer
+from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.migrate import migrate
 from tests.bench.crew import Sample, repeat
 from tests.bench.entries import CONTENT, ROLE
@@ -30,7 +30,7 @@ class OneCommit:
     """A store of its own and a loop that commits one entry at a time."""
 
     def __init__(self, path: Path) -> None:
-        self._connection = open_writer(path)
+        self._connection = Database(path).open_writer()
         for _ in migrate(self._connection, path.parent / "snapshots"):
             pass
         self._connection.execute(_JOURNAL)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfastd.store.sqlite.connection import open_reader, open_writer
+from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.migrate import find_migrations, migrate, pending, store_id
 from tests.end_to_end.daemons import COMMAND, PATIENCE_S, Directory
 from tests.support.api import Api, insert
@@ -26,7 +26,7 @@ def old_store(directory: Directory) -> Path:
     """A store of an older holdfastd."""
     data_dir = directory.path / "store"
     data_dir.mkdir(mode=0o700)
-    with closing(open_writer(data_dir / "holdfast.db")) as connection:
+    with closing(Database(data_dir / "holdfast.db").open_writer()) as connection:
         migrate(connection, data_dir / "snapshots", STEPS[:HAD])
         connection.execute("INSERT INTO meta (name, value) VALUES ('kept', 'yes')")
     return data_dir
@@ -54,11 +54,11 @@ def test_a_migration_that_is_killed_goes_on_where_it_was(
     name, _, at = failpoint.partition("@")
     killed = run_migrate(old_store, f"{name}=kill@{at or 1}")
     assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, "")
-    with closing(open_reader(old_store / "holdfast.db")) as connection:
+    with closing(Database(old_store / "holdfast.db").open_reader()) as connection:
         assert pending(connection, STEPS) == STEPS[HAD + applied :]
         first_id = store_id(connection)
     for snapshot in (old_store / "snapshots").iterdir():
-        with closing(open_reader(snapshot)) as connection:
+        with closing(Database(snapshot).open_reader()) as connection:
             assert pending(connection, STEPS) == STEPS[HAD:]
     done = run_migrate(old_store, "")
     assert (done.returncode, done.stdout) == (0, "".join(f"applied {each}\n" for each in STEPS[HAD + applied :]))
@@ -68,6 +68,6 @@ def test_a_migration_that_is_killed_goes_on_where_it_was(
         api.commit(insert("task", title="t"))
         assert api.problems() == []
     assert daemon.end() == 0
-    with closing(open_reader(old_store / "holdfast.db")) as connection:
+    with closing(Database(old_store / "holdfast.db").open_reader()) as connection:
         assert store_id(connection) == first_id
         assert connection.execute("SELECT value FROM meta WHERE name = 'kept'").fetchone() == ("yes",)

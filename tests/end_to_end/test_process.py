@@ -12,7 +12,7 @@ import time
 import grpc
 import pytest
 
-from holdfastd.store.sqlite.connection import open_writer
+from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.migrate import find_migrations
 from tests.end_to_end.daemons import (
     COMMAND,
@@ -190,7 +190,7 @@ def test_a_wrong_setting_is_refused_with_its_key(directory: Directory) -> None:
 
 def test_a_newer_store_is_refused_and_left_as_it_was(directory: Directory) -> None:
     directory.serve().end()
-    connection = open_writer(directory.path / "store" / "holdfast.db")
+    connection = Database(directory.path / "store" / "holdfast.db").open_writer()
     connection.execute("INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (999, 'future', '', 0)")
     connection.close()
     assert "0999_future, which this holdfastd does not know" in directory.refused()
@@ -199,7 +199,7 @@ def test_a_newer_store_is_refused_and_left_as_it_was(directory: Directory) -> No
 
 def test_a_store_whose_schema_lacks_a_column_is_refused_and_nothing_is_served(directory: Directory) -> None:
     directory.serve().end()
-    connection = open_writer(directory.path / "store" / "holdfast.db")
+    connection = Database(directory.path / "store" / "holdfast.db").open_writer()
     connection.execute("ALTER TABLE task RENAME COLUMN title TO other")
     connection.close()
     assert "column title of table task (kind task, field title)" in directory.refused()

@@ -11,7 +11,7 @@ from typing import Any
 
 from holdfast.contract.kinds import JOURNALS, KINDS
 from holdfast.v1 import journal_service_pb2, record_pb2, store_service_pb2
-from holdfastd.composition import Parts, open_store
+from holdfastd.composition import OpenStore, Parts, open_store
 from holdfastd.model.call import Call
 from holdfastd.model.commands import Commit
 from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update
@@ -55,14 +55,17 @@ class Engine:
         queue_max: int = 10_000,
         batch_max: int = 1_000,
         readers: int = 2,
+        store: OpenStore | None = None,
+        **more: Any,
     ) -> None:
         given = {"data_dir": directory, "socket": directory / "s.sock", "readers": readers}
-        settings = load_settings({**given, "writer_queue_max": queue_max, "batch_max": batch_max}, {})
+        settings = load_settings({**given, "writer_queue_max": queue_max, "batch_max": batch_max, **more}, {})
         self.sync_failures: list[BaseException] = []
         self._exits = ExitStack()
-        store = open_store(settings, self._exits, self.sync_failures.append)
+        if store is None:
+            store = open_store(settings, self._exits, self.sync_failures.append)
+            store.connection.execute("PRAGMA synchronous = OFF")  # these tests lose no power
         self.connection, self.readers = store.connection, store.readers
-        self.connection.execute("PRAGMA synchronous = OFF")  # these tests lose no power
         self.feed = NotedFeed()
         self.published = self.feed.published
         self.parts = parts = Parts(

@@ -12,6 +12,7 @@ from holdfast.store import Store
 from holdfast.wire.connection import Connection
 from holdfastd.model.call import Call
 from holdfastd.rpc.server import SERVICES
+from tests.support.api import Api
 from tests.support.engine import Engine, answered
 
 
@@ -61,6 +62,22 @@ def _bound(name: str, use_case: Callable[..., Any]) -> Callable[..., Any]:
 def store_over(engine: Engine) -> holdfast.Store:
     """A store that has the calls of StoreService and no others."""
     return Store(cast(Connection, DirectConnection(engine)), "default", "tester")
+
+
+class DirectApi(Api):
+    """The raw stubs over an engine's use cases. A refusal is raised as the daemon's own error."""
+
+    def __init__(self, engine: Engine, workspace: str = "direct") -> None:
+        self.workspace = workspace
+        services = [
+            SimpleNamespace(**{name: _direct(use) for name, use in methods.items()})
+            for methods in engine.parts.use_cases().values()
+        ]
+        self.store, self.journal, self.blob, self.admin = services
+
+
+def _direct(use_case: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda request, timeout=30.0: answered(use_case(request, Call(timeout)))
 
 
 @contextmanager

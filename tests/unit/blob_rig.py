@@ -8,17 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdfastd.blobs.files import BlobFiles
-from holdfastd.jobs.scheduler import JobRun
 from holdfastd.jobs.sweep import RecoveryJob, SweepJob
 from holdfastd.model.blobs import PutHeader, PutResult
 from holdfastd.model.call import Call
+from holdfastd.model.jobs import JobRun
 from holdfastd.service.blobs.calls import Blobs
 from holdfastd.service.blobs.draft import BlobSettings
 from holdfastd.service.blobs.sweep import BlobSweep
 from holdfastd.store import blobs as rows
 from holdfastd.store.commands import handlers
 from holdfastd.store.ledger import Ledger
-from holdfastd.store.sqlite.connection import Connection, Readers, open_writer
+from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.migrate import migrate
 from holdfastd.writer.batch import Batcher
 from holdfastd.writer.writer import Writer
@@ -34,12 +35,13 @@ class Rig:
         self.settings = settings
         self.now_ns = time.time_ns()
         self.sync_failures: list[BaseException] = []
-        self.connection: Connection = open_writer(data_dir / "holdfast.db")
+        database = Database(data_dir / "holdfast.db")
+        self.connection: Connection = database.open_writer()
         migrate(self.connection, data_dir / "snapshots")
         ledger = Ledger(self.connection)
         batcher = Batcher(self.connection, ledger, handlers(ledger), lambda: self.now_ns, self.sync_failures.append)
         self.writer = Writer(batcher, lambda results: None, queue_max=100, batch_max=100)
-        self.readers = Readers(data_dir / "holdfast.db", count=2)
+        self.readers = database.open_readers(2)
         self.files = BlobFiles(data_dir, on_sync_failure=self.sync_failures.append)
         self.blobs = self.restarted()
 

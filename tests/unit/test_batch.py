@@ -15,7 +15,7 @@ from holdfastd.errors import AlreadyExists, DiskFull, FailedPrecondition, Invali
 from holdfastd.model.call import Call
 from holdfastd.model.commands import Command
 from holdfastd.model.mutations import Mutation
-from holdfastd.store.sqlite.connection import Error
+from holdfastd.store.sqlite.errors import Error
 from holdfastd.writer.batch import Waiter
 from tests.support.engine import Engine, append, commit_of, delete, insert_session, insert_task, update_task
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from holdfastd.errors import DataLoss
-from holdfastd.jobs.checkpointer import LOG_MAX_BYTES, LOG_REUSE_BYTES, CheckpointJob
-from holdfastd.jobs.scheduler import JobRun
 from holdfastd.model.call import Call
-from holdfastd.store.sqlite.checkpoint import Checkpointed, Checkpointer
+from holdfastd.model.jobs import JobRun
+from holdfastd.store.sqlite.checkpoint import LOG_MAX_BYTES, LOG_REUSE_BYTES, Checkpointed, Checkpointer, CheckpointJob
 
 DONE, BEHIND = Checkpointed(10, 10, busy=False), Checkpointed(10, 7, busy=False)
 

@@ -14,7 +14,7 @@ from holdfastd.locks import DataDirLock, SocketLock
 from holdfastd.rpc.listener import Listener
 from holdfastd.settings import load_settings
 from holdfastd.store.sqlite.checkpoint import Checkpointer
-from holdfastd.store.sqlite.connection import Readers
+from holdfastd.store.sqlite.readers import Readers
 
 
 def test_the_lock_of_the_data_directory_is_released_last(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ from holdfastd.model.checking import check_record, check_values
 from holdfastd.model.entries import create_time, entry_codec
 from holdfastd.store import records
 from holdfastd.store.sql import child_sql, kind_sql
-from holdfastd.store.sqlite.connection import Connection, open_writer
+from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.migrate import migrate
 from tests.support.messages import json_texts, json_values, messages, texts, times_ns
 
@@ -29,7 +30,7 @@ ALL: list[Shape] = [*KINDS.values(), *STORED]
 @pytest.fixture(scope="module")
 def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     directory = tmp_path_factory.mktemp("codec")
-    opened = open_writer(directory / "holdfast.db")
+    opened = Database(directory / "holdfast.db").open_writer()
     migrate(opened, directory / "snapshots")
     opened.execute("PRAGMA foreign_keys = OFF")
     opened.execute("PRAGMA synchronous = OFF")
@@ -71,7 +72,7 @@ def test_every_kind_goes_through_its_tables(kind: Kind, connection: Connection, 
         connection.execute(kind_sql(kind).insert, ("w", *codec.to_row(kind, message), None))
         for field in kind.children:
             rows = [("w", "x", ordinal, *row) for ordinal, row in enumerate(codec.child_rows(field, message))]
-            connection.executemany(child_sql(kind, field).insert, rows)
+            connection.insert_rows(child_sql(kind, field).table, child_sql(kind, field).columns, rows)
         assert records.from_columns(connection, kind, "w", "x") == message
         assert records.load(connection, kind, "w", "x") == message  # for want of an image
     finally:

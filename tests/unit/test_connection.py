@@ -12,16 +12,11 @@ import sqlcipher3.dbapi2 as sqlite
 
 from holdfastd.errors import Cancelled, DataLoss, DeadlineExceeded, DiskFull, Exhausted, Stopping
 from holdfastd.model.call import Call
-from holdfastd.store.sqlite.connection import (
-    CACHED_STATEMENTS,
-    Connection,
-    Error,
-    Readers,
-    foreign_errors,
-    is_constraint,
-    open_reader,
-    open_writer,
-)
+from holdfastd.store.engine import Constraint
+from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.sqlite.database import CACHED_STATEMENTS, Database
+from holdfastd.store.sqlite.errors import Error, foreign_errors
+from holdfastd.store.sqlite.readers import Readers
 
 ENDLESS = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
 
@@ -33,14 +28,14 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def writer(path: Path) -> Iterator[Connection]:
-    with closing(open_writer(path)) as connection:
+    with closing(Database(path).open_writer()) as connection:
         connection.execute("CREATE TABLE t (a BIGINT PRIMARY KEY CHECK (a < 100))")
         yield connection
 
 
 @pytest.fixture
 def readers(path: Path, writer: Connection) -> Iterator[Readers]:
-    pool = Readers(path, 2, patience_s=0.2)
+    pool = Database(path).open_readers(2, patience_s=0.2)
     yield pool
     pool.close(0.1)
 
@@ -66,14 +61,14 @@ def test_every_connection_keeps_its_statements(path: Path, monkeypatch: pytest.M
         return connect(*given, **options)
 
     monkeypatch.setattr(sqlite, "connect", noted)
-    for open_one in (open_writer, open_reader):
-        open_one(path).close()
+    for open_one in (Database(path).open_writer, Database(path).open_reader):
+        open_one().close()
     assert kept == [CACHED_STATEMENTS] * 2
     assert CACHED_STATEMENTS > 128, "as many as sqlite3 keeps by itself"
 
 
 def test_a_reader_cannot_write(path: Path, writer: Connection) -> None:
-    with closing(open_reader(path)) as reader, pytest.raises(Error):
+    with closing(Database(path).open_reader()) as reader, pytest.raises(Error):
         reader.execute("INSERT INTO t VALUES (1)")
 
 
@@ -186,7 +181,7 @@ def test_a_stream_of_snapshots_registers_with_its_call_once(readers: Readers) ->
 
 
 def test_a_closed_pool_waits_for_its_users_and_lends_no_more(path: Path, writer: Connection) -> None:
-    pool = Readers(path, 1)
+    pool = Database(path).open_readers(1)
     inside, leave = threading.Event(), threading.Event()
 
     def use() -> None:
@@ -215,10 +210,34 @@ def test_a_full_disk_is_said_by_its_code(writer: Connection) -> None:
 def test_a_file_that_is_no_database_is_data_loss(tmp_path: Path) -> None:
     (tmp_path / "x.db").write_bytes(b"hello " * 1000)
     with pytest.raises(DataLoss):
-        open_writer(tmp_path / "x.db")
+        Database(tmp_path / "x.db").open_writer()
 
 
-def test_constraints_are_known_by_their_code(writer: Connection) -> None:
-    with pytest.raises(Error) as caught, foreign_errors():
-        writer.execute("INSERT INTO t VALUES (100)")
-    assert is_constraint(caught.value)
+@pytest.mark.parametrize(
+    ("statement", "columns"),
+    [
+        ("INSERT INTO pair VALUES (1, 1, 9, 1)", ("a", "b")),
+        ("INSERT INTO pair VALUES (9, 9, 1, 1)", ("c",)),
+        ("UPDATE pair SET c = 1 WHERE a = 2", ("c",)),
+        ("INSERT INTO pair VALUES (9, 9, 100, 1)", ()),
+        ("INSERT INTO pair VALUES (9, 9, NULL, 1)", ()),
+        ("INSERT INTO pair VALUES (9, 9, 9, 99)", ()),
+    ],
+    ids=["primary key", "unique", "unique, by an update", "check", "not null", "foreign key"],
+)
+def test_a_refusal_names_the_columns_of_a_unique_constraint(writer: Connection, statement: str, columns: tuple[str, ...]) -> None:
+    writer.execute("INSERT INTO t VALUES (1)")
+    writer.execute(
+        "CREATE TABLE pair (a BIGINT, b BIGINT, c BIGINT NOT NULL UNIQUE CHECK (c < 100), d BIGINT REFERENCES t (a),"
+        " PRIMARY KEY (a, b))"
+    )
+    writer.execute("INSERT INTO pair VALUES (1, 1, 1, 1), (2, 2, 2, 1)")
+    with pytest.raises(writer.Error) as caught, foreign_errors():
+        writer.execute(statement)
+    assert writer.engine.refusal(caught.value) == Constraint(columns)
+
+
+def test_another_error_is_no_refusal(writer: Connection) -> None:
+    with pytest.raises(writer.Error) as caught, foreign_errors():
+        writer.execute("SELECT nothing")
+    assert writer.engine.refusal(caught.value) is None

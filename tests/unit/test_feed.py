@@ -20,6 +20,7 @@ from holdfastd.model.mutations import INSERT, Change
 from holdfastd.service import feed as feed_module
 from holdfastd.service.feed import Feed, Subscription, follow
 from holdfastd.store import changes
+from holdfastd.store.sqlite.database import Database
 from tests.support.engine import Engine, append, delete, insert_session, insert_task
 
 PATIENCE_S = 10.0
@@ -52,6 +53,19 @@ def test_topics(topic: tuple[str, ...], woken: bool) -> None:
     with feed.subscribe([topic], Call()) as subscription:
         feed.publish([committed(("task", "T"), ("link", "L")), "an answer of another command"])
         assert subscription.wait(0) is woken
+
+
+def test_an_engine_that_others_write_to_wakes_every_follower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wakes: list[Callable[[], None]] = []
+    monkeypatch.setattr(Database, "follow", lambda self, wake: wakes.append(wake))
+    engine = Engine(tmp_path)
+    try:
+        with engine.feed.subscribe([("w", "task", "T")], Call()) as subscription:
+            assert not subscription.wait(0)
+            wakes[0]()
+            assert subscription.wait(0)
+    finally:
+        engine.close()
 
 
 def test_what_comes_between_clear_and_wait_is_not_lost() -> None:
@@ -177,7 +191,10 @@ def test_a_subscription_wakes_many_times(engine: Engine) -> None:
 def test_a_page_of_changes_is_found_from_its_place_on(engine: Engine, kinds: int, ids: int, index: str) -> None:
     """By no index whose order is another: that would sort the whole history, images and all, for each wake-up."""
     parameters = [0, 0, 5, "default", *["x"] * (kinds + ids), 10]
-    plan = [row[-1] for row in engine.query("EXPLAIN QUERY PLAN " + changes.page_sql(kinds, ids), *parameters)]
+    plan = [
+        row[-1]
+        for row in engine.query("EXPLAIN QUERY PLAN " + changes.page_sql(engine.connection.dialect, kinds, ids), *parameters)
+    ]
     assert index in plan[0].replace(", ", ",")
     assert "USE TEMP B-TREE FOR ORDER BY" not in plan
 

@@ -14,7 +14,7 @@ from holdfast.v1 import store_service_pb2 as pb
 from holdfastd.errors import DataLoss, InvalidArgument
 from holdfastd.model.call import Call
 from holdfastd.store import verify
-from holdfastd.store.sqlite.connection import open_writer
+from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.migrate import find_migrations, migrate
 from tests.support.engine import Engine, answered, delete, insert_task, update_task
 
@@ -110,7 +110,7 @@ def test_verify_holds_columns_and_image_against_the_newest_change(engine: Engine
 
 
 def test_a_store_from_before_gets_its_images_from_its_history(engine: Engine, tmp_path: Path) -> None:
-    database = open_writer(tmp_path / "old.db")
+    database = Database(tmp_path / "old.db").open_writer()
     migrate(database, tmp_path, find_migrations()[:4])
     names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'") if name != "meta"]
     database.execute("ATTACH ? AS new", (str(tmp_path / "holdfast.db"),))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from holdfastd.errors import SetupError
-from holdfastd.store.sqlite.connection import Connection, open_reader, open_writer
+from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.migrate import find_migrations, migrate, pending, split_statements, store_id
 
 META = "CREATE TABLE meta (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL);\n"
@@ -15,7 +16,7 @@ META = "CREATE TABLE meta (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL);
 
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[Connection]:
-    with closing(open_writer(tmp_path / "holdfast.db")) as opened:
+    with closing(Database(tmp_path / "holdfast.db").open_writer()) as opened:
         yield opened
 
 
@@ -65,7 +66,7 @@ def test_a_snapshot_is_taken_before_the_first_step_on_an_existing_store(connecti
     assert run(connection, files) == ["0002_second", "0003_third"]
     [snapshot] = (files.parent / "snapshots").iterdir()
     assert snapshot.name.startswith("before-0002-")
-    with closing(open_reader(snapshot)) as copy:
+    with closing(Database(snapshot).open_reader()) as copy:
         assert copy.execute("SELECT value FROM meta WHERE name = 'kept'").fetchone() == ("yes",)
         assert "third" not in tables(copy)
 

@@ -22,6 +22,7 @@ from holdfastd.model.ordering import Order, parse_order
 from holdfastd.store import query
 from holdfastd.store.conditions import compile_filter
 from holdfastd.store.query import ENTRY_INDEXES, Query
+from holdfastd.store.sqlite.dialect import SQLITE
 from tests.unit.filter_trees import render
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
@@ -239,7 +240,7 @@ def store(connection: Any, records: Sequence[dict[str, Any]]) -> list[dict[str, 
 
 
 def page(connection: Any, node: Node | None, order: Order, after: Sequence[Any] | None = None, limit: int = 1000) -> list[Any]:
-    return connection.execute(*query.select_page(SESSION, "default", node, order, after, limit)).fetchall()
+    return connection.execute(*query.select_page(SQLITE, SESSION, "default", node, order, after, limit)).fetchall()
 
 
 def found_ids(connection: Any, node: Node | None) -> set[str]:
@@ -253,7 +254,7 @@ def test_sql_finds_what_the_evaluator_finds(connection: Any, records: list[dict[
     expected = {record["id"] for record in stored if matches(node, record)}
     assert found_ids(connection, node) == expected
     assert found_ids(connection, Not(node)) == {record["id"] for record in stored} - expected
-    assert connection.execute(*query.count(SESSION, "default", node)).fetchone() == (len(expected),)
+    assert connection.execute(*query.count(SQLITE, SESSION, "default", node)).fetchone() == (len(expected),)
 
 
 ORDER_FIELDS = ["create_time", "start_time", "construct_id", "title", "version", "id"]
@@ -350,7 +351,7 @@ def test_text_stays_data(connection: Any, text: str) -> None:
     literal = Literal(LiteralKind.TEXT, text)
     for path in (("title",), ("tags",), ("metadata",), ("metadata", text)):
         node = Comparison(path, Operator.HAS, literal)
-        where = compile_filter(SESSION, node, alias="t")
+        where = compile_filter(SQLITE, SESSION, node, alias="t")
         assert len(text) == 1 or text not in where.sql
         assert where.sql.count("?") == len(where.parameters)
         assert found_ids(connection, parse_filter(render(node))) == {"s0"}
@@ -359,7 +360,7 @@ def test_text_stays_data(connection: Any, text: str) -> None:
 def test_the_text_of_a_statement_depends_on_no_value() -> None:
     def text(value: str, after: tuple[object, ...]) -> str:
         node = parse_filter(f'title = "{value}" AND metadata.{value} > {len(value)} AND tags:{value}')
-        return query.select_page(SESSION, value, node, parse_order(SESSION, ""), after, len(value))[0]
+        return query.select_page(SQLITE, SESSION, value, node, parse_order(SESSION, ""), after, len(value))[0]
 
     assert text("a", (1, "x")) == text("abc", (2, "y"))
 
@@ -383,7 +384,7 @@ def test_damaged_json_matches_nothing_and_fails_nothing(connection: Any) -> None
 def test_a_filter_that_does_not_fit_is_refused_each_time() -> None:
     for _ in range(2):
         with pytest.raises(InvalidArgument) as caught:
-            query.count(SESSION, "default", parse_filter("titel = x"))
+            query.count(SQLITE, SESSION, "default", parse_filter("titel = x"))
         assert caught.value.reason == "FIELD_UNKNOWN"
 
 
@@ -420,7 +421,7 @@ def test_types_that_no_kind_has_yet(connection: Any, text: str, expected: set[st
     )
     rows = [("high", 1.5, 1, "n"), ("low", 0.5, 0, ""), ("unset", None, 0, None)]
     connection.executemany("INSERT INTO gauge VALUES ('default', ?, ?, ?, ?, NULL)", rows)
-    asked = query.select_page(gauge, "default", parse_filter(text), parse_order(gauge, "value"), None, 9)
+    asked = query.select_page(SQLITE, gauge, "default", parse_filter(text), parse_order(gauge, "value"), None, 9)
     assert {row[-1] for row in connection.execute(*asked)} == expected
 
 
@@ -448,7 +449,7 @@ def plan(connection: Any, asked: Query) -> str:
     ],
 )
 def test_lists_are_found_by_seeking(connection: Any, kind: Any, text: str, order: str, index: str, after: Any) -> None:
-    shown = plan(connection, query.select_page(kind, "default", parse_filter(text), parse_order(kind, order), after, 100))
+    shown = plan(connection, query.select_page(SQLITE, kind, "default", parse_filter(text), parse_order(kind, order), after, 100))
     assert f"SEARCH t USING INDEX {index}" in shown
     assert "TEMP B-TREE" not in shown
     assert "SCAN" not in shown
@@ -458,12 +459,12 @@ def test_lists_are_found_by_seeking(connection: Any, kind: Any, text: str, order
 
 def test_a_later_page_of_a_mixed_order_enters_at_its_place(connection: Any) -> None:
     order = parse_order(SESSION, "create_time desc, title")
-    shown = plan(connection, query.select_page(SESSION, "default", None, order, (5, "x", "y"), 100))
+    shown = plan(connection, query.select_page(SQLITE, SESSION, "default", None, order, (5, "x", "y"), 100))
     assert "session_by_create_time (workspace=? AND create_time<?)" in shown
 
 
 def test_members_are_found_by_value(connection: Any) -> None:
-    shown = plan(connection, query.count(TASK, "default", parse_filter("tags:urgent")))
+    shown = plan(connection, query.count(SQLITE, TASK, "default", parse_filter("tags:urgent")))
     assert "COVERING INDEX task_tags_by_value (workspace=? AND value=? AND id=?)" in shown
 
 
@@ -491,8 +492,8 @@ def test_a_deep_page_costs_what_the_first_costs(connection: Any, text: str) -> N
     ids = [row[-1] for row in page(connection, None, order, limit=2000)]
     assert len(ids) == 2000
     deep = page(connection, None, order, limit=1900)[-1][1:]
-    first = steps(connection, query.select_page(SESSION, "default", None, order, None, 20))
-    last = steps(connection, query.select_page(SESSION, "default", None, order, deep, 20))
+    first = steps(connection, query.select_page(SQLITE, SESSION, "default", None, order, None, 20))
+    last = steps(connection, query.select_page(SQLITE, SESSION, "default", None, order, deep, 20))
     assert [row[-1] for row in page(connection, None, order, deep, 20)] == ids[1900:1920]
     assert last < 2 * first
 
@@ -521,13 +522,13 @@ def transcripts(connection: Any) -> Any:
 
 
 def listed(connection: Any, text: str = "", **asked: Any) -> list[tuple[int, int]]:
-    rows = connection.execute(*query.list_entries(TRANSCRIPT, "default", parse_filter(text), **asked)).fetchall()
+    rows = connection.execute(*query.list_entries(SQLITE, TRANSCRIPT, "default", parse_filter(text), **asked)).fetchall()
     return [(row[0], row[3]) for row in rows]
 
 
 def test_entries_of_one_journal(transcripts: Any) -> None:
     def numbers(text: str = "", **asked: Any) -> list[int]:
-        sql, parameters = query.read_entries(TRANSCRIPT, 1, parse_filter(text), **asked)
+        sql, parameters = query.read_entries(SQLITE, TRANSCRIPT, 1, parse_filter(text), **asked)
         return [row[0] for row in transcripts.execute(sql, parameters)]
 
     assert numbers(limit=2) == [1, 2]
@@ -536,7 +537,7 @@ def test_entries_of_one_journal(transcripts: Any) -> None:
     assert numbers(end=3, limit=2, descending=True) == [3, 2]
     assert numbers("task_id = T0 AND number > 490", limit=3) == [492, 494, 496]
     assert numbers("revision = 7 AND create_time = 1970-01-01T00:00:00.000000007Z AND phase = plan", limit=9) == [7]
-    row = transcripts.execute(*query.read_entries(TRANSCRIPT, 1, None, limit=1)).fetchone()
+    row = transcripts.execute(*query.read_entries(SQLITE, TRANSCRIPT, 1, None, limit=1)).fetchone()
     assert row == (1, 1, 1, "T1", "plan", 0, "prompt", "text", None, None)
 
 
@@ -573,8 +574,8 @@ def test_a_deep_page_of_entries_costs_what_the_first_costs(
 ) -> None:
     node = parse_filter(text)
     after = (4, 100) if descending else (4, 400)
-    first = query.list_entries(TRANSCRIPT, "default", node, **asked, descending=descending, limit=20)
-    deep = query.list_entries(TRANSCRIPT, "default", node, **asked, after=after, descending=descending, limit=20)
+    first = query.list_entries(SQLITE, TRANSCRIPT, "default", node, **asked, descending=descending, limit=20)
+    deep = query.list_entries(SQLITE, TRANSCRIPT, "default", node, **asked, after=after, descending=descending, limit=20)
     for each in (first, deep):
         shown = plan(transcripts, each)
         assert "TEMP B-TREE" not in shown

@@ -8,8 +8,9 @@ import pytest
 import trio
 
 from holdfastd.errors import Cancelled, DeadlineExceeded, NotFound, Stopping
-from holdfastd.jobs.scheduler import Job, JobRun, Scheduler
+from holdfastd.jobs.scheduler import Scheduler
 from holdfastd.model.call import Call
+from holdfastd.model.jobs import Job, JobRun
 
 
 class Slow:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
+from typing import NamedTuple
 
 PAGE_ROWS = 200
 GAP = "  "
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """A heading, whether the cells are numbers, and whether they are never cut, as an id is good for nothing then."""
 
     heading: str
@@ -22,8 +20,7 @@ class Column:
     whole: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line of harmless text, its style in rich's words, and whether it is cut at the edge of a terminal."""
 
     text: str
@@ -34,6 +31,8 @@ class Line:
 def terminal_columns() -> int | None:
     """How wide the output may be; None, when it goes to a file or a program, means that nothing is cut."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS"):
+        import shutil
+
         return shutil.get_terminal_size().columns
     return None
 

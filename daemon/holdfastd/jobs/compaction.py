@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from holdfastd.errors import InvalidArgument
-from holdfastd.jobs.scheduler import JobRun
 from holdfastd.model.commands import CompactWatches
+from holdfastd.model.jobs import JobRun
 from holdfastd.service.reading import Reading
 from holdfastd.writer.writer import Writer
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from holdfastd.jobs.scheduler import JobRun
 from holdfastd.model.commands import ExpireRequests, FreePages
+from holdfastd.model.jobs import JobRun
 from holdfastd.service.reading import Reading
-from holdfastd.store.sqlite import space
-from holdfastd.store.sqlite.connection import Readers
+from holdfastd.store.engine import Readers
 from holdfastd.writer.writer import Writer
 
 REQUESTS_A_TURN = 5_000
@@ -37,7 +36,7 @@ class HousekeepingJob:
 
     def _empty_pages(self, run: JobRun) -> int:
         with self._readers.snapshot(run.call) as connection:
-            return space.empty_pages(connection)
+            return connection.engine.empty_pages(connection)
 
     def _expire(self, run: JobRun) -> int:
         command = ExpireRequests(

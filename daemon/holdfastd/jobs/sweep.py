@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from holdfastd.jobs.scheduler import JobRun
+from holdfastd.model.jobs import JobRun
 from holdfastd.service.blobs.sweep import BlobSweep
 
 _BATCH = 200

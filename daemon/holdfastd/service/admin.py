@@ -19,7 +19,7 @@ from holdfastd.model.call import Call
 from holdfastd.service.blobs.calls import Blobs
 from holdfastd.service.reading import Reading
 from holdfastd.store import changes, verify, workspaces
-from holdfastd.store.sqlite.connection import Readers
+from holdfastd.store.engine import Readers
 
 Progress = Callable[[str, int, int], None]
 

@@ -72,6 +72,7 @@ def _rows(
 ) -> tuple[list[Row], bool]:
     first, last = audits.span(snapshot.connection, node)
     sql, parameters = audits.select_page(
+        snapshot.connection.dialect,
         snapshot.workspace,
         node,
         kind=request.parent_kind,

@@ -87,13 +87,17 @@ class Feed:
                     if not self._topics[topic]:
                         del self._topics[topic]
 
-    def close(self) -> None:
-        """Wakes every subscription; its next `clear` raises UNAVAILABLE."""
+    def wake_all(self) -> None:
+        """Wakes every subscription: something was committed, and nothing says what it touched."""
         with self._lock:
-            self.closed = True
             for subscriptions in self._topics.values():
                 for subscription in subscriptions:
                     subscription.wake()
+
+    def close(self) -> None:
+        """Wakes every subscription; its next `clear` raises UNAVAILABLE."""
+        self.closed = True
+        self.wake_all()
 
 
 def follow(

@@ -53,6 +53,7 @@ class Journals:
         after = decode_token(request.page_token, scope, 2)
         limit = page_size(request.page_size)
         sql, parameters = query.list_entries(
+            self._reading.dialect,
             journal,
             scope[0],
             parse_filter(request.filter),
@@ -138,6 +139,7 @@ class _Cursor:
 
     def _rows(self, snapshot: Snapshot, head: Head, limit: int) -> tuple[list[Sequence[Any]], bool]:
         sql, parameters = query.read_entries(
+            self._reading.dialect,
             self.journal,
             head.journal_id,
             self._filter,

@@ -10,7 +10,8 @@ from holdfastd.errors import NotFound, OutOfRange
 from holdfastd.model.call import Call
 from holdfastd.service.decoding import DEFAULT_WORKSPACE, workspace_of
 from holdfastd.store import changes, workspaces
-from holdfastd.store.sqlite.connection import Connection, Readers
+from holdfastd.store.dialect import Dialect
+from holdfastd.store.engine import Connection, Readers
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class Reading:
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
+
+    @property
+    def dialect(self) -> Dialect:
+        """That of the engine, for statements that are made before a snapshot is taken."""
+        return self._readers.dialect
 
     @contextmanager
     def snapshot(self, call: Call, workspace: str, min_revision: int = 0) -> Iterator[Snapshot]:

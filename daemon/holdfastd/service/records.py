@@ -18,6 +18,7 @@ from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record
 from holdfastd.service.decoding import check_count, workspace_of
 from holdfastd.service.reading import Reading, Snapshot
 from holdfastd.store import query, records
+from holdfastd.store.dialect import Dialect
 from holdfastd.store.pages import Damaged, Image, fetch, image_of, images
 
 MAX_KEYS = 1_000
@@ -75,7 +76,7 @@ class Records:
         scope = (workspace_of(request.workspace), kind.name, request.filter, request.order_by)
         after = decode_token(request.page_token, scope, len(order.keys))
         limit = page_size(request.page_size)
-        sql, parameters = query.select_page(kind, scope[0], node, order, after, limit + 1)
+        sql, parameters = query.select_page(self._reading.dialect, kind, scope[0], node, order, after, limit + 1)
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             rows, all_rows = fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
             response = pb.StoreServiceListResponse(revision=snapshot.revision)
@@ -90,7 +91,7 @@ class Records:
             raise InvalidArgument("lists is required.", reason="FIELD_REQUIRED", field="lists")
         check_count(len(request.lists), MAX_LISTS, "lists")
         workspace = workspace_of(request.workspace)
-        asked = [(kind_named(each.kind), *_whole_list(workspace, each)) for each in request.lists]
+        asked = [(kind_named(each.kind), *_whole_list(self._reading.dialect, workspace, each)) for each in request.lists]
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             budget = _ScanBudget()
             found = [_read_whole(snapshot, kind, sql, parameters, budget, call) for kind, sql, parameters in asked]
@@ -100,7 +101,7 @@ class Records:
     def count(self, request: pb.StoreServiceCountRequest, call: Call) -> pb.StoreServiceCountResponse:
         """How many records of a kind there are."""
         kind = kind_named(request.kind)
-        sql, parameters = query.count(kind, workspace_of(request.workspace), parse_filter(request.filter))
+        sql, parameters = query.count(self._reading.dialect, kind, workspace_of(request.workspace), parse_filter(request.filter))
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             return _count(snapshot, sql, parameters)
 
@@ -146,9 +147,9 @@ def _add(response: Answer, kind: Kind, id: str, image: Image) -> None:
         response.unreadable.add(kind=kind.name, id=id, reason=str(error))
 
 
-def _whole_list(workspace: str, asked: pb.ScanList) -> query.Query:
+def _whole_list(dialect: Dialect, workspace: str, asked: pb.ScanList) -> query.Query:
     kind = kind_named(asked.kind)
-    return query.select_page(kind, workspace, parse_filter(asked.filter), parse_order(kind, asked.order_by), None, query.NO_LIMIT)
+    return query.select_page(dialect, kind, workspace, parse_filter(asked.filter), parse_order(kind, asked.order_by), None, None)
 
 
 class _ScanBudget:

@@ -1,1 +1,1 @@
-"""SQL: everything that is kept in the database. The only importer of sqlcipher3."""
+"""SQL: everything that is kept in the database. What only one engine says is in the package of that engine."""

@@ -1,7 +1,7 @@
 """Pages of the audit: the view `audit` over commits and changes, each change with the image before it.
 
-The order is that of the history, (revision, ordinal). Of one record the index by record has it; of everything the
-history itself is walked, and a filter for a time begins the walk where that time begins.
+Entries are in the order of the history, (revision, ordinal). For one record the index by record gives that order; otherwise
+the history is scanned, from the first commit that a filter on the time allows.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from holdfast.contract.kinds import JOURNALS, Journal
 from holdfastd.model.filters import Node, Operator, conjuncts
 from holdfastd.model.predicates import check
 from holdfastd.store.conditions import compile_filter
+from holdfastd.store.dialect import Dialect, Where
+from holdfastd.store.engine import Connection
 from holdfastd.store.query import Query, all_of
 from holdfastd.store.sql import quoted
-from holdfastd.store.sqlite.connection import Connection
-from holdfastd.store.sqlite.dialect import Where, walked
 
 AUDIT: Journal = JOURNALS["audit"]
 END = 2**63 - 1
@@ -28,10 +28,10 @@ _BEFORE = (
     " AND (earlier.revision, earlier.ordinal) < (e.revision, e.ordinal)"
     " ORDER BY earlier.revision DESC, earlier.ordinal DESC LIMIT 1) END"
 )
-# Times of commits never go back and revisions have no gaps, so halving finds the first commit of a time.
+# Commit times never decrease and revisions have no gaps, so a binary search finds the first commit of a time.
 FIRST_AT = (
     "WITH RECURSIVE search (low, high) AS ("
-    "SELECT 1, (SELECT COALESCE(MAX(revision), 0) + 1 FROM commits)"
+    "SELECT CAST(1 AS BIGINT), (SELECT COALESCE(MAX(revision), 0) + 1 FROM commits)"
     " UNION ALL SELECT CASE WHEN commits.commit_time < ? THEN commits.revision + 1 ELSE low END,"
     " CASE WHEN commits.commit_time < ? THEN high ELSE commits.revision END"
     " FROM search JOIN commits ON commits.revision = (low + high) / 2 WHERE low < high)"
@@ -46,6 +46,7 @@ def first_at(connection: Connection, time_ns: int) -> int:
 
 
 def select_page(
+    dialect: Dialect,
     workspace: str,
     node: Node | None,
     *,
@@ -62,12 +63,12 @@ def select_page(
     message, the image, and for an update the image before it. Raises InvalidArgument when the filter does not fit.
     """
     one_record = {"kind", "id"} <= _pinned(node) | ({"kind"} if kind else set()) | ({"id"} if id else set())
-    conditions = [Where(f"{'e.workspace' if one_record else walked('e.workspace')} = ?", (workspace,))]
+    conditions = [Where(f"{'e.workspace' if one_record else dialect.walked('e.workspace')} = ?", (workspace,))]
     conditions += [Where("e.kind = ?", (kind,))] if kind else []
     conditions += [Where("e.id = ?", (id,))] if id else []
     conditions += _span(revisions, after, descending)
     direction = "DESC" if descending else "ASC"
-    where = all_of([*conditions, compile_filter(AUDIT, node, alias="e")])
+    where = all_of([*conditions, compile_filter(dialect, AUDIT, node, alias="e")])
     columns = ", ".join(f"e.{quoted(each.name)}" for each in AUDIT.columns)
     sql = (
         f"SELECT e.revision, e.ordinal, e.number, e.create_time, {columns}, e.image, {_BEFORE} FROM audit AS e"

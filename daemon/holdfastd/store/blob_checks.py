@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from holdfast.contract.kinds import KINDS
 from holdfastd.model.blobs import BlobProblem
+from holdfastd.store.engine import Connection
 from holdfastd.store.sql import quoted
-from holdfastd.store.sqlite.connection import Connection
 
 
 def count_references(connection: Connection) -> int:

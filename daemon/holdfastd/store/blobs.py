@@ -14,7 +14,7 @@ from typing import NamedTuple
 from holdfastd.errors import FailedPrecondition, NotFound
 from holdfastd.model.blobs import BlobRow, BlobStat, BlobTotals
 from holdfastd.model.commands import DiscardFile, EmptyTrash, RenewBlob, StoreBlob, StoredBlob, SweepBlobs, SweepCounts
-from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.engine import Connection
 
 _COLUMN_NAMES = tuple(field.name for field in fields(BlobRow))
 _COLUMNS = ", ".join(_COLUMN_NAMES)
@@ -40,6 +40,10 @@ _UPPER_LEVEL = f"""
         WHERE chain.step > 0
     )
     SELECT {_IN_CHAIN} FROM chain JOIN blob ON blob.digest = chain.digest WHERE chain.step = 0
+"""
+# PostgreSQL sums integers as decimals.
+_TOTALS = """
+    SELECT count(*), CAST(coalesce(sum(size_bytes), 0) AS BIGINT), CAST(coalesce(sum(stored_bytes), 0) AS BIGINT) FROM blob
 """
 _AT_ONCE = 0  # due since 1970
 _DUE = "SELECT digest FROM blob_candidate WHERE due_time <= ? ORDER BY due_time, digest LIMIT ?"
@@ -93,7 +97,7 @@ def reference_count(connection: Connection, digest: str) -> int:
 
 def totals(connection: Connection) -> BlobTotals:
     """All blobs together."""
-    row = connection.execute("SELECT count(*), coalesce(sum(size_bytes), 0), coalesce(sum(stored_bytes), 0) FROM blob").fetchone()
+    row = connection.execute(_TOTALS).fetchone()
     return BlobTotals(*row)
 
 
@@ -216,8 +220,9 @@ def sweep(connection: Connection, command: SweepBlobs, now_ns: int) -> SweepCoun
 
 
 def empty_trash(connection: Connection, command: EmptyTrash, now_ns: int) -> None:
-    """Forgets paths whose files are gone."""
-    connection.executemany("DELETE FROM blob_trash WHERE path = ?", [(path,) for path in command.paths])
+    """Deletes the rows of files that were unlinked."""
+    named = connection.dialect.any_of("path", command.paths)
+    connection.execute(f"DELETE FROM blob_trash WHERE {named.sql}", named.parameters)
 
 
 def discard_file(connection: Connection, command: DiscardFile, now_ns: int) -> bool:

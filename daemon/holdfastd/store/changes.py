@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from holdfastd.model.mutations import Change
+from holdfastd.store.dialect import Dialect
+from holdfastd.store.engine import Connection
 from holdfastd.store.pages import fetch
-from holdfastd.store.sqlite.connection import Connection
-from holdfastd.store.sqlite.dialect import walked
 
 _OLDEST = "oldest_revision"  # a name in `meta`
 
@@ -65,13 +65,13 @@ def images(connection: Connection, revision: int) -> dict[int, bytes]:
 
 
 @lru_cache(maxsize=256)
-def page_sql(kinds: int, ids: int) -> str:
+def page_sql(dialect: Dialect, kinds: int, ids: int) -> str:
     """The statement behind `page`, for so many kinds and ids."""
     by_kind = f" AND changes.kind IN ({', '.join('?' * kinds)})" if kinds else ""
     by_id = f" AND changes.id IN ({', '.join('?' * ids)})" if ids else ""
     # Use the record index only for one record; for a workspace SQLite would sort every page. The expression forces a range
     # scan of the primary key.
-    workspace = "changes.workspace" if kinds == ids == 1 else walked("changes.workspace")
+    workspace = "changes.workspace" if kinds == ids == 1 else dialect.walked("changes.workspace")
     return (
         "SELECT changes.revision, ordinal, kind, id, action, version, parent_kind, first_number, last_number, image,"
         " commits.actor, commits.commit_time FROM changes JOIN commits ON commits.revision = changes.revision"
@@ -94,7 +94,9 @@ def page(
 
     At most `limit`, and fewer when their images alone have more than `limit_bytes`.
     """
-    cursor = connection.execute(page_sql(len(kinds), len(ids)), (*after, until, workspace, *kinds, *ids, limit))
+    cursor = connection.execute(
+        page_sql(connection.dialect, len(kinds), len(ids)), (*after, until, workspace, *kinds, *ids, limit)
+    )
     rows, _ = fetch(cursor, limit_bytes)
     return [
         Noted(revision, ordinal, Change(kind, id, action, version, parent_kind, first, last, image), actor, time_ns)

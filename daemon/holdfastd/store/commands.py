@@ -21,8 +21,7 @@ from holdfastd.model.commands import (
     SweepBlobs,
 )
 from holdfastd.store import blobs, commits, ledger
-from holdfastd.store.sqlite import space
-from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.engine import Connection
 
 Handler = Callable[[Connection, Any, int], Any]  # connection, command, time in nanoseconds → the command's result
 Handlers = Mapping[type[Command[Any]], Handler]
@@ -32,6 +31,10 @@ def _run(connection: Connection, command: Exclusive[Any], now_ns: int) -> Any:
     return command.work()
 
 
+def _free_pages(connection: Connection, command: FreePages, now_ns: int) -> int:
+    return connection.engine.free_pages(connection, command.limit)
+
+
 def handlers(of: ledger.Ledger) -> Handlers:
     """The function for each command, over the writer's ledger. All but Exclusive are called inside a transaction."""
     return {
@@ -39,7 +42,7 @@ def handlers(of: ledger.Ledger) -> Handlers:
         AllocateIds: partial(commits.allocate_ids, of),
         CompactWatches: partial(commits.compact_watches, of),
         ExpireRequests: ledger.expire_requests,
-        FreePages: space.free_pages,
+        FreePages: _free_pages,
         StoreBlob: blobs.store_blob,
         RenewBlob: blobs.renew_blob,
         SweepBlobs: blobs.sweep,

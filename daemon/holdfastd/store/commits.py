@@ -18,8 +18,8 @@ from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed, 
 from holdfastd.model.ids import sequence_id, template_id, was_given
 from holdfastd.model.mutations import APPEND, INSERT, UPDATE, Append, Change, Delete, Insert, Mutation, Result, Update, Upsert
 from holdfastd.store import changes, deletes, journals, records, workspaces
+from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
-from holdfastd.store.sqlite.connection import Connection
 
 # Each update leaves the whole record in the history, so a few small updates of a large record make a large commit.
 MAX_COMMIT_IMAGE_BYTES = 64 * 2**20

@@ -7,17 +7,17 @@ false, which is the same under AND, OR and WHERE; negation is `IS NOT TRUE`, so 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 
 from holdfast.contract.kinds import JOURNALS, KINDS, Field, FieldType, Kind, Shape
 from holdfastd.model.filters import And, Comparison, LiteralKind, Node, Not, Operator, Or
 from holdfastd.model.predicates import READY, Predicate, check
+from holdfastd.store.dialect import Dialect, Where
 from holdfastd.store.sql import quoted
-from holdfastd.store.sqlite import dialect
-from holdfastd.store.sqlite.dialect import Where
 
 
-def compile_filter(shape: Shape, node: Node | None, *, alias: str) -> Where:
+def compile_filter(dialect: Dialect, shape: Shape, node: Node | None, *, alias: str) -> Where:
     """The condition on the rows of the shape's table, which the statement calls `alias`; never three-valued in effect.
 
     Raises InvalidArgument (FIELD_UNKNOWN, FILTER_INVALID) when the filter does not fit the shape.
@@ -25,25 +25,95 @@ def compile_filter(shape: Shape, node: Node | None, *, alias: str) -> Where:
     if node is None:
         return Where("")
     if KINDS.get(shape.name) is shape or JOURNALS.get(shape.name) is shape:
-        return _compile_registered(shape.name, node, alias)
-    return _compile(shape, node, alias)
+        return _compile_registered(dialect, shape.name, node, alias)
+    return _Compiler(dialect, shape, alias).compile(node)
 
 
 @lru_cache(maxsize=128)
-def _compile_registered(name: str, node: Node, alias: str) -> Where:
-    return _compile(KINDS.get(name) or JOURNALS[name], node, alias)
+def _compile_registered(dialect: Dialect, name: str, node: Node, alias: str) -> Where:
+    return _Compiler(dialect, KINDS.get(name) or JOURNALS[name], alias).compile(node)
 
 
-def _compile(shape: Shape, node: Node, alias: str) -> Where:
-    match node:
-        case And(operands):
-            return _joined(" AND ", (_compile(shape, each, alias) for each in operands))
-        case Or(operands):
-            return _joined(" OR ", (_compile(shape, each, alias) for each in operands))
-        case Not(operand):
-            return _negated(_compile(shape, operand, alias))
-        case Comparison():
-            return _comparison(shape, check(shape, node), alias)
+@dataclass(frozen=True, slots=True)
+class _Compiler:
+    """Compiles filters of one shape, in one engine's dialect."""
+
+    dialect: Dialect
+    shape: Shape
+    alias: str
+
+    def compile(self, node: Node) -> Where:
+        match node:
+            case And(operands):
+                return _joined(" AND ", map(self.compile, operands))
+            case Or(operands):
+                return _joined(" OR ", map(self.compile, operands))
+            case Not(operand):
+                return _negated(self.compile(operand))
+            case Comparison():
+                return self._comparison(check(self.shape, node))
+
+    def _comparison(self, test: Predicate) -> Where:
+        if test.operator is Operator.NOT_EQUAL:
+            equal = Predicate(test.field, test.keys, Operator.EQUAL, test.kind, test.operand)
+            return _negated(self._comparison(equal))
+        if test.field is READY and isinstance(self.shape, Kind):
+            return _ready(self.shape, test, self.alias)
+        if test.field.repeated:
+            return self._member(test)
+        return self._column(f"{quoted(self.alias)}.{quoted(test.field.name)}", test)
+
+    def _column(self, column: str, test: Predicate) -> Where:
+        if test.field.type is FieldType.JSON:
+            return self._json(column, test)
+        if test.kind is LiteralKind.NULL:
+            return Where(f"{column} IS NULL")
+        if test.kind is LiteralKind.ANYTHING:
+            return _present(column, test.field)
+        if test.field.type is FieldType.STRING:
+            return self._string(column, test)
+        return Where(f"{column} {_operator(test)} ?", (test.operand,))
+
+    def _member(self, test: Predicate) -> Where:
+        table, outer = quoted(f"{self.shape.name}_{test.field.name}"), quoted(self.alias)
+        same = f"member.workspace = {outer}.workspace AND member.id = {outer}.id"
+        if test.field.member is not None and test.keys:
+            inner = Predicate(test.field.member.by_name[test.keys[0]], test.keys[1:], test.operator, test.kind, test.operand)
+            found = self._column(f"member.{quoted(inner.field.name)}", inner)
+            return Where(f"EXISTS (SELECT 1 FROM {table} AS member WHERE {same} AND {found.sql})", found.parameters)
+        if test.kind is LiteralKind.ANYTHING:
+            return Where(f"EXISTS (SELECT 1 FROM {table} AS member WHERE {same})")
+        return Where(f"EXISTS (SELECT 1 FROM {table} AS member WHERE {same} AND member.value = ?)", (test.operand,))
+
+    def _string(self, column: str, test: Predicate) -> Where:
+        value = str(test.operand)
+        if test.operator is Operator.HAS:
+            found = self.dialect.contains(column, value)
+        elif test.operator is Operator.EQUAL and not value and test.field.nullable and not test.field.optional:
+            return Where(f"{column} IS NULL")  # such columns never hold '', and this can use an index
+        else:
+            found = Where(f"{column} {_operator(test)} ?", (value,))
+        if test.field.nullable and _empty_matches(test.operator, value):
+            return Where(f"({found.sql} OR {column} IS NULL)", found.parameters)
+        return found
+
+    def _json(self, column: str, test: Predicate) -> Where:
+        if test.kind is LiteralKind.ANYTHING:
+            return self.dialect.json_present(column, test.keys) if test.keys else Where(f"{column} IS NOT NULL")
+        if test.operator is Operator.HAS:
+            return self._json_has(column, test)
+        found = self.dialect.json_compares(column, test.keys, test.operator.value, test.kind, test.operand)
+        if test.kind is LiteralKind.NULL and not test.keys:
+            return Where(f"({found.sql} OR {column} IS NULL)", found.parameters)
+        return found
+
+    def _json_has(self, column: str, test: Predicate) -> Where:
+        element = self.dialect.json_array_has(column, test.keys, test.kind, test.operand)
+        if not isinstance(test.operand, str):
+            return element
+        key = self.dialect.json_present(column, (*test.keys, test.operand))
+        text = self.dialect.json_text_contains(column, test.keys, test.operand)
+        return _joined(" OR ", (key, element, text))
 
 
 def _joined(word: str, conditions: Iterable[Where]) -> Where:
@@ -56,43 +126,8 @@ def _negated(condition: Where) -> Where:
     return Where(f"(({condition.sql}) IS NOT TRUE)", condition.parameters)
 
 
-def _comparison(shape: Shape, test: Predicate, alias: str) -> Where:
-    if test.operator is Operator.NOT_EQUAL:
-        equal = Predicate(test.field, test.keys, Operator.EQUAL, test.kind, test.operand)
-        return _negated(_comparison(shape, equal, alias))
-    if test.field is READY and isinstance(shape, Kind):
-        return _ready(shape, test, alias)
-    if test.field.repeated:
-        return _member(shape, test, alias)
-    return _column(f"{quoted(alias)}.{quoted(test.field.name)}", test)
-
-
-def _column(column: str, test: Predicate) -> Where:
-    if test.field.type is FieldType.JSON:
-        return _json(column, test)
-    if test.kind is LiteralKind.NULL:
-        return Where(f"{column} IS NULL")
-    if test.kind is LiteralKind.ANYTHING:
-        return _present(column, test.field)
-    if test.field.type is FieldType.STRING:
-        return _string(column, test)
-    return Where(f"{column} {_operator(test)} ?", (test.operand,))
-
-
 def _operator(test: Predicate) -> str:
     return "=" if test.operator is Operator.HAS else test.operator.value
-
-
-def _member(shape: Shape, test: Predicate, alias: str) -> Where:
-    table, outer = quoted(f"{shape.name}_{test.field.name}"), quoted(alias)
-    same = f"member.workspace = {outer}.workspace AND member.id = {outer}.id"
-    if test.field.member is not None and test.keys:
-        inner = Predicate(test.field.member.by_name[test.keys[0]], test.keys[1:], test.operator, test.kind, test.operand)
-        found = _column(f"member.{quoted(inner.field.name)}", inner)
-        return Where(f"EXISTS (SELECT 1 FROM {table} AS member WHERE {same} AND {found.sql})", found.parameters)
-    if test.kind is LiteralKind.ANYTHING:
-        return Where(f"EXISTS (SELECT 1 FROM {table} AS member WHERE {same})")
-    return Where(f"EXISTS (SELECT 1 FROM {table} AS member WHERE {same} AND member.value = ?)", (test.operand,))
 
 
 def _ready(kind: Kind, test: Predicate, alias: str) -> Where:
@@ -122,19 +157,6 @@ def _present(column: str, field: Field) -> Where:
     return Where(f"{column} <> 0")
 
 
-def _string(column: str, test: Predicate) -> Where:
-    value = str(test.operand)
-    if test.operator is Operator.HAS:
-        found = dialect.contains(column, value)
-    elif test.operator is Operator.EQUAL and not value and test.field.nullable and not test.field.optional:
-        return Where(f"{column} IS NULL")  # such columns never hold '', and this can use an index
-    else:
-        found = Where(f"{column} {_operator(test)} ?", (value,))
-    if test.field.nullable and _empty_matches(test.operator, value):
-        return Where(f"({found.sql} OR {column} IS NULL)", found.parameters)
-    return found
-
-
 def _empty_matches(operator: Operator, value: str) -> bool:
     """Whether the empty string compares so with the value: then what is unset does too."""
     match operator:
@@ -146,23 +168,3 @@ def _empty_matches(operator: Operator, value: str) -> bool:
             return True
         case _:
             return value == ""
-
-
-def _json(column: str, test: Predicate) -> Where:
-    if test.kind is LiteralKind.ANYTHING:
-        return dialect.json_present(column, test.keys) if test.keys else Where(f"{column} IS NOT NULL")
-    if test.operator is Operator.HAS:
-        return _json_has(column, test)
-    found = dialect.json_compares(column, test.keys, test.operator.value, test.kind, test.operand)
-    if test.kind is LiteralKind.NULL and not test.keys:
-        return Where(f"({found.sql} OR {column} IS NULL)", found.parameters)
-    return found
-
-
-def _json_has(column: str, test: Predicate) -> Where:
-    element = dialect.json_array_has(column, test.keys, test.kind, test.operand)
-    if not isinstance(test.operand, str):
-        return element
-    key = dialect.json_present(column, (*test.keys, test.operand))
-    text = dialect.json_text_contains(column, test.keys, test.operand)
-    return _joined(" OR ", (key, element, text))

@@ -1,6 +1,6 @@
-"""Deleting a record: what hangs on it is counted, refused or taken along, children first, a change for each.
+"""Deletes a record. What depends on it refuses the delete or, with cascade, is deleted first or loses its reference.
 
-Foreign keys never cascade: nothing goes without a row in `changes`.
+The schema's foreign keys do not cascade, because every deleted row needs its row in `changes`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from holdfast.contract.kinds import REFERRERS, Kind, RecordMessage, Referrer
 from holdfastd.errors import FailedPrecondition
 from holdfastd.model.mutations import DELETE, DROP, UPDATE, Change
 from holdfastd.store import journals, records
+from holdfastd.store.engine import Connection
 from holdfastd.store.journals import Heads
 from holdfastd.store.sql import referrers_sql
-from holdfastd.store.sqlite.connection import Connection
 
 Stamp = Callable[[RecordMessage], None]
 
@@ -58,7 +58,7 @@ def delete(
     """
     _refuse_dependents(connection, workspace, kind, message.id, cascade)
     changes: list[Change] = []
-    # A stack of our own: links may lead to links, longer than Python's goes.
+    # An explicit stack: a chain of links may be deeper than Python's recursion limit.
     stack = [(kind, message, _owned(connection, workspace, kind, message.id, stamp, changes))]
     while stack:
         kind, message, owned = stack[-1]

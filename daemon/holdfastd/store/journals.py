@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal
 from holdfastd.errors import FailedPrecondition, VersionMismatch
 from holdfastd.model.mutations import Append
-from holdfastd.store.bulk import insert_rows
+from holdfastd.store.engine import Connection
 from holdfastd.store.records import exists
-from holdfastd.store.sql import entry_insert_sql, quoted
-from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.sql import entry_columns, quoted
 
 
 @dataclass(slots=True)
@@ -67,7 +66,7 @@ def append(connection: Connection, heads: Heads, workspace: str, mutation: Appen
         head.journal_id = _make(connection, key)
     first = head.last_number + 1
     rows = [(head.journal_id, number, revision, now_ns, *row) for number, row in enumerate(mutation.rows, first)]
-    insert_rows(connection, entry_insert_sql(journal), rows)
+    connection.insert_rows(quoted(journal.name), entry_columns(journal), rows)
     head.last_number += len(rows)
     heads.put(key, head)
     return first, head.last_number

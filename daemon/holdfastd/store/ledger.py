@@ -21,17 +21,14 @@ from holdfastd.errors import InvalidArgument
 from holdfastd.model.commands import Command, Commit, ExpireRequests, Request, RequestKey
 from holdfastd.model.mutations import Change
 from holdfastd.store import changes
-from holdfastd.store.bulk import insert_rows
+from holdfastd.store.engine import Connection, Head
 from holdfastd.store.journals import Heads
-from holdfastd.store.sqlite.connection import Connection
 
 KEYS_A_STATEMENT = 64
 
-_INSERT_COMMITS = "INSERT INTO commits (revision, commit_time, workspace, actor, request_id)"
-_INSERT_CHANGES = (
-    "INSERT INTO changes (revision, ordinal, workspace, kind, id, action, version, parent_kind, first_number, last_number, image)"
-)
-_INSERT_REQUESTS = "INSERT INTO request (workspace, actor, request_id, revision, create_time, fingerprint, answer)"
+_COMMIT_COLUMNS = ("revision", "commit_time", "workspace", "actor", "request_id")
+_CHANGE_COLUMNS = ("revision", "ordinal", "workspace", *Change._fields)
+_REQUEST_COLUMNS = ("workspace", "actor", "request_id", "revision", "create_time", "fingerprint", "answer")
 
 Row = Sequence[Any]
 
@@ -67,8 +64,9 @@ class Ledger:
 
     # One batch
 
-    def begin(self, connection: Connection, commands: Iterable[Command[Any]]) -> None:
-        """Looks up the request keys of a whole batch."""
+    def begin(self, head: Head, connection: Connection, commands: Iterable[Command[Any]]) -> None:
+        """Continues from the head of the batch, and looks up the request keys of all its commands."""
+        self.revision, self.commit_time = head.revision, head.time
         keys = [key for command in commands if (key := command.request_key) is not None]
         self._remembered = _find(connection, keys)
 
@@ -97,9 +95,10 @@ class Ledger:
 
     def flush(self, connection: Connection) -> None:
         """Writes the unwritten rows into the open transaction."""
-        insert_rows(connection, _INSERT_COMMITS, self._commits)
-        insert_rows(connection, _INSERT_CHANGES, self._changes)
-        insert_rows(connection, _INSERT_REQUESTS, list(self._requests.values()))
+        with connection.together():
+            connection.insert_rows("commits", _COMMIT_COLUMNS, self._commits)
+            connection.insert_rows("changes", _CHANGE_COLUMNS, self._changes)
+            connection.insert_rows("request", _REQUEST_COLUMNS, list(self._requests.values()))
         self.forget()
 
     def forget(self) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import marshal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from holdfast.contract.kinds import Kind
+from holdfastd.store.engine import Connection, Cursor
 from holdfastd.store.records import image_from_columns
 from holdfastd.store.sql import quoted
-from holdfastd.store.sqlite.connection import Connection, Cursor
-from holdfastd.store.sqlite.dialect import any_of
 
 ROWS_AT_ONCE = 32
 SMALL_ROW_BYTES = 16 * 2**10
@@ -30,10 +27,10 @@ Image = bytes | Damaged
 
 
 def fetch(cursor: Cursor, limit_bytes: int) -> tuple[list[Sequence[Any]], bool]:
-    """The rows up to the one by which their text passes `limit_bytes`, and whether these were all.
+    """The rows up to and including the one that takes their size past `limit_bytes`, and whether these were all.
 
-    An answer has room for so much, and a page's worth of the largest records would be a gigabyte. Rows are measured some at a
-    time, as `marshal` lays them out, which is their text and a little more at the speed of a copy.
+    An answer holds no more than that, and a full page of the largest records would take a gigabyte of memory. Rows are measured
+    in groups by the length of their `marshal` form, which is little more than their text and as fast as a copy.
     """
     taken: list[Sequence[Any]] = []
     size, count = 0, 1
@@ -43,32 +40,29 @@ def fetch(cursor: Cursor, limit_bytes: int) -> tuple[list[Sequence[Any]], bool]:
         if size > limit_bytes:
             return _up_to(taken + some, limit_bytes)
         taken += some
-        count = ROWS_AT_ONCE if measured < SMALL_ROW_BYTES * len(some) else 1  # large ones come singly, or they fill the memory
+        count = ROWS_AT_ONCE if measured < SMALL_ROW_BYTES * len(some) else 1  # large rows one by one, to bound memory
     return taken, True
 
 
 def _up_to(rows: list[Sequence[Any]], limit_bytes: int) -> tuple[list[Sequence[Any]], bool]:
     size = 0
     for count, row in enumerate(rows, 1):
-        size += sum(len(value) for value in row if isinstance(value, str | bytes))  # of a text at most its bytes
+        size += sum(len(value) for value in row if isinstance(value, str | bytes))  # len(text) is a lower bound of its UTF-8 size
         if size > limit_bytes:
             return rows[:count], False
     return rows, False
 
 
-@cache
-def _many_sql(kind: Kind) -> str:
-    return f"SELECT image, id FROM {quoted(kind.name)} WHERE workspace = ? AND id {any_of('?')}"
-
-
 def images(connection: Connection, kind: Kind, workspace: str, ids: Sequence[str]) -> Iterator[tuple[str, Image]]:
     """The ids and images of those of the records that exist, in no order."""
-    for image, id in connection.execute(_many_sql(kind), (workspace, json.dumps(ids))).fetchall():
+    named = connection.dialect.any_of("id", ids)
+    sql = f"SELECT image, id FROM {quoted(kind.name)} WHERE workspace = ? AND {named.sql}"
+    for image, id in connection.execute(sql, (workspace, *named.parameters)).fetchall():
         yield id, image_of(connection, kind, workspace, id, image)
 
 
 def image_of(connection: Connection, kind: Kind, workspace: str, id: str, image: bytes | None) -> Image:
-    """The image of a row, made of its columns where it has none. To be asked for one by one, for columns may be large."""
+    """The image of a row, made of its columns where it has none. Call it row by row: columns may be large."""
     if image is not None:
         return image if isinstance(image, bytes) else Damaged("its image is damaged")
     try:

@@ -8,51 +8,58 @@ shape of the request only, not on its values, so that prepared statements are fo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from holdfast.contract.kinds import Journal, Kind
 from holdfastd.model.filters import Node, Operator, conjuncts
 from holdfastd.model.ordering import Order, OrderKey
 from holdfastd.model.predicates import can_be_unset
 from holdfastd.store.conditions import compile_filter
+from holdfastd.store.dialect import Dialect, Parameter, Where
 from holdfastd.store.sql import quoted
-from holdfastd.store.sqlite.dialect import Parameter, Where, order_term
 
-Query = tuple[str, tuple[Parameter, ...]]
+Query = tuple[str, tuple[Any, ...]]
 
 ENTRY_COLUMNS = ("number", "revision", "create_time")
 
 # Fields of a journal with an index on (field, journal_id, number).
 ENTRY_INDEXES: Mapping[str, tuple[str, ...]] = {"transcript": ("task_id",), "event": ("task_id", "type")}
 
-NO_LIMIT = -1
 _MAX_NUMBER = 2**63 - 1
 
 
 def select_page(
-    kind: Kind, workspace: str, node: Node | None, order: Order, after: Sequence[Parameter] | None, limit: int
+    dialect: Dialect,
+    kind: Kind,
+    workspace: str,
+    node: Node | None,
+    order: Order,
+    after: Sequence[Parameter] | None,
+    limit: int | None,
 ) -> Query:
-    """The rows of a kind that the filter matches, in order, at most `limit`, after the row with the key `after`.
+    """The rows of a kind that the filter matches, in order, at most `limit` (None: all), after the row with the key `after`.
 
     Each row is the record's image and then its values of the order's keys, which place it and of which the last is the id.
     Raises InvalidArgument when the filter does not fit the kind.
     """
     columns = ", ".join(["t.image", *(_column("t", each.field.name) for each in order.keys)])
-    conditions = [Where("t.workspace = ?", (workspace,)), compile_filter(kind, node, alias="t")]
+    conditions = [Where("t.workspace = ?", (workspace,)), compile_filter(dialect, kind, node, alias="t")]
     if after is not None:
         conditions.append(_after(order.keys, after))
     where = all_of(conditions)
     terms = ", ".join(_order_term(each) for each in order.keys)
-    sql = f"SELECT {columns} FROM {quoted(kind.name)} AS t WHERE {where.sql} ORDER BY {terms} LIMIT ?"
-    return sql, (*where.parameters, limit)
+    sql = f"SELECT {columns} FROM {quoted(kind.name)} AS t WHERE {where.sql} ORDER BY {terms}"
+    return (sql, where.parameters) if limit is None else (f"{sql} LIMIT ?", (*where.parameters, limit))
 
 
-def count(kind: Kind, workspace: str, node: Node | None) -> Query:
+def count(dialect: Dialect, kind: Kind, workspace: str, node: Node | None) -> Query:
     """One row with one column: how many records of the kind the filter matches."""
-    where = all_of([Where("t.workspace = ?", (workspace,)), compile_filter(kind, node, alias="t")])
+    where = all_of([Where("t.workspace = ?", (workspace,)), compile_filter(dialect, kind, node, alias="t")])
     return f"SELECT count(*) FROM {quoted(kind.name)} AS t WHERE {where.sql}", where.parameters
 
 
 def read_entries(
+    dialect: Dialect,
     journal: Journal,
     journal_id: int,
     node: Node | None,
@@ -67,7 +74,7 @@ def read_entries(
     Columns: number, revision, create_time, then those of `journal.columns`.
     """
     span = Where("e.journal_id = ? AND e.number >= ? AND e.number <= ?", (journal_id, start, end or _MAX_NUMBER))
-    where = all_of([span, compile_filter(journal, node, alias="e")])
+    where = all_of([span, compile_filter(dialect, journal, node, alias="e")])
     direction = "DESC" if descending else "ASC"
     table = quoted(journal.name)
     sql = f"SELECT {_entry_columns(journal)} FROM {table} AS e WHERE {where.sql} ORDER BY e.number {direction} LIMIT ?"
@@ -75,6 +82,7 @@ def read_entries(
 
 
 def list_entries(
+    dialect: Dialect,
     journal: Journal,
     workspace: str,
     node: Node | None,
@@ -95,7 +103,7 @@ def list_entries(
     conditions += [Where("j.parent_kind = ?", (parent_kind,))] if parent_kind else []
     conditions += [Where("j.parent_id = ?", (parent_id,))] if parent_id else []
     conditions += [_after_entry(leader, *after, descending=descending)] if after is not None else []
-    where = all_of([*conditions, compile_filter(journal, node, alias="e")])
+    where = all_of([*conditions, compile_filter(dialect, journal, node, alias="e")])
     direction = "DESC" if descending else "ASC"
     sql = (
         f"SELECT e.journal_id, j.parent_kind, j.parent_id, {_entry_columns(journal)}"
@@ -118,7 +126,8 @@ def _after_entry(leader: str, journal_id: Parameter, number: Parameter, *, desce
     if leader == "e":
         return Where(f"(e.journal_id, e.number) {past} (?, ?)", (journal_id, number))
     return Where(
-        f"j.journal_id {past}= ? AND e.number {past} CASE WHEN j.journal_id = ? THEN ? ELSE {other} END",
+        # The CAST: PostgreSQL would take the type of the parameter from the other branch, which is a small integer.
+        f"j.journal_id {past}= ? AND e.number {past} CASE WHEN j.journal_id = ? THEN CAST(? AS BIGINT) ELSE {other} END",
         (journal_id, journal_id, number),
     )
 
@@ -139,7 +148,12 @@ def all_of(conditions: Sequence[Where]) -> Where:
 
 
 def _order_term(key: OrderKey) -> str:
-    return order_term(_column("t", key.field.name), descending=key.descending, nullable=can_be_unset(key.field))
+    """A term of ORDER BY. NULLs are first going up and last going down, as SQLite has them; PostgreSQL has to be told."""
+    column = _column("t", key.field.name)
+    direction = "DESC" if key.descending else "ASC"
+    if not can_be_unset(key.field):
+        return f"{column} {direction}"
+    return f"{column} {direction} NULLS {'LAST' if key.descending else 'FIRST'}"
 
 
 def _after(keys: Sequence[OrderKey], values: Sequence[Parameter]) -> Where:

@@ -1,13 +1,16 @@
 """Records in SQL: reading one, and the inserts, updates and deletes that a commit is made of.
 
 Called by `store/commits.py` inside the writer's transaction (and `load` by readers). Every write returns the message
-as it is afterwards; the caller keeps its bytes as the image of the change. Foreign keys are the net below the checks
-made here; SQLite does not say which one failed, so a refused write is looked into to name the culprit.
+as it is afterwards; the caller keeps its bytes as the image of the change.
+
+References and unique keys are looked up before a statement, so that a refusal can name what is missing or taken; foreign
+keys and unique constraints are the net below. Nothing is read after a failed statement: PostgreSQL then answers nothing
+until the savepoint is rolled back. That an id is taken is known by the columns of the constraint that refused it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from google.protobuf.message import DecodeError
 
@@ -16,8 +19,8 @@ from holdfastd.errors import AlreadyExists, FailedPrecondition, InvalidArgument,
 from holdfastd.model import codec
 from holdfastd.model.checking import check_required
 from holdfastd.store import blobs, workspaces
+from holdfastd.store.engine import Connection, Constraint
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql
-from holdfastd.store.sqlite.connection import Connection, Error, is_constraint
 
 
 def exists(connection: Connection, kind: Kind, workspace: str, id: str) -> bool:
@@ -91,14 +94,17 @@ def insert(connection: Connection, kind: Kind, workspace: str, message: RecordMe
     _check_named_kinds(connection, kind, workspace, message)
     id = message.id
     _set_blob_sizes(connection, kind, message)
+    _check_parents(connection, kind, workspace, message, kind.references)
+    _check_keys(connection, kind, workspace, message, kind.keys)
     encoded = message.SerializeToString()
     try:
         connection.execute(kind_sql(kind).insert, (workspace, *codec.to_row(kind, message), encoded))
-        for field in kind.children:
-            _insert_children(connection, kind, field, workspace, message)
-    except Error as error:
-        _explain_refusal(connection, kind, workspace, message, error)
+    except connection.Error as error:
+        if _is_taken(kind, connection.engine.refusal(error)):
+            raise AlreadyExists(f"There is a {kind.name} {id} already.", reason="ID_TAKEN", kind=kind.name, id=id) from error
         raise
+    for field in kind.children:
+        _insert_children(connection, kind, field, workspace, message)
     for field in kind.blobs:
         if digest := getattr(message, field.name):
             blobs.reference(connection, digest, workspace, kind.name, id, field.name)
@@ -115,16 +121,14 @@ def update(connection: Connection, kind: Kind, workspace: str, before: RecordMes
     changed = [field for field in kind.fields if getattr(before, field.name) != getattr(after, field.name)]
     id = after.id
     _move_references(connection, kind, workspace, before, after, changed)
+    _check_parents(connection, kind, workspace, after, [field for field in changed if field.reference is not None])
+    _check_keys(connection, kind, workspace, after, [key for key in kind.keys if any(each.name in key for each in changed)])
     encoded = after.SerializeToString()
-    try:
-        connection.execute(kind_sql(kind).update, (*codec.to_row(kind, after), encoded, workspace, id))
-        for field in changed:
-            if field.repeated:
-                connection.execute(child_sql(kind, field).delete, (workspace, id))
-                _insert_children(connection, kind, field, workspace, after)
-    except Error as error:
-        _explain_refusal(connection, kind, workspace, after, error)
-        raise
+    connection.execute(kind_sql(kind).update, (*codec.to_row(kind, after), encoded, workspace, id))
+    for field in changed:
+        if field.repeated:
+            connection.execute(child_sql(kind, field).delete, (workspace, id))
+            _insert_children(connection, kind, field, workspace, after)
     _check_cycles(connection, kind, workspace, after, changed)
     return encoded
 
@@ -142,8 +146,8 @@ def delete(connection: Connection, kind: Kind, workspace: str, message: RecordMe
 
 def _insert_children(connection: Connection, kind: Kind, field: Field, workspace: str, message: RecordMessage) -> None:
     rows = [(workspace, message.id, ordinal, *row) for ordinal, row in enumerate(codec.child_rows(field, message))]
-    if rows:
-        connection.executemany(child_sql(kind, field).insert, rows)
+    sql = child_sql(kind, field)
+    connection.insert_rows(sql.table, sql.columns, rows)
 
 
 def set_numbers(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
@@ -156,13 +160,13 @@ def set_numbers(connection: Connection, kind: Kind, workspace: str, message: Rec
 
 def find_by_key(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> str:
     """The id of the record that has the message's values in a unique key; empty when there is none, or no key is whole."""
-    for key in kind.keys:
-        values = [getattr(message, name) for name in key]
-        if all(values):
-            row = connection.execute(key_sql(kind, key), (workspace, *values)).fetchone()
-            if row is not None:
-                return str(row[0])
-    return ""
+    return next((id for key in kind.keys if (id := _holder(connection, kind, workspace, message, key))), "")
+
+
+def _holder(connection: Connection, kind: Kind, workspace: str, message: RecordMessage, key: tuple[str, ...]) -> str:
+    values = [getattr(message, name) for name in key]
+    row = connection.execute(key_sql(kind, key), (workspace, *values)).fetchone() if all(values) else None
+    return "" if row is None else str(row[0])
 
 
 def _set_blob_sizes(connection: Connection, kind: Kind, message: RecordMessage) -> None:
@@ -211,28 +215,34 @@ def _require_parent(connection: Connection, field: Field, target: Kind, workspac
         )
 
 
-def _explain_refusal(connection: Connection, kind: Kind, workspace: str, message: RecordMessage, error: Error) -> None:
-    """Raises what a failed constraint means; returns when it finds nothing, and then it is a fault of ours."""
-    if not is_constraint(error):
-        return
-    for field in kind.references:
+def _check_parents(
+    connection: Connection, kind: Kind, workspace: str, message: RecordMessage, references: Iterable[Field]
+) -> None:
+    """What the references name exists. The record itself may be among it: `_check_itself` refuses that."""
+    for field in references:
         assert field.reference is not None
         if field.reference.kind:
             values = getattr(message, field.name)
             for value in values if field.repeated else [values]:
-                if value:
+                if value and (value != message.id or field.reference.kind != kind.name):
                     _require_parent(connection, field, KINDS[field.reference.kind], workspace, value)
-    id = message.id
-    other = find_by_key(connection, kind, workspace, message)
-    if other and other != id:
-        raise AlreadyExists(
-            f"{kind.name} {other} has the same {' and '.join(kind.keys[0])} already.",
-            reason="KEY_TAKEN",
-            kind=kind.name,
-            id=other,
-        )
-    if message.version == 1 and exists(connection, kind, workspace, id):
-        raise AlreadyExists(f"There is a {kind.name} {id} already.", reason="ID_TAKEN", kind=kind.name, id=id)
+
+
+def _check_keys(
+    connection: Connection, kind: Kind, workspace: str, message: RecordMessage, keys: Iterable[tuple[str, ...]]
+) -> None:
+    """No other record has the message's values in one of these unique keys."""
+    for key in keys:
+        other = _holder(connection, kind, workspace, message, key)
+        if other not in ("", message.id):
+            raise AlreadyExists(
+                f"{kind.name} {other} has the same {' and '.join(key)} already.", reason="KEY_TAKEN", kind=kind.name, id=other
+            )
+
+
+def _is_taken(kind: Kind, refused: Constraint | None) -> bool:
+    """Whether an insert was refused because the id is taken. After `_check_keys` a key that is taken is that same record's."""
+    return refused is not None and refused.columns[1:] in (("id",), *kind.keys)
 
 
 def _check_itself(kind: Kind, message: RecordMessage) -> None:

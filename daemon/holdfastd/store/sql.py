@@ -33,8 +33,9 @@ class KindSql:
 class ChildSql:
     """Statements on the child table of one repeated field."""
 
+    table: str
+    columns: tuple[str, ...]  # of an insert: workspace, id, ordinal and then the field's own
     select: str  # WHERE workspace = ? AND id = ?
-    insert: str
     delete: str
 
 
@@ -58,11 +59,11 @@ def kind_sql(kind: Kind) -> KindSql:
 def child_sql(kind: Kind, field: Field) -> ChildSql:
     """The statements of a repeated field."""
     table = quoted(f"{kind.name}_{field.name}")
-    names = child_columns(field)
-    columns = ", ".join(quoted(name) for name in names)
+    columns = tuple(quoted(name) for name in child_columns(field))
     return ChildSql(
-        select=f"SELECT {columns} FROM {table} WHERE workspace = ? AND id = ? ORDER BY ordinal",
-        insert=f"INSERT INTO {table} (workspace, id, ordinal, {columns}) VALUES (?, ?, ?{', ?' * len(names)})",
+        table=table,
+        columns=("workspace", "id", "ordinal", *columns),
+        select=f"SELECT {', '.join(columns)} FROM {table} WHERE workspace = ? AND id = ? ORDER BY ordinal",
         delete=f"DELETE FROM {table} WHERE workspace = ? AND id = ?",
     )
 
@@ -71,7 +72,7 @@ def child_sql(kind: Kind, field: Field) -> ChildSql:
 def referrers_sql(kind: Kind, field: Field, kind_field: str) -> str:
     """The ids of a kind's records whose field refers to (workspace, id), or to (workspace, kind, id) by a kind field.
 
-    In no order: asked for one, SQLite would walk all records in it instead of entering the index of who refers.
+    Without ORDER BY: with one, SQLite would scan all records in that order instead of using the index of the reference.
     """
     if field.repeated:
         return f"SELECT id FROM {quoted(f'{kind.name}_{field.name}')} WHERE workspace = ? AND value = ?"
@@ -85,17 +86,16 @@ def cycle_sql(kind: Kind, field: Field) -> str:
     table = quoted(f"{kind.name}_{field.name}")
     return (
         f"WITH RECURSIVE reached (id) AS (SELECT value FROM {table} WHERE workspace = ? AND id = ?"
-        # CROSS JOIN: from what is reached to its edges, and not through all edges for each of it.
+        # CROSS JOIN: SQLite goes from the reached ids to their edges, instead of scanning all edges for each id.
         f" UNION SELECT edge.value FROM reached CROSS JOIN {table} AS edge WHERE edge.workspace = ? AND edge.id = reached.id)"
         " SELECT 1 FROM reached WHERE id = ? LIMIT 1"
     )
 
 
 @cache
-def entry_insert_sql(journal: Journal) -> str:
-    """The head of an insert of entries: journal_id, number, revision, create_time and then the journal's columns."""
-    columns = "".join(f", {quoted(field.name)}" for field in journal.columns)
-    return f"INSERT INTO {quoted(journal.name)} (journal_id, number, revision, create_time{columns})"
+def entry_columns(journal: Journal) -> tuple[str, ...]:
+    """The columns of an insert of entries."""
+    return ("journal_id", "number", "revision", "create_time", *(quoted(field.name) for field in journal.columns))
 
 
 @cache

@@ -1,6 +1,6 @@
-"""Holding the rows against each other: what must be true of every store at every moment. The oracle of the crash tests.
+"""Consistency checks of the rows: what must hold in every store at every moment. The crash tests rely on them.
 
-Each check runs in a snapshot of its own and yields what it finds; it changes nothing. Blobs have checks of their own.
+Each check runs in a snapshot of its own, yields what it finds and changes nothing. `blob_checks.py` has those of blobs.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from google.protobuf.message import DecodeError
 from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Kind
 from holdfastd.model.mutations import APPEND, DELETE
 from holdfastd.store import records
+from holdfastd.store.engine import Connection
 from holdfastd.store.sql import quoted
-from holdfastd.store.sqlite.connection import Connection
 
-MAX_FOUND = 100  # of one sort: who has more has a broken store, not a list to read
+MAX_FOUND = 100  # of one sort; a longer list would help nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,9 @@ Check = Callable[[Connection], Iterator[Found]]
 
 
 def database(connection: Connection) -> Iterator[Found]:
-    """SQLite's own checks: pages, indexes, foreign keys."""
-    for (text,) in connection.execute(f"PRAGMA integrity_check({MAX_FOUND})"):
-        if text != "ok":
-            yield Found("database_damaged", "database", text)
-    for table, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchmany(MAX_FOUND):
-        yield Found("reference_dangling", f"{table} row {rowid}", f"refers to a row of {parent} that does not exist")
+    """What the engine itself finds wrong with its files and references."""
+    for fault in connection.engine.check(connection):
+        yield Found(*fault)
 
 
 def revisions(connection: Connection) -> Iterator[Found]:
@@ -75,7 +72,7 @@ def journals(connection: Connection) -> Iterator[Found]:
         yield from _rows(
             connection,
             "journal_short",
-            "SELECT changes.parent_kind || '/' || changes.id, 'history tells of entry ' || MAX(changes.last_number)"
+            "SELECT journal.parent_kind || '/' || journal.parent_id, 'history tells of entry ' || MAX(changes.last_number)"
             f" || ', the last one is ' || COALESCE((SELECT MAX(number) FROM {table} WHERE journal_id = journal.journal_id), 0)"
             " FROM changes JOIN journal ON journal.workspace = changes.workspace AND journal.journal = changes.kind"
             " AND journal.parent_kind = changes.parent_kind AND journal.parent_id = changes.id"

@@ -5,7 +5,7 @@ A counter gives each number once, also across crashes, because it moves inside t
 
 from __future__ import annotations
 
-from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.engine import Connection
 
 
 def exists(connection: Connection, name: str) -> bool:

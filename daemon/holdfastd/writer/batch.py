@@ -16,8 +16,8 @@ from holdfastd.errors import DiskFull, HoldfastError
 from holdfastd.model.call import Call
 from holdfastd.model.commands import Command
 from holdfastd.store.commands import Handlers
+from holdfastd.store.engine import Connection, Head
 from holdfastd.store.ledger import Ledger
-from holdfastd.store.sqlite.connection import Connection, Error, is_io_failure, translate
 
 R = TypeVar("R")
 
@@ -78,6 +78,7 @@ class Batcher:
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._connection = connection
+        self._engine = connection.engine
         self._ledger = ledger
         self._handlers = handlers
         self._clock_ns = clock_ns
@@ -93,9 +94,9 @@ class Batcher:
         except _BatchGone as gone:
             survivors = [each for each in batch if each is not gone.waiter]
             if gone.waiter is not None:
-                gone.waiter.fail(_known(gone.cause))
+                gone.waiter.fail(self._known(gone.cause))
             if len(batch) == 1:
-                batch[0].fail(_known(gone.cause))
+                batch[0].fail(self._known(gone.cause))
                 return []
         return [done for each in survivors for done in self._retry(each)]
 
@@ -108,15 +109,15 @@ class Batcher:
         try:
             return self._attempt([waiter])
         except _BatchGone as gone:
-            waiter.fail(_known(gone.cause))
+            waiter.fail(self._known(gone.cause))
             return []
 
     def _attempt(self, batch: Sequence[Waiter[Any]]) -> list[Waiter[Any]]:
         start = self._ledger.mark()
         try:
             self._is_full = not self._has_room()
-            self._connection.execute("BEGIN IMMEDIATE")  # 1. take the write lock
-            self._ledger.begin(self._connection, [each.command for each in batch])
+            head = self._engine.begin_batch(self._connection)  # 1. take the write lock
+            self._ledger.begin(head, self._connection, [each.command for each in batch])
             applied = [each for each in batch if self._apply(each)]  # 2. each under its savepoint
             self._ledger.flush(self._connection)  # 3. the history of all of them
             self._commit()  # 4. sync
@@ -126,7 +127,7 @@ class Batcher:
             self._ledger.forget()
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            if isinstance(error, Error):
+            if isinstance(error, self._connection.Error):
                 raise _BatchGone(None, error) from error
             raise
         return applied  # 5. the caller acknowledges
@@ -134,9 +135,9 @@ class Batcher:
     def _commit(self) -> None:
         failpoints.hit("writer.before_commit")
         try:
-            self._connection.execute("COMMIT")
-        except Error as error:
-            if is_io_failure(error):
+            self._engine.end_batch(self._connection, Head(self._ledger.revision, self._ledger.commit_time))
+        except self._connection.Error as error:
+            if self._engine.is_sync_failure(error):
                 self._on_sync_failure(error)
             raise
         failpoints.hit("writer.after_commit")
@@ -162,7 +163,7 @@ class Batcher:
         except Exception as error:  # of any class: it refuses this command only, unless the transaction is gone
             self._ledger.reset(start)
             self._undo(waiter, error, guarded)
-            waiter.fail(_known(error))
+            waiter.fail(self._known(error))
             return False
         return True
 
@@ -175,16 +176,15 @@ class Batcher:
             raise DiskFull("The disk is full; nothing was written. Free some space and try again.", retry_delay_s=5.0)
 
     def _undo(self, waiter: Waiter[Any], error: Exception, guarded: bool) -> None:
-        if isinstance(error, Error) and is_io_failure(error):  # a large transaction syncs the log's header before its COMMIT
+        if self._engine.is_sync_failure(error):  # a large transaction syncs the log's header before its COMMIT
             self._on_sync_failure(error)
         if not guarded or not self._connection.in_transaction:
             raise _BatchGone(waiter, error) from error
         try:
             self._connection.execute("ROLLBACK TO command")
             self._connection.execute("RELEASE command")
-        except Error as second:
+        except self._connection.Error as second:
             raise _BatchGone(waiter, error) from second
 
-
-def _known(error: Exception) -> Exception:
-    return (translate(error) or error) if isinstance(error, Error) else error
+    def _known(self, error: Exception) -> Exception:
+        return self._engine.translate(error) or error

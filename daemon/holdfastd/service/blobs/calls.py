@@ -17,7 +17,7 @@ from holdfastd.service.blobs.draft import MIB, BlobSettings, Uploads
 from holdfastd.service.blobs.upload import Upload, begin
 from holdfastd.service.blobs.verify import Report, verify_blobs
 from holdfastd.store import blobs as rows
-from holdfastd.store.sqlite.connection import Readers
+from holdfastd.store.engine import Readers
 from holdfastd.writer.writer import Writer
 
 END_OF_CALL_S = 0.05

@@ -24,7 +24,7 @@ from holdfastd.model.blobs import DELTA, BlobRow, digest_of, named_digest
 from holdfastd.model.call import Call
 from holdfastd.store import blobs as rows
 from holdfastd.store.blobs import Link
-from holdfastd.store.sqlite.connection import Readers
+from holdfastd.store.engine import Readers
 
 CHUNK_BYTES = 1024 * 1024
 HASHES_KEPT = 64

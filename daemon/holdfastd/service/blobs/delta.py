@@ -17,7 +17,7 @@ from holdfastd.model.commands import StoreBlob, StoredBlob
 from holdfastd.service.blobs.draft import Draft, Uploads, WholeDraft
 from holdfastd.store import blobs as rows
 from holdfastd.store.blobs import Link
-from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.engine import Connection
 
 _PAYS = 0.8  # of the stored bytes of the full copy: a larger delta is not worth its chain
 _SURELY_PAYS = 1 / 20  # of the plain content: a delta below it is accepted without compressing the full copy for comparison

@@ -12,7 +12,7 @@ from holdfastd.errors import NotFound
 from holdfastd.model.call import Call
 from holdfastd.model.commands import RenewBlob, StoreBlob, StoredBlob
 from holdfastd.service.blobs.contents import BlobContents
-from holdfastd.store.sqlite.connection import Readers
+from holdfastd.store.engine import Readers
 from holdfastd.writer.writer import Writer
 
 MIB = 1024**2

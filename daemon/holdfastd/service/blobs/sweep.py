@@ -13,7 +13,7 @@ from holdfastd.blobs.files import BlobFiles
 from holdfastd.model.call import Call
 from holdfastd.model.commands import DiscardFile, EmptyTrash, SweepBlobs, SweepCounts
 from holdfastd.store import blobs as rows
-from holdfastd.store.sqlite.connection import Readers
+from holdfastd.store.engine import Readers
 from holdfastd.writer.writer import Writer
 
 _PAGE = 500

@@ -17,7 +17,7 @@ from holdfastd.service.blobs.contents import BlobContents, FileMissing
 from holdfastd.store import blob_checks
 from holdfastd.store import blobs as rows
 from holdfastd.store.blobs import Link
-from holdfastd.store.sqlite.connection import Readers
+from holdfastd.store.engine import Readers
 
 Report = Callable[[str, int, int], None]  # phase, done, of how many
 

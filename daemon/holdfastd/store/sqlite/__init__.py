@@ -1,1 +1,1 @@
-"""What only SQLite says: how it is opened, its dialect, its log and its space."""
+"""The engine of SQLite, and the only importer of sqlcipher3: connections, dialect, errors, migrations, checkpoints, space."""

@@ -20,7 +20,8 @@ import sqlcipher3.dbapi2 as sqlite
 
 from holdfastd import failpoints
 from holdfastd.errors import SetupError
-from holdfastd.store.sqlite.connection import Connection, foreign_errors
+from holdfastd.store.engine import Connection
+from holdfastd.store.sqlite.errors import Error, foreign_errors
 
 DIALECT = "sqlite"
 _FILE_NAME = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)(\.(?P<dialect>sqlite|postgres))?\.sql")
@@ -175,7 +176,7 @@ def _apply(connection: Connection, step: Migration) -> None:
 def _run(connection: Connection, step: Migration, statement: str) -> None:
     try:
         connection.execute(statement)
-    except sqlite.Error as error:
+    except Error as error:
         raise SetupError(f"Migration {step} failed: {error}. The store is as it was before it. Statement: {statement}") from error
     if not connection.in_transaction:
         raise SetupError(f"Migration {step} ends its own transaction: take BEGIN, COMMIT and ROLLBACK out of it. {statement}")

@@ -1,0 +1,135 @@
+"""The engine of SQLite: one database file, opened here and nowhere else.
+
+Every connection of the process comes from the one `Database(path)` of its store: the writer's, the readers', the
+checkpointer's and that of `holdfastd migrate`. Here stand the pragmas, and here a key would be given.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import sqlcipher3.dbapi2 as sqlite
+
+from holdfastd.errors import HoldfastError
+from holdfastd.model.jobs import Job
+from holdfastd.store import changes, engine
+from holdfastd.store.engine import Alone, Constraint, Head
+from holdfastd.store.sqlite import errors
+from holdfastd.store.sqlite.checkpoint import Checkpointer, CheckpointJob, empty_log, log_file
+from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.sqlite.errors import foreign_errors
+from holdfastd.store.sqlite.readers import PATIENCE_S, Readers
+
+BUSY_TIMEOUT_S = 5.0
+CACHED_STATEMENTS = 512
+WRITER_CACHE_KIB = 16 * 1024
+READER_CACHE_KIB = 4 * 1024
+MAX_FAULTS = 100  # of one sort in `check`: a store with more is broken, and a list of them all helps nobody
+
+
+class Database:
+    """Implements `Engine` for the file at `path`. Opening a connection is what touches the file; making this does not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._head: Head | None = None
+        self._checkpointer = Checkpointer(self.open_writer)
+
+    def open_writer(self) -> Connection:
+        """The connection that may write; makes the database file when there is none.
+
+        Raises DATA_LOSS when the file is no database. SQLite's own checkpoints are off: see `checkpoint.py`.
+        """
+        with foreign_errors():
+            connection = self._open("rwc")
+            # auto_vacuum takes effect only before the first page is written, so it comes first.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+            return connection
+
+    def open_reader(self) -> Connection:
+        """A connection that cannot write. The database has to exist."""
+        with foreign_errors():
+            connection = self._open("ro")
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
+            return connection
+
+    def open_readers(self, count: int = 4, patience_s: float = PATIENCE_S) -> Readers:
+        """A pool of connections that cannot write. A call waits at most `patience_s` for one of them."""
+        return Readers(self.open_reader, count, patience_s)
+
+    def _open(self, mode: str) -> Connection:
+        connection = sqlite.connect(
+            f"file:{quote(str(self.path))}?mode={mode}",
+            uri=True,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=CACHED_STATEMENTS,
+            factory=Connection,
+        )
+        connection.engine = self
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        return connection
+
+    def begin_batch(self, connection: engine.Connection) -> Head:
+        """Takes the write lock. The head is read once: no other process writes."""
+        connection.execute("BEGIN IMMEDIATE")
+        if self._head is None:
+            self._head = Head(*changes.newest(connection))
+        return self._head
+
+    def end_batch(self, connection: engine.Connection, head: Head) -> None:
+        connection.execute("COMMIT")
+        self._head = head
+
+    def refusal(self, error: Exception) -> Constraint | None:
+        return errors.refusal(error)
+
+    def translate(self, error: Exception) -> HoldfastError | None:
+        return errors.translate(error)
+
+    def is_sync_failure(self, error: Exception) -> bool:
+        return errors.is_io_failure(error)
+
+    def follow(self, wake: Callable[[], None]) -> None:
+        """No other process writes, and this one's followers are woken by the writer."""
+
+    def jobs(self, interval_s: float, alone: Alone, on_sync_failure: Callable[[BaseException], None]) -> tuple[Job, ...]:
+        checkpoint = CheckpointJob(self.path, self._checkpointer, alone, on_sync_failure)
+        return (Job("checkpoint", checkpoint.run, interval_s, checkpoint.is_due, log_level=logging.DEBUG),)
+
+    def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
+        """Makes the last checkpoint; after it the database file alone is the whole store."""
+        try:
+            empty_log(self._checkpointer, on_sync_failure)
+        finally:
+            self._checkpointer.close()
+
+    def size_bytes(self) -> int:
+        return sum(each.stat().st_size for each in (self.path, log_file(self.path)) if each.exists())
+
+    def empty_pages(self, connection: engine.Connection) -> int:
+        return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+
+    def free_pages(self, connection: engine.Connection, limit: int) -> int:
+        """Works only on a database that was made with auto_vacuum=INCREMENTAL."""
+        connection.execute(f"PRAGMA incremental_vacuum({limit:d})").fetchall()
+        return self.empty_pages(connection)
+
+    def check(self, connection: engine.Connection) -> Iterator[tuple[str, str, str]]:
+        """SQLite's own checks: pages, indexes, foreign keys."""
+        for (text,) in connection.execute(f"PRAGMA integrity_check({MAX_FAULTS})"):
+            if text != "ok":
+                yield "database_damaged", "database", text
+        for table, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchmany(MAX_FAULTS):
+            yield "reference_dangling", f"{table} row {rowid}", f"refers to a row of {parent} that does not exist"

@@ -1,0 +1,69 @@
+"""What SQLite's errors mean: ours by their result code, and the constraint that refused a statement.
+
+sqlcipher3 gives primary result codes only (`SQLITE_CONSTRAINT`, never `SQLITE_CONSTRAINT_UNIQUE`; `SQLITE_IOERR`, never
+`SQLITE_IOERR_FSYNC`). So a UNIQUE constraint is known by SQLite's message, which names its columns; a FOREIGN KEY message
+names nothing, so references are looked up before the statement; and every I/O error of the writer counts as a failed fsync.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlcipher3.dbapi2 as sqlite
+
+from holdfastd.errors import Cancelled, DataLoss, DiskFull, Exhausted, HoldfastError, SetupError
+from holdfastd.store.engine import Constraint
+
+Error = sqlite.Error
+
+# "UNIQUE constraint failed: task.workspace, task.id", also for a primary key. Of an index on expressions it names the index.
+_UNIQUE = re.compile(r"UNIQUE constraint failed: (\w+\.\w+(?:, \w+\.\w+)*)")
+
+
+def error_code(error: Exception) -> int:
+    """SQLite's primary result code; 0 when the error did not come from SQLite."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def refusal(error: Exception) -> Constraint | None:
+    """The UNIQUE, CHECK, NOT NULL or FOREIGN KEY constraint that refused the statement; None when it was another error."""
+    if error_code(error) != sqlite.SQLITE_CONSTRAINT:
+        return None
+    match = _UNIQUE.fullmatch(str(error))
+    return Constraint(tuple(name.split(".")[1] for name in match[1].split(", ")) if match else ())
+
+
+def is_io_failure(error: Exception) -> bool:
+    """Whether the disk failed; from the writer's connection this may have been an fsync (see the head of this module)."""
+    return error_code(error) == sqlite.SQLITE_IOERR
+
+
+def translate(error: Exception) -> HoldfastError | None:
+    """Our error for SQLite's, by its code; None when it is not one that a caller can do something about."""
+    code = error_code(error)
+    if code == sqlite.SQLITE_FULL:
+        return DiskFull("The disk is full; nothing was written. Free some space and try again.")
+    if code == sqlite.SQLITE_INTERRUPT:
+        return Cancelled("The caller has gone; the read was given up.")
+    if code in (sqlite.SQLITE_CORRUPT, sqlite.SQLITE_NOTADB):
+        return DataLoss("The database file is damaged, or is none. Run verify, and restore a backup.", reason="DATABASE_DAMAGED")
+    if code == sqlite.SQLITE_IOERR:
+        return DataLoss("The disk reported an error. Look at the system's log and at the disk.", reason="IO_ERROR")
+    if code in (sqlite.SQLITE_CANTOPEN, sqlite.SQLITE_READONLY, sqlite.SQLITE_PERM):
+        return SetupError("The database cannot be opened for writing. Look at who owns the data directory, and at its mode.")
+    if code == sqlite.SQLITE_BUSY:
+        return Exhausted("The database is busy; try again.", reason="DATABASE_BUSY", retry_delay_s=0.1)
+    return None
+
+
+@contextmanager
+def foreign_errors() -> Iterator[None]:
+    """Within it SQLite's errors come out as ours, where `translate` knows one."""
+    try:
+        yield
+    except Error as error:
+        if (known := translate(error)) is None:
+            raise
+        raise known from error

@@ -1,0 +1,143 @@
+"""The pool of read connections. Every read of a caller takes a snapshot here and gives it back.
+
+No reader holds a snapshot longer than its caller waits: a read is interrupted when its caller goes or its deadline passes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from holdfastd.errors import Cancelled, Exhausted, Stopping
+from holdfastd.model.call import Call
+from holdfastd.store.sqlite.connection import Connection
+from holdfastd.store.sqlite.dialect import SQLITE
+from holdfastd.store.sqlite.errors import Error, foreign_errors
+
+PATIENCE_S = 30.0
+# Progress-handler interval in VM instructions (about 5 ms). It catches what interrupt() misses: an interrupt between two
+# statements, and a deadline.
+STEPS_BETWEEN_CHECKS = 200_000
+
+
+class _Reader:
+    """One connection of the pool and the call that uses it, if any."""
+
+    def __init__(self, open_reader: Callable[[], Connection]) -> None:
+        self._open_reader = open_reader
+        self.call: Call | None = None
+        self.connection = self._connect()
+
+    def _connect(self) -> Connection:
+        connection = self._open_reader()
+        connection.set_progress_handler(self._is_abandoned, STEPS_BETWEEN_CHECKS)
+        return connection
+
+    def _is_abandoned(self) -> bool:
+        call = self.call
+        return call is not None and not call.is_active()
+
+    def end_snapshot(self) -> None:
+        """Ends the transaction. When that fails, closes the connection and opens a new one."""
+        try:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+        except Error:
+            # A cursor left open keeps a late interrupt alive, and that hits the ROLLBACK as well.
+            self.connection.close()
+            self.connection = self._connect()
+
+
+class Readers:
+    """Implements `engine.Readers`: a few read-only connections, lent out a snapshot at a time. Thread-safe."""
+
+    dialect = SQLITE
+
+    def __init__(self, open_reader: Callable[[], Connection], count: int, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._changed = threading.Condition()
+        self._all = [_Reader(open_reader) for _ in range(count)]
+        self._free = list(self._all)
+        self._watched: weakref.WeakSet[Call] = weakref.WeakSet()
+        self._closed = False
+
+    @contextmanager
+    def snapshot(self, call: Call) -> Iterator[Connection]:
+        """One consistent state of the store, for as long as the block runs; never yield to gRPC inside it.
+
+        Waits for a free connection as long as the caller does, and no longer than the pool's patience. Raises
+        RESOURCE_EXHAUSTED when that is over, CANCELLED or DEADLINE_EXCEEDED when the caller is gone (what SQLite was
+        doing is interrupted), UNAVAILABLE when the daemon stops.
+        """
+        self._watch(call)
+        reader = self._take(call)
+        try:
+            with foreign_errors():
+                reader.connection.execute("BEGIN")
+                yield reader.connection
+        except Cancelled:
+            call.check()  # raises DEADLINE_EXCEEDED instead when the deadline has passed
+            raise
+        finally:
+            self._give_back(reader)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Lets no new snapshot begin, waits for those that run, interrupts them after `timeout_s`, closes."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            self._changed.wait_for(self._is_idle, timeout_s)
+            for reader in self._all:
+                if reader.call is not None:
+                    reader.connection.interrupt()
+            self._changed.wait_for(self._is_idle, timeout_s)
+            for reader in self._free:
+                reader.connection.close()
+
+    def _is_idle(self) -> bool:
+        return len(self._free) == len(self._all)
+
+    def _watch(self, call: Call) -> None:
+        # Register once a call: a stream takes a snapshot for each page, and a call drops its callbacks only when it ends.
+        with self._changed:
+            if call in self._watched:
+                return
+            self._watched.add(call)
+        weakly = weakref.ref(call)
+        call.on_end(lambda: self._interrupt(weakly()))
+
+    def _interrupt(self, call: Call | None) -> None:
+        with self._changed:
+            for reader in self._all:
+                if call is not None and reader.call is call:
+                    reader.connection.interrupt()
+            self._changed.notify_all()
+
+    def _take(self, call: Call) -> _Reader:
+        give_up = time.monotonic() + self._patience_s
+        with self._changed:
+            while True:
+                call.check()
+                if self._closed:
+                    raise Stopping("The daemon is stopping; connect again.")
+                if self._free:
+                    reader = self._free.pop()
+                    reader.call = call
+                    return reader
+                if (left := give_up - time.monotonic()) <= 0:
+                    raise Exhausted("All read connections are busy; try again.", reason="READERS_BUSY", retry_delay_s=0.5)
+                remaining = call.remaining_s()
+                self._changed.wait(left if remaining is None else min(left, remaining))
+
+    def _give_back(self, reader: _Reader) -> None:
+        with self._changed:
+            reader.call = None  # from here on no interrupt is meant for this connection
+        try:
+            reader.end_snapshot()
+        finally:
+            with self._changed:
+                self._free.append(reader)
+                self._changed.notify()
