@@ -65,8 +65,8 @@ def cells(widths: list[int], limit: int, id_at: int) -> list[int]:
 
 
 def test_the_id_is_never_cut() -> None:
-    assert cells([30, 60, 40], 30 + 2 + 20 + 2 + 20, 0) == [30, 19, 21]
-    assert cells([30, 60, 40], 30 + 2 + 20, 0) == [30, 8, 10]
+    assert cells([30, 60, 40], 30 + 2 + 20 + 2 + 20, 0) == [30, 20, 20]
+    assert cells([30, 60, 40], 30 + 2 + 20, 0) == [30, 9, 9]
     assert cells([30, 60, 40], 30 + 2 + 10, 0) == [30, 10]
     assert cells([60, 40, 30], 30 + 2 + 10, 2) == [10, 30]
     assert cells([30, 60, 40], 24, 0) == [30]
