@@ -13,6 +13,8 @@ import click
 
 from holdfast.cli import exits
 from holdfast.cli.command import command, count, offered, positive
+from holdfast.cli.fields import KINDS_WITH_CONTENT
+from holdfast.cli.kind_names import said
 from holdfast.cli.options import Options
 from holdfast.cli.reach import open_store
 from holdfast.cli.text import visible
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from holdfast.store import Store
 
 _STEERING = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")  # control characters, but for those of layout
-_WHAT = "a digest (sha256:…), or the id of a checkpoint, an artifact or an execution log"
+_WHAT = f"a digest (sha256:…), or the id of {' or '.join(said(each) for each in KINDS_WITH_CONTENT)}"
 _WHERE_TO = "with --all: where to, a directory that does not exist yet"
 _ALL = "write every checkpoint's context of the session WHAT into DIR, all or nothing"
 
