@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from holdfast.contract.kinds import JOURNALS, KINDS, FieldType, Journal, Kind, Shape
@@ -68,6 +68,7 @@ def test_a_row_is_the_message_again(shape: Shape, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+@settings(deadline=None)  # the first example of a kind prepares its statements
 @given(data=st.data())
 def test_every_kind_goes_through_its_tables(kind: Kind, connection: Connection, data: st.DataObject) -> None:
     message = data.draw(messages(kind, whole=True))
