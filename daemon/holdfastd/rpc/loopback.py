@@ -1,9 +1,9 @@
-"""The calls that a daemon makes to itself before its socket is public: does a short call get its answer at all?
+"""Test calls that a daemon makes to itself before its socket is public: does it answer a short call?
 
-A change in grpcio may show only as silence, which no `except` catches. So `fault_of` calls both ways of `MessageFirst` over a
-real connection. The service that answers is on every server, outside the contract and its reflection. The calls are written as
-HTTP/2 frames by hand: loading grpcio's client would add 20 ms to the start, and these calls take 2. Only the kinds of frames in
-the answers are looked at.
+A change in grpcio may leave a call without any answer, which no `except` catches. So `fault_of` makes two calls over a real
+connection: one whose handler runs in the serving thread, one in the pool. Every server has the service for them; it is not part
+of the contract or of reflection. The HTTP/2 frames are written by hand: loading grpcio's client would add 20 ms to the start,
+and these calls take 2. Of the answers only the types and flags of the frames are read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from holdfastd.service.pending import never_waits
 
 PATIENCE_S = 4.0
 _SERVICE = "holdfastd.Loopback"
-_DATA, _HEADERS, _RST_STREAM, _SETTINGS = 0, 1, 3, 4  # kinds of frames, RFC 9113 section 6
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS = 0, 1, 3, 4  # types of frames, RFC 9113 section 6
 _END_STREAM, _END_HEADERS = 1, 4  # flags
 _EMPTY_MESSAGE = bytes(5)  # gRPC's prefix: not compressed, no bytes
 
@@ -41,7 +41,7 @@ _METHODS = {1: ("AtOnce", _at_once), 3: ("InPool", _in_pool)}  # HTTP/2 stream â
 
 
 def loopback_handler(gate: Gate) -> grpc.GenericRpcHandler:
-    """The service that answers."""
+    """The handler of the service that answers the test calls."""
     handlers = {
         name: unary_handler(UnaryHandler(use_case, gate, f"{_SERVICE}.{name}", PATIENCE_S, Empty.FromString))
         for name, use_case in _METHODS.values()
@@ -50,7 +50,7 @@ def loopback_handler(gate: Gate) -> grpc.GenericRpcHandler:
 
 
 def fault_of(path: Path, patience_s: float = PATIENCE_S) -> str:
-    """Calls every method at the socket. Returns what is wrong, or nothing when all were answered in time."""
+    """Calls every method at the socket. Returns the fault; empty when all were answered within `patience_s`."""
     waiting = {stream: name for stream, (name, _) in _METHODS.items()}
     try:
         with socket.socket(socket.AF_UNIX) as connection:
@@ -78,7 +78,7 @@ def _requests() -> bytes:
 
 
 def _headers(method: str) -> bytes:
-    """Literal fields that are neither indexed nor compressed (RFC 7541, section 6.2.2)."""
+    """The headers of a call, as literal fields without indexing or compression (RFC 7541, section 6.2.2)."""
     fields = {
         ":method": "POST",
         ":scheme": "http",
@@ -95,7 +95,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def _frames(connection: socket.socket, deadline: float) -> Iterator[tuple[int, int, int]]:
-    """Kind, flags and stream of each frame that arrives. Raises TimeoutError at the deadline."""
+    """Type, flags and stream of each frame that arrives. Raises TimeoutError at the deadline."""
     data = b""
     while received := connection.recv(65536):
         data += received

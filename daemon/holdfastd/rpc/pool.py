@@ -1,7 +1,7 @@
 """The threads that run short calls.
 
-grpcio hands each unary call to `CallPool.submit`, because the handler names the pool as its executor. The pool offers the call
-to `MessageFirst`, which receives its message and comes back with `run`; a call that it declines runs as grpcio submitted it.
+The handler of each unary call names the pool as its executor, so grpcio calls `CallPool.submit`. The pool offers the call to
+`MessageFirst`, which receives its message and then calls `run`. A call that it declines runs as grpcio submitted it.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ log = logs.logger(__name__)
 
 
 class _Counted(Future[None]):
-    """What `submit` gives back. grpcio counts calls with it, for a limit that this daemon does not set."""
+    """The result of `submit`. grpcio would count calls with it, for a limit that this daemon does not set."""
 
     def __init__(self) -> None:
-        """Skips Future's own, which makes locks for a result that nobody waits for."""
+        """Does not call Future's, which creates locks for a result that is never read."""
 
     def add_done_callback(self, fn: Callable[[Any], object]) -> None:
-        """Never calls it."""
+        """Ignores the callback."""
 
 
 _COUNTED = _Counted()
 
 
 class CallPool(ThreadPoolExecutor):
-    """At most `threads` threads, each started when work finds no idle one. What the work raises ends no thread."""
+    """At most `threads` threads. A thread is started when there is work and none is idle. An exception of the work ends none."""
 
     def __init__(self, threads: int, name: str, message_first: MessageFirst) -> None:
         super().__init__(threads, thread_name_prefix=name)
@@ -46,13 +46,13 @@ class CallPool(ThreadPoolExecutor):
         return self._work.qsize()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Called by grpcio for each call, in its serving thread, with the call's lock held."""
+        """grpcio calls this for each call, in its serving thread, with the call's lock held."""
         if not self._message_first.receive(self.run, args):
             self.run(fn, *args)
         return _COUNTED
 
     def run(self, fn: Callable[..., Any], *args: Any) -> None:
-        """Runs `fn` in one of the threads. Raises RuntimeError when there is none and none starts; `fn` then never runs."""
+        """Runs `fn` in one of the threads. Raises RuntimeError when there is no thread and none can be started."""
         with self._lock:
             starts = not self._idle and self._started < self._max_workers
             self._idle -= bool(self._idle)
@@ -62,7 +62,7 @@ class CallPool(ThreadPoolExecutor):
         self._work.put((fn, args))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Ends the threads, each when its work is done. Does not wait."""
+        """Ends each thread when the queued work is done. Does not wait."""
         with self._lock:
             started, self._started = self._started, self._max_workers
         for _ in range(started):
@@ -84,7 +84,7 @@ class CallPool(ThreadPoolExecutor):
             fn, args = work
             try:
                 fn(*args)
-            except BaseException:  # SystemExit too: a thread that died would still count as started
+            except BaseException:  # also SystemExit: a thread that died would still count as started
                 log.exception("call_thread_failed")
             del work, fn, args
             work = self._next()
