@@ -24,7 +24,7 @@ WriteRequest = (
 
 
 class Commits:
-    """The writing use cases. Thread-safe. An answer is delivered when its command is durable."""
+    """The writing use cases. Each returns a `Pending`, which is answered when its command is durable. Thread-safe."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -37,7 +37,7 @@ class Commits:
         mutations = mutations_of(request)
         if not mutations:
             return store_service_pb2.StoreServiceCommitResponse(revision=self._writer.revision)
-        return_records = request.return_records  # so that `answer` does not keep the request in memory
+        return_records = request.return_records  # copied, so that `answer` does not keep the whole request in memory
 
         def answer(committed: Committed) -> store_service_pb2.StoreServiceCommitResponse:
             response = store_service_pb2.StoreServiceCommitResponse(revision=committed.revision)
@@ -71,7 +71,7 @@ class Commits:
     def allocate_id(
         self, request: store_service_pb2.StoreServiceAllocateIdRequest, call: Call
     ) -> Pending[Allocated, store_service_pb2.StoreServiceAllocateIdResponse]:
-        """Takes ids that are never given again."""
+        """Allocates ids; a later call never gets the same ones."""
         count = request.count or 1
         if not 1 <= count <= MAX_IDS:
             raise InvalidArgument(f"count is 1 to {MAX_IDS:,}.", reason="VALUE_INVALID", field="count", limit=MAX_IDS)
