@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TextIO
 
 from rich.console import Console, ConsoleRenderable
@@ -52,29 +52,37 @@ def _text(line: Line, width: int) -> Text:
 def drawn_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> str:
     """Returns a table with one line per row.
 
-    If it is too wide, the widest columns are narrowed first, to no less than six characters; then the last ones are left out.
+    If it is too wide, the widest columns are narrowed first, to no less than six characters; then the last ones are left out. A
+    column marked `whole` is neither narrowed nor left out.
     """
-    shown, least = _fitting(columns, rows, width)
+    widths = _fitted(columns, rows, width)
     table = Table(box=None, pad_edge=False, padding=(0, len(GAP), 0, 0), header_style="bold")
-    for each in shown:
+    for place, columns_wide in widths.items():
+        column = columns[place]
         table.add_column(
-            Text(columns[each].heading), justify="right" if columns[each].right else "left", no_wrap=columns[each].whole
+            Text(column.heading), justify="right" if column.right else "left", no_wrap=column.whole, width=columns_wide
         )
     for row in rows:
-        table.add_row(*(Text(row[each], no_wrap=True, overflow="ellipsis") for each in shown))
-    return "".join(f"{each.rstrip()}\n" for each in drawn(table, max(width, least)).splitlines())
+        table.add_row(*(Text(row[place], no_wrap=True, overflow="ellipsis") for place in widths))
+    return "".join(f"{each.rstrip()}\n" for each in drawn(table, max(width, _together(widths))).splitlines())
 
 
-def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> tuple[list[int], int]:
-    """The indices of the columns that fit at their least width, and the width of the table then."""
-    least = {
-        place: max(map(cells_of, cells)) if column.whole else min(max(map(cells_of, cells)), LEAST_COLUMNS)
-        for place, (column, *cells) in enumerate(zip(columns, [each.heading for each in columns], *rows, strict=True))
-    }
+def _fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> dict[int, int]:
+    """The width of each column to show, by its index in `columns`."""
+    headings = [each.heading for each in columns]
+    widths = {place: max(map(cells_of, cells)) for place, cells in enumerate(zip(headings, *rows, strict=True))}
+    least = {place: wide if columns[place].whole else min(wide, LEAST_COLUMNS) for place, wide in widths.items()}
     for place in reversed(range(len(columns))):
-        if sum(least.values()) + len(GAP) * (len(least) - 1) > width and len(least) > 1 and not columns[place].whole:
-            del least[place]
-    return list(least), sum(least.values()) + len(GAP) * (len(least) - 1)
+        if _together(least) > width and len(least) > 1 and not columns[place].whole:
+            del least[place], widths[place]
+    while _together(widths) > width and (cuttable := [place for place in widths if widths[place] > least[place]]):
+        widths[max(cuttable, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def _together(widths: Mapping[int, int]) -> int:
+    """The width of a line with these columns."""
+    return sum(widths.values()) + len(GAP) * (len(widths) - 1)
 
 
 class Forest(Tree):
