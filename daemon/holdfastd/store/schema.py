@@ -13,6 +13,11 @@ from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind
 from holdfastd.errors import SetupError
 from holdfastd.model.codec import child_columns
 
+# The tables of no kind and no journal.
+OWN_TABLES = (
+    *("meta", "workspace", "commits", "changes", "request", "counter", "journal"),
+    *("blob", "blob_inline", "blob_reference", "blob_candidate", "blob_trash"),
+)
 _NAMED_AT_MOST = 5
 
 
@@ -45,7 +50,8 @@ def tables() -> Iterator[Table]:
 
 def check_schema(columns: Mapping[str, Collection[str]]) -> None:
     """Raises SETUP that names each table and column that the registry needs and the database, `columns` by table, lacks."""
-    lacks = [each for table in tables() for each in table.lacks(columns.get(table.name))]
+    lacks = [f"table {name} (of the store itself)" for name in OWN_TABLES if name not in columns]
+    lacks += [each for table in tables() for each in table.lacks(columns.get(table.name))]
     if lacks:
         more = f" and {len(lacks) - _NAMED_AT_MOST} more" if len(lacks) > _NAMED_AT_MOST else ""
         raise SetupError(
