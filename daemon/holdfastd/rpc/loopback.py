@@ -1,9 +1,9 @@
 """Test calls that a daemon makes to itself before its socket is public: does it answer a short call?
 
 A change in grpcio may leave a call without any answer, which no `except` catches. So `fault_of` makes two calls over a real
-connection: one whose handler runs in the serving thread, one in the pool. Every server has the service for them; it is not part
-of the contract or of reflection. The HTTP/2 frames are written by hand: loading grpcio's client would add 20 ms to the start,
-and these calls take 2. Of the answers only the types and flags of the frames are read.
+connection: one whose handler runs in the serving thread, one in the pool. The service for them is not part of the contract or of
+reflection; it is closed before the socket is public. The HTTP/2 frames are written by hand: loading grpcio's client would add
+20 ms to the start, and these calls take 2. Of the answers only the types and flags of the frames are read.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -40,13 +41,19 @@ def _in_pool(request: Empty, call: Call) -> Empty:
 _METHODS = {1: ("AtOnce", _at_once), 3: ("InPool", _in_pool)}  # HTTP/2 stream → method
 
 
-def loopback_handler(gate: Gate) -> grpc.GenericRpcHandler:
-    """The handler of the service that answers the test calls."""
-    handlers = {
-        name: unary_handler(UnaryHandler(use_case, gate, f"{_SERVICE}.{name}", PATIENCE_S, Empty.FromString))
-        for name, use_case in _METHODS.values()
-    }
-    return grpc.method_handlers_generic_handler(_SERVICE, handlers)
+class LoopbackService(grpc.GenericRpcHandler):
+    """The service for the test calls. It answers only while `is_open`; otherwise gRPC answers UNIMPLEMENTED."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.is_open = False
+        self._handlers = {
+            f"/{_SERVICE}/{name}": unary_handler(UnaryHandler(use_case, gate, f"{_SERVICE}.{name}", PATIENCE_S, Empty.FromString))
+            for name, use_case in _METHODS.values()
+        }
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The handler of a call; None for a method of another service, or while the service is closed."""
+        return self._handlers.get(handler_call_details.method) if self.is_open else None
 
 
 def fault_of(path: Path, patience_s: float = PATIENCE_S) -> str:

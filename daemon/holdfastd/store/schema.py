@@ -1,4 +1,4 @@
-"""The tables and columns that the registry of kinds needs, and the check that a database has them.
+"""The tables and columns that the store and the registry of kinds need, and the check that a database has them.
 
 The daemon runs the check at start, after migrating, so that a forgotten migration fails the start and not the first call that
 uses the column. `tests/architecture/test_schema.py` compares types, keys and indexes with the registry.
@@ -13,6 +13,11 @@ from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind
 from holdfastd.errors import SetupError
 from holdfastd.model.codec import child_columns
 
+# The tables that do not belong to a kind or a journal.
+OWN_TABLES = (
+    *("meta", "workspace", "commits", "changes", "request", "counter", "journal"),
+    *("blob", "blob_inline", "blob_reference", "blob_candidate", "blob_trash"),
+)
 _NAMED_AT_MOST = 5
 
 
@@ -44,11 +49,12 @@ def tables() -> Iterator[Table]:
 
 
 def check_schema(columns: Mapping[str, Collection[str]]) -> None:
-    """Raises SETUP, with their names, when the database lacks tables or columns that the registry needs.
+    """Raises SETUP, with their names, when the database lacks tables or columns that the store or the registry needs.
 
     columns: the column names of each table in the database.
     """
-    lacks = [each for table in tables() for each in table.lacks(columns.get(table.name))]
+    lacks = [f"table {name} (of the store itself)" for name in OWN_TABLES if name not in columns]
+    lacks += [each for table in tables() for each in table.lacks(columns.get(table.name))]
     if lacks:
         more = f" and {len(lacks) - _NAMED_AT_MOST} more" if len(lacks) > _NAMED_AT_MOST else ""
         raise SetupError(
