@@ -53,7 +53,7 @@ def test_a_table_fits_the_terminal_when_it_can_and_the_id_is_whole(widths: list[
     assert max(len(heading), len(row)) <= max(limit, whole)
     cells = row.split(GAP)
     assert id_at >= len(widths) or "x" * whole in cells
-    assert all(len(cell) >= min(LEAST_COLUMNS, *widths) for cell in cells)
+    assert all(len(cell) >= min(LEAST_COLUMNS - len(GAP), *widths) for cell in cells)
     if sum(widths) + len(GAP) * (len(widths) - 1) <= limit:
         assert [len(cell) for cell in cells] == widths
 

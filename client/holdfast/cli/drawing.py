@@ -19,7 +19,7 @@ from rich.tree import Tree
 from holdfast.cli.terminal import GAP, Column, Line, cells_of
 
 UNLIMITED = 1 << 31
-LEAST_COLUMNS = 6
+LEAST_COLUMNS = 6  # rich counts the gap with a column and the last has none, so a cell may get two less
 
 
 def console(file: TextIO, width: int | None = None) -> Console:
@@ -49,7 +49,7 @@ def _text(line: Line, width: int) -> Text:
 
 
 def drawn_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> str:
-    """Rows of a line each. The widest columns give way first, none below six; then the last ones are left out."""
+    """Rows of a line each. The widest columns give way first, none below four; then the last ones are left out."""
     shown, least = _fitting(columns, rows, width)
     table = Table(box=None, pad_edge=False, padding=(0, len(GAP), 0, 0), header_style="bold")
     for each in shown:
