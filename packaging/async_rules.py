@@ -51,11 +51,11 @@ ITERATORS = {"_stream", "_changes", "_entries", "found"}
 LEFT_OUT = {
     ("Transcripts", "writer"): "has a thread of its own; an asynchronous one is another design",
     ("", "test_type_checkers_know_every_collection"): "is about annotations that the asynchronous store does not have",
-    ("", "test_another_patience_is_the_same_client"): "uses checkpoints and a writer",
+    ("", "test_with_timeout_shares_the_client"): "uses checkpoints and a writer",
     ("", "test_closed_stores_say_so"): "is about `connect`",
     ("", "test_the_writer_keeps_order_and_counts"): "uses a writer",
     ("", "test_writer_under_threads"): "uses a writer",
-    ("", "test_an_entry_that_would_be_refused_does_not_spoil_its_batch"): "uses a writer",
+    ("", "test_an_invalid_entry_does_not_affect_its_batch"): "uses a writer",
     ("", "test_big_entries_in_many_batches"): "uses a writer",
     ("", "test_the_parent_deleted_under_a_writer"): "uses a writer",
     ("", "test_the_writer_ends"): "uses a writer",

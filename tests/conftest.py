@@ -22,7 +22,7 @@ SLOW_FOLDERS = (
     "registry",
     "scenarios",
     "landed",
-)  # every kind with values of every sort, whole stories, other versions: seconds each
+)  # these take seconds each: every kind with random values, long scenarios, other versions
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,18 +32,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class DaemonProcess:
-    """A daemon of a test's own, on a short path (a Unix socket's has 107 bytes), to be killed and started again at will."""
+    """A daemon for tests, on a short path (a Unix socket's path has at most 107 bytes). It can be killed and restarted."""
 
     def __init__(self, directory: Path, *flags: str) -> None:
         self.directory = directory
         self.socket_path = directory / "run" / "holdfast.sock"
         self.data_dir = directory / "data"
-        self.environment: dict[str, str] | None = None  # of the next start; None: the tests' own
+        self.environment: dict[str, str] | None = None  # for the next start; None: the environment of the tests
         self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Returns when it serves."""
+        """Starts the daemon and returns when it serves."""
         command = [sys.executable, "-m", "holdfastd", "--socket", str(self.socket_path), *self._flags]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environment)
@@ -54,11 +54,11 @@ class DaemonProcess:
             time.sleep(0.01)
 
     def kill(self) -> None:
-        """SIGKILL: nothing is tidied up."""
+        """Sends SIGKILL."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """SIGTERM; returns the exit code."""
+        """Sends SIGTERM; returns the exit code."""
         return self._end(signal.SIGTERM)
 
     def log(self) -> str:
@@ -76,7 +76,7 @@ class DaemonProcess:
 
 @pytest.fixture(scope="session")
 def daemon() -> Iterator[DaemonProcess]:
-    """The daemon that the tests share. It has to end well."""
+    """The daemon that the tests share. It must stop without an error."""
     with tempfile.TemporaryDirectory(prefix="hf-") as directory:
         in_memory = os.environ.get("HOLDFAST_TEST_PERSISTENCE", "memory") == "memory"
         flags = ["--persistence", "memory"] if in_memory else ["--data-dir", f"{directory}/data"]
@@ -88,7 +88,7 @@ def daemon() -> Iterator[DaemonProcess]:
 
 @pytest.fixture
 def own_daemon() -> Iterator[DaemonProcess]:
-    """A daemon on files of this test's own, to be killed and started again."""
+    """A daemon on files for one test, which may kill and restart it."""
     with tempfile.TemporaryDirectory(prefix="hf-") as directory:
         own = DaemonProcess(Path(directory), "--data-dir", f"{directory}/data")
         own.start()
@@ -98,6 +98,6 @@ def own_daemon() -> Iterator[DaemonProcess]:
 
 @pytest.fixture
 def store(daemon: DaemonProcess) -> Iterator[holdfast.Store]:
-    """A client of the shared daemon in a workspace of its own."""
+    """A client of the shared daemon in a new workspace."""
     with holdfast.connect(daemon.socket_path, workspace=f"test-{uuid.uuid4().hex}", actor="tester") as client:
         yield client

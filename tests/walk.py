@@ -1,8 +1,8 @@
-"""Counts the files that one append and one delta checkpoint save cross: `make walk`.
+"""Counts the files that one append and one delta checkpoint save run through: `make walk`.
 
-A daemon and a client run in this process, and `sys.setprofile` notes each call of a Python function of theirs. A file is
-crossed when one of its functions runs; generated code is not counted. A call goes back up when the called file imports the
-caller's file, directly or through others, and not the other way round: a callback, or a method of an object that was handed in.
+Client and daemon run in this process, and `sys.setprofile` records each call of their Python functions. A file counts when
+one of its functions runs; generated code does not count. A call goes back up when the called file imports the caller's file,
+directly or indirectly, and not the reverse: a callback, or a method of an object that was passed in.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Walk:
     calls: set[tuple[str, str]] = field(default_factory=set)
 
     def note(self, frame: FrameType, event: str, _: Any) -> None:
-        """The profile function of every thread."""
+        """The profile function, called in every thread."""
         if not self.recording or event != "call" or (called := _module_of(frame.f_code.co_filename)) is None:
             return
         self.modules.add(called)
@@ -64,7 +64,7 @@ def _module_of(filename: str) -> str | None:
 
 @contextmanager
 def profiled() -> Iterator[Walk]:
-    """A walk that sees the threads started in the block."""
+    """Records the calls in this thread and in threads started in the block."""
     walk = Walk()
     threading.setprofile(walk.note)
     sys.setprofile(walk.note)
@@ -77,7 +77,7 @@ def profiled() -> Iterator[Walk]:
 
 @contextmanager
 def served() -> Iterator[holdfast.Store]:
-    """A client of a daemon in this process."""
+    """Starts a daemon in this process and connects a client to it."""
     with tempfile.TemporaryDirectory(prefix="hf-") as directory:
         paths = {"data_dir": f"{directory}/data", "socket": f"{directory}/run/s.sock", "log_level": "error"}
         daemon = Daemon(load_settings(paths, {}))
@@ -96,7 +96,7 @@ def append(store: holdfast.Store) -> Callable[[int], object]:
 
 
 def delta_save(store: holdfast.Store) -> Callable[[int], object]:
-    """Saves a context that has grown by a message, in a process that has saved the one before."""
+    """Saves a context that grew by one message since the previous save."""
     session = store.sessions.create(id="S").id
     chance = random.Random(7)
     messages = [{"role": "prompt", "content": f"{MESSAGE}{chance.randbytes(500).hex()}"} for _ in range(200)]
@@ -112,7 +112,7 @@ ACTIONS: dict[str, Callable[[holdfast.Store], Callable[[int], object]]] = {"appe
 
 
 def walk_of(action: Callable[[holdfast.Store], Callable[[int], object]]) -> Walk:
-    """The walk of one run of the action, after some that are not counted."""
+    """Runs the action a few times to warm up, then records one run."""
     with profiled() as walk, served() as store:
         run = action(store)
         for number in range(WARM_UP):

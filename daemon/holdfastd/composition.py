@@ -114,7 +114,7 @@ class Parts:
 
     def _make_batcher(self, extra_handlers: Handlers) -> Batcher:
         self.ledger = Ledger(self._store.connection)
-        has_room = functools.partial(filesystem.has_room, self._settings)
+        has_room = functools.partial(filesystem.has_room, self._settings.database_path.parent)
         every = {**handlers(self.ledger), **extra_handlers}
         return Batcher(self._store.connection, self.ledger, every, time.time_ns, self._on_sync_failure, has_room)
 

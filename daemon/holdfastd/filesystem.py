@@ -71,19 +71,19 @@ def _read_line(line: str) -> tuple[Path, str]:
     return Path(point), after.split(" ", 1)[0]
 
 
-def has_room(settings: Settings) -> bool:
+def has_room(directory: Path) -> bool:
     """Whether the database's disk has room for writes that do not give space back."""
-    return _free_bytes(settings) >= RESERVED_DISK_BYTES
+    return _free_bytes(directory) >= RESERVED_DISK_BYTES
 
 
 def low_disk_warnings(settings: Settings) -> list[str]:
     """What `status` says about a disk that is nearly full; nothing while there is room."""
-    free = _free_bytes(settings)
+    free = _free_bytes(settings.database_path.parent)
     if free < LOW_DISK_BYTES:
         return [f"The disk of {settings.data_dir} has {free // 2**20} MiB left; a full one refuses writes."]
     return []
 
 
-def _free_bytes(settings: Settings) -> int:
-    found = os.statvfs(settings.database_path.parent)
+def _free_bytes(directory: Path) -> int:
+    found = os.statvfs(directory)
     return found.f_bavail * found.f_frsize

@@ -16,7 +16,7 @@ from typing import Any
 
 from holdfastd.errors import SetupError
 
-Check = Callable[[Any], Any]
+Validate = Callable[[Any], Any]
 """Converts text or a TOML value to the setting's type. Raises ValueError with what is allowed."""
 
 _ENVIRONMENT_PREFIX = "HOLDFAST_"
@@ -25,7 +25,7 @@ _PLAIN_NAMES = {"persistence": "PERSISTENCE", "persist_db_path": "PERSIST_DB_PAT
 _TRUE, _FALSE = ("true", "on", "yes", "1"), ("false", "off", "no", "0")
 
 
-def _whole(low: int, high: int) -> Check:
+def _whole(low: int, high: int) -> Validate:
     def check(value: Any) -> int:
         if isinstance(value, str) and re.fullmatch(r"[+-]?\d+", value.strip()):
             value = int(value)
@@ -36,7 +36,7 @@ def _whole(low: int, high: int) -> Check:
     return check
 
 
-def _seconds(low: float, high: float) -> Check:
+def _seconds(low: float, high: float) -> Validate:
     def check(value: Any) -> float:
         if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value.strip()):
             value = float(value)
@@ -55,7 +55,7 @@ def _switch(value: Any) -> bool:
     return value
 
 
-def _choice(*allowed: str) -> Check:
+def _choice(*allowed: str) -> Validate:
     def check(value: Any) -> str:
         if value not in allowed:
             raise ValueError(" or ".join(allowed))
@@ -70,7 +70,7 @@ def _path(value: Any) -> Path:
     return Path(os.path.abspath(Path(value).expanduser()))
 
 
-def _setting(default: Any, check: Check, text: str, metavar: str = "N") -> Any:
+def _setting(default: Any, check: Validate, text: str, metavar: str = "N") -> Any:
     return field(default=default, metadata={"check": check, "help": text, "metavar": metavar})
 
 

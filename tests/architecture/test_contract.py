@@ -1,4 +1,4 @@
-"""The contract against the one that landed last: nothing is taken away, and what is added states the API version it came with."""
+"""The contract compared with the last landed one: nothing is removed, and every addition states its API version."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from holdfast.v1 import (
 )
 from tests.foreign.tools import buf, no_history
 
-# Without options.proto, whose messages are in no request and no answer.
+# Without options.proto: its messages occur in no request or answer.
 MODULES = (admin_service_pb2, blob_service_pb2, entry_pb2, journal_service_pb2, record_pb2, store_service_pb2)
 BREAKING = {
     "a field is gone": ("journal_service.proto", "  bool follow = 10;\n", ""),
@@ -41,7 +41,7 @@ BREAKING = {
 
 
 def files_now() -> list[FileDescriptorProto]:
-    """The contract of this tree, as the generated code has it."""
+    """This tree's contract, from the generated code."""
     found = []
     for module in MODULES:
         file = FileDescriptorProto()
@@ -52,13 +52,13 @@ def files_now() -> list[FileDescriptorProto]:
 
 @pytest.fixture(scope="module")
 def landed(root: Path) -> list[FileDescriptorProto]:
-    """The contract of the version that landed last."""
+    """The contract of the latest landed version."""
     image = json_format.Parse((root / "proto/landed/contract.json").read_text(), FileDescriptorSet(), ignore_unknown_fields=True)
     return [each for each in image.file if each.name in {module.DESCRIPTOR.name for module in MODULES}]
 
 
 def versions(files: list[FileDescriptorProto]) -> dict[str, dict[str, int]]:
-    """The API version of every method by service and of every field by message; 1 where none is stated."""
+    """The API version of every method (by service) and field (by message); 1 where none is stated."""
     found = {}
     for file in files:
         for service in file.service:
@@ -80,9 +80,9 @@ def newest(files: list[FileDescriptorProto]) -> int:
 
 
 def additions(before: list[FileDescriptorProto], after: list[FileDescriptorProto]) -> dict[str, int]:
-    """What was added to services and messages that were there before, and the version that each states.
+    """The methods and fields added to existing services and messages, each with the version that it states.
 
-    Fields of a new message are left out: a request holds one only in a field that is new itself, or in a new method.
+    Fields of a new message are left out: a request can contain one only through a new field or in a new method.
     """
     old, services = versions(before), {service.name for file in after for service in file.service}
     return {
@@ -102,7 +102,7 @@ def test_client_and_daemon_speak_the_newest_version_of_the_contract() -> None:
 def test_what_was_added_since_a_version_landed_states_a_newer_version(landed: list[FileDescriptorProto]) -> None:
     late = {name: since for name, since in additions(landed, files_now()).items() if since <= newest(landed)}
     assert late == {}, f"add `since = {newest(landed) + 1}` to each of these"
-    assert API_VERSION - newest(landed) in (0, 1), "the version rises by one with a landing, however much was added"
+    assert API_VERSION - newest(landed) in (0, 1), "the version may rise by at most one between two landings"
 
 
 def test_version_2_is_what_came_with_scan() -> None:

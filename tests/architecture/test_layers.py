@@ -1,4 +1,4 @@
-"""Imports go down only. The contracts are in pyproject.toml; what they cannot say is here."""
+"""Imports point down only. The import contracts are in pyproject.toml; this file checks what they can't express."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALLOWED_FROM_CLIENT = ("holdfast.v1", "holdfast.contract")
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module that the file imports, wherever in the file; `from a import b` counts as a.b."""
+    """Every module that the file imports, at any depth; `from a import b` counts as a.b."""
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)
@@ -31,7 +31,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def importers(folder: Path, package: str) -> dict[str, set[str]]:
-    """The files under `folder` that import `package`, and what of it."""
+    """The files under `folder` that import `package`, with the names they import."""
     found: dict[str, set[str]] = {}
     for path in folder.rglob("*.py"):
         taken = {each for each in imports(path) if (each + ".").startswith(package + ".")}
@@ -52,13 +52,13 @@ def test_a_technology_has_one_home_in_the_daemon(root: Path, package: str, home:
     assert {path: names for path, names in found.items() if not path.startswith(home)} == {}
 
 
-def test_nobody_goes_around_the_store_to_sqlite(root: Path) -> None:
+def test_only_the_store_imports_sqlite(root: Path) -> None:
     assert importers(root / "daemon/holdfastd", "sqlite3") == {}
     assert importers(root / "client/holdfast", "sqlite3") == {}
     assert importers(root / "client/holdfast", "sqlcipher3") == {}
 
 
-def test_the_daemon_takes_only_the_contract_and_what_both_ends_share_from_the_client(root: Path) -> None:
+def test_the_daemon_imports_only_the_shared_packages_of_the_client(root: Path) -> None:
     for path, names in importers(root / "daemon/holdfastd", "holdfast").items():
         strangers = [each for each in names if not each.startswith(ALLOWED_FROM_CLIENT)]
         assert not strangers, f"{path} imports {strangers}"

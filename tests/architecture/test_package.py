@@ -1,4 +1,4 @@
-"""What is shipped: one wheel with client, daemon, contract and migrations, and nothing else."""
+"""The built package: one wheel with client, daemon, contract and migrations, and nothing else."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_nothing_else_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
 
 
 def required(wheel: zipfile.ZipFile, extra: str = "") -> set[str]:
-    """What the wheel asks for, plainly or for an extra."""
+    """The wheel's requirements, without extras or for one extra."""
     (metadata,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     every = Parser().parsestr(wheel.read(metadata).decode()).get_all("Requires-Dist") or []
     mark = f"extra == '{extra}'" if extra else ""
@@ -68,7 +68,7 @@ def test_an_installed_wheel_finds_its_migrations_and_starts(wheel: zipfile.ZipFi
         "from holdfastd.store.sqlite.migrate import find_migrations, migrations_dir;"
         " print(migrations_dir(), len(find_migrations()))"
     )
-    # PYTHONPATH comes before the tree that is installed for development.
+    # PYTHONPATH precedes the editable installation.
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": str(tmp_path)}, cwd=tmp_path, check=True, capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""The shared DDL runs unmodified on a real PostgreSQL, and its foreign keys and checks hold there."""
+"""The shared DDL runs unchanged on a real PostgreSQL, which enforces its foreign keys and checks."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The lists that the requirements name go through an index made for them; none reads a kind's whole table.
+"""The lists that the requirements name use an index made for them; no query scans a kind's whole table.
 
-Asked of SQLite itself (https://sqlite.org/eqp.html), without statistics, as on a new store.
+The plans come from SQLite itself (https://sqlite.org/eqp.html), without statistics, as in a new store.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from holdfastd.store.sqlite.dialect import SQLITE
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A list that somebody asks for every day, and how far into an index it must come."""
+    """A common list, and the index with the columns that it must use."""
 
     kind: str
     filter: str
@@ -108,7 +108,7 @@ def plan(database: Connection, statement: query.Query) -> list[str]:
 
 
 def some_key(order: Order) -> list[str | int]:
-    """A place in the middle of the list, for the plan of a later page."""
+    """A position in the middle of the list, for the plan of a later page."""
     return ["m" if each.field.type is FieldType.STRING else 1 for each in order.keys]
 
 
@@ -143,8 +143,8 @@ def test_a_count_reads_an_index_and_no_row(database: Connection, listing: Listin
 
 @pytest.mark.parametrize(("kind", "field"), MEMBERSHIPS)
 def test_membership_walks_the_list_in_its_order_and_asks_the_index_of_values(database: Connection, kind: str, field: str) -> None:
-    # The walk ends when the page is full. A value that hardly any record has makes it long (8 ms in 50,000 tasks), but it
-    # touches index entries only and sorts nothing, which a walk from the value would.
+    # SQLite stops when the page is full. For a rare value it reads many index entries (8 ms in 50,000 tasks), but no rows, and it
+    # sorts nothing. Starting from the value would need a sort.
     for steps in page_plans(database, kind, f'{field}:"x"', ""):
         assert_no_scan(steps)
         assert not [each for each in steps if "TEMP B-TREE" in each], steps
@@ -196,7 +196,7 @@ def test_the_entries_of_a_task_or_type_are_found_over_all_parents(
 
 
 @pytest.mark.parametrize(("text", "index"), [("ready = true", "task_by_create_time"), ("ready = false", "task_by_create_time")])
-def test_what_is_ready_is_one_query_that_scans_nothing(database: Connection, text: str, index: str) -> None:
+def test_ready_records_are_found_by_one_query_without_a_scan(database: Connection, text: str, index: str) -> None:
     for steps in page_plans(database, "task", text, ""):
         assert_no_scan(steps)
         assert steps[0].startswith(f"SEARCH t USING INDEX {index}"), steps
@@ -206,7 +206,7 @@ def test_what_is_ready_is_one_query_that_scans_nothing(database: Connection, tex
 
 
 @pytest.mark.parametrize("target", REFERRERS)
-def test_who_refers_to_a_record_is_found_by_an_index(database: Connection, target: str) -> None:
+def test_referring_records_are_found_by_an_index(database: Connection, target: str) -> None:
     for referrer in REFERRERS[target]:
         field, reference = referrer.field, referrer.field.reference
         assert reference is not None
@@ -218,7 +218,7 @@ def test_who_refers_to_a_record_is_found_by_an_index(database: Connection, targe
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
-def test_what_a_record_is_made_of_is_read_by_its_key(database: Connection, kind: Kind) -> None:
+def test_the_rows_of_a_record_are_read_by_its_key(database: Connection, kind: Kind) -> None:
     statements = [
         kind_sql(kind).image,
         kind_sql(kind).columns,
@@ -229,7 +229,7 @@ def test_what_a_record_is_made_of_is_read_by_its_key(database: Connection, kind:
     statements += [sql for each in kind.children for sql in (child_sql(kind, each).select, child_sql(kind, each).delete)]
     statements += [key_sql(kind, key) for key in kind.keys]
     for sql in statements:
-        steps = plan(database, (sql, (1,) * sql.count("?")))  # of a delete, with the look at every table that might refer
+        steps = plan(database, (sql, (1,) * sql.count("?")))  # a delete also queries all tables with references
         assert_no_scan(steps)
         assert all("(workspace=? AND " in each for each in steps), steps
 
@@ -244,7 +244,7 @@ def test_a_cycle_is_looked_for_from_edge_to_edge(database: Connection, name: str
     assert {each for each in steps if each.startswith("SCAN")} == {"SCAN reached"}, steps
 
 
-def test_what_is_ready_of_a_status_goes_through_the_status(database: Connection) -> None:
+def test_ready_records_of_a_status_use_the_index_of_statuses(database: Connection) -> None:
     for steps in page_plans(database, "task", 'status = "created" AND ready = true', ""):
         assert steps[0].startswith("SEARCH t USING INDEX task_by_status (workspace=? AND status=?"), steps
         assert not [each for each in steps if "TEMP B-TREE" in each], steps
@@ -296,7 +296,7 @@ def test_the_first_commit_of_a_time_is_the_right_one(database: Connection) -> No
             assert audits.first_at(database, time) == expected, time
     finally:
         database.execute("ROLLBACK")
-    assert audits.first_at(database, 1) == 1, "in an empty store"
+    assert audits.first_at(database, 1) == 1, "expected 1 in an empty store"
 
 
 @pytest.mark.parametrize(("kinds", "ids", "way"), [(0, 0, BY_HISTORY), (2, 0, BY_HISTORY), (0, 1, BY_HISTORY), (1, 1, BY_RECORD)])

@@ -1,4 +1,4 @@
-"""The schema is what `proto/` says: columns, types, NULLs, references and allowed values of every kind and journal."""
+"""The schema matches `proto/`: columns, types, NULLs, references and allowed values of every kind and journal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENTRY_COLUMNS = [
     ("revision", "BIGINT", False),
     ("create_time", "BIGINT", False),
 ]
-# The daemon sets these on every record, so they are never NULL although they are times.
+# The daemon sets these times on every record, so their columns are NOT NULL.
 ALWAYS_SET = {"version", "create_time", "update_time"}
 
 kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
@@ -33,7 +33,7 @@ derived = [each for each in JOURNALS.values() if each.derived]
 
 
 def columns(database: Connection, table: str) -> list[tuple[str, str, bool]]:
-    """Name, type and whether it takes NULL, of each column."""
+    """Name, type and nullability of each column."""
     return [(name, kind, not not_null) for _, name, kind, not_null, _, _ in database.execute(f"PRAGMA table_info({table})")]
 
 
@@ -43,13 +43,13 @@ def primary_key(database: Connection, table: str) -> list[str]:
 
 
 def indexes(database: Connection, table: str) -> list[tuple[str, ...]]:
-    """The columns of each index, the primary key's among them."""
+    """The columns of each index, including the primary key's."""
     names = [row[1] for row in database.execute(f"PRAGMA index_list({table})")]
     return [tuple(row[2] for row in database.execute(f"PRAGMA index_info({name})")) for name in names]
 
 
 def foreign_keys(database: Connection, table: str) -> dict[tuple[str, ...], tuple[str, tuple[str, ...]]]:
-    """From the columns of each foreign key to the table and columns that it refers to."""
+    """Maps each foreign key's columns to the table and columns that it refers to."""
     rows: dict[int, list[tuple[int, str, str, str]]] = {}
     for number, place, target, source, to, *_ in database.execute(f"PRAGMA foreign_key_list({table})"):
         rows.setdefault(number, []).append((place, source, target, to))
@@ -69,7 +69,7 @@ def expected_columns(shape: Shape) -> list[tuple[str, str, bool]]:
 
 
 def home_of(kind: Kind, field: Field) -> tuple[str, str]:
-    """The table and the column that hold a field."""
+    """The table and the column that store a field."""
     return (f"{kind.name}_{field.name}", "value") if field.repeated else (kind.name, field.name)
 
 
@@ -99,7 +99,7 @@ def test_fields_that_are_unique_together_are_a_key_of_the_table(database: Connec
     assert found == {("workspace", *key) for key in kind.keys}
     for name in {name for key in kind.keys for name in key}:
         field = kind.by_name[name]
-        # Records where it is unset are not held to the key; so it is NULL there, unless no record is without it.
+        # The key does not apply to records without this field. Their column is then NULL, so it is nullable unless required.
         assert field.nullable or field.required, f"{kind.name}.{name}"
 
 
@@ -115,7 +115,7 @@ def test_a_reference_is_a_foreign_key_and_an_index_finds_who_refers(database: Co
         else:
             wanted = ("workspace", field.reference.kind_field, column)
         found = [each[: len(wanted)] for each in indexes(database, table)]
-        assert wanted in found, f"deleting what {table}.{column} refers to would scan {table}: no index leads with {wanted}"
+        assert wanted in found, f"deleting a target of {table}.{column} would scan {table}: no index leads with {wanted}"
 
 
 @kinds
@@ -127,7 +127,7 @@ def test_a_digest_is_a_foreign_key_to_its_blob(database: Connection, kind: Kind)
 
 
 @kinds
-def test_no_foreign_key_but_those_of_the_contract_and_none_that_deletes_by_itself(database: Connection, kind: Kind) -> None:
+def test_foreign_keys_are_those_of_the_contract_and_have_no_actions(database: Connection, kind: Kind) -> None:
     for table in [kind.name, *(f"{kind.name}_{each.name}" for each in kind.children)]:
         rows = list(database.execute(f"PRAGMA foreign_key_list({table})"))
         assert {(on_update, on_delete) for *_, on_update, on_delete, _ in rows} <= {("NO ACTION", "NO ACTION")}, table
@@ -154,14 +154,14 @@ def test_a_journal_s_table_has_its_fields_as_columns(database: Connection, journ
     assert columns(database, journal.name) == [*ENTRY_COLUMNS, *expected_columns(journal)]
     assert primary_key(database, journal.name) == ["journal_id", "number"]
     assert foreign_keys(database, journal.name)[("journal_id",)] == ("journal", ("journal_id",))
-    assert not journal.children, "entries have no child tables"
+    assert not journal.children, "a journal's entries may have no child tables"
     assert set(journal.parents) <= set(KINDS)
 
 
 @pytest.mark.parametrize("journal", derived, ids=lambda each: each.name)
 def test_a_derived_journal_is_a_view_with_its_fields_and_its_place(database: Connection, journal: Journal) -> None:
     found = {name: kind for name, kind, _ in columns(database, journal.name)}
-    # A column that the view works out has no declared type.
+    # A computed column of a view has no declared type.
     for field in journal.columns:
         assert found[field.name] in (COLUMN_TYPES[field.type], ""), field.name
     assert set(found) == {"workspace", "revision", "ordinal", "number", "create_time", "image"} | {
@@ -175,7 +175,7 @@ def test_the_views_are_those_of_the_derived_journals(database: Connection) -> No
     assert views == {each.name for each in derived}
 
 
-def test_every_table_belongs_to_somebody(database: Connection) -> None:
+def test_every_table_is_accounted_for(database: Connection) -> None:
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     bookkeeping = {
         "blob",

@@ -1,4 +1,4 @@
-"""docs/seeds.md: every demand of the five documents is there, and every call that the table names exists."""
+"""docs/seeds.md lists every demand of the five documents, and every call that its table names exists."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from tests.scenarios import orchestrator, workflow_engine
 ROOT = Path(__file__).resolve().parents[2]
 DEMANDS = {"S0": 8, "S1": 13, "S2": 9, "S3": 19, "S4": 10}
 LATER = "*later*"
-# The demands of which something may still be missing. One that is met leaves the list; none is added.
+# Demands that may still be partly missing. Remove one when it is met; add none.
 MAY_BE_LATER = {
     *("S0.1", "S0.8", "S1.6", "S1.7", "S1.8", "S1.10", "S1.11", "S1.12", "S1.13", "S2.6", "S2.7", "S3.6", "S3.14", "S3.18"),
     *("S3.19", "S4.3", "S4.4", "S4.5", "S4.5b", "S4.6", "S4.7"),
 }
 SERVICE_FILES = ["store_service", "journal_service", "blob_service", "admin_service"]
 REPOSITORIES = ["WorkflowRepository", "LogRepository", "MetricsRepository"]
-# What a repository's own attribute stands for.
+# Maps a repository's private attributes to the client's collections.
 ATTRIBUTES = {"_workflows": "workflows", "_logs": "logs", "_patterns": "patterns"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: the demand's id, what is asked for, the calls and the service's methods."""
+    """A row of the table: the demand's id, its text, the calls and the service's methods."""
 
     id: str
     asked: str
@@ -60,18 +60,18 @@ ROWS = list(rows())
 
 @pytest.fixture(scope="module")
 def store() -> holdfast.Store:
-    """A client that is connected to nothing: it has every name that one with a daemon has."""
+    """A client without a connection; it has the same names as a connected one."""
     nowhere = Connection(socket_path=Path("/nowhere/holdfast.sock"), place=None, timeout_s=1.0, idle_exit_s=0)
     return holdfast.Store(nowhere, "default", "nobody")
 
 
 def path_of(call: str) -> list[str]:
-    """`store.tasks.list(filter="…")` is [store, tasks, list]."""
+    """Splits `store.tasks.list(filter="…")` into [store, tasks, list]."""
     return call.partition("(")[0].split(".")
 
 
 def is_there(call: str, store: holdfast.Store) -> bool:
-    """Whether what the table names exists: a call of the client, a command, a flag or a variable of the environment."""
+    """True when the named thing exists: a client call, a command, a flag or an environment variable."""
     first, _, rest = call.partition(" ")
     if call.startswith(("store.", "holdfast.")):
         found: Any = {"store": store, "holdfast": holdfast}[path_of(call)[0]]
@@ -90,7 +90,7 @@ def is_there(call: str, store: holdfast.Store) -> bool:
 
 
 def methods() -> set[str]:
-    """The methods of the contract, as `Service.Method`."""
+    """The contract's methods as `Service.Method`."""
     found = set()
     for name in SERVICE_FILES:
         module: ModuleType = importlib.import_module(f"holdfast.v1.{name}_pb2")
@@ -113,7 +113,7 @@ def test_what_a_row_names_exists(row: Row, store: holdfast.Store) -> None:
     calls = [each for each in row.calls if not each.startswith((".", "summary:"))]
     missing = [each for each in calls if not is_there(each, store)]
     assert missing == []
-    assert calls or LATER in row.call, "a row says how, or that it comes later"
+    assert calls or LATER in row.call, "a row must name calls or be marked as later"
     assert set(re.findall(r"`([^`]+)`", row.service)) <= methods()
 
 
@@ -125,7 +125,7 @@ def test_what_is_not_there_would_be_noticed(wrong: str, store: holdfast.Store) -
 
 
 def client_call(function: Any) -> str:
-    """The call of the client that an operation of a scenario makes, such as `store.tasks.save`."""
+    """The client call that a scenario's operation makes, such as `store.tasks.save`."""
     for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
         if isinstance(node, ast.Call) and (match := re.match(r"self\.(store|_\w+)\.([\w.]+)\(", ast.unparse(node))):
             attribute, rest = match.groups()
@@ -135,7 +135,7 @@ def client_call(function: Any) -> str:
 
 
 def operations() -> Iterator[tuple[str, Any]]:
-    """The operations of the two interfaces by the name that the table has for them."""
+    """The operations of the two interfaces, by their names in the table."""
     for name, function in vars(orchestrator.Backend).items():
         if name[0].isupper():
             yield name, function

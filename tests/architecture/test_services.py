@@ -1,4 +1,4 @@
-"""Every method of the contract is implemented by the daemon, and some test calls it."""
+"""The daemon implements every method of the contract, and at least one test calls it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from tests.conftest import DaemonProcess
 
 FILES = ["store_service", "journal_service", "blob_service", "admin_service"]
-# What an empty request may come to: it is refused, or it waits for what never comes. UNIMPLEMENTED and INTERNAL are not foreseen.
+# Valid outcomes of an empty request: success, a refusal, or a stream that waits. UNIMPLEMENTED and INTERNAL are errors.
 FORESEEN = {
     grpc.StatusCode.OK,
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -24,7 +24,7 @@ FORESEEN = {
     grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 COLLECTION = r"\.(constructs|sessions|checkpoints|artifacts|links|tasks)\."
-# How a test may say that it calls a method, besides through a stub: the client's words for it.
+# How tests call a method through the client rather than a stub.
 CLIENT_WORDS = {
     "StoreService.Get": rf"{COLLECTION}get\(",
     "StoreService.BatchGet": rf"{COLLECTION}batch_get\(",
@@ -59,13 +59,13 @@ METHODS = [f"{service.name}.{method.name}" for service in services().values() fo
 
 @pytest.fixture(scope="module")
 def channel(daemon: DaemonProcess) -> Iterator[grpc.Channel]:
-    """A connection to a real daemon; nothing but the contract is known of it."""
+    """A connection to a real daemon that knows only the contract."""
     with grpc.insecure_channel(f"unix:{daemon.socket_path}") as connection:
         yield connection
 
 
 def call_with_empty_request(channel: grpc.Channel, name: str) -> grpc.StatusCode:
-    """Calls a method with a request in which nothing is set; what comes back is drained for half a second."""
+    """Calls a method with an empty request and reads its answer for half a second."""
     service, method = name.split(".")
     descriptor = services()[service].methods_by_name[method]
     ways = {
@@ -89,7 +89,7 @@ def call_with_empty_request(channel: grpc.Channel, name: str) -> grpc.StatusCode
 
 @pytest.fixture(scope="module")
 def test_sources(root: Path) -> str:
-    """Everything that the tests run, the commands of the document among it."""
+    """The source of all tests, and the commands of the grpcurl document."""
     paths = [each for each in (root / "tests").rglob("*") if each.suffix in (".py", ".js") and "architecture" not in each.parts]
     return "\n".join(each.read_text() for each in [*paths, root / "docs/grpcurl.md"])
 
@@ -117,8 +117,8 @@ def test_a_method_that_is_not_there_would_be_noticed(channel: grpc.Channel) -> N
 def test_a_test_calls_it(method: str, test_sources: str) -> None:
     service, name = method.split(".")
     noun = service.removesuffix("Service").lower()
-    # A stub is held in a variable named after its service: `store.Get(…)`, `journal_stub.Read(…)`, `call(store, "Get", …)`.
+    # A stub's variable is named after its service: `store.Get(…)`, `journal_stub.Read(…)`, `call(store, "Get", …)`.
     stub = rf"\b{noun}s?(_\w+)?(\.|, \"){name}\b"
     full_name = rf"holdfast\.v1\.{service}[./]{name}\b"
     patterns = [stub, full_name, CLIENT_WORDS[method]]
-    assert any(re.search(each, test_sources) for each in patterns), f"nothing in tests/ is like {patterns}"
+    assert any(re.search(each, test_sources) for each in patterns), f"nothing in tests/ matches {patterns}"

@@ -1,4 +1,4 @@
-"""The SQL of the store is one text: PostgreSQL takes every statement of it, and gives the answers that SQLite gives."""
+"""The store has one SQL text: PostgreSQL accepts every statement of it and gives the same answers as SQLite."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.engine import Engine
 from tests.support.every_statement import SETTINGS, drive, written
 from tests.support.postgres import POSTGRES, store_on, types_of
 
-# PostgreSQL takes a parameter to be an integer of 32 bits where its place does not say otherwise: then a large one fails.
+# Without a context PostgreSQL infers `integer` (32 bits) for a parameter, and a larger value fails.
 TYPES = {"text", "bigint", "double precision", "bytea", "numeric", "jsonpath", "text[]"}
 SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH) ")
 HOLE = "\1"
@@ -27,7 +27,7 @@ ONLY_SQLITE = re.compile(
 
 @pytest.fixture(scope="module")
 def answers(postgres: psycopg.Connection, server_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """What each engine answers, and every statement that PostgreSQL ran. Both engines are open at the same time."""
+    """The answers of both engines, and every statement that PostgreSQL ran. Both engines are open at the same time."""
     given = [tmp_path_factory.mktemp(name) for name in ("postgres", "sqlite")]
     with ExitStack() as exits:
         store = store_on(server_uri, exits)
@@ -41,7 +41,7 @@ def answers(postgres: psycopg.Connection, server_uri: str, tmp_path_factory: pyt
 def test_two_engines_in_one_process_answer_alike(answers: Any) -> None:
     on_postgres, on_sqlite, _ = answers
     assert on_postgres == on_sqlite
-    assert on_postgres[-1] == [], "verify finds nothing wrong"
+    assert on_postgres[-1] == [], "verify must find no problem"
     assert {"", "AlreadyExists ID_TAKEN", "AlreadyExists KEY_TAKEN", "FailedPrecondition PARENT_NOT_FOUND"} <= {
         each for each in on_postgres if isinstance(each, str)
     }
@@ -59,7 +59,7 @@ def test_postgres_prepares_every_statement(answers: Any, postgres: psycopg.Conne
 
 
 def test_every_text_of_the_store_was_prepared(answers: Any, root: Path) -> None:
-    """The literals of `store/`, with anything in place of what is put into them, are found in what PostgreSQL was given."""
+    """Each string literal of `store/` matches a statement that PostgreSQL ran; a placeholder matches any text."""
     given = "\0".join({*answers[2], *written(POSTGRES)})
     texts = [(path, text) for path, text in literals(root) if SQL.match(text)]
     assert len(texts) > 60
@@ -73,13 +73,13 @@ def test_rows_were_added_to_every_table(answers: Any, postgres: psycopg.Connecti
     assert {name for (name,) in postgres.execute(tables)} - {"schema_migrations"} == added
 
 
-def test_what_only_sqlite_says_is_in_its_package(root: Path) -> None:
+def test_sql_that_only_sqlite_knows_is_in_its_package(root: Path) -> None:
     said = [f"{path}: {match[0]!r} in {text!r}" for path, text in literals(root) if (match := ONLY_SQLITE.search(text))]
     assert said == []
 
 
 def literals(root: Path) -> Iterator[tuple[str, str]]:
-    """The strings of every module of `store/` outside an engine's package, without docstrings; HOLE where a value is put in."""
+    """The strings of every module of `store/` outside the engines' packages, without docstrings; HOLE marks a placeholder."""
     for path in sorted((root / "daemon/holdfastd/store").glob("*.py")):
         tree = ast.parse(path.read_text())
         skipped: set[ast.AST] = set()

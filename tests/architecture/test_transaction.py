@@ -1,4 +1,4 @@
-"""A transaction spans everything: what writes in the store is a step of a transaction, under its name, with its parameters."""
+"""Every writing method of the store is also a step of a transaction, with the same name and parameters."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 import holdfast
 from holdfast.wire.connection import Connection
 
-# What is no noun of the store: values, and what concerns the connection or the whole store.
+# Attributes of the store that are no collections: values, and methods of the connection or the whole store.
 NOT_DOMAINS = {"workspace", "actor", "revision", "scope"}
-# Methods that change nothing in the store. Each public method is one of these, or an exception below, or has its step.
+# Methods that don't write. Every public method is one of these, an exception below, or a step.
 READS = {
     "all",
     "as_map",
@@ -55,16 +55,16 @@ READS = {
 }
 NO_STEPS = {
     "blobs.chunks": "reads",
-    "blobs.put": "content has no step: it is uploaded at once, and kept when a record of the commit names it",
+    "blobs.put": "has no step: the content is uploaded at once, and kept if a record of the commit refers to it",
     "blobs.upload": "as `put`",
-    "contexts.materialize": "writes files of this machine, and only reads the store",
-    "transcripts.writer": "a stream of its own, with acknowledgements of its own",
+    "contexts.materialize": "writes local files, and only reads the store",
+    "transcripts.writer": "a separate stream with its own acknowledgements",
 }
 
 
 @pytest.fixture(scope="module")
 def store() -> holdfast.Store:
-    """A client that is connected to nothing: it has every name that one with a daemon has."""
+    """A client without a connection; it has the same names as a connected one."""
     nowhere = Connection(socket_path=Path("/nowhere/holdfast.sock"), place=None, timeout_s=1.0, idle_exit_s=0)
     return holdfast.Store(nowhere, "default", "nobody")
 
@@ -74,7 +74,7 @@ def methods(value: Any) -> set[str]:
 
 
 def domains(store: holdfast.Store) -> dict[str, Any]:
-    """The nouns of the store: all that has methods of its own."""
+    """The store's attributes that have methods."""
     names = {name for name in dir(store) if not name.startswith("_")} - NOT_DOMAINS
     return {name: value for name in names if not inspect.ismethod(value := getattr(store, name))}
 
@@ -103,7 +103,7 @@ def test_what_writes_has_a_step_of_the_same_name_and_parameters(store: holdfast.
             missing.add(f"{noun}.{name}")
         elif parameters(step) != parameters(getattr(getattr(store, noun), name)):
             others.add(f"{noun}.{name}")
-    assert missing == set(NO_STEPS), "the list is closed: nothing is missing but this, and all of this is"
+    assert missing == set(NO_STEPS), "the methods without a step must be exactly NO_STEPS"
     assert others == set()
 
 
@@ -114,8 +114,8 @@ def test_a_transaction_has_no_other_steps(store: holdfast.Store) -> None:
             assert methods(steps) <= methods(domain) - READS, noun
 
 
-def test_the_store_s_collections_are_those_of_a_transaction_and_what_reads(store: holdfast.Store) -> None:
-    """Nothing that writes is written twice: each step's method is the very one of the store's collection."""
+def test_steps_are_the_methods_of_the_store_s_collections(store: holdfast.Store) -> None:
+    """Each writing method is written once: the step is the same function as the collection's method."""
     transaction = store.transaction()
     for noun, domain in domains(store).items():
         steps = getattr(transaction, noun, None)

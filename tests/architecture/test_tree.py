@@ -1,4 +1,4 @@
-"""Small rules of the house that nothing else holds."""
+"""Rules of the source tree that no other test or tool checks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NAMELESS = {"base", "common", "helper", "helpers", "manager", "misc", "util", "u
 
 
 def sources(root: Path) -> Iterator[Path]:
-    """Every Python file that people write."""
+    """Every handwritten Python file."""
     for folder in ["client", "daemon"]:
         yield from (path for path in sorted((root / folder).rglob("*.py")) if "_pb2" not in path.name)
 
 
 def committed(root: Path) -> Iterator[Path]:
-    """Every text file of the tree, written or generated."""
+    """Every text file of the tree, handwritten or generated."""
     for folder in [root, root / ".ci"]:
         yield from (path for path in folder.iterdir() if path.is_file())
     for folder in FOLDERS:
@@ -47,10 +47,10 @@ def test_every_module_says_what_it_is_and_has_a_name(root: Path) -> None:
     for path in sources(root):
         tree = ast.parse(path.read_text())
         assert ast.get_docstring(tree) or not tree.body, f"{path.relative_to(root)} has no docstring"
-        assert path.stem not in NAMELESS, f"{path.relative_to(root)}: say what it holds"
+        assert path.stem not in NAMELESS, f"{path.relative_to(root)}: name it after its contents"
 
 
-def test_nothing_is_put_off(root: Path) -> None:
+def test_there_are_no_to_do_marks(root: Path) -> None:
     mark = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
     found = [path.relative_to(root).as_posix() for path in committed(root) if mark.search(path.read_text())]
     assert found == []
@@ -79,6 +79,6 @@ def test_a_change_of_the_generated_code_is_noticed(root: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("extra", ["daemon", "dev"])
-def test_the_product_needs_nothing_that_pip_does_not_bring(project: dict[str, Any], extra: str) -> None:
+def test_the_product_needs_only_packages_from_pip(project: dict[str, Any], extra: str) -> None:
     assert project["project"]["optional-dependencies"][extra]
-    assert not any("@" in each for each in project["project"]["dependencies"]), "a dependency by address"
+    assert not any("@" in each for each in project["project"]["dependencies"]), "a dependency is given by URL"

@@ -1,1 +1,1 @@
-"""The benchmarks: `python -m tests.bench`. Every figure stands beside its rivals of the same run, on the same disk."""
+"""The benchmarks: `python -m tests.bench`. Each figure is compared with rivals measured in the same run on the same disk."""

@@ -1,6 +1,6 @@
-"""`python -m tests.bench`: measures, and prints one table with every figure beside its rivals.
+"""`python -m tests.bench`: runs the benchmarks and prints one table of the figures and their rivals.
 
-Ends with exit code 0 whether or not the bars were reached; with `--strict`, with 1 when one was not.
+Exits with 0 also when a bar is not reached; with `--strict` it then exits with 1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.bench.plan import Plan, say
 DIRECTORY = Path(__file__).parents[2] / ".bench"
 QUICK_ROUNDS = 2
 
-# In the order of the table. Loaded when they run: every client process loads this module too.
+# In the order of the table. Imported only when run, because every client process imports this module too.
 BENCHMARKS = {
     "append-8": ("appends", "eight_processes"),
     "append-1": ("appends", "one_process"),
@@ -35,8 +35,8 @@ BENCHMARKS = {
 
 _EXAMPLES = """\
 examples:
-  python -m tests.bench                           every row, five rounds each: some ten minutes
-  python -m tests.bench --quick                   whether it works at all, in two minutes; too short to judge by
+  python -m tests.bench                           every row, five rounds each: about ten minutes
+  python -m tests.bench --quick                   a two-minute smoke test; too short for valid figures
   python -m tests.bench --only append-8 writer    these rows only
   python -m tests.bench --dir /mnt/nvme/bench     on another disk
 """
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     rounds = given.rounds or (QUICK_ROUNDS if given.quick else LEAST_ROUNDS)
     if rounds < LEAST_ROUNDS:
-        say(f"{rounds} rounds are too few to compare by; {LEAST_ROUNDS} are the least.")
+        say(f"{rounds} rounds are too few for a comparison; use at least {LEAST_ROUNDS}.")
     from tests.bench import machine, table
 
     given.dir.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def _run(name: str, plan: Plan) -> list[Line]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
-        description="Holdfast and its rivals, measured side by side on this machine.",
+        description="Measures Holdfast and its rivals on this machine.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of each row; {LEAST_ROUNDS} unless --quick")
     parser.add_argument("--quick", action="store_true", help="few and short rounds on less data")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every round to a file")
-    parser.add_argument("--dir", type=Path, default=DIRECTORY, help="where the stores are kept while it runs (.bench)")
+    parser.add_argument("--dir", type=Path, default=DIRECTORY, help="directory for the stores during the run (.bench)")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a bar is not reached")
     return parser
 

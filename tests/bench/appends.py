@@ -1,7 +1,7 @@
-"""One durable entry a call, from eight processes and from one, beside a no-op call that carries the same messages.
+"""Durable appends of one entry per call, from eight processes and from one, compared with a no-op RPC of the same messages.
 
-The bars compare stub with stub: the same bytes, the same client code, once to the daemon and once to the no-op server. What
-`store.transcripts.append` adds on the client's side is a figure of its own.
+The bars compare the stub's calls: the same bytes and the same client code, to the daemon and to the no-op server.
+`store.transcripts.append`, with the client's own work, is a separate figure.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SIDES = ("daemon", "noop", "client")
 
 
 def prepare(index: int, daemon: Path, noop: Path, sessions: list[str]) -> Mapping[str, Job]:
-    """One client process: a channel to each server and the public client."""
+    """Opens a channel to each server, and the public client, in one client process."""
     store = holdfast.connect(daemon)
     return {
         "daemon": lambda seconds: repeat(_append_by_stub(daemon, sessions[index]), seconds),
@@ -58,7 +58,7 @@ def _append_by_client(store: holdfast.Store, session: str) -> Callable[[], int]:
 
 
 def measure(plan: Plan, place: Workplace, name: str, processes: int) -> tuple[dict[str, list[list[Sample]]], Series]:
-    """The samples of every round, by side, and the daemon's CPU; with one process also samples of an in-process commit."""
+    """Returns each side's samples per round, and the daemon's CPU; for one process also samples of an in-process commit."""
     found: dict[str, list[list[Sample]]] = {side: [] for side in (*SIDES, "commit")}
     cpu_us: list[float] = []
     with start_daemon(place) as daemon, start_noop(place) as noop:
@@ -112,6 +112,6 @@ def one_process(plan: Plan) -> list[Line]:
 
 
 def _tail(rounds: list[list[Sample]]) -> str:
-    """The worst p99 of the processes, the median over the rounds."""
+    """The worst p99 among the processes, as the median over the rounds."""
     worst = Series("p99", "µs", tuple(max(sample.p99_us for sample in samples) for samples in rounds))
     return f"p99 {with_unit(worst.median, 'µs')}"

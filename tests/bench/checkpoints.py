@@ -1,7 +1,7 @@
-"""A context that grows by 26 messages a step, saved 204 times: by `checkpoints.save`, and by LangGraph's SqliteSaver.
+"""A context that grows by 26 messages a step, saved 204 times: by `checkpoints.save` and by LangGraph's SqliteSaver.
 
-Each round takes a fresh store on both sides, for the same contexts would be found again by their digests. Both save from one
-process; connecting and making tables is not counted.
+Each round uses a fresh store on both sides; otherwise the second round would find its contexts already stored. Both sides
+save from one process. Connecting and creating tables is not timed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SAVER = "langgraph-checkpoint-sqlite"
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """One round of one side."""
+    """What one side measured in one round."""
 
     elapsed_s: float
     stored_bytes: int
@@ -42,7 +42,7 @@ class Saved:
 
 
 def prepare(index: int) -> Mapping[str, Job]:
-    """The process that saves, on either side."""
+    """Prepares the saving process for both sides."""
     found = conversations.load()
     return {"holdfast": lambda path, session: _save(found, path, session), "langgraph": lambda path: _save_by_saver(found, path)}
 
@@ -57,9 +57,9 @@ def _save(found: conversations.Conversations, socket_path: Path, session: str) -
         stored_bytes = store.status().blob_stored_bytes - before
         digests = [each.context_digest for each in store.checkpoints.list(session)]
         depth = max(store.blobs.stat(each).depth for each in digests)
-    with holdfast.connect(socket_path) as store:  # one that has nothing in memory
+    with holdfast.connect(socket_path) as store:  # a new connection has nothing cached
         if len(digests) != STEPS or store.checkpoints.load(last.id) != {"messages": messages}:
-            raise RuntimeError("What was saved is not what is there.")
+            raise RuntimeError("The context that was read differs from the one that was saved.")
     return Saved(elapsed_s, stored_bytes, depth)
 
 
@@ -80,14 +80,14 @@ def _save_by_saver(found: conversations.Conversations, path: Path) -> Saved:
         elapsed_s = time.perf_counter() - began
         last: Any = saver.get(config)
         if last["channel_values"] != {"messages": messages}:
-            raise RuntimeError("What SqliteSaver saved is not what is there.")
+            raise RuntimeError("The context that SqliteSaver read differs from the one it saved.")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return Saved(elapsed_s, path.stat().st_size)
 
 
 def growing_contexts(plan: Plan) -> list[Line]:
-    """Both lines: what is stored, and how long it takes."""
+    """The lines for stored size and time."""
     found = conversations.load()
     ours: list[Saved] = []
     theirs: list[Saved] = []

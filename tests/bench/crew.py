@@ -1,6 +1,6 @@
-"""Client processes that stay for all rounds and begin each job at the same moment.
+"""Client processes that run for all rounds and start each job at the same moment.
 
-Spawned, not forked: gRPC's threads do not survive a fork. What a member prepares (connections, sessions) it keeps.
+They are spawned, because gRPC's threads do not survive a fork. What a process prepares (connections, sessions) it keeps.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _READY = "ready"
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one process did in one round."""
+    """What one process measured in one round."""
 
     count: int
     elapsed_s: float
@@ -40,9 +40,9 @@ class Sample:
 
 
 class Crew:
-    """`count` processes; `prepare(index, *arguments)` runs in each and returns the jobs that it can do, by name.
+    """`count` processes; `prepare(index, *arguments)` runs in each and returns its jobs by name.
 
-    `prepare` is a function of a module, for it is named to the processes, not sent. An error in a member is raised here.
+    `prepare` must be a module's function, because spawn pickles it by name. An error in a process is raised here.
     """
 
     def __init__(self, count: int, prepare: Prepare, *arguments: Any) -> None:
@@ -59,7 +59,7 @@ class Crew:
         return process, ours
 
     def run(self, job: str, *arguments: Any) -> list[Any]:
-        """Does the job in all processes at once and returns what each found, in their order."""
+        """Runs the job in all processes at once and returns their results in order."""
         for _, connection in self._members:
             connection.send((job, arguments))
         return [_receive(process, connection) for process, connection in self._members]
@@ -101,7 +101,7 @@ def _serve(connection: Connection, barrier: Barrier, prepare: Prepare, index: in
 
 
 def repeat(call: Callable[[], int], seconds: float) -> Sample:
-    """Calls again and again for so long. `call` returns how many entries it got done, 0 for a failure."""
+    """Calls repeatedly for `seconds`. `call` returns the number of entries it wrote, 0 for a failure."""
     times: list[float] = []
     count = failures = 0
     began = now = time.perf_counter()
@@ -118,7 +118,7 @@ def repeat(call: Callable[[], int], seconds: float) -> Sample:
 
 
 def alternate(calls: Sequence[Callable[[], object]], times: int) -> list[float]:
-    """Calls one after the other, so many times over; the p50 of each in microseconds."""
+    """Calls each in turn, `times` times; returns the p50 of each in microseconds."""
     taken: list[list[float]] = [[] for _ in calls]
     for _ in range(times):
         for call, series in zip(calls, taken, strict=True):
@@ -129,11 +129,11 @@ def alternate(calls: Sequence[Callable[[], object]], times: int) -> list[float]:
 
 
 def rate_of_all(samples: list[Sample]) -> float:
-    """Entries a second of all processes together, up to the end of the last one."""
+    """Entries per second of all processes together, until the last one ended."""
     return sum(each.count for each in samples) / max(each.elapsed_s for each in samples)
 
 
 def evenness(samples: list[Sample]) -> float:
-    """The slowest process's rate over the fastest's."""
+    """The rate of the slowest process divided by that of the fastest."""
     rates = [each.rate for each in samples]
     return min(rates) / max(rates)

@@ -1,4 +1,4 @@
-"""The entry that everybody writes: 200 bytes of content and a role."""
+"""The entry that all sides write: 200 bytes of content and a role."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark finds: series of rounds, the rivals' beside them, and the bar that they are held against."""
+"""The results of a benchmark: one series per figure, the rivals' series, and the bar to reach."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LEAST_ROUNDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One figure in every round, in order. `note` says what the figure alone does not."""
+    """One figure's values in the order of the rounds. `note` adds what the values do not show."""
 
     name: str
     unit: str
@@ -32,7 +32,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """A rival that could not run here, and why."""
+    """A rival that could not run on this machine, and why."""
 
     name: str
     reason: str
@@ -43,7 +43,7 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What has to be reached and what was; `held` is None where the bar does not apply to this run."""
+    """The target and the result; `held` is None where the target does not apply to this run."""
 
     text: str
     reached: str
@@ -65,27 +65,27 @@ class Line:
 
 
 def at_most(limit: float, unit: str, series: Series) -> Bar:
-    """Holds the median of a series under an absolute limit."""
+    """A bar: the median must not exceed `limit`."""
     return Bar(f"≤ {with_unit(limit, unit)}", with_unit(series.median, unit), series.median <= limit)
 
 
 def at_least(limit: float, unit: str, series: Series) -> Bar:
-    """Holds the median of a series over an absolute limit."""
+    """A bar: the median must reach `limit`."""
     return Bar(f"≥ {with_unit(limit, unit)}", with_unit(series.median, unit), series.median >= limit)
 
 
 def ratio(ours: Series, theirs: Series) -> float:
-    """Our median over theirs."""
+    """Our median divided by theirs."""
     return ours.median / theirs.median
 
 
 def unjudged(ours: Series, theirs: Series) -> Bar:
-    """Tells how our median compares where nothing has to be reached."""
+    """Compares our median with theirs where no target is set."""
     return Bar("none set", f"{with_unit(ratio(ours, theirs), '×')} the rival", None)
 
 
 def percentile(sorted_values: Sequence[float], share: float) -> float:
-    """The value below which that share of them lies."""
+    """The value at that share of the sorted values."""
     return sorted_values[min(int(len(sorted_values) * share), len(sorted_values) - 1)]
 
 

@@ -1,6 +1,6 @@
-"""`list` and `latest` of checkpoints beside 2 GB of contexts, and in a store with the same checkpoints on tiny contexts.
+"""`list` and `latest` of checkpoints beside 2 GB of contexts, and in a store of the same checkpoints with tiny contexts.
 
-The contexts are random, so nothing makes them smaller. The calls of the two stores alternate one by one.
+The contexts are random, so they do not compress. Calls to the two stores alternate.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CALLS: Calls = {
 
 
 def prepare(index: int, beside: Path, without: Path, sessions: tuple[list[str], list[str]]) -> Mapping[str, Job]:
-    """The process that calls both stores."""
+    """Prepares the process that calls both stores."""
     stores = (holdfast.connect(beside), holdfast.connect(without))
     return {name: lambda call=call: _alternate(call, stores, sessions) for name, call in CALLS.items()}
 
@@ -38,7 +38,7 @@ def prepare(index: int, beside: Path, without: Path, sessions: tuple[list[str], 
 def _alternate(
     call: Callable[[holdfast.Store, str], object], stores: tuple[holdfast.Store, ...], sessions: tuple[list[str], ...]
 ) -> list[float]:
-    """The p50 in microseconds at each store."""
+    """The p50 of each store in microseconds."""
     times: list[list[float]] = [[] for _ in stores]
     for number in range(CALLS_A_ROUND):
         for store, names, series in zip(stores, sessions, times, strict=True):
@@ -49,7 +49,7 @@ def _alternate(
 
 
 def beside_contexts(plan: Plan) -> list[Line]:
-    """A line for each call."""
+    """One line per call."""
     size_bytes = LARGE_BYTES_QUICK if plan.quick else LARGE_BYTES
     found: dict[str, list[list[float]]] = {name: [] for name in CALLS}
     with plan.workplace() as place, start_daemon(place, "beside") as beside, start_daemon(place, "without") as without:
@@ -65,7 +65,7 @@ def beside_contexts(plan: Plan) -> list[Line]:
 
 
 def _fill(server: Server, size_bytes: int) -> list[str]:
-    """Sessions with checkpoints on contexts of that size. Uploaded as blobs, for saving would look for likenesses in vain."""
+    """Creates sessions with checkpoints of that size. Uploads plain blobs: searching for deltas would find none."""
     total = SESSIONS * CHECKPOINTS_EACH * size_bytes
     say(f"list: storing {total / MB:,.0f} MB of contexts")
     sessions = make_sessions(server, SESSIONS)

@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Describes the machine on which the figures were measured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PACKAGES = ("grpcio", "protobuf", "zstandard", "langgraph-checkpoint-sqlite", "
 
 
 def describe(directory: Path) -> dict[str, str]:
-    """The machine, by what is told. Asked at the beginning: the load is that of others."""
+    """The machine's properties. Called at the start, so that the load average is that of other programs."""
     one, five, fifteen = os.getloadavg()
     return {
         "CPU": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores",
@@ -37,7 +37,7 @@ def _cpu_model() -> str:
 
 
 def _file_system(directory: Path) -> str:
-    """The type of the file system that holds the directory, by the longest mount point above it."""
+    """The type of the file system of the directory, by its longest matching mount point."""
     path = str(directory.resolve())
     mounts = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
     above = [(mount, kind) for _, mount, kind, *_ in mounts if path == mount or path.startswith(mount.rstrip("/") + "/")]

@@ -1,7 +1,7 @@
-"""A server that answers the contract's messages and does nothing: the floor under every figure that goes through gRPC.
+"""A server that answers the contract's messages and does nothing: the lower bound of every figure that goes through gRPC.
 
-Synchronous grpcio of the same build, with the daemon's number of threads and its switch interval. Run as
-`python -m tests.bench.noop SOCKET`; ends at SIGTERM.
+The same build of synchronous grpcio, with the daemon's number of threads and its switch interval. Run it as
+`python -m tests.bench.noop SOCKET`; it ends at SIGTERM.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from holdfastd.settings import Settings
 from tests.bench.entries import CONTENT, ROLE
 from tests.bench.tasks import make_task
 
-FIRST_FRAME, NEXT_FRAMES = 100, 2_000  # entries, as the daemon's
+FIRST_FRAME, NEXT_FRAMES = 100, 2_000  # entries; the daemon's frame sizes
 
 _numbers = count(1)
 
 
 def append(request: JournalServiceAppendRequest, context: grpc.ServicerContext) -> JournalServiceAppendResponse:
-    """The answer that the daemon would give, without the work."""
+    """The daemon's answer without its work."""
     number = next(_numbers)
     response = JournalServiceAppendResponse(first_number=number, last_number=number, revision=number)
     response.commit_time.seconds, response.commit_time.nanos = divmod(time.time_ns(), 10**9)
@@ -44,7 +44,7 @@ def append(request: JournalServiceAppendRequest, context: grpc.ServicerContext) 
 
 
 def read(request: JournalServiceReadRequest, context: grpc.ServicerContext) -> Iterator[JournalServiceReadResponse]:
-    """As many entries as `limit` says, in frames that are made once."""
+    """Sends `limit` entries in frames that are built once."""
     left, size = request.limit, FIRST_FRAME
     while left > 0:
         yield _frame(min(size, left))
@@ -53,14 +53,14 @@ def read(request: JournalServiceReadRequest, context: grpc.ServicerContext) -> I
 
 
 def list_tasks(request: StoreServiceListRequest, context: grpc.ServicerContext) -> StoreServiceListResponse:
-    """A page of as many tasks as asked for, made once; encoded each time."""
+    """A page of the size asked for: built once, encoded for each call."""
     return _page(request.page_size)
 
 
 def get_status(
     request: admin_service_pb2.AdminServiceGetStatusRequest, context: grpc.ServicerContext
 ) -> admin_service_pb2.AdminServiceGetStatusResponse:
-    """Tells that somebody is there."""
+    """Shows that the server is up."""
     return admin_service_pb2.AdminServiceGetStatusResponse(min_api_version=1, max_api_version=1)
 
 
@@ -120,7 +120,7 @@ def _threads() -> int:
 
 
 def main(socket_path: str) -> None:
-    """Serves until the process is ended."""
+    """Serves until SIGTERM."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     server = grpc.server(futures.ThreadPoolExecutor(_threads()), options=[("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers(_handlers())

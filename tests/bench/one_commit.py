@@ -1,7 +1,7 @@
-"""The least that a durable entry costs: its row, in a transaction of its own, in the process that wants it.
+"""The lower bound of a durable append: the entry's row in its own transaction, committed in the caller's process.
 
-The product's own schema, opened as the daemon opens it, on the same disk: what is measured is SQLite and the disk, without
-revision, change, request id and RPC.
+The schema and the settings of the connection are the daemon's, on the same disk. So it measures SQLite and the disk alone,
+without revision, change, request id and RPC.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _INSERT = (
 
 
 class OneCommit:
-    """A store of its own and a loop that commits one entry at a time."""
+    """A store and a loop that commits one entry at a time."""
 
     def __init__(self, path: Path) -> None:
         self._connection = Database(path).open_writer()
@@ -37,7 +37,7 @@ class OneCommit:
         self._numbers = count(1)
 
     def sample(self, seconds: float) -> Sample:
-        """One round. The log is emptied before it, so that no round pays for the one before."""
+        """One round. It empties the log first, so that no round pays for the log of the previous one."""
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return repeat(self._commit, seconds)
 

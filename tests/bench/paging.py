@@ -1,7 +1,7 @@
-"""A page of 50 among 100,000 tasks that an indexed filter picks from: the first one and the last.
+"""A page of 50 of 100,000 tasks, selected by an indexed filter: the first page and the last.
 
-The rival is the no-op server, which answers the same request with 50 tasks of the same size, ready-made: it does what the
-RPC and the encoding of the answer cost, and nothing else. All sides are the bare stub in one process and take turns call by call.
+The rival is the no-op server: it answers the same request with 50 prepared tasks of the same size, so it measures the RPC
+and the encoding of the answer. All sides use the bare stub in one process, and their calls alternate.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ CALLS_A_ROUND, CALLS_A_ROUND_QUICK = 200, 100
 FILTER = 'status = "running"'
 MOST_TIMES_NOOP = 1.5
 MOST_TIMES_FIRST = 1.2
-MOST_DIFFERENCE = 0.05  # in size, between a page and the no-op server's
+MOST_DIFFERENCE = 0.05  # in size, between our page and the no-op server's
 
 
 def prepare(index: int, daemon: Path, noop: Path, calls: int) -> Mapping[str, Job]:
-    """The calling process. It has read all pages once, and keeps what asks for the last one."""
+    """Prepares the calling process: it reads all pages once and keeps the request for the last one."""
     store, floor = open_channel(daemon).store, open_channel(noop).store
     first = StoreServiceListRequest(kind="task", filter=FILTER, page_size=PAGE)
     last = _last_page(store, first)
@@ -44,7 +44,7 @@ def _list(store: StoreServiceStub, request: StoreServiceListRequest) -> StoreSer
 
 
 def _last_page(store: StoreServiceStub, first: StoreServiceListRequest) -> StoreServiceListRequest:
-    """The request for the last page, found by reading them all."""
+    """The request for the last page, found by reading all pages."""
     request = StoreServiceListRequest()
     request.CopyFrom(first)
     while token := _list(store, request).next_page_token:
@@ -53,14 +53,14 @@ def _last_page(store: StoreServiceStub, first: StoreServiceListRequest) -> Store
 
 
 def _check_sizes(first: StoreServiceListResponse, last: StoreServiceListResponse, noop: StoreServiceListResponse) -> None:
-    """Full pages of the same size on all sides, or else the comparison means nothing."""
+    """Raises unless all sides return full pages of about the same size."""
     for page in (first, last):
         if len(page.records) != PAGE or abs(page.ByteSize() / noop.ByteSize() - 1) > MOST_DIFFERENCE:
             raise RuntimeError(f"Pages of {len(page.records)} tasks and {page.ByteSize()} bytes; no-op: {noop.ByteSize()} bytes.")
 
 
 def pages_of_tasks(plan: Plan) -> list[Line]:
-    """The lines of the first page, the last page, and the one beside the other."""
+    """The lines for the first page, the last page, and their ratio."""
     tasks = TASKS_QUICK if plan.quick else TASKS
     calls = CALLS_A_ROUND_QUICK if plan.quick else CALLS_A_ROUND
     found: list[list[float]] = []

@@ -1,7 +1,7 @@
-"""`python -m tests.bench.pairs OLD`: this tree's benchmarks against those of another checkout, in turn.
+"""`python -m tests.bench.pairs OLD`: compares this tree's benchmarks with those of another checkout.
 
-A row of the benchmark runs once in the other tree and once in this one, and so on for each pair; every second pair begins with
-this tree. The machine's speed drifts, so each figure is compared within its pair: the table gives the median of the ratios.
+Each pair runs a benchmark once in each tree; every second pair starts with this tree. The machine's speed drifts, so figures
+are compared within a pair, and the table gives the median of the ratios.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _pair(name: str, old: Path, number: int) -> tuple[Figures, Figures]:
 
 
 def _run(name: str, tree: Path) -> Figures:
-    """One round of one row of the tree's own benchmark, by the tree's own environment."""
+    """One round of one benchmark of the tree, in the tree's own environment."""
     with tempfile.TemporaryDirectory() as place:
         told = Path(place) / "figures.json"
         command = [tree.resolve() / ".venv/bin/python", "-m", "tests.bench", "--only", name, "--rounds", "1", "--json", told]
@@ -67,7 +67,7 @@ def _run(name: str, tree: Path) -> Figures:
 
 
 def _rows(pairs: Sequence[tuple[Figures, Figures]]) -> list[str]:
-    """A line of the table for each figure that both trees have."""
+    """One table row for each figure that both trees have."""
     first_old, first_new = pairs[0]
     rows = []
     for key in (each for each in first_new if each in first_old):
@@ -81,11 +81,11 @@ def _rows(pairs: Sequence[tuple[Figures, Figures]]) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench.pairs",
-        description="Two checkouts of Holdfast, measured in turn on this machine.",
+        description="Compares two checkouts of Holdfast on this machine.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("old", type=Path, help="the other checkout, with its .venv made")
+    parser.add_argument("old", type=Path, help="the other checkout, with its .venv installed")
     parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), metavar="NAME", help=f"some of: {', '.join(BENCHMARKS)}")
     parser.add_argument("--pairs", type=int, default=LEAST_PAIRS, metavar="N", help=f"pairs of each row ({LEAST_PAIRS})")
     return parser

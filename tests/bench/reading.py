@@ -1,8 +1,8 @@
-"""Reading a long transcript: how soon the first entry comes, how fast the rest, and whether memory stays flat.
+"""Reading a long transcript: time to the first entry, entries per second, and memory.
 
-Flat means that reading all of it raises the peak of neither end above that of reading the first half: whoever kept the
-entries would need 13 MB more at the least. Beside it: a no-op server that streams the same frames, ready-made, and the same
-rows read from a SQLite file in the reader's own process.
+Memory must stay flat: reading all of it must not raise the peak of client or daemon above that of reading half of it. Keeping
+the entries would cost at least 13 MB more. The rivals are a no-op server that streams the same frames, built once, and the
+same rows read from a SQLite file in the reader's process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.bench.servers import METADATA, Server, make_sessions, start_daemon, s
 
 ENTRIES = 100_000
 FIRST_READS = 21
-PAUSE_S = 0.05  # before each first entry: the daemon is to be done with the reader that was closed
+PAUSE_S = 0.05  # before each first entry, so that the daemon has finished with the previous reader
 SIDES = ("first_ms", "noop_first_ms", "read", "noop", "beside")
 MOST_FIRST_MS = 5.0
 LEAST_RATE = 150_000.0
@@ -38,7 +38,7 @@ MOST_GROWTH_MB = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One round of the daemon's side."""
+    """What one round of the daemon's side measured."""
 
     rate: float
     reader_growth_mb: float
@@ -46,7 +46,7 @@ class Read:
 
 
 class Reader:
-    """The reading process: its own connection, and a file for the rival."""
+    """The reading process, with its own connection and the rival's file."""
 
     def __init__(self, daemon: Path, daemon_pid: int, noop: Path, session: str, beside: Path) -> None:
         self._store = holdfast.connect(daemon)
@@ -67,7 +67,7 @@ class Reader:
         self._beside.execute("COMMIT")
 
     def read(self) -> Read:
-        """All of it through the public client, with the peaks of the first half and of the whole."""
+        """Reads all entries through the public client; records the peaks for the first half and for all."""
         half = self._peaks_of(ENTRIES // 2)
         began = time.perf_counter()
         whole = self._peaks_of(ENTRIES)
@@ -76,19 +76,19 @@ class Reader:
         return Read(rate, ours, theirs)
 
     def noop(self) -> float:
-        """Entries a second through gRPC and protobuf alone."""
+        """Entries per second through gRPC and protobuf alone."""
         return _rate(entry for frame in self._noop.Read(self._request, metadata=METADATA) for entry in frame.entries)
 
     def beside(self) -> float:
-        """Rows a second out of the SQLite file."""
+        """Rows per second from the SQLite file."""
         return _rate(self._beside.execute("SELECT number, create_time, role, content FROM entry ORDER BY number"))
 
     def first_ms(self) -> float:
-        """Until the first entry is there, through the public client: the median of a few."""
+        """Time to the first entry through the public client, as a median."""
         return _typical_ms(self._first_entry)
 
     def noop_first_ms(self) -> float:
-        """The same from the no-op server."""
+        """The same for the no-op server."""
         return _typical_ms(self._first_noop_entry)
 
     def _first_entry(self) -> Callable[[], object]:
@@ -117,7 +117,7 @@ def prepare(index: int, *arguments: object) -> Mapping[str, Job]:
 
 
 def _typical_ms(get_first: Callable[[], Callable[[], object]]) -> float:
-    """The median time of `get_first`, whose result ends the reading again."""
+    """The median time of `get_first`. Its result closes the stream."""
     times = []
     for _ in range(FIRST_READS):
         time.sleep(PAUSE_S)
@@ -129,11 +129,11 @@ def _typical_ms(get_first: Callable[[], Callable[[], object]]) -> float:
 
 
 def _rate(entries: Iterable[object], expected: int = ENTRIES) -> float:
-    """Items a second. Every one is looked at, none is kept."""
+    """Items per second. Looks at each item and keeps none."""
     began = time.perf_counter()
     (last,) = deque(enumerate(entries, 1), maxlen=1)
     if last[0] != expected:
-        raise RuntimeError(f"{last[0]} entries were read instead of {expected}.")
+        raise RuntimeError(f"{last[0]} entries were read; expected {expected}.")
     return expected / (time.perf_counter() - began)
 
 
@@ -145,7 +145,7 @@ def long_transcript(plan: Plan) -> list[Line]:
 
 
 def _measure(plan: Plan, place: Workplace, daemon: Server, noop: Server) -> dict[str, list[Any]]:
-    """What each side found in each round, by the name of its job."""
+    """Each side's results per round, by the name of the job."""
     found: dict[str, list[Any]] = {name: [] for name in SIDES}
     session = make_sessions(daemon, 1)[0]
     with Crew(1, prepare, daemon.socket, daemon.pid, noop.socket, session, place.data / "beside.db") as crew:

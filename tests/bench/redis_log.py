@@ -1,4 +1,4 @@
-"""Redis that syncs its append-only file before it answers (`appendfsync always`), where redis-server is installed."""
+"""Redis with a synced append-only file (`appendfsync always`), if redis-server is installed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SETTINGS = ("--port", "0", "--appendonly", "yes", "--appendfsync", "always", "-
 
 @contextmanager
 def open_rival(place: Workplace) -> Iterator[Rival]:
-    """An empty server. Raises Unavailable where the server or the Python package is missing."""
+    """Starts an empty server. Raises Unavailable when the server or the Python package is missing."""
     program = shutil.which("redis-server")
     if program is None:
         raise Unavailable(NAME, "redis-server is not installed")
@@ -46,7 +46,7 @@ def open_rival(place: Workplace) -> Iterator[Rival]:
 
 
 def _await_answer(client: redis.Redis) -> str:
-    """The server's version, as soon as it answers."""
+    """Waits until the server answers; returns its version."""
     import redis
 
     give_up = time.monotonic() + PATIENCE_S
@@ -55,7 +55,7 @@ def _await_answer(client: redis.Redis) -> str:
             about: Any = client.info("server")
         except redis.ConnectionError:
             if time.monotonic() > give_up:
-                raise Unavailable(NAME, "redis-server does not come up") from None
+                raise Unavailable(NAME, "redis-server does not start") from None
             time.sleep(0.02)
         else:
             return str(about["redis_version"])
@@ -77,7 +77,7 @@ def _add_one(client: redis.Redis, stream: str) -> Callable[[], int]:
 
 
 def _add_many(client: redis.Redis, stream: str) -> Callable[[], int]:
-    """A MULTI of a hundred entries, sent as one."""
+    """Adds a hundred entries in one MULTI, sent at once."""
 
     def add() -> int:
         with client.pipeline(transaction=True) as batch:

@@ -1,6 +1,6 @@
-"""From the start of the process to its first answer, and what it costs to have it there when nobody calls.
+"""Time from process start to the first answer, and the cost of an idle daemon.
 
-Beside it stands the no-op server: a Python process with gRPC and nothing else.
+The rival is the no-op server: a Python process with gRPC only.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ MOST_START_MS = 400.0
 MOST_MEMORY_MB = 80.0
 MOST_CPU_PERCENT = 0.5
 ENTRIES = 10_000
-IDLE_S, IDLE_S_QUICK = 4.0, 5.0  # a round; ten seconds and more in all
+IDLE_S, IDLE_S_QUICK = 4.0, 5.0  # per round; at least ten seconds in all
 SETTLE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """What the rounds found of one process at rest."""
+    """The results for one idle process."""
 
     memory_mb: list[float] = field(default_factory=list)
     cpu_percent: list[float] = field(default_factory=list)
 
 
 def start_and_idle(plan: Plan) -> list[Line]:
-    """The three lines about the daemon alone."""
+    """The three lines about the daemon without load."""
     with plan.workplace() as place:
         with start_daemon(place) as daemon:
             _fill(daemon)

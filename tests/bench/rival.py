@@ -1,4 +1,4 @@
-"""A store that somebody could use instead, as the benchmarks run it."""
+"""The interface of a rival: another store that a program could use instead."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """One rival, up and empty. `prepare(index, *arguments)` gives each of its processes the jobs `one` and `hundred`:
+    """A rival that runs and is empty. `prepare(index, *arguments)` returns the jobs `one` and `hundred` for each process.
 
-    for so many seconds, entries are made durable one a transaction, and a hundred a transaction. `failure` is what a
-    transaction that came to nothing is called, where that can happen.
+    A job takes seconds and makes entries durable for that long, one or a hundred per transaction. `failure` is the name of a
+    failed transaction in the table, for rivals that have them.
     """
 
     name: str

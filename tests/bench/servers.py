@@ -1,4 +1,4 @@
-"""The servers that are measured, as processes: the daemon, and the no-op server that it is compared with."""
+"""The measured servers, each as a process: the daemon, and the no-op server that it is compared with."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.bench.plan import Workplace
 METADATA = Agreement().metadata
 PATIENCE_S = 60.0
 POLL_S = 0.001
-MOST_MUTATIONS = 1_000  # a commit
+MOST_MUTATIONS = 1_000  # per commit
 
 
 class Server:
-    """A process that serves gRPC on a Unix socket, and GetStatus among it. Started at once, stopped at the end of the block."""
+    """A process that serves gRPC on a Unix socket. The constructor starts it; the end of the `with` block stops it."""
 
     def __init__(self, command: Sequence[str], socket_path: Path, log: Path) -> None:
         self.socket = socket_path
@@ -48,7 +48,7 @@ class Server:
         return self.stubs.admin.GetStatus(request, metadata=METADATA, wait_for_ready=True, timeout=PATIENCE_S)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """Ends the process and waits for that."""
+        """Ends the process and waits for it."""
         close_channel(self.stubs)
         self._process.send_signal(number)
         self._process.wait(PATIENCE_S)
@@ -66,30 +66,30 @@ class Server:
         give_up = time.monotonic() + PATIENCE_S
         while not _accepts(self.socket):
             if self._process.poll() is not None or time.monotonic() > give_up:
-                raise RuntimeError(f"{self.socket.name} did not come up:\n{self._log.read_text()}")
+                raise RuntimeError(f"{self.socket.name} did not start:\n{self._log.read_text()}")
             time.sleep(POLL_S)
 
 
 def start_daemon(place: Workplace, name: str = "store") -> Server:
-    """The daemon on a store of that name, made when there is none. With the defaults of its settings."""
+    """Starts the daemon with default settings on the store of that name, which is created if it does not exist."""
     path = place.sockets / f"{name}.sock"
     command = ["holdfastd", "--data-dir", str(place.data / name), "--socket", str(path)]
     return Server(command, path, place.sockets / f"{name}.log")
 
 
 def start_noop(place: Workplace) -> Server:
-    """The no-op server."""
+    """Starts the no-op server."""
     path = place.sockets / "noop.sock"
     return Server(["tests.bench.noop", str(path)], path, place.sockets / "noop.log")
 
 
 def make_sessions(server: Server, count: int) -> list[str]:
-    """New sessions in the daemon's store."""
+    """Creates sessions in the daemon's store."""
     return add_records(server, (record_pb2.Record(session=record_pb2.Session(title="bench")) for _ in range(count)))
 
 
 def add_records(server: Server, records: Iterable[record_pb2.Record]) -> list[str]:
-    """New records in the daemon's store, as many a commit as it takes; their ids, in their order."""
+    """Inserts records into the daemon's store, in as many commits as necessary; returns their ids in order."""
     left, ids = iter(records), list[str]()
     while batch := list(islice(left, MOST_MUTATIONS)):
         steps = [store_service_pb2.Mutation(insert=store_service_pb2.Insert(record=each)) for each in batch]

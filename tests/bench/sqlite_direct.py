@@ -1,4 +1,4 @@
-"""Processes that share a SQLite file without anybody between them: Python's own sqlite3, WAL, synchronous=FULL."""
+"""Processes that share one SQLite file without a server: Python's sqlite3, WAL, synchronous=FULL."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def open_rival(place: Workplace) -> Iterator[Rival]:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection as a careful program opens it."""
+    """A connection with durable commits and a busy timeout."""
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -50,7 +50,7 @@ def prepare(index: int, path: Path) -> Mapping[str, Job]:
 
 
 def _inserts(connection: sqlite3.Connection, index: int, numbers: count[int], size: int) -> Callable[[], int]:
-    """A transaction of so many entries. 0 when the database was locked for longer than the timeout."""
+    """Inserts `size` entries per transaction. Returns 0 when the database stayed locked for longer than the timeout."""
 
     def insert() -> int:
         rows = [(f"session-{index}", next(numbers), time.time_ns(), ROLE, CONTENT) for _ in range(size)]

@@ -1,4 +1,4 @@
-"""The table, in Markdown that also reads well in a terminal, and the same as JSON."""
+"""The results as a Markdown table that is also readable in a terminal, and as JSON."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ HEADINGS = ("work", "Holdfast", "rivals of the same run", "bar", "reached", "")
 
 
 def markdown(lines: Iterable[Line], machine: Mapping[str, str], rounds: int) -> str:
-    """The table and the machine. A line of the table with several figures takes several rows."""
+    """The table and the machine. A line with several figures takes several table rows."""
     rows = [row for line in lines for row in _rows(line)]
     widths = [max(len(cell) for cell in column) for column in zip(HEADINGS, *rows, strict=True)]
     table = [_row(HEADINGS, widths), "|" + "|".join("-" * (width + 2) for width in widths) + "|"]
     table += [_row(row, widths) for row in rows]
     about = [f"- {name}: {value}" for name, value in machine.items()]
-    note = f"Medians of {rounds} rounds (least–most), the sides of each round one after the other."
+    note = f"Medians of {rounds} rounds (least–most), the sides of a round run one after the other."
     return "\n".join([*table, "", note, "", *about])
 
 
 def document(lines: Iterable[Line], machine: Mapping[str, str], rounds: int) -> dict[str, Any]:
-    """Everything that was found, every round of it."""
+    """All results of all rounds."""
     return {"machine": dict(machine), "rounds": rounds, "lines": [_line(each) for each in lines]}
 
 

@@ -1,4 +1,4 @@
-"""The states of all tasks in one call, beside a call for each task. Both through the public client, in one process."""
+"""Loads the states of all tasks in one call, compared with one call per task; through the public client, in one process."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ GATES = ("spec", "review")
 
 
 def prepare(index: int, daemon: Path, ids: Sequence[str]) -> Mapping[str, Job]:
-    """The loading process. Both sides have to find the same."""
+    """Prepares the loading process. Both sides must return the same."""
     store = holdfast.connect(daemon)
     if _all(store) != _one_by_one(store, ids):
-        raise RuntimeError("load_all and load do not agree.")
+        raise RuntimeError("load_all and load returned different states.")
     return {"load": lambda: alternate((lambda: _all(store), lambda: _one_by_one(store, ids)), 1)}
 
 
@@ -35,7 +35,7 @@ def _one_by_one(store: holdfast.Store, ids: Sequence[str]) -> object:
 
 
 def all_states(plan: Plan) -> list[Line]:
-    """The one line."""
+    """The benchmark's line."""
     count = TASKS_QUICK if plan.quick else TASKS
     found: list[list[float]] = []
     with plan.workplace() as place, start_daemon(place) as daemon:

@@ -1,4 +1,4 @@
-"""The task that everybody lists, waits for and changes: 200 bytes of description, an assignee and two tags."""
+"""The task that the benchmarks list, filter and update: 200 bytes of description, an assignee and two tags."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DESCRIPTION = ("The retry waits for a lock that nobody holds any more; find out 
 
 
 def make_task(number: int, **fields: object) -> record_pb2.Task:
-    """One task of usual size. Every tenth one has the same status."""
+    """One task. Every tenth one has the same status."""
     about = {"status": STATUSES[number % len(STATUSES)], "priority": "normal", **fields}
     return record_pb2.Task(
         title=f"Repair step {number:,}",

@@ -1,4 +1,4 @@
-"""Twenty mutations as one transaction, beside the same twenty as calls of their own. Updates of tasks, by the public client."""
+"""Twenty mutations in one transaction, compared with twenty calls: updates of tasks through the public client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CALLS_A_ROUND, CALLS_A_ROUND_QUICK = 20, 10
 
 
 def prepare(index: int, daemon: Path, ids: Sequence[str], calls: int) -> Mapping[str, Job]:
-    """The writing process. Each update writes a value that was not there before."""
+    """Prepares the writing process. Each update writes a new value."""
     store = holdfast.connect(daemon)
     values = count(1)
     sides = (lambda: _together(store, ids, next(values)), lambda: _singly(store, ids, next(values)))
@@ -38,7 +38,7 @@ def _singly(store: holdfast.Store, ids: Sequence[str], value: int) -> None:
 
 
 def together_and_singly(plan: Plan) -> list[Line]:
-    """The one line."""
+    """The benchmark's line."""
     calls = CALLS_A_ROUND_QUICK if plan.quick else CALLS_A_ROUND
     found: list[list[float]] = []
     with plan.workplace() as place, start_daemon(place) as daemon:

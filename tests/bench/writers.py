@@ -1,6 +1,6 @@
-"""Many entries as fast as they become durable: `transcripts.writer` in four processes, beside what an agent could use instead.
+"""Entries per second through `transcripts.writer` in four processes, compared with rivals.
 
-Each rival runs as eight processes on one store of its own, on the same disk, with one entry a transaction and with a hundred.
+Each rival runs as eight processes on one store on the same disk, with one entry per transaction and with a hundred.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from tests.bench.servers import make_sessions, start_daemon
 WRITERS, RIVAL_PROCESSES = 4, 8
 LEAST_RATE = 60_000.0
 LEAST_EVENNESS = 0.7
-CHECKED_EVERY = 100  # entries between two looks at the clock
+CHECKED_EVERY = 100  # entries between two checks of the time
 RIVALS: tuple[OpenRival, ...] = (sqlite_direct.open_rival, postgres.open_rival, redis_log.open_rival)
 _JOBS = {"one": "1 a transaction", "hundred": f"{BATCH} a transaction"}
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Processes that take turns with the others, and what they did in each round."""
+    """The processes of one side, and their samples in each round."""
 
     name: str
     crew: Crew
@@ -57,7 +57,7 @@ def prepare(index: int, socket_path: Path, sessions: list[str]) -> Mapping[str, 
 
 
 def _write(store: holdfast.Store, session: str, seconds: float) -> Sample:
-    """Writes for so long and then waits until all of it is acknowledged, which is part of the time."""
+    """Writes for `seconds`, then waits until all of it is acknowledged, which is part of the time."""
     began = time.perf_counter()
     with store.transcripts.writer(session) as writer:
         while time.perf_counter() - began < seconds:
@@ -67,12 +67,12 @@ def _write(store: holdfast.Store, session: str, seconds: float) -> Sample:
 
 
 def _count(store: holdfast.Store, session: str) -> int:
-    """The number of the last entry that is there."""
+    """The number of the last entry in the journal."""
     return next(store.transcripts.read(session, descending=True, limit=1)).number
 
 
 def four_writers(plan: Plan) -> list[Line]:
-    """Both lines about the writer: how fast, and how even its processes are."""
+    """The two lines about the writer: its rate, and how even its processes are."""
     with plan.workplace() as place, ExitStack() as stack:
         ours = Side("transcripts.writer", stack.enter_context(_writers(place)), "write")
         theirs, absent = _rivals(stack, place)
@@ -121,7 +121,7 @@ def _take_turns(plan: Plan, sides: list[Side]) -> None:
 
 
 def _check_all_is_there(ours: Side) -> None:
-    """Acknowledged means there: the figure would be worth nothing without."""
+    """Raises unless every acknowledged entry is in its journal."""
     acknowledged = [sum(sample.count for sample in samples) for samples in zip(ours.warming, *ours.rounds, strict=True)]
     if (found := ours.crew.run("count")) != acknowledged:
-        raise RuntimeError(f"{acknowledged} entries were acknowledged, but {found} are there.")
+        raise RuntimeError(f"{acknowledged} entries were acknowledged, but {found} were found.")

@@ -1,4 +1,4 @@
-"""`python -m tests.crash`: kills daemons at every durability step and at any moment, and checks what is left."""
+"""`python -m tests.crash`: kills daemons at failpoints and at random moments, restarts them and checks the store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHOWN_PROBLEMS = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0: every acknowledged thing was there, once, after every death. 1: something was not."""
+    """Returns 0 when every acknowledged write was found exactly once after every kill, 1 otherwise."""
     options = _parser().parse_args(arguments)
     campaign = Campaign(options.seed, options.verbose)
     print(f"crash tier: {options.rounds} rounds, seed {options.seed}, stores under {campaign.directory}", flush=True)
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Campaign:
-    """Stores one after the other, each through some rounds, so that looking at one stays quick."""
+    """Runs one store after the other, each for a few rounds, so that checking one store stays fast."""
 
     def __init__(self, seed: int, verbose: bool) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="crash-"))
@@ -46,7 +46,7 @@ class Campaign:
         self._began = time.monotonic()
 
     def run(self, rounds: int, first_store: int, seconds_limit: float) -> None:
-        """Raises Broken."""
+        """Raises Broken when a check fails."""
         self._store = first_store
         while self._rounds < rounds and self._elapsed_s < seconds_limit:
             count = min(ROUNDS_A_STORE, rounds - self._rounds)
@@ -57,29 +57,29 @@ class Campaign:
             self._revisions += trial.oracle.revision
             shutil.rmtree(self._place)
             print(
-                f"  {self._rounds:>4} rounds, {self._operations:,} operations, {self._elapsed_s:.0f} s: all is well", flush=True
+                f"  {self._rounds:>4} rounds, {self._operations:,} operations, {self._elapsed_s:.0f} s: no problems", flush=True
             )
             self._store += 1
 
     def report(self) -> None:
-        """What was done."""
+        """Prints the number of rounds, by kind of death."""
         for how, count in sorted(self._deaths.items()):
             print(f"  {count:>4} × {how}")
         print(
             f"crash tier: {self._rounds} rounds, {self._operations:,} operations, {self._revisions:,} revisions in"
-            f" {self._elapsed_s:.0f} s; nothing lost, nothing doubled, no gap"
+            f" {self._elapsed_s:.0f} s; no lost write, no duplicate, no gap"
         )
 
     def report_broken(self, broken: Broken) -> None:
-        """What is wrong, and how to see it again."""
-        print(f"FAILED in store {self._store}, round {broken.round} (this daemon's death was to be: {broken.death})")
+        """Prints the problems and the command that repeats the run."""
+        print(f"FAILED in store {self._store}, round {broken.round} (planned death of the daemon: {broken.death})")
         for problem in broken.problems[:_SHOWN_PROBLEMS]:
             print(f"  - {problem}")
         if len(broken.problems) > _SHOWN_PROBLEMS:
             print(f"  … and {len(broken.problems) - _SHOWN_PROBLEMS} more")
         print(f"The store, the ledgers and the daemon's log are kept in {self._place}")
         again = f"python -m tests.crash --seed {self._seed} --first-store {self._store} --rounds {ROUNDS_A_STORE}"
-        print(f"To try the same again: {again}", flush=True)
+        print(f"To repeat: {again}", flush=True)
 
     @property
     def _place(self) -> Path:
@@ -96,11 +96,11 @@ class Campaign:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=500, help="how many deaths (default: 500; 50 is the short form)")
+    parser.add_argument("--rounds", type=int, default=500, help="number of rounds, each with one death (default: 500)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32), help="default: a random one")
-    parser.add_argument("--seconds-limit", type=float, default=float("inf"), help="begin no further store after so long")
+    parser.add_argument("--seconds-limit", type=float, default=float("inf"), help="start no further store after this time")
     parser.add_argument("--first-store", type=int, default=0, help="to repeat a store of an earlier run with the same seed")
-    parser.add_argument("--verbose", action="store_true", help="a line a round")
+    parser.add_argument("--verbose", action="store_true", help="print one line per round")
     return parser
 
 

@@ -13,18 +13,18 @@ from pathlib import Path
 from tests.crash.deaths import Death
 
 LEASE_S = 2
-# Everything that the daemon does by the clock happens in every round.
+# Short intervals, so that every timed job runs in each round.
 FLAGS = ("--lease", str(LEASE_S), "--sweep-interval", "1", "--checkpoint-interval", "1", "--grace", "5", "--log-level", "warning")
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
 
 
 class DaemonFailed(Exception):
-    """The daemon ended by itself, and not because it was to be killed."""
+    """The daemon ended by itself, without a kill or a failpoint."""
 
 
 class DaemonProcess:
-    """One daemon of a directory: `directory/store` is its data, `directory/s` its socket, `directory/daemon.log` its log."""
+    """One daemon per directory: `directory/store` is its data, `directory/s` its socket, `directory/daemon.log` its log."""
 
     def __init__(self, directory: Path, death: Death | None = None) -> None:
         self.socket = directory / "s"
@@ -46,7 +46,7 @@ class DaemonProcess:
             self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def wait_until_serving(self) -> bool:
-        """Whether it serves; False when it was killed before. Raises DaemonFailed."""
+        """True once it serves; False when it was killed before that. Raises DaemonFailed."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
             if self.dead():
@@ -58,14 +58,14 @@ class DaemonProcess:
         return True
 
     def dead(self) -> bool:
-        """Whether it is gone. Raises DaemonFailed when it ended in another way than by SIGKILL or in order."""
+        """True when the process has ended. Raises DaemonFailed unless SIGKILL or an orderly stop ended it."""
         code = self._process.poll()
         if code not in (None, 0, -signal.SIGKILL):
             raise DaemonFailed(f"the daemon ended with exit code {code}; {self._log}")
         return code is not None
 
     def wait_for_death(self, timeout_s: float) -> bool:
-        """Whether it died by itself within that time."""
+        """True when the process ends by itself within `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while not self.dead():
             if time.monotonic() > deadline:
@@ -74,12 +74,12 @@ class DaemonProcess:
         return True
 
     def kill(self) -> None:
-        """SIGKILL; returns when it is gone."""
+        """Sends SIGKILL and waits for the process to end."""
         self._process.kill()
         self._process.wait()
 
     def terminate(self) -> bool:
-        """SIGTERM; returns when it is gone: True when in order, False when a failpoint killed it. Raises DaemonFailed."""
+        """Sends SIGTERM and waits: True after an orderly stop, False when a failpoint killed it. Raises DaemonFailed."""
         self._process.terminate()
         try:
             self._process.wait(STOP_TIMEOUT_S)

@@ -1,11 +1,11 @@
-"""How a daemon dies in a round: at a named failpoint, at some moment, or while it stops in order."""
+"""How the daemon dies in a round: at a failpoint, by SIGKILL at a random moment, or during an orderly stop."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
 
-# How often each place is passed in a round, so that the chosen hit is mostly reached.
+# The largest hit count to draw for each failpoint. A round usually passes the failpoint that often.
 FAILPOINTS = {
     "writer.in_batch": 60,
     "writer.before_commit": 50,
@@ -35,7 +35,7 @@ LOAD_S = 0.45
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """`after_s` seconds after the load began the signal comes, if no failpoint was quicker."""
+    """The signal is sent `after_s` seconds after the load starts, unless the failpoint kills the daemon first."""
 
     failpoint: str
     hit: int
@@ -54,12 +54,12 @@ class Death:
 
 
 def timed(rng: random.Random) -> Death:
-    """SIGKILL at any moment."""
+    """SIGKILL at a random moment."""
     return Death("", 0, rng.uniform(0.0, LOAD_S), orderly=False)
 
 
 def drawn(rng: random.Random) -> Death:
-    """Any death; most are at a failpoint."""
+    """A random death: 60% at a failpoint, 25% timed, 15% during an orderly stop."""
     lot = rng.random()
     if lot < 0.6:
         name = rng.choice(sorted(FAILPOINTS))

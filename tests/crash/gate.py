@@ -1,6 +1,6 @@
-"""A gate that makes the workers stand still between two operations, so that the oracle looks at a store at rest.
+"""A gate that pauses the workers between two operations, so that the oracle reads a store that nobody is writing to.
 
-A few shared integers in a mapped file: nothing in it can be left locked by a process that is killed.
+It is a mapped file of a few integers. A process that is killed leaves no lock behind.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _POLL_S = 0.004
 
 
 class Gate:
-    """Word 0 is the number of the pause, 0 when there is none; word `slot` the pause in which that worker stands still."""
+    """Word 0 holds the number of the current pause, or 0. Word `slot` holds the pause at which that worker waits."""
 
     def __init__(self, path: Path) -> None:
         size = (SLOTS + 1) * _WORD.size
@@ -28,16 +28,16 @@ class Gate:
         self._pauses = 0
 
     def pause(self) -> None:
-        """Asks every worker to stand still. For the one who runs the tests."""
+        """Asks every worker to pause. Called by the test runner."""
         self._pauses += 1
         self._set(0, self._pauses)
 
     def release(self) -> None:
-        """Lets them go on."""
+        """Ends the pause."""
         self._set(0, 0)
 
     def wait_for(self, slots: Sequence[int], broken: Callable[[], bool], timeout_s: float) -> bool:
-        """Whether all of them stand still; False as soon as `broken` says so. Raises TimeoutError."""
+        """True once all of them are paused; False as soon as `broken` returns True. Raises TimeoutError."""
         deadline = time.monotonic() + timeout_s
         while not all(self._get(slot) == self._pauses for slot in slots):
             if broken():
@@ -49,7 +49,7 @@ class Gate:
         return True
 
     def pass_through(self, slot: int) -> None:
-        """For workers, between two operations."""
+        """Waits here while there is a pause. Workers call it between two operations."""
         while number := self._get(0):
             self._set(slot, number)
             time.sleep(_POLL_S)

@@ -1,7 +1,7 @@
-"""A replica of the store built from what it tells: every change from revision 0 on, and every entry of every journal.
+"""A replica of the store, built from its history: every change from revision 0 on, and every entry of every journal.
 
-Taking in a change checks what must be true of any history: revisions 1, 2, 3 … and ordinals 0, 1, 2 … without a gap or a
-repeat, versions that rise by one, journals that go on where they stood.
+Each change is checked as it is applied: revisions 1, 2, 3 … and ordinals 0, 1, 2 … have no gap and no repeat, versions
+rise by one, and appends continue at the journal's last number.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Key = tuple[str, str]
 
 
 class History:
-    """`seen` has the revisions at which each mark was found, in the order of the history."""
+    """`seen` maps each mark to the revisions at which it was found, in the order of the history."""
 
     def __init__(self) -> None:
         self.revision = 0
@@ -41,7 +41,7 @@ class History:
         self._ordinal = 0
 
     def catch_up(self, store: holdfast.Store) -> None:
-        """Takes in what is new since the last time, to the present."""
+        """Applies every change since the last call."""
         with store.watch(since=self.revision, replay_only=True) as changes:
             for change in changes:
                 self._place(change)
@@ -65,16 +65,16 @@ class History:
         elif change.action == _DROP and change.last_number == self.journals.pop((change.parent_kind, change.id), 0):
             self.read_to.pop((change.parent_kind, change.id), None)
         else:
-            self._wrong(change, "entries were dropped that nobody has asked to drop")
+            self._wrong(change, "entries were dropped although no client deleted their parent")
 
     def _take_record(self, change: store_service_pb2.Change) -> None:
         key = (change.kind, change.id)
         known = self.records.get(key)
         if (known is None) != (change.action == _INSERT):
-            self._wrong(change, "an insert of what was there, or an update of what was not")
+            self._wrong(change, "an insert of a record that exists, or an update of one that does not")
         expected = known.version + 1 if known is not None else 1
         if change.version != expected or change.record.version != expected:
-            self._wrong(change, f"has version {change.version}, expected was {expected}")
+            self._wrong(change, f"has version {change.version}, expected {expected}")
         self.records[key] = change.record
         value = getattr(change.record, change.kind)
         self._see(getattr(value, MARK_FIELDS[change.kind]), change.revision)
@@ -82,7 +82,7 @@ class History:
     def _take_delete(self, change: store_service_pb2.Change) -> None:
         key = (change.kind, change.id)
         if self.records.pop(key, None) is None:
-            self._wrong(change, "a delete of what was not there")
+            self._wrong(change, "a delete of a record that does not exist")
         if self.journals.get(key):
             self._wrong(change, "a delete of a parent that has entries")
         self._see(f"-{change.kind}/{change.id}", change.revision)
@@ -91,9 +91,9 @@ class History:
         key = (change.parent_kind, change.id)
         expected = self.journals.get(key, 0) + 1
         if change.first_number != expected or change.last_number < change.first_number:
-            self._wrong(change, f"entries {change.first_number} to {change.last_number}, expected was {expected}")
+            self._wrong(change, f"entries {change.first_number} to {change.last_number}, expected {expected} first")
         if key not in self.records:
-            self._wrong(change, "entries of a parent that is not there")
+            self._wrong(change, "entries of a parent that does not exist")
         self.journals[key] = change.last_number
 
     def _read_entries(self, store: holdfast.Store, journal: Key) -> None:
@@ -102,13 +102,13 @@ class History:
             return
         for entry in store.transcripts.read(journal[1], start=last + 1, parent_kind=journal[0]):
             if entry.number != last + 1:
-                self.problems.append(f"{journal}: entry {entry.number} comes after {last}")
+                self.problems.append(f"{journal}: entry {entry.number} follows entry {last}")
             last = entry.number
             mark = entry.transcript.content.partition(" ")[0]
             self._see(mark, entry.revision)
             self.places[mark] = (journal, entry.number)
         if last != self.journals[journal]:
-            self.problems.append(f"{journal}: history tells of entry {self.journals[journal]}, the last one is {last}")
+            self.problems.append(f"{journal}: the history ends at entry {self.journals[journal]}, the journal at {last}")
         self.read_to[journal] = last
 
     def _see(self, mark: str, revision: int) -> None:
@@ -123,7 +123,7 @@ class History:
 
 
 def differences(history: History, store: holdfast.Store) -> list[str]:
-    """Where the store's lists disagree with its history."""
+    """Returns where the store's lists disagree with its history."""
     current = {(kind, each.id): each for kind in MARK_FIELDS for each in _listed(store, kind)}
     told = {key: getattr(record, key[0]) for key, record in history.records.items()}
     found = [f"{kind}/{id} is in history and not in the list" for kind, id in _sorted(told.keys() - current.keys())]

@@ -1,7 +1,7 @@
-"""What the clients of the crash tests write down, outside the store: each operation before it is tried, and its outcome.
+"""The log that each client of the crash tests keeps outside the store: every operation before the call, and its outcome.
 
-A line is written by one `write` to a file opened for appending, so it survives the writer's SIGKILL. Every effect of an
-operation has a key that occurs nowhere else: a mark inside the record or entry that it makes, or `-kind/id` for a delete.
+Each line is one `write` to a file opened with O_APPEND, so it survives SIGKILL of the client. Every effect of an operation
+has a unique key: a mark inside the record or entry that it creates, or `-kind/id` for a delete.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TRIED, DONE, REFUSED, PARTLY, SEEN = "tried", "done", "refused", "partly", "seen
 
 @dataclass(slots=True)
 class Operation:
-    """One operation as the ledgers tell it. `entries` are marks of entries of the session `parent`."""
+    """One operation as read from the ledgers. `entries` are the marks of entries that it appends to the session `parent`."""
 
     id: str
     worker: str
@@ -26,14 +26,14 @@ class Operation:
     keys: list[str]
     entries: list[str]
     parent: str
-    streamed: bool  # acknowledged piece by piece; otherwise all or nothing
+    streamed: bool  # acknowledged in parts; any other operation is all or nothing
     stage: str = TRIED
-    acknowledged: int = 0  # of a streamed one: how many entries
+    acknowledged: int = 0  # number of acknowledged entries of a streamed operation
     outcome: dict[str, Any] = field(default_factory=dict)
 
 
 class Ledger:
-    """The ledger of one worker, for writing."""
+    """Writes the ledger of one worker."""
 
     def __init__(self, directory: Path, worker: str) -> None:
         self._descriptor = os.open(directory / f"{worker}.ledger", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -41,30 +41,30 @@ class Ledger:
         self._count = 0
 
     def new_id(self) -> str:
-        """The name of the next operation, which is also the beginning of its marks."""
+        """The id of the next operation. Its marks start with it."""
         self._count += 1
         return f"{self._worker}-{self._count}"
 
     def tried(
         self, id: str, what: str, keys: Sequence[str], entries: Sequence[str] = (), parent: str = "", streamed: bool = False
     ) -> None:
-        """Before the call."""
+        """Written before the call."""
         self._write([TRIED, id, what, list(keys), list(entries), parent, streamed])
 
     def done(self, id: str, /, **outcome: Any) -> None:
-        """The store has acknowledged all of it."""
+        """The store acknowledged the whole operation."""
         self._write([DONE, id, outcome])
 
     def partly(self, id: str, acknowledged: int) -> None:
-        """The store has acknowledged the first entries of a streamed operation."""
+        """The store acknowledged the first `acknowledged` entries of a streamed operation."""
         self._write([PARTLY, id, acknowledged])
 
     def refused(self, id: str, reason: str) -> None:
-        """The store has said that it did nothing."""
+        """The store refused the operation, so nothing of it may be found."""
         self._write([REFUSED, id, reason])
 
     def seen(self, problem: str) -> None:
-        """Something that must not be, found by the worker itself."""
+        """The worker itself found a problem."""
         self._write([SEEN, problem])
 
     def _write(self, line: list[Any]) -> None:
@@ -72,7 +72,7 @@ class Ledger:
 
 
 class Ledgers:
-    """All ledgers of a directory, read on from where the last reading ended."""
+    """Reads all ledgers of a directory, each from where the last read ended."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -81,7 +81,7 @@ class Ledgers:
         self.problems: list[str] = []
 
     def read(self) -> None:
-        """Takes in what was written since; afterwards `operations` has each in its worker's order."""
+        """Reads the new lines; afterwards `operations` has every operation, in the order of each worker."""
         for path in sorted(self._directory.glob("*.ledger")):
             for line in self._new_lines(path):
                 self._take(path.stem, line)

@@ -1,7 +1,7 @@
-"""Holds the store against the workers' ledgers. Asked while every worker stands still between two operations.
+"""Compares the store with the workers' ledgers, while every worker is paused between two operations.
 
-Of what was acknowledged everything must be there, once and in order; of what was refused nothing; what a killed worker had
-under way is there whole or not at all, and stays so; and nothing is there that nobody asked for. Problems are sentences.
+An acknowledged operation must be found whole, once and in order. A refused one must not be found. One that a killed worker
+left open is found whole or not at all, and that stays so. Nothing else may be in the store. Each problem is one sentence.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LEASE_MARGIN_NS = 300_000_000
 
 
 class Oracle:
-    """Remembers what it has judged, so that each question costs what has happened since the last."""
+    """Remembers the operations it has judged, so that each call costs only what is new since the last one."""
 
     def __init__(self, directory: Path) -> None:
         self._ledgers = Ledgers(directory)
@@ -33,16 +33,16 @@ class Oracle:
 
     @property
     def operations(self) -> int:
-        """How many operations were judged."""
+        """Number of judged operations."""
         return len(self._judged)
 
     @property
     def revision(self) -> int:
-        """The revision up to which the store was looked at."""
+        """The last revision that was checked."""
         return self._history.revision
 
     def ask(self, store: holdfast.Store) -> list[str]:
-        """What is wrong."""
+        """Returns the problems found; empty when there are none."""
         self._ledgers.read()
         problems = self._verified(store)
         self._history.catch_up(store)
@@ -77,7 +77,7 @@ class Oracle:
         return [f"{name}: {each}" for each in problems]
 
     def _has_journal(self, operation: Operation) -> bool:
-        """Entries go with their session; what it held when it went nobody can ask."""
+        """False once the session is deleted: its entries are deleted with it and can't be read."""
         return bool(operation.entries) and ("session", operation.parent) in self._history.records
 
     @staticmethod
@@ -87,20 +87,20 @@ class Oracle:
         if operation.stage == REFUSED and revisions:
             return [f"was refused, and is there at revisions {revisions}"]
         if revisions and missing:
-            return [f"is there in part: {missing} are not"]
-        return [f"was one commit, and is at revisions {revisions}"] if len(set(revisions)) > 1 else []
+            return [f"was applied in part: {missing} are missing"]
+        return [f"was one commit, and is found at revisions {revisions}"] if len(set(revisions)) > 1 else []
 
     @staticmethod
     def _judge_stream(operation: Operation, keys: list[str], missing: list[str]) -> list[str]:
         there = len(keys) - len(missing)
         if missing and missing != keys[there:]:
-            return [f"is there with holes: {missing} are not"]
+            return [f"has gaps: {missing} are missing"]
         if keys and there < operation.acknowledged:
-            return [f"{operation.acknowledged} entries were acknowledged, and {there} are there"]
+            return [f"{operation.acknowledged} entries were acknowledged, and {there} are found"]
         return []
 
     def _in_order(self, operation: Operation, revisions: list[int]) -> list[str]:
-        """A worker does one thing after the other, but for its flurries."""
+        """A worker's operations have rising revisions, except the concurrent calls of a flurry."""
         if not revisions:
             return []
         before = self._last_revision.get(operation.worker, 0)
@@ -108,35 +108,35 @@ class Oracle:
         if operation.what == FLURRY_CALL:
             return []
         wrong = revisions != sorted(revisions) or revisions[0] <= before
-        return [f"is at revisions {revisions}, and what the worker did before at {before}"] if wrong else []
+        return [f"is at revisions {revisions}, the worker's previous operation at {before}"] if wrong else []
 
     def _entries_in_order(self, operation: Operation) -> list[str]:
         places = [self._history.places[mark] for mark in operation.entries if mark in self._history.places]
         numbers = [number for _, number in places]
         if any(journal != ("session", operation.parent) for journal, _ in places):
-            return [f"has entries in another journal than {operation.parent}"]
+            return [f"has entries in a journal other than {operation.parent}'s"]
         if operation.streamed:
-            return [] if numbers == sorted(numbers) else [f"has its entries in the order {numbers}"]
+            return [] if numbers == sorted(numbers) else [f"has entries out of order: {numbers}"]
         first = operation.outcome.get("first", numbers[0] if numbers else 0)
         wrong = numbers and numbers != list(range(first, first + len(numbers)))
-        return [f"was to have entries from number {first} on, and has {numbers}"] if wrong else []
+        return [f"has entries {numbers}, expected consecutive numbers from {first}"] if wrong else []
 
     def _judge_outcome(self, operation: Operation, store: holdfast.Store) -> list[str]:
         outcome = operation.outcome
         problems = []
         if "digest" in outcome and outcome["digest"] != outcome["expected"]:
-            problems.append(f"was given the digest {outcome['digest']} for {outcome['expected']}")
+            problems.append(f"was answered the digest {outcome['digest']} instead of {outcome['expected']}")
         for id in (outcome.get("allocated", ""), outcome.get("id", "") if operation.what == "task" else ""):
             if id and id in self._allocated:
-                problems.append(f"was given the id {id}, as {self._allocated[id]} was")
+                problems.append(f"was given the id {id}, which {self._allocated[id]} had been given")
             elif id:
                 self._allocated[id] = operation.id
         if outcome.get("until_ns", 0) > time.time_ns() + _LEASE_MARGIN_NS and not store.blobs.exists(outcome["loose"]):
-            problems.append(f"has a lease on {outcome['loose']}, which is not there")
+            problems.append(f"has a lease on {outcome['loose']}, which does not exist")
         return problems + self._unreadable(outcome, store)
 
     def _unreadable(self, outcome: dict[str, str], store: holdfast.Store) -> list[str]:
-        """What a client reads is what was saved, for records that are still there."""
+        """Records that still exist: the store returns the content that the worker saved."""
         kinds = [kind for kind in ("checkpoint", "artifact") if (kind, outcome.get("id", "")) in self._history.records]
         if "digest" not in outcome or not kinds:
             return []
@@ -148,22 +148,22 @@ class Oracle:
         return [] if named == f"sha256:{read}" else [f"reads as sha256:{read} instead of {named}"]
 
     def _strangers(self) -> list[str]:
-        """Marks that no ledger has, and operations of killed workers that came true after they had been found undone."""
+        """Marks that are in no ledger, and operations that appeared after an earlier check found them not applied."""
         fells = {each for key, owner in self._owners.items() if key.startswith("-") for each in self._history.seen.get(key, ())}
         found = []
         for mark, revisions in self._history.seen.items():
             if mark not in self._owners and not (mark.startswith("-") and revisions[0] in fells):
-                found.append(f"{mark} is there at revisions {revisions}, and nobody asked for it")
+                found.append(f"{mark} is there at revisions {revisions}, and no ledger has it")
         for id, operation in self._ledgers.operations.items():
             if operation.stage == TRIED and operation.keys and not operation.streamed:
                 there = bool(self._history.seen.get(operation.keys[0]))
                 if self._abandoned.setdefault(id, there) != there:
-                    found.append(f"{id} came true long after its worker was killed")
+                    found.append(f"{id} changed its state after its worker was killed")
         return found
 
 
 def stray_files(store: holdfast.Store, data_dir: Path) -> list[str]:
-    """Blob files that no row names. For the end, when the leases are over and a sweep has run."""
+    """Blob files without a row. Call it at the end, after the leases have expired and a sweep has run."""
     found = []
     for path in sorted((data_dir / "blobs").rglob("*")):
         if path.is_file() and not _named_by_row(store, path, data_dir):

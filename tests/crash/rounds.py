@@ -1,7 +1,7 @@
-"""One store through many deaths of its daemon: load, death, restart, oracle, and again.
+"""One store through many rounds: load, death of the daemon, restart, check by the oracle.
 
-Three workers live as long as the store; one is killed with each daemon and replaced, so that calls whose caller is gone
-occur as well. A daemon may die again before the oracle is through; that counts as a round too, and the next start is asked.
+Three workers run as long as the store. A fourth is killed with each daemon and replaced, so that some calls lose their
+caller. A daemon may die again before the oracle is done; that counts as a round too, and the oracle runs after the next start.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ processes.set_forkserver_preload(["tests.crash.worker"])
 
 
 class Broken(Exception):
-    """The store is not what it must be: `problems` are sentences, `round` counts within the store."""
+    """The store is wrong: `problems` are sentences, `round` is counted within the store."""
 
     def __init__(self, problems: list[str], round: int, death: Death) -> None:
         super().__init__(problems[0])
@@ -42,7 +42,7 @@ class Broken(Exception):
 
 
 class Trial:
-    """One store. `seed` decides how the daemons die and what the workers try; the machine decides how it interleaves."""
+    """One store. `seed` determines the deaths and the operations; scheduling by the operating system remains random."""
 
     def __init__(self, directory: Path, seed: str, deaths_seen: Counter[str], tell: Callable[[str], None]) -> None:
         self._directory = directory
@@ -59,7 +59,7 @@ class Trial:
         self.oracle = Oracle(directory)
 
     def run(self, rounds: int) -> None:
-        """All rounds, then a thorough look by someone who has seen nothing yet. Raises Broken; ends its processes."""
+        """Runs all rounds, then a full check by a new oracle. Raises Broken; ends its processes."""
         self._gate.pause()
         daemon = DaemonProcess(self._directory, self._death)
         try:
@@ -79,7 +79,7 @@ class Trial:
             daemon.kill()
 
     def _one_round(self, daemon: DaemonProcess) -> None:
-        """The oracle, then load until the daemon is dead."""
+        """Runs the oracle, then the load until the daemon is dead."""
         if not (daemon.wait_until_serving() and self._quiet(daemon) and self._ask(daemon, self.oracle)):
             self._count(f"{self._death.failpoint}, in recovery")
             return
@@ -89,7 +89,7 @@ class Trial:
         self._start_worker(_MORTAL_SLOT)
 
     def _end(self, daemon: DaemonProcess) -> str:
-        """Waits for the death that was drawn, or brings it about; says how it came."""
+        """Waits for the planned death, or kills the daemon at its end; returns how it died."""
         died = daemon.wait_for_death(self._death.after_s)
         self._kill_worker(_MORTAL_SLOT)
         if died:
@@ -100,13 +100,13 @@ class Trial:
         return "SIGKILL, failpoint not reached" if self._death.failpoint else "SIGKILL"
 
     def _quiet(self, daemon: DaemonProcess) -> bool:
-        """Whether every worker has finished what it had under way; False when the daemon died over it."""
+        """True once every worker has finished its operation; False when the daemon died meanwhile."""
         return self._gate.wait_for(sorted(self._workers), lambda: daemon.dead() or self._someone_failed(), QUIET_TIMEOUT_S)
 
     def _someone_failed(self) -> bool:
         failed = [slot for slot, process in self._workers.items() if not process.is_alive()]
         if failed:
-            self._raise(self._ledger_problems() or [f"the workers {failed} ended"])
+            self._raise(self._ledger_problems() or [f"the workers {failed} ended by themselves"])
         return False
 
     def _ledger_problems(self) -> list[str]:
@@ -115,7 +115,7 @@ class Trial:
         return ledgers.problems
 
     def _ask(self, daemon: DaemonProcess, oracle: Oracle) -> bool:
-        """Whether the oracle could look; False when the daemon died over it. Raises Broken with what it found."""
+        """True when the oracle finished; False when the daemon died meanwhile. Raises Broken with the problems found."""
         try:
             with holdfast.connect(daemon.socket, actor="oracle", timeout_s=_ORACLE_TIMEOUT_S) as store:
                 problems = oracle.ask(store)
@@ -128,9 +128,9 @@ class Trial:
         return True
 
     def _look_at_the_end(self, daemon: DaemonProcess) -> None:
-        """Everything anew from revision 0, the files on disk, and a stop in order that keeps what is there."""
+        """Checks everything from revision 0, the blob files, and that an orderly stop loses nothing."""
         if not (daemon.wait_until_serving() and self._quiet(daemon)):
-            raise DaemonFailed("the daemon died, and nobody had asked it to")
+            raise DaemonFailed("the daemon died, and no failpoint or signal was planned")
         self._kill_workers()
         self._ask(daemon, self.oracle)
         self._ask(daemon, Oracle(self._directory))

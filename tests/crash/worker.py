@@ -1,7 +1,7 @@
-"""One client process of the load: random operations of every sort, each written down before and after.
+"""One client process of the load: random operations of every sort, each written to the ledger before and after the call.
 
-It lives through the daemon's deaths: a call that was under way is repeated by the client with its request id, and must
-have happened once. Nothing here looks at the daemon; whatever it raises that a client cannot expect is a finding.
+It outlives the daemon: the client repeats an interrupted call with the same request id, and the daemon must apply it once.
+The worker does not watch the daemon. Any error that a client cannot expect is a finding.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ SHARED_SESSION = "shared"
 SHARED_TASKS = ("TASK-901", "TASK-902", "TASK-903")
 CALL_TIMEOUT_S = 60.0
 FLURRY = 8
-FLURRY_CALL = "flurry"  # these alone have no order among themselves
+FLURRY_CALL = "flurry"  # operations of this name run concurrently, so their order is undefined
 _STATUSES = ("planned", "running", "paused", "blocked", "completed", "failed")
 _LONGEST_CONTEXT = 400_000
-# A lease of two seconds can be over before the record that was to name the blob comes: then the daemon must refuse.
+# A lease of two seconds may expire before the commit that refers to the blob. The daemon must then refuse the commit.
 _EXPECTED = ("VERSION_MISMATCH", "BLOB_NOT_FOUND")
 
 
 def set_up(socket: Path, directory: Path) -> None:
-    """What all workers share: a session and a few tasks."""
+    """Creates what all workers share: a session and a few tasks."""
     ledger = Ledger(directory, "setup")
     op = ledger.new_id()
     marks = [f"{op}#{n}" for n in range(len(SHARED_TASKS) + 1)]
@@ -46,7 +46,7 @@ def set_up(socket: Path, directory: Path) -> None:
 
 
 def run(name: str, slot: int, directory: str, socket: str, seed: str) -> None:
-    """The worker's process: works until it is killed."""
+    """The main function of a worker's process: works until it is killed."""
     place = Path(directory)
     gate = Gate(place / "gate")
     ledger = Ledger(place, name)
@@ -64,7 +64,7 @@ def run(name: str, slot: int, directory: str, socket: str, seed: str) -> None:
 
 
 class Worker:
-    """The operations. `seed` decides what is tried, the daemon and its deaths what comes of it."""
+    """The operations. `seed` determines what is tried; the results depend on the daemon and its deaths."""
 
     def __init__(self, store: holdfast.Store, ledger: Ledger, rng: random.Random) -> None:
         self._store = store
@@ -95,19 +95,19 @@ class Worker:
         ]
 
     def begin(self) -> None:
-        """A session of its own."""
+        """Creates the worker's own session."""
         mark = self._ledger.new_id()
         self._attempt(mark, "session", lambda: {"id": self._store.sessions.create(title=mark).id}, keys=[mark])
         self._session = next(self._store.sessions.list(filter=f'title = "{mark}"')).id
 
     def step(self) -> None:
-        """One operation, and a breath, for the daemon has other things to do."""
+        """Runs one operation, then sleeps for up to 8 ms, so that the daemon's jobs run as well."""
         weights, operations = zip(*self._operations, strict=True)
         self._rng.choices(operations, weights)[0]()
         time.sleep(self._rng.uniform(0, 0.008))
 
     def every_operation(self) -> None:
-        """Each once."""
+        """Runs each operation once."""
         for _, operation in self._operations:
             operation()
 
@@ -144,7 +144,7 @@ class Worker:
         self._attempt(op, "append stream", act, entries=marks, parent=session, streamed=True)
 
     def flurry(self) -> None:
-        """Many calls at once, which meet in one batch; of those that move the same task at most one may win."""
+        """Concurrent calls, which the writer puts into one batch. Of those that update the same task at most one may succeed."""
         id = self._rng.choice(SHARED_TASKS)
         version = self._store.tasks.get(id).version
         calls = [(self._ledger.new_id(), self._any_session(), self._rng.random() < 0.3) for _ in range(FLURRY)]
@@ -183,7 +183,7 @@ class Worker:
         self._attempt(op, "allocate", lambda: {"allocated": self._store.tasks.next_id()})
 
     def save_checkpoint(self) -> None:
-        """The context grows, sometimes forks, and begins anew when it is long."""
+        """The context grows, is sometimes started anew, and always when it is long."""
         mark = self._ledger.new_id()
         if len(self._context) > _LONGEST_CONTEXT or self._rng.random() < 0.05:
             self._context = ""
@@ -197,13 +197,13 @@ class Worker:
         self._attempt(mark, "checkpoint", act, keys=[mark])
 
     def load_checkpoint(self) -> None:
-        """The newest one, by a connection without memory, must be a context that this worker has saved."""
+        """Reads the newest checkpoint's context; its digest must match."""
         for latest in self._store.checkpoints.list(self._session, order_by="number desc", limit=1):
             if _digest(self._store.blobs.get(latest.context_digest)) != latest.context_digest:
-                self._ledger.seen(f"checkpoint {latest.id} reads as something else")
+                self._ledger.seen(f"checkpoint {latest.id} has a context with another digest")
 
     def put_artifact(self) -> None:
-        """A third have content that others put and delete as well."""
+        """A third of the artifacts have content that other workers put and delete as well."""
         mark = self._ledger.new_id()
         shared = self._rng.random() < 0.33
         source = random.Random(self._rng.randint(0, 4)) if shared else self._rng
@@ -222,7 +222,7 @@ class Worker:
             self._attempt(op, "delete", lambda: self._deleted(self._store.artifacts, id), keys=[f"-artifact/{id}"])
 
     def plant_tree(self) -> None:
-        """A construct with all that can hang on one, in one commit."""
+        """Creates a construct with every kind of dependent, in one commit."""
         op = self._ledger.new_id()
         keys = [f"{op}#{part}" for part in ("construct", "session", "checkpoint", "artifact", "link", "task")]
         entries = [f"{op}#entry{n}" for n in range(3)]
@@ -249,7 +249,7 @@ class Worker:
             self._attempt(op, "fell", lambda: self._deleted(self._store.constructs, id), keys=[f"-construct/{id}"])
 
     def put_loose_blob(self) -> None:
-        """Nothing will name it: food for the sweep."""
+        """No record refers to the blob, so a sweep deletes it."""
         op = self._ledger.new_id()
         content = self._rng.randbytes(self._rng.choice((1_000, 120_000)))
 
@@ -260,7 +260,7 @@ class Worker:
         self._attempt(op, "loose blob", act)
 
     def sweep(self) -> None:
-        """Nobody repeats a job when the daemon dies over it."""
+        """A job has no request id, so it is not repeated when the daemon dies during it."""
         try:
             for _ in self._store.run_job("sweep"):
                 pass

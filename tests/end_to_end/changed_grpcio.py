@@ -1,4 +1,4 @@
-"""A grpcio that keeps every name and changes one behaviour, as `message_first` sees it; grpcio's own callers have adapted."""
+"""A grpcio that differs in one behaviour, but only for `message_first`; grpcio's own callers see the original."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Change = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Changed:
-    """An object of grpcio's with some attributes replaced or gone. Equal to the object, which grpcio keeps in sets."""
+    """Wraps a grpcio object and replaces or hides attributes. Equal to the object, because grpcio keeps it in sets."""
 
     def __init__(self, of: Any, **changed: Any) -> None:
         vars(self).update(of=of, changed=changed)
@@ -95,7 +95,7 @@ OF_CALL = ("start_server_batch", "message", "due.add")
 
 
 def drift(monkeypatch: pytest.MonkeyPatch, place: str, change: Change) -> None:
-    """Changes one function of grpcio's, as `message_first` sees it."""
+    """Changes one function of grpcio for `message_first`."""
     if place in OF_SERVER:
         see(monkeypatch, "grpc_server", place, change(getattr(message_first.grpc_server, place)))
     elif place in OF_CORE:
@@ -109,7 +109,7 @@ def see(monkeypatch: pytest.MonkeyPatch, module: str, name: str, value: Any) -> 
 
 
 def submitted(monkeypatch: pytest.MonkeyPatch, change: Callable[[list[Any]], list[Any]]) -> None:
-    """Changes the arguments that grpcio submits a call with. grpcio's functions, given these back, know what was changed."""
+    """Changes the arguments with which grpcio submits a call. grpcio's functions accept the changed ones."""
     server = message_first.grpc_server
 
     class Context(server._Context):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""What a command of the command line printed, and what its completion offers."""
+"""The output of a command line, and the offers of its completion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from holdfast.cli.shells import VARIABLE
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command printed and how it ended."""
+    """The output and the exit code of a command."""
 
     code: int
     raw: bytes
@@ -36,7 +36,7 @@ class Ran:
 
     @property
     def reason(self) -> str:
-        """Why it failed, of a command with `--json`."""
+        """The reason of the failure, for a command with `--json`."""
         return str(json.loads(self.err)["reason"])
 
 

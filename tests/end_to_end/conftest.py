@@ -1,4 +1,4 @@
-"""What the end-to-end tests start: daemons that die with the test, streams on them, and commands."""
+"""Fixtures of the end-to-end tests: daemons that are killed at the end of the test, streams, and commands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def directory() -> Iterator[Directory]:
 
 @pytest.fixture
 def watching() -> Iterator[Callable[[DaemonProcess], Any]]:
-    """Opens a stream that ends only when the daemon does."""
+    """Opens streams that end only with their daemon."""
     channels = []
 
     def watch(daemon: DaemonProcess) -> Any:

@@ -1,4 +1,4 @@
-"""Daemons as processes, for tests: started in a directory of their own, watched, ended."""
+"""Daemons as processes for tests: each in its own directory, started, watched and ended."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 
 def is_reachable(path: Path) -> bool:
-    """Whether a daemon answers behind the socket, over a connection of its own."""
+    """True when a daemon answers on the socket over a new connection."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
@@ -44,7 +44,7 @@ def is_reachable(path: Path) -> bool:
 
 
 def connect(path: Path) -> grpc.Channel:
-    """A channel with a connection of its own."""
+    """A channel with its own connection."""
     return grpc.insecure_channel(f"unix:{path}", [("grpc.use_local_subchannel_pool", 1)])
 
 
@@ -87,7 +87,7 @@ class DaemonProcess:
 
 
 class Directory:
-    """A short directory (sockets have short paths) whose daemons die with it."""
+    """A directory with a short path, for sockets. Its daemons are killed with it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -106,7 +106,7 @@ class Directory:
         return self.start(data, sock, *flags, **environment).await_serving()
 
     def refused(self, data: str = "store", sock: str = "run/s.sock", *flags: str, **environment: str) -> str:
-        """Starts a daemon that must not come up, and returns what it said."""
+        """Starts a daemon that must refuse to start, and returns its output."""
         daemon = self.start(data, sock, *flags, **environment)
         assert daemon.process.wait(PATIENCE_S) == 1, daemon.log()
         return daemon.log()

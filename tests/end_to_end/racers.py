@@ -1,7 +1,7 @@
-"""What every process of a race does: many threads that write to the same few tasks at once.
+"""One process of a race: many threads write to the same few tasks at once.
 
-`python -m tests.end_to_end.racers SOCKET WORKSPACE THREADS TASK…` says `ready`, waits for a line, races, and prints
-what it did as JSON. A test in one process calls `race` itself.
+`python -m tests.end_to_end.racers SOCKET WORKSPACE THREADS TASK…` prints `ready`, waits for a line, runs the race and prints
+its report as JSON. A test with a single process calls `race` itself.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pathlib import Path
 
 import holdfast
 
-INCREMENTS = 3  # by each thread
+INCREMENTS = 3  # per thread
 EDGES = 6
 IDS = 5
 
 
 class Racer:
-    """One process's part. Its threads share a client."""
+    """The part of one process. Its threads share a client."""
 
     def __init__(self, store: holdfast.Store, tasks: Sequence[str]) -> None:
         self.store = store
@@ -36,7 +36,7 @@ class Racer:
         self._lock = threading.Lock()
 
     def run(self, number: int) -> None:
-        """One thread's part."""
+        """The part of one thread."""
         try:
             chance = random.Random(number)
             for _ in range(INCREMENTS):
@@ -51,7 +51,7 @@ class Racer:
             self.errors.append(repr(error))
 
     def _increment(self, id: str) -> None:
-        """Adds one to the number in a task's metadata, as often as it takes to be the first with that version."""
+        """Adds one to the number in a task's metadata; on a version conflict it reads again and retries."""
         while True:
             task = self.store.tasks.get(id)
             number = json.loads(task.metadata)["number"]
@@ -65,7 +65,7 @@ class Racer:
             return
 
     def _connect(self, chance: random.Random) -> None:
-        """Makes a task wait for another; whether that closes a circle depends on the others."""
+        """Makes a task wait for another. Whether that closes a cycle depends on the other threads."""
         waits, blocks = chance.sample(list(self.tasks), 2)
         try:
             done = self.store.tasks.update(waits, blocked_by=[blocks])
@@ -81,7 +81,7 @@ class Racer:
 
 
 def race(store: holdfast.Store, tasks: Sequence[str], threads: int, seed: int) -> Racer:
-    """Lets the threads go and waits for them."""
+    """Starts the threads together and waits for them."""
     racer = Racer(store, tasks)
     running = [threading.Thread(target=racer.run, args=(seed * 1000 + number,)) for number in range(threads)]
     for each in running:

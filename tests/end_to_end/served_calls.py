@@ -1,4 +1,4 @@
-"""A gRPC server over use cases that tell which thread ran them, for tests of the two ways through grpcio. No store."""
+"""A gRPC server without a store, for tests of the two paths of a short call through grpcio."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ THREADS = 3
 
 
 class UseCases:
-    """Answers that tell the thread, in place of a store."""
+    """Replaces the store; the answers contain the name of the thread that ran the call."""
 
     def __init__(self) -> None:
         self.posted: list[Callable[[Any], None]] = []
@@ -63,7 +63,7 @@ class UseCases:
         return Pending(SimpleNamespace(post=post), None, call, answer)  # type: ignore[arg-type]
 
     def finish(self, outcome: int) -> None:
-        """Gives the commit that has waited longest its outcome."""
+        """Completes the oldest pending commit."""
         assert eventually(lambda: bool(self.posted))
         self.posted.pop(0)(SimpleNamespace(outcome=lambda: outcome))
 
@@ -76,7 +76,7 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 
 class Served:
-    """The server and a client of it. `version`: the grpcio that it takes itself to run with."""
+    """The server and a client. `version` is the version of grpcio that the server believes to run with."""
 
     def __init__(self, directory: Path, version: str = grpc.__version__) -> None:
         self.use_cases = UseCases()

@@ -1,4 +1,4 @@
-"""What callers get wrong: each is refused with its code, its reason and a message that helps, and nothing has changed."""
+"""Invalid requests: each is refused with a code, a reason and a helpful message, and changes nothing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def api(daemon: Any) -> Iterator[Api]:
 
 @pytest.fixture(autouse=True)
 def unchanged(api: Api) -> Iterator[None]:
-    """Nothing of what is refused leaves a trace."""
+    """Checks that a refused request changed nothing."""
     before = api.revision()
     yield
     assert api.revision() == before
@@ -62,7 +62,7 @@ def unchanged(api: Api) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Case:
-    """A call that must be refused, and how."""
+    """A call that must be refused, with the expected refusal."""
 
     name: str
     call: Callable[[Api], Any]
@@ -73,7 +73,7 @@ class Case:
 
 
 def raw(method: str, data: bytes) -> Callable[[Api], Any]:
-    """A request's bytes, as no generated code would send them."""
+    """Sends a request as raw bytes that no generated code would produce."""
     return lambda api: api.channel.unary_unary(f"/holdfast.v1.{method}")(data, timeout=TIMEOUT_S)
 
 
@@ -572,13 +572,13 @@ def test_refused(api: Api, case: Case) -> None:
 
 
 @pytest.mark.parametrize("method", ["Watch", "Read"])
-def test_bytes_that_are_no_text_in_a_streams_request(api: Api, method: str) -> None:
+def test_invalid_utf8_in_the_request_of_a_stream(api: Api, method: str) -> None:
     service = "JournalService" if method == "Read" else "StoreService"
     refusal = refused(lambda: api.channel.unary_stream(f"/holdfast.v1.{service}/{method}")(b"\x0a\x01\xff", timeout=TIMEOUT_S))
     assert (refusal.code, refusal.reason) == (INVALID_ARGUMENT, "REQUEST_MALFORMED")
 
 
-def test_bytes_that_are_no_frame_in_an_upload(api: Api) -> None:
+def test_an_invalid_frame_in_an_upload(api: Api) -> None:
     refusal = refused(lambda: api.channel.stream_unary("/holdfast.v1.BlobService/Put")(iter([b"\x0a\x05\x0a\x03\xff\xff\xff"])))
     assert (refusal.code, refusal.reason) == (INVALID_ARGUMENT, "REQUEST_MALFORMED")
 
@@ -620,7 +620,7 @@ def test_reading_past_the_end_is_no_error(api: Api) -> None:
         assert (len(frame.entries), frame.first_number, frame.last_number) == (0, 1, 3)
 
 
-def test_whoever_says_no_version_is_let_in(api: Api) -> None:
+def test_a_client_without_a_version_is_accepted(api: Api) -> None:
     status = api.admin.GetStatus(admin_service_pb2.AdminServiceGetStatusRequest(), timeout=TIMEOUT_S)
     assert status.min_api_version <= 1 <= status.max_api_version
     assert metadata_call("1")(api).revision == status.revision

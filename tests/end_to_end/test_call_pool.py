@@ -1,7 +1,7 @@
-"""The two ways of a short call through grpcio, message first and grpcio's own, with the same answers on both.
+"""The two paths of a short call through grpcio, message first and grpcio's own; the answers must be the same.
 
-When a new grpcio is installed, `test_which_thread_runs_what` fails until its version is added to `TESTED_VERSIONS`. Add it when
-every other test here passes with it, by both ways. Until then the daemon serves by grpcio's own way, at half the speed.
+With a new version of grpcio `test_which_thread_runs_what` fails until the version is added to `TESTED_VERSIONS`. Add it when
+all other tests here pass with it on both paths. Until then the daemon uses grpcio's own path, at half the speed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def quick() -> Iterator[Served]:
 def test_which_thread_runs_what(quick: Served) -> None:
     assert grpc.__version__ in TESTED_VERSIONS
     assert quick.get("any").startswith("call_")
-    assert "_serve" in quick.allocate()  # grpcio's thread: no other was woken
+    assert "_serve" in quick.allocate()  # grpcio's thread, without a switch to the pool
     assert quick.allocate(workspace="w" * SMALL_REQUEST_BYTES).startswith("call_")
 
 
@@ -76,9 +76,9 @@ def test_an_error_has_its_code_and_details(served: Served) -> None:
     assert eventually(lambda: served.gate.active_calls() == 0)
 
 
-def test_what_nobody_foresaw_is_internal_and_harms_no_other_call(served: Served) -> None:
+def test_an_unexpected_error_is_internal_and_affects_one_call(served: Served) -> None:
     commit = served.commit()
-    served.use_cases.finish(0)  # divides by it
+    served.use_cases.finish(0)  # a division by zero
     for call in (lambda: served.get("defect"), commit.result):
         with pytest.raises(grpc.RpcError) as caught:
             call()
@@ -98,7 +98,7 @@ def test_a_pending_answer_holds_no_thread(served: Served) -> None:
     assert eventually(lambda: served.gate.active_calls() == 0)
 
 
-def test_a_caller_who_has_gone_is_seen_and_his_answer_goes_nowhere(served: Served) -> None:
+def test_a_cancelled_call_is_noticed_and_its_answer_is_dropped(served: Served) -> None:
     gone = served.commit()
     assert eventually(lambda: bool(served.use_cases.calls))
     assert served.use_cases.calls[0].is_active()
@@ -143,7 +143,7 @@ def test_a_slow_call_keeps_no_other_waiting_while_there_are_threads(served: Serv
 
 
 @pytest.mark.parametrize("alive", [0, 1])
-def test_a_thread_that_cannot_be_started_costs_no_call_but_its_own(alive: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_cannot_be_started_fails_at_most_its_own_call(alive: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pool, ran = CallPool(THREADS, "starting", MessageFirst("0")), queue.SimpleQueue[str]()
     hold = threading.Event()
     for _ in range(alive):
@@ -167,9 +167,7 @@ def unable(*_: object) -> None:
     raise RuntimeError("can't start new thread")
 
 
-def test_what_fails_in_the_serving_thread_ends_one_call_and_not_the_thread(
-    quick: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_in_the_serving_thread_ends_only_one_call(quick: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(quick.gate.unary_pool, "run", unable)
         with pytest.raises(grpc.RpcError) as caught:

@@ -1,4 +1,4 @@
-"""The commands that read: tables for people, JSON for programs, exit codes for scripts. Against a real daemon."""
+"""The reading commands against a real daemon: tables for people, JSON for programs, exit codes for scripts."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_errors_are_a_line_or_an_object(
     line: str, code: int, reason: str, run: Run, store: holdfast.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    store.tasks.create(title="so that the workspace exists")
+    store.tasks.create(title="creates the workspace")
     plain = run(*line.split())
     assert (plain.code, plain.out, plain.err.count("\n")) == (code, "", 1)
     assert plain.err.startswith("holdfast: ")
@@ -100,7 +100,7 @@ def test_errors_are_a_line_or_an_object(
 
 
 @pytest.mark.parametrize("command", ["list tasks", "graph tasks", "graph tasks --ready", "graph checkpoints SESSION"])
-def test_a_filters_position_is_that_in_what_was_written(run: Run, store: holdfast.Store, command: str) -> None:
+def test_the_position_of_a_filter_error_is_that_in_the_users_text(run: Run, store: holdfast.Store, command: str) -> None:
     session = store.sessions.create(title="s")
     refused = run(*command.replace("SESSION", session.id).split(), "--filter", "bad =", "--json")
     plain = run("list", "tasks" if "tasks" in command else "checkpoints", "--filter", "bad =", "--json")
@@ -119,7 +119,7 @@ def test_cat_gives_the_bytes(run: Run, store: holdfast.Store) -> None:
     assert run("cat", artifact.id, "--offset", "10239").raw == data[-1:]
 
 
-def test_cat_wants_to_know_which_when_two_have_the_id(run: Run, store: holdfast.Store) -> None:
+def test_cat_needs_the_kind_when_two_records_have_the_id(run: Run, store: holdfast.Store) -> None:
     session = store.sessions.create(title="s")
     store.checkpoints.save(session.id, context="context", id="same")
     store.artifacts.put(source=b"content", name="a", id="same")

@@ -1,4 +1,4 @@
-"""`log` and `graph`: what became of a record, and how records hang together. Against a real daemon."""
+"""`log` and `graph` against a real daemon: a record's history, and how records depend on each other."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_log_is_whole_after_compaction(own_daemon: Any, capsys: pytest.CaptureFi
         list(store.run_job("compact"))
         assert before == [log(each.id, *more) for each in (living, gone) for more in ((), ("--json",))]
         store.tasks.update(living.id, status="paused")
-        assert list(store.tasks.history(gone.id)) == [], "a history ends where a watch may begin"
+        assert list(store.tasks.history(gone.id)) == [], "compaction must end the history"
         assert [each.version for each in store.tasks.history(living.id)] == [3]
     entries = [json.loads(each) for each in log("task", living.id, "--json").splitlines()]
     assert [(each["action"], each["version"]) for each in entries] == [("update", 3), ("update", 2), ("insert", 1)]
@@ -119,7 +119,7 @@ def test_log_of_large_changes_tells_their_sizes(run: Run, store: holdfast.Store)
 
 @pytest.fixture
 def tasks(store: holdfast.Store) -> None:
-    """TASK-002 and TASK-003 wait for TASK-001, TASK-004 for both; TASK-005 is alone."""
+    """TASK-002 and TASK-003 are blocked by TASK-001, TASK-004 by both; TASK-005 is alone."""
     for title, blocked_by in (("a", ()), ("b", (1,)), ("c", (1,)), ("d", (2, 3)), ("e", ())):
         store.tasks.create(title=title, blocked_by=[f"TASK-00{each}" for each in blocked_by])
 

@@ -1,4 +1,4 @@
-"""The command as a process: the daemon up and down, streams that outlive it, closed pipes, terminals and Ctrl-C."""
+"""The command as a process: starting and stopping the daemon, following streams, closed pipes, terminals and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ PATIENCE_S = 15.0
 
 @dataclass(frozen=True)
 class User:
-    """A user with a per-user store of their own, below a short path. Commands run in this process, which is quicker."""
+    """A user with a per-user store on a short path. Commands run in this process, which is faster."""
 
     home: Path
     capsys: pytest.CaptureFixture[str]
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
-        """The exit code, and what was printed."""
+        """Runs a command; returns the exit code, stdout and stderr."""
         code = main(arguments)
         return code, *self.capsys.readouterr()
 
@@ -112,7 +112,7 @@ def test_down_by_socket_stops_exactly_that_daemon(own_daemon: Any, capsys: pytes
     path = str(own_daemon.socket_path)
     assert main(["up", "--socket", path]) == 0
     assert capsys.readouterr().out.startswith("already running")
-    # A file that lies about who holds it, without a lock, is no reason to kill anybody.
+    # A lock file that names this process but is not locked: `down` must not kill the process.
     (own_daemon.directory / "other.sock.lock").write_text(json.dumps({"pid": os.getpid()}))
     assert main(["down", "--socket", str(own_daemon.directory / "other.sock")]) == 0
     assert capsys.readouterr().out == "not running\n"
@@ -125,7 +125,7 @@ def test_down_by_socket_stops_exactly_that_daemon(own_daemon: Any, capsys: pytes
 
 
 def test_down_does_not_kill_a_process_that_only_has_the_same_number(own_daemon: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """As seen from outside of a container: the number in the lock file is another process here."""
+    """As with a daemon in a container: here the pid in the lock file belongs to another process."""
     with subprocess.Popen(["sleep", "60"]) as bystander:
         lock = own_daemon.socket_path.with_name("holdfast.sock.lock")
         lock.write_text(json.dumps({"pid": bystander.pid}))
@@ -213,7 +213,7 @@ def test_binary_content_stays_off_terminals(daemon: Any, store: holdfast.Store) 
 
 
 def on_terminal(*arguments: str) -> tuple[int, str]:
-    """Runs a command whose stdout and stderr are a terminal; its exit code and what is on the screen."""
+    """Runs a command with a terminal as stdout and stderr; returns its exit code and the text on the terminal."""
     ours, theirs = pty.openpty()
     with subprocess.Popen([*COMMAND, *arguments], stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL) as process:
         os.close(theirs)
@@ -236,7 +236,7 @@ def _read(descriptor: int) -> bytes:
     [
         ("show tasks th", "the-task"),
         ("set task the-task sta", "status="),
-        ("set task the-task status = ru", "running"),  # as bash takes words apart
+        ("set task the-task status = ru", "running"),  # bash splits words at `=`
         ("create comment task_id = th", "the-task"),
         ("wat", "watch"),
         ("list sess", "session"),

@@ -1,4 +1,4 @@
-"""What a terminal gets: colours unless NO_COLOR, and nothing of somebody's text that steers it. And what a pipe gets."""
+"""Terminals get colours unless NO_COLOR is set, and no stored text can control the terminal. A pipe gets plain text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import holdfast
 pytestmark = pytest.mark.slow  # processes of their own
 
 EVIL = "[red]x[/red]\x1b[2J\x9b5m\x07\u202e[/] :smile: end"
-EVIL_ID = "[red]x[/red][/]:smile:end"  # ids hold no blanks and no control characters
+EVIL_ID = "[red]x[/red][/]:smile:end"  # ids may not have blanks or control characters
 HARMLESS = "[red]x[/red]\\x1b[2J\\x9b5m\\x07\\u202e[/] :smile: end"
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 STEERING = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e]")
@@ -28,7 +28,7 @@ Asked = tuple[str, ...]
 
 @pytest.fixture
 def address(daemon: Any, store: holdfast.Store) -> Asked:
-    """A workspace in which every text is evil."""
+    """A workspace in which every text contains control sequences and markup."""
     session = store.sessions.create(title=EVIL, id="ses")
     task = store.tasks.create(title=EVIL, id=EVIL_ID, description=f"one\n{EVIL}", metadata={EVIL: EVIL})
     store.tasks.update(task.id, description=f"two\n{EVIL}", tags=[EVIL], status="running")
@@ -38,7 +38,7 @@ def address(daemon: Any, store: holdfast.Store) -> Asked:
 
 
 def on_terminal(*arguments: str, **variables: str) -> str:
-    """Everything that a command writes to a terminal of 200 columns."""
+    """The output of a command on a terminal of 200 columns."""
     ours, theirs = pty.openpty()
     plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "LINES")}
     environment = plain | {"TERM": "xterm-256color", "COLUMNS": "200"} | variables
@@ -105,7 +105,7 @@ def test_cat_shows_text_that_would_steer_a_terminal_only_by_force(address: Asked
 
 
 @pytest.mark.parametrize("line", ["log below", "graph", "list tasks", "tail ses"])
-def test_colours_are_for_terminals_that_want_them(address: Asked, line: str) -> None:
+def test_only_terminals_get_colours_and_not_with_no_color(address: Asked, line: str) -> None:
     asked = [*address, *line.split()]
     assert STYLE.search(on_terminal(*asked))
     assert not STYLE.search(on_terminal(*asked, NO_COLOR="1"))
@@ -139,7 +139,7 @@ def test_without_its_extra_the_command_line_says_what_to_install(address: Asked,
 
 @pytest.fixture
 def shell_path(tmp_path: Path) -> str:
-    """A PATH that begins with a command `holdfast`."""
+    """A PATH whose first directory has a command `holdfast`."""
     (tmp_path / "holdfast").write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
     (tmp_path / "holdfast").chmod(0o755)
     return f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
@@ -168,7 +168,7 @@ def test_fish_completes(address: Asked, shell_path: str, words: str, offered: st
     [("show tasks be", "-U -V unsorted -a completions: below"), ("set task below sta", "-U -S  -- status=: ")],
 )
 def test_zsh_completes(address: Asked, shell_path: str, words: str, offered: str) -> None:
-    """The script's function with the words as zsh's line editor sets them, and with a `compadd` that tells what it is given."""
+    """Runs the completion function with the variables of zsh's line editor, and with a `compadd` that prints its arguments."""
     if (zsh := shutil.which("zsh")) is None:
         pytest.skip("no zsh here")
     given = ["holdfast", *address, *words.split()]

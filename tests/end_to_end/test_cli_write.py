@@ -1,4 +1,4 @@
-"""The commands that write: values by the type of their field, for every kind, and what is refused. Against a real daemon."""
+"""The writing commands against a real daemon: values by the type of their field, every kind, and refusals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Pipe = Callable[..., Ran]
 
 @pytest.fixture
 def pipe(daemon: Any, store: holdfast.Store) -> Pipe:
-    """Runs a command in a process of its own, with `data` on its stdin."""
+    """Runs a command in its own process, with `data` on its stdin."""
 
     def call(data: bytes, *arguments: str) -> Ran:
         command = [sys.executable, "-m", "holdfast", "--socket", str(daemon.socket_path), "--workspace", store.workspace]
@@ -142,7 +142,7 @@ def test_wrong_values_are_refused_with_the_field_named(
     refused = run(*line.split(" "), "--json")
     assert (refused.code, refused.out, refused.reason) == (2, "", reason)
     assert said in json.loads(refused.err)["message"]
-    with pytest.raises(holdfast.WorkspaceNotFound):  # nothing was ever written
+    with pytest.raises(holdfast.WorkspaceNotFound):  # nothing was written
         store.tasks.count()
 
 
@@ -232,7 +232,7 @@ def test_stdin_is_read_once(pipe: Pipe) -> None:
 
 @pytest.fixture
 def world(daemon: Any, store: holdfast.Store) -> Iterator[World]:
-    """What knows from the registry which fields a record must have, in the workspace of `store`."""
+    """Knows from the registry which fields a record requires; uses the workspace of `store`."""
     with Api(daemon.socket_path, store.workspace) as api:
         yield World(api)
 

@@ -1,4 +1,4 @@
-"""Checkpoints, artifacts and blobs over a real daemon: what is put in comes out, whole and the same."""
+"""Checkpoints, artifacts and blobs over a real daemon: contents are read back unchanged."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_parents_and_latest(store: holdfast.Store, session_id: str) -> None:
     assert (one.parent_id, two.parent_id) == ("", one.id)
     assert store.checkpoints.latest(session_id).id == two.id
     assert store.checkpoints.latest(session_id, tag="good").load() == 1
-    assert store.checkpoints.save(session_id, context=3).parent_id == one.id, "the last loaded is the next one's parent"
+    assert store.checkpoints.save(session_id, context=3).parent_id == one.id, "the parent must be the checkpoint loaded last"
     assert store.checkpoints.save(session_id, context=4, parent=two).parent_id == two.id
     assert store.checkpoints.save(session_id, context=5, parent="").parent_id == ""
     other_client = store.in_workspace(store.workspace)
@@ -233,7 +233,7 @@ def test_blobs_are_seekable_files(store: holdfast.Store) -> None:
 
 
 class Broken(io.RawIOBase):
-    """A file that fails in the middle."""
+    """A file whose reads fail in the middle."""
 
     def __init__(self) -> None:
         self._left = 2

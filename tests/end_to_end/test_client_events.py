@@ -1,4 +1,4 @@
-"""Events over a real daemon: saved one by one and many at once, queried, followed, staged, and gone with their parent."""
+"""Events over a real daemon: saved singly, in batches and in transactions, queried, followed, and deleted with their parent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_save_and_read_back(store: holdfast.Store, task_id: str) -> None:
     first, second = (holdfast.plain(each)["event"] for each in store.events.read(task_id))
     assert first == {"task_id": task_id, "type": "phase_completed", "time": when, **told}
     assert (second["data"], second["time"], second["message"]) == (None, None, "")
-    assert not next(store.events.read(task_id, start=2)).event.HasField("duration_ms"), "unset is not zero"
+    assert not next(store.events.read(task_id, start=2)).event.HasField("duration_ms"), "an unset number must not be read as zero"
 
 
 def test_many_are_one_commit_in_their_order(store: holdfast.Store, task_id: str) -> None:
@@ -84,7 +84,7 @@ def test_queries(store: holdfast.Store, task_id: str) -> None:
     assert numbers(store, source="api") == [12]
     assert numbers(store, filter="data.n >= 10 OR data.n = 0", page_size=1) == [1, 11, 12]
     assert numbers(store, since=day + datetime.timedelta(days=10), until=day + datetime.timedelta(days=11)) == [11]
-    assert numbers(store, since=datetime.datetime.now(UTC) - datetime.timedelta(hours=1), type="untimed") == [13], "saved then"
+    assert numbers(store, since=datetime.datetime.now(UTC) - datetime.timedelta(hours=1), type="untimed") == [13], "save time"
     assert numbers(store, until=datetime.datetime.now(UTC) - datetime.timedelta(hours=1), type="untimed") == []
     for size in (0, 1, 5):
         assert numbers(store, task_id=task_id, descending=True, page_size=size, limit=7) == [13, 12, 11, 10, 9, 8, 7]
@@ -93,7 +93,7 @@ def test_queries(store: holdfast.Store, task_id: str) -> None:
         numbers(store, filter="nothing = 1")
 
 
-def test_what_is_wrong_is_refused(store: holdfast.Store, task_id: str) -> None:
+def test_invalid_events_are_refused(store: holdfast.Store, task_id: str) -> None:
     with pytest.raises(holdfast.ParentNotFound):
         store.events.save("TASK-404", type="phase")
     with pytest.raises(holdfast.ParentNotFound):
@@ -140,7 +140,7 @@ def test_in_a_transaction(store: holdfast.Store, task_id: str) -> None:
     assert numbers(store, task_id=task_id) == [1]
 
 
-def test_they_go_with_their_parent(store: holdfast.Store, task_id: str) -> None:
+def test_events_are_deleted_with_their_parent(store: holdfast.Store, task_id: str) -> None:
     store.events.save_many([{"type": "a"}, {"type": "b"}], parent_id=task_id)
     store.transcripts.append(task_id, parent_kind="task", role="prompt")
     with pytest.raises(holdfast.HasDependents, match="2 event entries, 1 transcript entries"):
@@ -164,7 +164,7 @@ def test_events_and_transcript_of_a_parent_are_numbered_apart(store: holdfast.St
         assert [(each.kind, each.parent_kind, each.id, each.last_number) for each in changes] == [("event", "task", task_id, 1)]
 
 
-def test_the_command_line_shows_them(run: Run, store: holdfast.Store, task_id: str) -> None:
+def test_the_command_line_shows_events(run: Run, store: holdfast.Store, task_id: str) -> None:
     store.events.save(task_id, type="phase_completed", phase="spec", source="executor", message="Done.", data={"n": 1})
     store.events.save(task_id, type="tokens", duration_ms=5)
     tail = ("tail", task_id, "--parent-kind", "task", "--journal", "events")

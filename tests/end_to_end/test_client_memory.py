@@ -1,4 +1,4 @@
-"""The client takes and gives blobs of any size in memory of one size."""
+"""The client puts and gets blobs of any size in constant memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow  # processes of its own
 
 MIB = 2**20
 SIZE_MIB = 64
-# The highest that its memory ever was, before and after.
+# Prints the growth of the process's peak memory (VmHWM).
 PROGRAM = """
 import os, sys
 import holdfast

@@ -1,4 +1,4 @@
-"""The client across kills and restarts of a real daemon: nothing acknowledged is lost, nothing is applied twice."""
+"""The client during kills and restarts of a real daemon: no acknowledged write is lost, and none is applied twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def eventually(condition: Callable[[], bool], patience_s: float = 15.0) -> bool:
 
 
 class Background:
-    """A thread whose error the test sees."""
+    """A thread; `join` raises its error in the test."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._error: BaseException | None = None
@@ -59,7 +59,7 @@ def test_the_writer_loses_and_doubles_nothing_over_kills(own_daemon: Any) -> Non
                     writer.write(role="response", content=str(count))
                     count += 1
                     if count % 100 == 0:
-                        time.sleep(0.005)  # so that the test's length does not hang on the machine's speed
+                        time.sleep(0.005)  # so that the duration of the test does not depend on the machine's speed
 
             background = Background(write)
             for _ in range(2):
@@ -155,7 +155,7 @@ def test_putting_a_blob_over_a_kill(own_daemon: Any, tmp_path: Any) -> None:
         assert store.blobs.get(puts[0].digest) == path.read_bytes()
 
 
-def test_nobody_there(own_daemon: Any) -> None:
+def test_without_a_daemon(own_daemon: Any) -> None:
     with holdfast.connect(own_daemon.socket_path, timeout_s=0.3) as store:
         watch = store.watch()
         own_daemon.stop()
@@ -170,7 +170,7 @@ def test_nobody_there(own_daemon: Any) -> None:
     assert time.monotonic() - began < 2
 
 
-def test_the_patience_of_a_single_call(own_daemon: Any) -> None:
+def test_the_timeout_of_a_single_call(own_daemon: Any) -> None:
     with holdfast.connect(own_daemon.socket_path, timeout_s=30) as store:
         session_id = store.sessions.create(title="s").id
         impatient = store.with_timeout(0.3)
@@ -187,7 +187,7 @@ def test_the_patience_of_a_single_call(own_daemon: Any) -> None:
         own_daemon.start()
         patient.join()
         assert impatient.sessions.get(session_id).title == "waited"
-        assert [each.action for each in store.audit.query()] == ["insert", "update"], "and nothing of what was given up"
+        assert [each.action for each in store.audit.query()] == ["insert", "update"], "calls that timed out must not be applied"
         assert impatient.revision == store.revision == store.status().revision
     with pytest.raises(holdfast.Closed):
         impatient.status()

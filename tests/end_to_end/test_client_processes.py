@@ -1,4 +1,4 @@
-"""The client and processes: starting the daemon, many that start it at once, forks."""
+"""The client and processes: starting the daemon, many clients that start it at once, forks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow  # processes of its own
 
 @pytest.fixture
 def user(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A user of a test's own, whose daemons are ended with the test."""
+    """A user of one test; the user's daemons are killed at its end."""
     with tempfile.TemporaryDirectory(prefix="hf-") as directory:
         for variable in ("HOLDFAST_SOCKET", "HOLDFAST_DATA_DIR", "PERSISTENCE", "PERSIST_DB_PATH"):
             monkeypatch.delenv(variable, raising=False)
@@ -49,7 +49,7 @@ def end_daemon() -> None:
 
 
 def run_script(text: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Runs a program of its own, where holdfast comes before grpc, as in programs that only use holdfast."""
+    """Runs a program that imports holdfast before grpc, as programs that only use holdfast do."""
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(text), *map(str, arguments)]
     return subprocess.run(command, timeout=60, capture_output=True, text=True)
 
@@ -59,8 +59,8 @@ def test_connect_starts_the_users_daemon_and_finds_it_again(user: Path) -> None:
         store.tasks.create(title="t")
         status = store.status()
     assert status.data_dir == str(user / "data" / "holdfast")
-    assert status.socket_path == str(user_place().own_socket)  # the home is not the default one
-    assert os.getsid(status.pid) == status.pid, "it has a session of its own"
+    assert status.socket_path == str(user_place().own_socket)  # HOME is not the default one
+    assert os.getsid(status.pid) == status.pid, "the daemon must have its own session"
     with holdfast.connect() as again:
         assert again.status().pid == status.pid
         assert again.tasks.count() == 1
@@ -102,7 +102,7 @@ def test_a_killed_daemon_is_started_again_in_the_middle_of_calls(user: Path) -> 
 def test_many_that_start_it_at_once_share_one(user: Path) -> None:
     script = "import holdfast\nwith holdfast.connect() as s: s.tasks.create(title='t'); print(s.status().pid)"
     clients = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(6)]
-    # communicate() returns at the end of the output: the daemon that one of them started holds none of it.
+    # communicate() waits for the end of the output, so the daemon that was started must not keep the pipe open.
     pids = {client.communicate(timeout=30)[0].strip() for client in clients}
     assert len(pids) == 1 and pids != {""}
     with holdfast.connect() as store:
@@ -261,7 +261,7 @@ def test_a_child_may_end_like_any_process(daemon: Any) -> None:
     assert "Error" not in done.stderr
 
 
-def test_a_fork_that_could_not_be_made_safe_is_said(daemon: Any) -> None:
+def test_calls_after_an_unsafe_fork_are_refused(daemon: Any) -> None:
     script = """
     reader = store.transcripts.follow(session_id)
     store.transcripts.append(session_id, role="a")

@@ -1,4 +1,4 @@
-"""Collections over a real daemon: every method, and what each error looks like to a caller."""
+"""Collections over a real daemon: every method, and the errors that callers see."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_ids_are_handed_out_once(store: holdfast.Store) -> None:
     assert len(ids) == 1000 and all(len(each) == 30 and each.startswith("ses_") for each in ids)
 
 
-def test_delete_tells_what_hangs_on_it(store: holdfast.Store) -> None:
+def test_delete_counts_the_dependents(store: holdfast.Store) -> None:
     parent = store.constructs.create(name="parent")
     child = store.sessions.create(construct_id=parent.id)
     with pytest.raises(holdfast.HasDependents) as caught:
@@ -149,10 +149,10 @@ REFUSED: list[tuple[Callable[[holdfast.Store], Any], type[Exception], str, str]]
 
 
 @pytest.mark.parametrize(("call", "error", "reason", "says"), REFUSED, ids=[str(number) for number in range(len(REFUSED))])
-def test_what_is_refused_says_why(
+def test_refusals_give_the_reason(
     store: holdfast.Store, call: Callable[[holdfast.Store], Any], error: type[Exception], reason: str, says: str
 ) -> None:
-    store.constructs.create(name="so that the workspace exists")
+    store.constructs.create(name="creates the workspace")
     with pytest.raises(error, match=says or ".") as caught:
         call(store)
     assert type(caught.value) is error
@@ -171,7 +171,7 @@ def test_taken_ids_and_cycles(store: holdfast.Store) -> None:
 
 
 def test_every_kind_has_its_collection(store: holdfast.Store) -> None:
-    """A new kind has one at once."""
+    """A new kind gets a collection without further code."""
     for kind in KINDS.values():
         collection = store.collection(kind.name)
         assert collection is getattr(store, kind.noun)
@@ -181,7 +181,7 @@ def test_every_kind_has_its_collection(store: holdfast.Store) -> None:
 
 @pytest.mark.parametrize("of", [holdfast.Store, holdfast.Transaction])
 def test_type_checkers_know_every_collection(of: type[object], store: holdfast.Store) -> None:
-    """Each noun is annotated with the class that it is made of; `make generate` writes the annotations."""
+    """Every noun is annotated with the class of its collection; `make generate` writes the annotations."""
     annotated = get_type_hints(of)
     assert set(annotated) == {kind.noun for kind in KINDS.values()}
     of_this = store if of is holdfast.Store else store.transaction()
@@ -191,13 +191,13 @@ def test_type_checkers_know_every_collection(of: type[object], store: holdfast.S
         assert get_args(annotation) in ((), (kind.message_class,))
 
 
-def test_another_patience_is_the_same_client(store: holdfast.Store) -> None:
+def test_with_timeout_shares_the_client(store: holdfast.Store) -> None:
     session = store.sessions.create(title="s")
     first = store.checkpoints.save(session.id, context="one")
     store.checkpoints.save(session.id, context="two")
     store.checkpoints.load(first)
     branch = store.with_timeout(10).checkpoints.save(session.id, context="three")
-    assert branch.parent_id == first.id, "what was loaded last is known"
+    assert branch.parent_id == first.id, "both must know the checkpoint loaded last"
     assert store.checkpoints.save(session.id, context="four").parent_id == branch.id
     elsewhere = store.with_timeout(10).in_workspace("default")
     assert (elsewhere.workspace, elsewhere._connection.timeout_s) == ("default", 10)

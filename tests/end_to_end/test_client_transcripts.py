@@ -75,7 +75,7 @@ def test_the_writer_keeps_order_and_counts(store: holdfast.Store, session_id: st
     assert (writer.written, writer.acknowledged, writer.last_number) == (20_001, 20_001, 20_001)
     assert [each.transcript.content for each in store.transcripts.read(session_id)] == [*map(str, range(20_000)), "last"]
     assert batches[0][0] == 1 and all(one[1] + 1 == two[0] for one, two in itertools.pairwise(batches))
-    assert len(batches) < 2000, "it did not coalesce"
+    assert len(batches) < 2000, "the writer must put many entries into a batch"
 
 
 def test_writer_under_threads(store: holdfast.Store, session_id: str) -> None:
@@ -96,7 +96,7 @@ def test_writer_under_threads(store: holdfast.Store, session_id: str) -> None:
         assert [int(each.transcript.content) for each in read if each.transcript.role == f"thread{number}"] == list(range(3000))
 
 
-def test_an_entry_that_would_be_refused_does_not_spoil_its_batch(store: holdfast.Store, session_id: str) -> None:
+def test_an_invalid_entry_does_not_affect_its_batch(store: holdfast.Store, session_id: str) -> None:
     with store.transcripts.writer(session_id) as writer:
         writer.write(role="a", content="1")
         wrongs: list[dict[str, Any]] = [
@@ -181,7 +181,7 @@ def test_follow_sees_what_comes(store: holdfast.Store, session_id: str) -> None:
 
 
 def test_no_such_parent(store: holdfast.Store) -> None:
-    store.tasks.create(title="so that the workspace exists")
+    store.tasks.create(title="creates the workspace")
     with pytest.raises(holdfast.ParentNotFound):
         store.transcripts.append("ses_none", role="a")
     with pytest.raises(holdfast.NotFound):

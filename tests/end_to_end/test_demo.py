@@ -1,4 +1,4 @@
-"""The demo, in short: it ends well, and its proof fails when something acknowledged is not there."""
+"""The demo in a short form: it succeeds, and its proof fails when an acknowledged write is missing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def performed() -> Iterator[tuple[Path, subprocess.CompletedProcess[str]]]:
-    """A demo that is over, and where it took place. The path is short, for a socket's is limited."""
+    """A finished demo and its directory. The path is short, because the length of a socket's path is limited."""
     with tempfile.TemporaryDirectory(prefix="hf-") as directory:
         place = Path(directory) / "d"
         yield place, run(*SHORT, "--directory", str(place))
@@ -49,7 +49,7 @@ def test_agents_and_daemon_are_killed_and_nothing_is_lost(
 
 
 class Agent(Process):
-    """An agent that is no process: `at_work` until it is killed, and too late for that when it is `quick`."""
+    """A fake agent: works if `at_work` until it is killed; a `quick` one has ended before the kill."""
 
     def __init__(self, at_work: bool, *, quick: bool = False) -> None:
         self.at_work = at_work
@@ -64,7 +64,7 @@ class Agent(Process):
 
 
 def play_with(place: Path, **agents: Agent) -> Play:
-    """A performance in which each agent has done two steps of a task."""
+    """A demo in which each agent has done two steps of a task."""
     for name in agents:
         Acknowledgements(place, name).note("checkpoint", in_task=True, item=f"the work of {name}", step=2)
     play = Play.__new__(Play)
@@ -72,7 +72,7 @@ def play_with(place: Path, **agents: Agent) -> Play:
     return play
 
 
-def test_who_is_killed_is_at_work(tmp_path: Path) -> None:
+def test_the_killed_agent_is_at_work(tmp_path: Path) -> None:
     play = play_with(tmp_path, done=Agent(False), quick=Agent(True, quick=True), one=Agent(True), other=Agent(True))
     Acknowledgements(tmp_path, "one").note("checkpoint", in_task=False, item="", step=0)
     name, at = play._killed_in_a_task()
@@ -80,7 +80,7 @@ def test_who_is_killed_is_at_work(tmp_path: Path) -> None:
     assert [each.ended() for each in play._agents.values()] == [True, True, False, True]
 
 
-def test_a_demo_in_which_nobody_is_left_to_be_killed_has_failed(tmp_path: Path) -> None:
+def test_a_demo_without_an_agent_to_kill_fails(tmp_path: Path) -> None:
     for agents in ({"one": Agent(False)}, {"one": Agent(True, quick=True), "other": Agent(False)}):
         with pytest.raises(ProcessFailed, match="No agent was left"):
             play_with(tmp_path, **agents)._kill_agent()
@@ -124,10 +124,10 @@ def test_conversations_are_replayed() -> None:
     assert "16 messages, 4 tool calls" in result.stdout
 
 
-def test_what_the_demo_advises_works_where_it_was_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_command_that_the_demo_prints_works(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     root = Path(sys.prefix).parent
     monkeypatch.chdir(root)
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))  # as make has it
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))  # as with make
     assert _command("holdfast") == f"./{Path(sys.executable).parent.relative_to(root)}/holdfast"
     assert subprocess.run([_command("holdfastd"), "--version"], env={}, capture_output=True, check=False).returncode == 0
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""The audit as the client reads it: of one record, and of all."""
+"""The audit through the client: of one record, and of the whole store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_the_audit_of_a_record(store: holdfast.Store) -> None:
     store.tasks.update(task.id, status="running", tags=["x"])
     store.tasks.create(title="another")
     entries = list(store.audit.of("task", task.id))
-    assert entries == list(store.audit.of(task)), "by its kind and id, or by its message"
+    assert entries == list(store.audit.of(task)), "kind and id, or the message, must give the same audit"
     assert [(each.action, each.version, each.actor) for each in entries] == [("insert", 1, "tester"), ("update", 2, "tester")]
     assert holdfast.json_value(entries[1].diff) == {"status": {"before": "created", "after": "running"}, "tags": {"after": ["x"]}}
     store.tasks.delete(task.id)

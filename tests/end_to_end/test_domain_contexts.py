@@ -1,4 +1,4 @@
-"""Contexts as files: what is written, that it is written whole, and when it has to be written again."""
+"""Contexts as files: their contents, that they are replaced atomically, and when they must be written again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 import holdfast
 from tests.conftest import DaemonProcess
 
-# Materializes, and dies in the given call of the given function of `os` or `shutil`.
+# Materializes a context, and kills itself in the nth call of a function of `os` or `shutil`.
 DYING = """
 import os, shutil, signal, sys, holdfast
 socket, workspace, task_id, directory, module, name, last = sys.argv[1:]
@@ -83,7 +83,7 @@ def test_a_task_without_anything_has_an_empty_context(store: holdfast.Store, dir
     assert not (directory / "none").exists()
 
 
-def test_writing_again_writes_only_what_is_not_as_it_should_be(store: holdfast.Store, task_id: str, directory: Path) -> None:
+def test_writing_again_writes_only_files_that_differ(store: holdfast.Store, task_id: str, directory: Path) -> None:
     store.contexts.materialize(task_id, directory)
     (directory / "notes.txt").write_text("my own")
     before = {path: path.stat().st_ino for path in directory.rglob("*") if path.is_file()}
@@ -170,7 +170,7 @@ def test_a_write_that_fails_changes_nothing(
     assert files(directory)["attachments/shot.png"] == b"new" * 1000
 
 
-# Three files and the manifest are written aside, then put in their places one by one.
+# Three files and the manifest are written as temporary files and then renamed one by one.
 @pytest.mark.parametrize(
     ("call", "replaced"),
     [(("shutil", "copyfileobj", 4), 0), (("os", "replace", 1), 0), (("os", "replace", 3), 2), (("os", "replace", 4), 3)],
@@ -195,5 +195,5 @@ def test_a_death_in_between_leaves_whole_files_and_is_noticed(
     assert store.contexts.needs_materialization(task_id, directory)
     manifest = store.contexts.materialize(task_id, directory)
     found = files(directory)
-    assert set(found) == {*manifest.files, "manifest.json"}, "nothing is left of the one that died"
+    assert set(found) == {*manifest.files, "manifest.json"}, "temporary files of the killed process must be gone"
     assert {path: found[path] for path in new} == new

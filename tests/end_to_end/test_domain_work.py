@@ -55,7 +55,7 @@ def test_a_state_is_saved_whole_and_changed_in_part(store: holdfast.Store, task:
     again = store.states.save(task.id, status="completed", gates=[decision, {"phase": "review"}], version=1)
     assert again.message.version == 2 and list(again.message.phases) == list(saved.message.phases)
     assert [(each.phase, each.version, each.reason) for each in again.gates] == [("spec", 2, "looks right"), ("review", 1, "")]
-    assert store.tasks.get(task.id).status == "created", "the engine's state is not the task's status"
+    assert store.tasks.get(task.id).status == "created", "saving the state must not change the task's status"
 
 
 def test_a_state_is_saved_whole_or_not_at_all(store: holdfast.Store, task: record_pb2.Task) -> None:
@@ -138,7 +138,7 @@ def test_phase_outputs_are_found_by_phase_and_by_variable(store: holdfast.Store,
         list(outputs.all(""))
 
 
-def test_outputs_of_a_task_are_its_own(store: holdfast.Store, task: record_pb2.Task) -> None:
+def test_outputs_of_a_task_are_separate_from_those_of_its_runs(store: holdfast.Store, task: record_pb2.Task) -> None:
     run, other, outputs = store.runs.create(task_id=task.id), store.tasks.create(title="other"), store.phase_outputs
     outputs.save(run_id=run.id, task_id=task.id, phase="plan", variable="PLAN", content="of the run")
     outputs.save(task_id=other.id, phase="plan", variable="PLAN", content="of the other")
@@ -186,7 +186,7 @@ def test_a_task_has_one_output_of_a_phase_and_one_of_a_variable(store: holdfast.
         outputs.create(task_id=task.id, phase="plan", content="twice")
     before = store.revision
     moved = outputs.save(task_id=task.id, phase="replan", variable="PLAN", content="four")
-    assert store.revision == before + 1, "what had the variable goes in the same commit"
+    assert store.revision == before + 1, "both outputs must change in one commit"
     assert list(outputs.all(task_id=task.id)) == [moved] and outputs.as_map(task_id=task.id) == {"PLAN": "four"}
     assert outputs.save(moved) == outputs.by_var(task_id=task.id, variable="PLAN")
     with pytest.raises(holdfast.InvalidArgument, match="phase is required"):
@@ -196,7 +196,7 @@ def test_a_task_has_one_output_of_a_phase_and_one_of_a_variable(store: holdfast.
     assert only.phase == "replan"
 
 
-def test_two_who_save_an_output_at_once_write_the_same_one(store: holdfast.Store) -> None:
+def test_concurrent_saves_of_an_output_write_one_record(store: holdfast.Store) -> None:
     run = store.runs.create()
     at_once(8, lambda number: store.phase_outputs.save(run_id=run.id, phase="plan", content=str(number)))
     (only,) = store.phase_outputs.all(run.id)
@@ -204,7 +204,7 @@ def test_two_who_save_an_output_at_once_write_the_same_one(store: holdfast.Store
 
 
 def at_once(count: int, action: Any) -> list[Any]:
-    """The results of calls that begin together, one a thread."""
+    """Runs the calls concurrently, one per thread; returns their results."""
     barrier, results = threading.Barrier(count), [None] * count
 
     def run(number: int) -> None:
@@ -254,7 +254,7 @@ def test_initiatives_have_tasks_and_decisions(store: holdfast.Store, task: recor
         store.initiatives.decide("INIT-999", decision="x")
 
 
-def test_of_decisions_made_at_once_none_is_lost(store: holdfast.Store) -> None:
+def test_concurrent_decisions_are_all_kept(store: holdfast.Store) -> None:
     made = store.initiatives.create(title="Busy")
     at_once(6, lambda number: store.initiatives.decide(made.id, decision=str(number)))
     assert sorted(each.decision for each in store.initiatives.get(made.id).decisions) == list("012345")

@@ -1,4 +1,4 @@
-"""Workflows in versions, the runs of them, and the logs of the runs, over a real daemon."""
+"""Versions of workflows, their runs, and the logs of the runs, over a real daemon."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_storing_what_the_latest_says_adds_nothing(store: holdfast.Store, shippe
     assert store.workflows.store("ship", **same) == shipped == store.workflows.store("ship", shipped)
     assert store.revision == before
     other = store.workflows.store("ship", **{**same, "definition": {"a": [1], "b": True}})
-    assert (other.workflow_version, other.parent_version) == (2, 1), "1 is not true, nor 1.0, in JSON"
-    assert store.workflows.store("ship", name="Ship it").workflow_version == 3, "a version says all that it says"
+    assert (other.workflow_version, other.parent_version) == (2, 1), "1, 1.0 and true are different JSON values"
+    assert store.workflows.store("ship", name="Ship it").workflow_version == 3, "every field counts in the comparison"
     assert store.workflows.get("ship", 1) == store.workflows.get("ship@1") == shipped
 
 
@@ -52,7 +52,7 @@ def test_save_is_store(store: holdfast.Store, shipped: record_pb2.Workflow) -> N
 
 
 @pytest.mark.parametrize("parent", [2, 3, 99, -1], ids=["its own number", "the one after", "far off", "negative"])
-def test_a_parent_is_a_version_that_there_is(store: holdfast.Store, shipped: record_pb2.Workflow, parent: int) -> None:
+def test_a_missing_parent_version_is_refused(store: holdfast.Store, shipped: record_pb2.Workflow, parent: int) -> None:
     with pytest.raises(holdfast.ParentNotFound, match=f"names version {parent} of workflow ship, which does not exist"):
         store.workflows.store("ship", name="Second", parent_version=parent)
     with pytest.raises(holdfast.ParentNotFound):
@@ -95,7 +95,7 @@ def test_the_lineage_leads_to_the_first(store: holdfast.Store, shipped: record_p
     assert numbers(store.workflows.lineage("ship", 4)) == [4]
     assert store.workflows.store("ship", name="Fifth").workflow_version == 5
     store.workflows.delete("ship", 5)
-    assert store.workflows.store("ship", name="Sixth").workflow_version == 6, "numbers are not given again"
+    assert store.workflows.store("ship", name="Sixth").workflow_version == 6, "a number must not be given twice"
     with pytest.raises(holdfast.NotFound):
         store.workflows.lineage("ship", 5)
 
@@ -124,7 +124,7 @@ def test_phases_and_variables_derive_the_next_version(store: holdfast.Store, shi
     assert (changed.workflow_version, changed.parent_version) == (2, 1)
     assert [(each.name, each.gate_type) for each in store.workflows.phases("ship")] == [("plan", ""), ("build", "human")]
     assert holdfast.json_value(changed.phases[1].settings) == PHASES[1]["settings"]
-    assert store.workflows.set_phase("ship", "build", gate_type="human") == changed, "it says so already"
+    assert store.workflows.set_phase("ship", "build", gate_type="human") == changed, "an equal phase must make no version"
     assert [each.name for each in store.workflows.set_phase("ship", "test", max_iterations=3).phases] == ["plan", "build", "test"]
     assert [each.name for each in store.workflows.remove_phase("ship", "plan").phases] == ["build", "test"]
     store.workflows.set_variable("ship", "GOAL", type="text", default_value={"x": None})
@@ -139,7 +139,7 @@ def test_phases_and_variables_derive_the_next_version(store: holdfast.Store, shi
     assert (aside.workflow_version, aside.parent_version) == (7, 1)
 
 
-def test_of_versions_stored_at_once_none_is_lost(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+def test_versions_stored_concurrently_are_all_kept(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
     made = at_once(6, lambda number: store.workflows.store("ship", name=f"from {number}", parent_version=1))
     assert sorted(numbers(made)) == [2, 3, 4, 5, 6, 7]
     assert {each.name for each in store.workflows.versions("ship")} == {"Ship it", *(f"from {number}" for number in range(6))}
@@ -171,7 +171,7 @@ def test_a_log_keeps_its_detail_as_it_was(store: holdfast.Store, shipped: record
     assert found == detail and type(found) is type(detail)
 
 
-def test_a_log_is_of_the_workflow_that_ran(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+def test_a_log_must_name_the_workflow_of_its_run(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
     run, free = store.runs.start("ship", 1), store.runs.create()
     for wrong in ({"workflow_id": "zzz", "workflow_version": 9}, {"workflow_id": "zzz"}, {"workflow_version": 2}):
         with pytest.raises(holdfast.InvalidArgument, match="but the run is of ship@1"):
@@ -179,7 +179,7 @@ def test_a_log_is_of_the_workflow_that_ran(store: holdfast.Store, shipped: recor
     log = store.logs.store(run.id, workflow_id="ship", detail="x")
     assert (log.workflow_id, log.workflow_version) == ("ship", 1)
     other = store.logs.store(free.id, workflow_id="zzz", workflow_version=9)
-    assert (other.workflow_id, other.workflow_version) == ("zzz", 9), "a run of no workflow says nothing against it"
+    assert (other.workflow_id, other.workflow_version) == ("zzz", 9), "a run without a workflow allows any"
 
 
 def test_logs_are_written_once(store: holdfast.Store) -> None:

@@ -1,4 +1,4 @@
-"""A dry run of any job tells what would be done and does none of it: no row, no file and no revision is another after it."""
+"""A dry run of any job returns what the job would do, and changes no row, no file and no revision."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.support.api import Api, delete, insert, refused
 
 pytestmark = pytest.mark.slow  # processes of its own
 
-# Nothing is done by the clock, blobs and answers are due after a second, and the first sweep dies before it unlinks.
+# No timed job runs; leases and remembered answers expire after a second; the first sweep fails before it unlinks files.
 FLAGS = ("--lease", "1", "--request-retention", "1", "--sweep-interval", "1000", "--housekeeping-interval", "1000")
 FLAGS += ("--checkpoint-interval", "1000")
 FAILPOINTS = "sweep.after_commit=fail@1"
 
 
 def work_for_every_job(api: Api, data_dir: Path) -> None:
-    """Rows to forget, empty pages, a full log, blobs that nobody needs, trash, an orphan, and what a dead Put left."""
+    """Work for each job: expired rows, empty pages, a full log, unreferenced blobs, trash, an orphan and an abandoned upload."""
     api.put(os.urandom(100_000))
     ids = [api.commit(insert("task", title="t", description="x" * 500_000), request_id=f"r{n}").results[0].id for n in range(4)]
     api.commit(*(delete("task", id) for id in ids))
@@ -36,7 +36,7 @@ def work_for_every_job(api: Api, data_dir: Path) -> None:
 
 
 def files_of(data_dir: Path) -> dict[str, bytes]:
-    """Every file and all of it: rows are bytes of the database and its log. The log's index is shared memory of readers."""
+    """The contents of every file; rows are in the database and its log. The log's shared-memory index changes with readers."""
     files = (each for each in data_dir.rglob("*") if each.is_file() and not each.name.endswith("-shm"))
     return {str(each.relative_to(data_dir)): each.read_bytes() for each in files}
 
@@ -55,7 +55,7 @@ def test_a_dry_run_of_any_job_changes_nothing(directory: Directory) -> None:
         told = {}
         for job in jobs:
             told[job] = dry_run(api, job)
-            assert any(told[job].values()), f"{job} has nothing to do, so this test says nothing about it"
+            assert any(told[job].values()), f"{job} has nothing to do, so this test would prove nothing"
             assert files_of(daemon.data_dir) == before, job
             assert api.revision() == revision, job
         assert sorted(told) == ["checkpoint", "compact", "housekeeping", "recover", "sweep"]

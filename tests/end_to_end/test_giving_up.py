@@ -1,4 +1,4 @@
-"""A caller that gave up before its commit began leaves no trace: not in the records, not in history, not in the counters."""
+"""A caller that leaves before its commit starts: nothing of the commit is in records, history or counters."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ except holdfast.HoldfastError as error:
 
 @pytest.fixture
 def slow_daemon(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> DaemonProcess:
-    """A daemon whose every commit is held for a while before it is written."""
+    """A daemon that delays every commit before writing it."""
     monkeypatch.setenv("HOLDFAST_FAILPOINTS", f"writer.before_commit=sleep:{HOLD_S}")
     daemon: DaemonProcess = request.getfixturevalue("own_daemon")
     return daemon
@@ -42,7 +42,7 @@ def slow_daemon(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
 
 @contextmanager
 def caller(daemon: DaemonProcess, timeout_s: float) -> Iterator[subprocess.Popen[str]]:
-    """A process that is about to call."""
+    """A process that waits for a line before its first write."""
     command = [sys.executable, "-c", CALLER, str(daemon.socket_path), str(timeout_s)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "calling\n"
@@ -59,7 +59,7 @@ def let_go(process: subprocess.Popen[str]) -> None:
 
 @contextmanager
 def writer_held(store: holdfast.Store) -> Iterator[threading.Thread]:
-    """Another's commit stands before its end; whoever comes now has to queue. Left when that commit is done."""
+    """Runs a commit that is delayed in the writer, so that other commits queue. On exit it waits for that commit."""
     held = threading.Thread(target=store.tasks.create, kwargs={"title": "held"})
     held.start()
     time.sleep(HOLD_S / 4)
@@ -68,7 +68,7 @@ def writer_held(store: holdfast.Store) -> Iterator[threading.Thread]:
 
 
 def assert_no_trace(store: holdfast.Store) -> None:
-    """Only the held commit is there, and the next one takes the next revision and the next id."""
+    """Only the delayed commit was applied, and the next one gets the next revision and the next id."""
     assert [each.title for each in store.tasks.list()] == ["held"]
     assert {each.actor for each in store.audit.query()} == {"keeper"}
     revision = store.status().revision
@@ -86,7 +86,7 @@ def test_a_deadline_that_passes_in_the_queue(slow_daemon: DaemonProcess) -> None
 
 
 def test_the_deadline_of_a_single_call(slow_daemon: DaemonProcess) -> None:
-    """Another patience on the same connection, whose other calls wait on."""
+    """A shorter timeout on the same connection; the connection's other calls keep theirs."""
     with holdfast.connect(slow_daemon.socket_path, actor="keeper") as store:
         impatient = store.with_timeout(HOLD_S / 8)
         with writer_held(store):
@@ -103,7 +103,7 @@ def test_a_caller_that_is_killed_in_the_queue(slow_daemon: DaemonProcess) -> Non
         with writer_held(store) as held:
             let_go(process)
             while not store.status().queued_commits:
-                assert held.is_alive(), "it came too late to queue"
+                assert held.is_alive(), "the delayed commit ended before the call was queued"
             process.kill()
         assert_no_trace(store)
 

@@ -1,4 +1,4 @@
-"""A disk that is full, for real: a small file system that the test mounts and fills."""
+"""A disk that is really full: the test mounts a small file system and fills it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIB = 2**20
 
 
 class SmallDisk:
-    """A file system of 24 MiB, 8 of them taken by a file that can be given up."""
+    """A file system of 24 MiB with a file of 8 MiB that can be deleted to make room."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -35,7 +35,7 @@ class SmallDisk:
         self._ballast.unlink()
 
     def fill(self) -> None:
-        """Takes what is left, to the last block."""
+        """Fills all free blocks."""
         with (self.path / "filler").open("ab", buffering=0) as filler:
             try:
                 while filler.write(bytes(65536)) == 65536:
@@ -68,7 +68,7 @@ def daemon(directory: Directory, disk: SmallDisk) -> DaemonProcess:
 
 
 def append_until_refused(api: Api, contents: str) -> tuple[int, Refusal]:
-    """How many entries were acknowledged, and what refused the next."""
+    """Appends until a refusal; returns the number of acknowledged entries and the refusal."""
     for count in range(1000):
         try:
             api.append("S", contents)
@@ -101,7 +101,7 @@ def test_a_full_disk_refuses_writes_goes_on_reading_and_recovers(disk: SmallDisk
 
 @pytest.mark.parametrize("entry_bytes", [10, 3_000, 40_000])
 def test_to_the_last_block(disk: SmallDisk, daemon: DaemonProcess, entry_bytes: int) -> None:
-    """Wherever it strikes, in the log or in its index, it is a refusal; nothing that was acknowledged is gone."""
+    """A full disk is a refusal, whether the log or its index hits it; no acknowledged entry is lost."""
     with Api(daemon.socket, "") as api:
         api.commit(insert("session", id="S"))
         count, last = 0, None

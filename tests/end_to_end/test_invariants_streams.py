@@ -1,4 +1,4 @@
-"""Watches and follows of a real daemon: nothing missed, nothing twice, nobody starved, no snapshot held."""
+"""Watches and followed journals of a real daemon: nothing is missed or repeated, no call starves, no snapshot is held."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def place(change: Any) -> Place:
 
 @pytest.fixture(scope="module")
 def history(api: Api) -> list[Place]:
-    """Commits of one change, of many, of more than a frame holds, and a cascade."""
+    """Commits with one change, with many, with more than a frame holds, and a cascade."""
     api.commit(insert("session", id="S"), append("S", "a"))
     for number in range(4):
         api.commit(insert("task", id=f"B{number}", title="big", description=BIG), append("S", f"{number}"))
@@ -72,7 +72,7 @@ def test_a_watch_resumed_from_each_cursor_misses_and_repeats_nothing(api: Api, h
 
 
 def test_a_stream_that_breaks_after_every_frame_gets_everything_once(api: Api, history: list[Place]) -> None:
-    """Also in the middle of a commit whose changes span frames."""
+    """Also between the frames of one commit."""
     seen: list[Place] = []
     fields: dict[str, Any] = {"after_revision": 0}
     while len(seen) < len(history):
@@ -93,7 +93,7 @@ def test_kinds_and_ids_choose(api: Api, history: list[Place]) -> None:
 
 def test_another_workspaces_changes_are_not_seen_but_the_cursor_moves_on(api: Api, daemon: Any, history: list[Place]) -> None:
     with Api(daemon.socket_path) as other:
-        assert other.changes(after_revision=0) == []  # it does not exist yet, and may be waited for
+        assert other.changes(after_revision=0) == []  # a watch may wait for a workspace that does not exist yet
         revision = other.commit(insert("task", title="t")).revision
         frames = list(api.watch(replay_only=True, after_revision=history[-1][0]))
         assert [(len(frame.changes), frame.revision >= revision) for frame in frames] == [(0, True)]
@@ -101,7 +101,7 @@ def test_another_workspaces_changes_are_not_seen_but_the_cursor_moves_on(api: Ap
 
 
 class Following:
-    """A stream that a thread reads."""
+    """Reads a stream in a thread."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -150,7 +150,7 @@ def test_a_follow_with_an_end_or_a_limit_ends(api: Api) -> None:
     assert [each.numbers() for each in followings] == [[1, 2, 3], [1, 2], [2, 3]]
 
 
-def test_a_revision_that_is_gone_tells_the_oldest_that_is_left(directory: Directory) -> None:
+def test_the_refusal_of_a_compacted_revision_names_the_oldest_one(directory: Directory) -> None:
     with Api(directory.serve().socket) as api:
         for _ in range(5):
             api.commit(insert("task", title="t"))
@@ -194,7 +194,7 @@ def can_read(api: Api, parent: str) -> bool:
 
 
 def test_a_slow_reader_holds_no_snapshot(directory: Directory) -> None:
-    """While it dawdles, the write-ahead log can be copied to its end, again and again."""
+    """While the reader is slow, log checkpoints can copy the whole log, repeatedly."""
     daemon = directory.serve("store", "run/s.sock", "--checkpoint-interval", "3600")
     with Api(daemon.socket) as api, Api(daemon.socket, api.workspace) as slow:
         parent = api.insert("session")

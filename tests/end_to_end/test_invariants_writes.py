@@ -1,4 +1,4 @@
-"""What an acknowledgement is worth, when it is sent, and what becomes of calls whose caller has gone."""
+"""What an acknowledgement guarantees, when it is sent, and what happens to calls whose caller has left."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def titles(api: Api) -> list[str]:
     return [each.task.title for each in api.list("task").records]
 
 
-def test_nobody_is_told_or_sees_anything_before_commit(directory: Directory) -> None:
+def test_before_the_commit_nothing_is_acknowledged_or_visible(directory: Directory) -> None:
     with Api(sleeping(directory, "writer.before_commit").socket, "") as api:
         call = begin(api, insert("task", title="t"))
         time.sleep(0.2)
@@ -51,7 +51,7 @@ def test_what_is_committed_is_there_before_it_is_acknowledged(directory: Directo
     ("point", "survives"), [("writer.in_batch", False), ("writer.before_commit", False), ("writer.after_commit", True)]
 )
 def test_a_crash_between_commit_and_answer_and_the_same_request_again(directory: Directory, point: str, survives: bool) -> None:
-    """Whether it got there or not, trying again applies it once and answers as the first time would have."""
+    """Whether or not the commit was durable, the repeated request applies once and gets the answer of the first."""
     daemon = directory.serve(HOLDFAST_FAILPOINTS=f"{point}=kill@2")
     mutations = [insert("task", title="second"), append("S", "a", "b")]
     with Api(daemon.socket, "") as api:
@@ -100,7 +100,7 @@ def test_calls_without_a_deadline_are_given_one(directory: Directory) -> None:
 
 @pytest.fixture
 def busy_reader(directory: Directory) -> Iterator[Api]:
-    """A daemon with one read connection, and a store in which SLOW_READ takes long."""
+    """A daemon with one read connection and a store in which SLOW_READ takes long."""
     daemon = directory.serve("store", "run/s.sock", "--readers", "1")
     numbers = "[" + ",".join(map(str, range(8000))) + "]"
     with Api(daemon.socket, "") as api:
@@ -114,7 +114,7 @@ def begin_slow_read(api: Api, timeout_s: float) -> Any:
     call = api.store.Count.future(store_service_pb2.StoreServiceCountRequest(kind="task", filter=SLOW_READ), timeout=timeout_s)
     time.sleep(0.3)
     request = store_service_pb2.StoreServiceGetRequest(kind="session", id="S")
-    with pytest.raises(grpc.RpcError) as caught:  # it holds the only connection
+    with pytest.raises(grpc.RpcError) as caught:  # this read occupies the only connection
         api.store.Get(request, timeout=0.3)
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert not call.done()
@@ -130,7 +130,7 @@ def time_of_a_get(api: Api) -> float:
 def test_a_read_whose_caller_has_gone_is_interrupted(busy_reader: Api) -> None:
     call = begin_slow_read(busy_reader, PATIENCE_S)
     call.cancel()
-    assert time_of_a_get(busy_reader) < 0.2  # 100 ms, and a call
+    assert time_of_a_get(busy_reader) < 0.2  # 100 ms and one call
 
 
 def test_a_read_whose_deadline_has_passed_is_interrupted(busy_reader: Api) -> None:
@@ -141,8 +141,8 @@ def test_a_read_whose_deadline_has_passed_is_interrupted(busy_reader: Api) -> No
     assert time_of_a_get(busy_reader) < 0.2
 
 
-def test_what_comes_while_the_daemon_stops_is_told_so(directory: Directory) -> None:
-    """Running commits are finished and acknowledged, streams are told, and it all ends well."""
+def test_calls_during_a_stop_are_refused_with_the_reason(directory: Directory) -> None:
+    """Running commits are completed and acknowledged, streams end with an error, and the daemon exits with 0."""
     daemon = sleeping(directory, "writer.before_commit", "--grace", "5")
     with Api(daemon.socket, "") as api, Api(daemon.socket, "") as other:
         session = begin(api, insert("session", id="S"))

@@ -1,4 +1,4 @@
-"""The limits: what is just small enough can be read back by anyone, what is larger is refused, and memory stays flat."""
+"""Size limits: the largest accepted values can be read by every client, larger ones are refused, and memory stays flat."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.memory import watched
 
 MIB = 2**20
 INVALID_ARGUMENT = grpc.StatusCode.INVALID_ARGUMENT
-MODEST = {"grpc.max_receive_message_length": 4 * MIB}  # what a client has that sets nothing
+MODEST = {"grpc.max_receive_message_length": 4 * MIB}  # gRPC's default, for a client that sets nothing
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def text(size: int) -> str:
     ],
     ids=["record", "record of many tags", "entry"],
 )
-def test_what_is_too_large_is_refused_with_the_limit(api: Api, what: str, mutation: Any, limit: int) -> None:
+def test_too_large_records_and_entries_are_refused_with_the_limit(api: Api, what: str, mutation: Any, limit: int) -> None:
     before = api.revision()
     refusal = refused(lambda: api.commit(mutation))
     assert (refusal.code, refusal.reason) == (INVALID_ARGUMENT, "TOO_LARGE")
@@ -74,16 +74,16 @@ def test_a_chunk_of_more_than_3_mib_is_refused_with_the_limit(api: Api) -> None:
     assert "3,145,728" in refusal.message
 
 
-def test_what_is_larger_than_the_daemon_ever_takes_is_refused_by_grpc(api: Api) -> None:
+def test_a_message_above_grpcs_limit_is_refused_by_grpc(api: Api) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         api.commit(*[insert("task", title="t", description=text(MIB))] * 40)
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "33554432" in caught.value.details()
-    assert api.revision() > 0  # the connection goes on
+    assert api.revision() > 0  # the connection still works
 
 
-def test_what_was_accepted_can_be_read_back_by_anyone(api: Api) -> None:
-    """The largest records and entries there may be, through a client that takes 4 MiB a message."""
+def test_all_that_was_accepted_can_be_read_by_every_client(api: Api) -> None:
+    """The largest records and entries, read by a client that accepts messages of 4 MiB."""
     largest = text(2 * MIB - 500)
     ids = [api.insert("artifact", name="n", description=largest) for _ in range(4)]
     assert api.get("artifact", ids[0]).description == largest
@@ -110,7 +110,7 @@ def test_an_answer_with_the_records_leaves_out_what_does_not_fit(api: Api) -> No
 
 
 def test_a_page_that_ends_at_a_very_long_key_is_refused_not_cut_off(api: Api) -> None:
-    """The token holds where the page ended: with a long text it would be more than a client takes."""
+    """The token contains the order's key at the page's end; a long text would make it too large for clients."""
     for number in range(3):
         api.insert("construct", name=f"{number}", description=f"{number}" + text(2 * MIB - 600))
     refusal = refused(lambda: api.list("construct", page_size=1, order_by="description"))
@@ -148,7 +148,7 @@ def process(directory: Directory) -> DaemonProcess:
 
 @pytest.mark.slow
 def test_a_transcript_of_100_000_entries_streams_through_flat_memory(process: DaemonProcess) -> None:
-    """Read from end to end, and followed by a reader that is slower than the writer."""
+    """Reads the transcript from start to end, and follows it with a reader that is slower than the writer."""
     with Api(process.socket, "", **MODEST) as api:
         api.commit(insert("session", id="S"))
         for _ in range(10):
@@ -203,11 +203,11 @@ def test_a_watch_over_large_images_takes_no_more_memory_than_a_frame(process: Da
             assert len(api.list("task", page_size=1000).records) == 1
             answer = api.store.BatchGet(store_service_pb2.StoreServiceBatchGetRequest(keys=keys))
             assert (len(answer.records), len(answer.remaining)) == (1, 69)
-        assert peak.growth_mib < 128, peak  # BatchGet looks up twenty at a time
+        assert peak.growth_mib < 128, peak  # BatchGet reads twenty records at a time
 
 
 def chunks(total_mib: int, digest: Any) -> Iterator[bytes]:
-    """Bytes that hardly compress, made from one block."""
+    """Almost incompressible bytes, made from one block."""
     block = os.urandom(MIB)
     for number in range(total_mib):
         chunk = number.to_bytes(8, "big") + block[8:]
@@ -216,7 +216,7 @@ def chunks(total_mib: int, digest: Any) -> Iterator[bytes]:
 
 
 def stream_blob(process: DaemonProcess, size_mib: int) -> tuple[float, float]:
-    """Puts a blob and gets it again; how far the daemon's memory and ours grew at most, in MiB."""
+    """Puts a blob and gets it back; returns the peak growth of the daemon's and of our memory in MiB."""
     sent, received = hashlib.sha256(), hashlib.sha256()
     with Api(process.socket, "", **MODEST) as api:
         api.put(b"warm" * 100_000)
@@ -247,7 +247,7 @@ def files_of(data_dir: Path) -> list[Path]:
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(process: DaemonProcess) -> None:
-    """Cancelled in the middle, and with its connection cut."""
+    """Cancels one upload in the middle, and closes the connection of another."""
     over = threading.Event()
 
     def endless() -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Never a payload in the log: what callers send does not get there, not even in errors that nobody foresaw."""
+"""The log never contains what callers send, not even in the log lines of unexpected errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.api import Api, insert, refused
 pytestmark = pytest.mark.slow  # processes of its own
 
 MARK = "MARKED-PAYLOAD"
-# A daemon with defects on every floor, whose exceptions quote what they were given.
+# A daemon with a defect in every layer; the exceptions quote their arguments.
 FAULTY = f"""
 import sys
 from holdfastd.__main__ import main

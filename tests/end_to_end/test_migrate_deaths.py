@@ -1,4 +1,4 @@
-"""`holdfastd migrate` killed at each of its steps: the next one goes on, and the store is what it would have been."""
+"""`holdfastd migrate` killed at each step: the next run continues, and the result is the same as without the kill."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.support.api import Api, insert
 pytestmark = pytest.mark.slow  # processes of its own
 
 STEPS = find_migrations()
-HAD = 2  # how many of the steps the store has had
+HAD = 2  # number of migrations that the old store has
 
 
 @pytest.fixture
 def old_store(directory: Directory) -> Path:
-    """A store of an older holdfastd."""
+    """A store with the first two migrations."""
     data_dir = directory.path / "store"
     data_dir.mkdir(mode=0o700)
     with closing(Database(data_dir / "holdfast.db").open_writer()) as connection:

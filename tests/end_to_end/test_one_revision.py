@@ -1,4 +1,4 @@
-"""What belongs together is read as of one revision, while others write."""
+"""Reads of related data while others write: all of it is of one revision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROUNDS = 60
 
 @contextmanager
 def meanwhile(write: Callable[[int], object]) -> Iterator[None]:
-    """Writes 1, 2, 3 … for as long as the block runs."""
+    """Calls `write` with 1, 2, 3 … in a thread while the block runs."""
     stop, failures = threading.Event(), list[BaseException]()
 
     def work() -> None:
@@ -39,7 +39,7 @@ def meanwhile(write: Callable[[int], object]) -> Iterator[None]:
 
 
 def test_a_state_and_its_gates_are_of_one_revision(store: holdfast.Store) -> None:
-    """Each state says how many gates were decided when it was saved."""
+    """Each saved state contains the number of its gates at that time."""
     tasks = [store.tasks.create(title="t").id for _ in range(2)]
 
     def decide(number: int) -> None:
@@ -54,7 +54,7 @@ def test_a_state_and_its_gates_are_of_one_revision(store: holdfast.Store) -> Non
 
 
 def test_a_context_on_disk_is_of_one_revision(store: holdfast.Store, tmp_path: Path) -> None:
-    """Constitution and spec are changed together, always."""
+    """Constitution and spec are always changed in one commit."""
     task = store.tasks.create(title="t").id
 
     def change(number: int) -> None:

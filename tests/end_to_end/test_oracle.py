@@ -1,6 +1,6 @@
-"""The oracle of the crash tests must be able to fail: stores are damaged behind the daemon's back, and it has to say so.
+"""The oracle of the crash tests must be able to fail: it has to report stores whose database or files are damaged.
 
-Where the rows can be made to fit each other again they are: then only the ledgers know better.
+Where possible the damaged rows are consistent with each other, so that only the ledgers show the damage.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Damage = Callable[[sqlite3.Connection], object]
 
 
 class Loaded:
-    """A copy of a store after some load, with the ledgers of it."""
+    """A copy of a store after some load, with its ledgers."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -35,27 +35,27 @@ class Loaded:
         self.daemon: DaemonProcess | None = None
 
     def damage(self, how: Damage) -> None:
-        """Changes the database of the stopped daemon."""
+        """Changes the database while no daemon runs."""
         with closing(sqlite3.connect(self.directory / "store" / "holdfast.db")) as connection:
             how(connection)
             connection.commit()
 
     def connect(self) -> holdfast.Store:
-        """A client of the store's daemon, which is started for it."""
+        """Connects to the store's daemon; starts it if necessary."""
         if self.daemon is None:
             self.daemon = DaemonProcess(self.directory)
             assert self.daemon.wait_until_serving()
         return holdfast.connect(self.daemon.socket)
 
     def problems(self) -> str:
-        """What the oracle says, a line a problem."""
+        """The oracle's problems, one per line."""
         with self.connect() as store:
             return "\n".join(Oracle(self.directory).ask(store))
 
 
 @pytest.fixture(scope="module")
 def original() -> Iterator[Path]:
-    """A directory with a stopped store that has seen every operation."""
+    """The directory of a stopped store, after every operation was run."""
     with tempfile.TemporaryDirectory(prefix="hf-oracle-") as name:
         directory = Path(name)
         daemon = DaemonProcess(directory)
@@ -113,7 +113,7 @@ def drop_entry_in_the_middle(connection: sqlite3.Connection) -> None:
 
 
 def lose_update(connection: sqlite3.Connection) -> None:
-    changed = "name = 'nobody', version = version + 1, image = NULL"  # without an image the columns are what is read
+    changed = "name = 'nobody', version = version + 1, image = NULL"  # without an image the columns are read
     connection.execute(f"UPDATE construct SET {changed} WHERE id IN (SELECT MIN(id) FROM construct)")
 
 
@@ -148,14 +148,14 @@ def test_flipped_byte_in_a_blob_file_is_reported(loaded: Loaded) -> None:
     assert "verify: blob_damaged" in loaded.problems()
 
 
-def test_what_only_the_ledger_has_is_reported(loaded: Loaded) -> None:
+def test_a_lost_acknowledged_operation_is_reported(loaded: Loaded) -> None:
     op = loaded.ledger.new_id()
     loaded.ledger.tried(op, "construct", [op])
     loaded.ledger.done(op, id="cst_none")
     assert f"{op} (construct, done): was acknowledged, and ['{op}'] are not there" in loaded.problems()
 
 
-def test_what_was_refused_and_is_there_is_reported(loaded: Loaded) -> None:
+def test_refused_and_unknown_operations_in_the_store_are_reported(loaded: Loaded) -> None:
     op = loaded.ledger.new_id()
     loaded.ledger.tried(op, "construct", [op])
     loaded.ledger.refused(op, "VERSION_MISMATCH")

@@ -1,4 +1,4 @@
-"""A store is reached by its own daemon or not at all: never by that of another store, wherever that one listens."""
+"""A client reaches a store only through its own daemon, never through the daemon of another store, whatever its socket."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.end_to_end.daemons import Directory, is_reachable
 
 pytestmark = pytest.mark.slow  # processes of its own
 
-DEAD = 2**22 + 1  # no process has that number
+DEAD = 2**22 + 1  # larger than any pid
 
 
 @pytest.fixture
 def home(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A user's home, whose per-user store is the default one; the daemons that clients start end with the test."""
+    """The home of a user with a default per-user store. Daemons that clients start are killed with the test."""
     for name in os.environ:
         if name.startswith(("HOLDFAST_", "PERSIST", "XDG_")):
             monkeypatch.delenv(name)
@@ -44,7 +44,7 @@ def served() -> str:
 
 
 def leave_card(data_dir: Path, socket: Path) -> None:
-    """What a daemon that was killed leaves behind."""
+    """Leaves daemon.json as after the kill of a daemon."""
     data_dir.mkdir(parents=True)
     (data_dir / "daemon.json").write_text(json.dumps({"pid": DEAD, "socket": str(socket)}))
 
@@ -69,14 +69,14 @@ def test_the_same_directory_by_another_path_is_the_same_store(home: Path, monkey
     assert served() == default
 
 
-def test_a_socket_that_another_stores_daemon_has_taken_is_left_to_it(home: Path, directory: Directory) -> None:
+def test_a_socket_used_by_another_stores_daemon_is_left_alone(home: Path, directory: Directory) -> None:
     other = directory.serve("other", "holdfast/holdfast.sock")
     assert user_place().socket_path == other.socket
     assert main(["status"]) == 3
     assert main(["down"]) == 0
     assert is_reachable(other.socket)
     assert served() == str(user_place().data_dir)
-    assert served() == str(user_place().data_dir), "found again"
+    assert served() == str(user_place().data_dir), "the second connection must find the same daemon"
     assert user_place().described_socket == user_place().own_socket
     assert main(["down"]) == 0
     assert is_reachable(other.socket)

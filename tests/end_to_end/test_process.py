@@ -1,4 +1,4 @@
-"""The daemon as a process: its locks, its socket, its settings. Real daemons, real kills."""
+"""The daemon as a process: its locks, socket and settings, with real daemons and real kills."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.end_to_end.daemons import (
 pytestmark = pytest.mark.slow  # processes of its own
 
 
-def test_what_a_daemon_makes_is_private_and_says_who_serves(directory: Directory) -> None:
+def test_the_daemons_files_are_private_and_name_it(directory: Directory) -> None:
     daemon = directory.serve()
     assert is_reachable(daemon.socket)
     assert [mode_of(each) for each in (daemon.socket.parent, daemon.data_dir)] == [0o700, 0o700]
@@ -63,8 +63,8 @@ def test_one_stops_while_the_other_runs(directory: Directory) -> None:
     assert is_reachable(third.socket)
 
 
-def test_a_successor_on_the_same_socket_keeps_it_when_the_first_has_gone(directory: Directory) -> None:
-    """grpcio unlinks its path when it stops; the next daemon's socket must not go that way."""
+def test_the_next_daemon_keeps_its_socket_when_the_first_ends(directory: Directory) -> None:
+    """grpcio unlinks its socket's path when it stops; it must not unlink the socket of the next daemon."""
     first = directory.serve("one")
     first.process.send_signal(signal.SIGTERM)
     while (second := directory.start("two")).ended_or_serves() == "ended":
@@ -73,7 +73,7 @@ def test_a_successor_on_the_same_socket_keeps_it_when_the_first_has_gone(directo
     assert is_reachable(second.socket)
 
 
-def test_a_killed_daemons_socket_is_taken_over_as_fast_as_a_new_one_is_made(directory: Directory) -> None:
+def test_taking_over_a_killed_daemons_socket_is_as_fast_as_a_new_start(directory: Directory) -> None:
     fresh_s, stale_s = [], []
     for number in range(3):
         began = time.monotonic()
@@ -87,7 +87,7 @@ def test_a_killed_daemons_socket_is_taken_over_as_fast_as_a_new_one_is_made(dire
         assert is_reachable(second.socket)
         assert "event=last_stop_was_unclean" in second.log()
         second.end()
-    assert min(stale_s) < min(fresh_s) + 0.3  # the shortest of three: the machine has other things to do
+    assert min(stale_s) < min(fresh_s) + 0.3  # the shortest of three, because the machine may be busy
 
 
 def test_a_socket_directory_deleted_under_a_live_daemon_comes_back(directory: Directory) -> None:
@@ -104,11 +104,11 @@ def test_a_socket_directory_deleted_under_a_live_daemon_comes_back(directory: Di
     assert not daemon.socket.exists()
 
 
-def test_a_lost_lock_that_somebody_else_took_is_not_fought_over(directory: Directory) -> None:
+def test_only_one_of_two_daemons_gets_a_lost_lock(directory: Directory) -> None:
     first = directory.serve("one")
     shutil.rmtree(first.socket.parent)
     second = directory.start("two")
-    # Whoever comes first has it: the first daemon, and the second ends, or the second, and the first says that it lost it.
+    # Either daemon may get the lock: the second ends if the first restores it, and otherwise the first logs the loss.
     assert eventually(lambda: second.process.poll() is not None or "event=socket_lost" in first.log()), first.log()
     second_serves = second.process.poll() is None
     assert eventually(lambda: is_reachable(first.socket))
@@ -117,13 +117,13 @@ def test_a_lost_lock_that_somebody_else_took_is_not_fought_over(directory: Direc
     assert is_reachable(second.socket) is second_serves
 
 
-def test_a_deleted_daemon_json_comes_back_and_lets_nobody_in(directory: Directory) -> None:
+def test_a_deleted_daemon_json_is_restored_and_lets_no_second_daemon_in(directory: Directory) -> None:
     daemon = directory.serve()
     card = daemon.card()
     (daemon.data_dir / "daemon.json").unlink()
     assert "owns" in directory.refused("store", "run/other.sock")
     restored = daemon.data_dir / "daemon.json"
-    assert eventually(lambda: restored.exists() and restored.read_text() != "")  # it is made before it is written
+    assert eventually(lambda: restored.exists() and restored.read_text() != "")  # the file is created before it is written
     assert daemon.card() == card
 
 
@@ -206,7 +206,7 @@ def test_a_store_whose_schema_lacks_a_column_is_refused_and_nothing_is_served(di
     assert not (directory.path / "run" / "s.sock").exists()
 
 
-def test_migrate_tells_and_does(directory: Directory) -> None:
+def test_migrate_lists_and_applies_the_migrations(directory: Directory) -> None:
     data = ["--data-dir", str(directory.path / "store")]
     dry = run("migrate", "--dry-run", *data)
     steps = find_migrations()
@@ -222,7 +222,7 @@ def test_migrate_tells_and_does(directory: Directory) -> None:
     assert "Another daemon" in held.stderr
 
 
-def test_the_command_explains_itself() -> None:
+def test_the_command_has_help() -> None:
     said = run("--help")
     assert said.returncode == 0
     assert "holdfastd migrate --dry-run" in said.stdout

@@ -1,4 +1,4 @@
-"""Many writers on the same few tasks: no update is lost, no version is written twice, no circle closes, no id comes twice."""
+"""Many writers on a few tasks: no update is lost, no version is written twice, no cycle is closed, no id is given twice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INSERT, UPDATE = 1, 2
 
 @dataclass(frozen=True)
 class Race:
-    """What a race left behind, and what those who ran say that they did."""
+    """The store after a race, and the reports of its processes."""
 
     store: holdfast.Store
     tasks: list[str]
@@ -45,7 +45,7 @@ def start(socket: Path, *arguments: object) -> subprocess.Popen[str]:
 
 
 def run_processes(daemon: DaemonProcess, store: holdfast.Store, tasks: list[str]) -> list[dict[str, Any]]:
-    """Eight processes of eight threads each, which begin when all are ready."""
+    """Runs eight processes of eight threads each, which start when all are ready."""
     racers = [start(daemon.socket_path, store.workspace, 8, seed, *tasks) for seed in range(8)]
     for each in racers:
         assert each.stdout is not None and each.stdin is not None
@@ -58,7 +58,7 @@ def run_processes(daemon: DaemonProcess, store: holdfast.Store, tasks: list[str]
 
 
 def run_threads(daemon: DaemonProcess, store: holdfast.Store, tasks: list[str]) -> list[dict[str, Any]]:
-    """Sixty-four threads of this process, with one client."""
+    """Runs sixty-four threads of this process with one client."""
     return [vars(race(store, tasks, 64, 0))]
 
 
@@ -93,7 +93,7 @@ def test_each_version_is_written_once(finished: Race) -> None:
         history = list(finished.store.tasks.history(id))
         assert [each.version for each in history] == list(range(1, len(history) + 1))
         assert {version for owner, version in written if owner == id} == set(range(2, len(history) + 1))
-        # The audit says the same, and the number went up by one each time that it was written.
+        # The audit agrees, and each write raised the number by one.
         entries = list(finished.store.audit.of("task", id))
         assert [each.version for each in entries] == [each.version for each in history]
         diffs = [json.loads(each.diff).get("metadata") for each in entries]
@@ -109,11 +109,11 @@ def test_no_circle_ever_closes(finished: Race) -> None:
     waits: dict[str, list[str]] = {}
     for change in finished.store.watch(kinds=["task"], since=0, replay_only=True):
         waits[change.id] = list(change.record.task.blocked_by)
-        assert not reaches(waits, change.id), f"revision {change.revision} closed a circle"
+        assert not reaches(waits, change.id), f"revision {change.revision} closed a cycle"
 
 
 def reaches(waits: dict[str, list[str]], id: str) -> bool:
-    """Whether what a task waits for waits for the task."""
+    """True when a task waits for itself through others."""
     seen: set[str] = set()
     to_do = list(waits[id])
     while to_do:
@@ -132,7 +132,7 @@ def test_no_id_comes_twice(finished: Race) -> None:
     assert sorted(int(each.removeprefix("TASK-")) for each in ids) == list(range(1, len(ids) + 1))
 
 
-def test_of_two_halves_of_a_circle_that_come_at_once_one_is_refused(store: holdfast.Store) -> None:
+def test_one_of_two_concurrent_halves_of_a_cycle_is_refused(store: holdfast.Store) -> None:
     for _ in range(40):
         one, other = store.tasks.create(title="one").id, store.tasks.create(title="other").id
         gate, outcomes = threading.Barrier(2), []

@@ -1,4 +1,4 @@
-"""README and ARCHITECTURE say what is true: the tours run as written, and the files that are named exist."""
+"""README and ARCHITECTURE are correct: the tours run as written, and the files that they name exist."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def home() -> Iterator[dict[str, str]]:
-    """The environment of a user who has never run Holdfast, with a home on a short path, for a socket's is limited."""
+    """The environment of a new user, with a home on a short path, because the length of a socket's path is limited."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("HOLDFAST_", "XDG_", "PERSIST"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
     with tempfile.TemporaryDirectory(prefix="hf-") as home:

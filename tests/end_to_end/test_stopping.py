@@ -1,4 +1,4 @@
-"""How a daemon ends: in order, at once, when idle, when something hangs, when the disk cannot be trusted."""
+"""How the daemon ends: in order, at once, when idle, when a call hangs, and when a sync fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_signal_stops_in_order(directory: Directory, number: int) -> None:
 
 
 def commit(daemon: DaemonProcess, **fields: Any) -> Any:
-    """Begins a commit of one construct and returns its future."""
+    """Starts a commit of one construct and returns its future."""
     insert = store_service_pb2.Insert(record=record_pb2.Record(construct=record_pb2.Construct(name="x", **fields)))
     request = store_service_pb2.StoreServiceCommitRequest(mutations=[store_service_pb2.Mutation(insert=insert)])
     stub = store_service_pb2_grpc.StoreServiceStub(connect(daemon.socket))
@@ -43,7 +43,7 @@ def commit(daemon: DaemonProcess, **fields: Any) -> Any:
 
 
 def watch_store(daemon: DaemonProcess) -> Any:
-    """A Watch that has delivered its first frame."""
+    """Opens a Watch and reads its first frame."""
     stream = store_service_pb2_grpc.StoreServiceStub(connect(daemon.socket)).Watch(
         store_service_pb2.StoreServiceWatchRequest(after_revision=0)
     )

@@ -1,4 +1,4 @@
-"""What the daemon does by the clock, with nobody asking for it, and what its settings are when nobody sets them."""
+"""The daemon's timed jobs, without a request from a client, and the defaults of their settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def log_bytes(daemon: DaemonProcess) -> int:
 
 
 def insert_large(api: Api, count: int) -> list[str]:
-    """Tasks whose rows and history take some 3 MB each."""
+    """Inserts tasks; each needs about 3 MB in its row and history."""
     return [api.insert("task", title="t", description="x" * MB) for _ in range(count)]
 
 
@@ -41,7 +41,7 @@ def test_the_log_is_copied_into_the_database_and_does_not_grow(directory: Direct
             longest = max(longest, log_bytes(daemon))
             assert eventually(lambda before=before: database_bytes(daemon) > before + 4 * MB)
             written += database_bytes(daemon) - before
-    assert longest < 20 * MB, "what was copied is written over"
+    assert longest < 20 * MB, "the copied part of the log must be overwritten"
 
 
 def test_a_blob_that_nothing_needs_goes_when_its_lease_is_over(directory: Directory) -> None:

@@ -1,4 +1,4 @@
-"""Transactions over the domains: a step stands on what is before it in the same transaction, or on what it read."""
+"""Transactions over several collections: a step builds on earlier steps of the transaction, or on what it read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_versions_of_a_workflow_are_derived_from_each_other(store: holdfast.Stor
     with store.transaction() as tx:
         second = tx.workflows.set_phase("ship", "build", gate_type="human")
         assert (second.id, second.workflow_version, second.parent_version) == ("ship@2", 2, 1)
-        assert tx.workflows.set_phase("ship", "build", gate_type="human") is second, "it says so already"
+        assert tx.workflows.set_phase("ship", "build", gate_type="human") is second, "an equal phase must make no version"
         assert tx.workflows.store("ship", phases=[{"name": "plan"}], parent_version=2).id == "ship@3"
         tx.workflows.set_variable("ship", "BRANCH", required=True)
         tx.workflows.remove_phase("ship", "plan")
@@ -56,7 +56,7 @@ def test_numbers_go_on_after_deleted_versions_and_plain_inserts(store: holdfast.
     store.workflows.delete("ship", 2)
     with store.transaction() as tx:
         made = tx.workflows.create(workflow_id="ship", name="Third", parent_version=1)
-        assert made.id == "", "only the commit knows its number"
+        assert made.id == "", "only the commit gives the number"
         fourth = tx.workflows.set_phase("ship", "test")
         assert (fourth.id, fourth.parent_version, fourth.name) == ("ship@4", 3, "Third")
         tx.workflows.delete("ship", 4)
@@ -108,7 +108,7 @@ OVERTAKEN: dict[str, tuple[Write, Write, type[holdfast.HoldfastError]]] = {
 
 
 @pytest.mark.parametrize(("mine", "theirs", "error"), OVERTAKEN.values(), ids=list(OVERTAKEN))
-def test_who_is_overtaken_changes_nothing(
+def test_a_transaction_that_lost_a_race_changes_nothing(
     store: holdfast.Store,
     task: record_pb2.Task,
     shipped: record_pb2.Workflow,
@@ -207,7 +207,7 @@ def test_branches_attachments_outputs_and_the_constitution(store: holdfast.Store
     assert store.phase_outputs.as_map(task_id=task.id) == {"BUILD": "named by its variable", "FOUND": "in its place"}
 
 
-def test_a_step_stands_on_a_record_as_earlier_steps_leave_it(store: holdfast.Store, task: record_pb2.Task) -> None:
+def test_a_step_builds_on_a_record_as_earlier_steps_left_it(store: holdfast.Store, task: record_pb2.Task) -> None:
     store.attachments.save(task.id, "notes", b"old")
     gone, kept = store.initiatives.create(title="Gone"), store.initiatives.create(title="Kept")
     kept.vision = "whole"
@@ -234,4 +234,4 @@ def test_a_checkpoint_follows_the_one_before_it_in_the_transaction_only(store: h
         fourth = tx.checkpoints.save(session.id, context="four")
         tx.tasks.delete("TASK-404")
     assert (third.parent_id, fourth.parent_id) == (first.id, third.id)
-    assert store.checkpoints.save(session.id, context="five").parent_id == first.id, "what failed is not remembered"
+    assert store.checkpoints.save(session.id, context="five").parent_id == first.id, "a failed save leaves no parent"

@@ -1,4 +1,4 @@
-"""Many who change one workflow at once, in threads and in processes: no change is lost, and equal versions are one."""
+"""Concurrent changes of one workflow, in threads and in processes: no change is lost, and equal definitions are one version."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def assert_nothing_is_lost(store: holdfast.Store, reports: list[dict[str, Any]])
     changes = len(reports) * THREADS * CHANGES
     assert sorted(number for each in reports for number in each["versions"]) == list(range(2, changes + 2))
     versions = list(store.workflows.versions("ship"))
-    assert [each.parent_version for each in versions] == list(range(changes + 1)), "each was made from the one before it"
+    assert [each.parent_version for each in versions] == list(range(changes + 1)), "a version's parent is the previous one"
     named = {
         f"{racer}-{thread}-{number}" for racer in range(len(reports)) for thread in range(THREADS) for number in range(1, PHASES)
     }
@@ -75,7 +75,7 @@ def test_a_version_after_deleted_ones_gets_the_next_number(store: holdfast.Store
     assert (again.id, again.parent_version) == ("ship@6", 0)
 
 
-def test_who_is_always_overtaken_gives_up_in_time(store: holdfast.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_that_always_loses_the_race_times_out(store: holdfast.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.workflows.store("ship", name="first")
     hurried = store.with_timeout(0.3)
     read = hurried.workflows._latest

@@ -1,7 +1,7 @@
-"""What every process of a race about one workflow does: many threads that change its phases and store it at once.
+"""One process of a race about one workflow: many threads change its phases and store it at once.
 
-`python -m tests.end_to_end.workflow_racers SOCKET WORKSPACE NUMBER` says `ready`, waits for a line, races, and prints the
-versions that it made as JSON.
+`python -m tests.end_to_end.workflow_racers SOCKET WORKSPACE NUMBER` prints `ready`, waits for a line, runs the race and
+prints the versions that it made as JSON.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PHASES = 4  # set by each thread
 
 
 class WorkflowRacer:
-    """One process's part. Its threads share a client."""
+    """The part of one process. Its threads share a client."""
 
     def __init__(self, store: holdfast.Store, number: int) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""The session in docs/grpcurl.md, run as it is written there."""
+"""Runs the commands of docs/grpcurl.md and compares their output with the document."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEP = re.compile(r"^```sh\n(?P<command>.*?)^```\n```text\n(?P<answer>.*?)^```$"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A command of the document and the answer that it promises."""
+    """A command of the document and its documented output."""
 
     command: str
     answer: str
@@ -31,7 +31,7 @@ def read_steps(text: str) -> list[Step]:
 
 
 def matches(promised: str, given: str) -> bool:
-    """Whether the answer is as promised, blanks and line ends aside; `…` stands for anything, also nothing."""
+    """Compares the output with the documented one, ignoring white space; `…` matches any text, also none."""
     parts = [re.escape(" ".join(part.split())) for part in promised.split("…")]
     return re.fullmatch(r"\s*.*?\s*".join(parts), " ".join(given.split()), re.DOTALL) is not None
 
@@ -49,7 +49,7 @@ def test_the_document_can_be_followed_command_by_command(own_daemon: DaemonProce
             ["bash", "-c", step.command], env=environment, capture_output=True, text=True, timeout=30, check=False
         )
         given = done.stdout + done.stderr
-        assert matches(step.answer, given), f"{step.command}\n--- promised\n{step.answer}\n--- given\n{given}"
+        assert matches(step.answer, given), f"{step.command}\n--- documented\n{step.answer}\n--- printed\n{given}"
         assert (done.returncode != 0) == step.answer.startswith("ERROR"), step.command
 
 

@@ -1,4 +1,4 @@
-"""A Node client, made from the proto files alone, appends to a transcript and follows it."""
+"""A Node client generated from the proto files alone appends to a transcript and follows it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Node:
 
     def __init__(self, socket_path: Path) -> None:
         if not (MODULES / "@grpc/grpc-js").is_dir():
-            give_up("@grpc/grpc-js is not here; `make foreign-tools` brings it where npm is")
+            give_up("@grpc/grpc-js is not installed; `make foreign-tools` installs it with npm")
         script = Path(__file__).parent / "node/transcript.js"
         self._command = [tool("node"), str(script), str(socket_path), str(ROOT / "proto")]
         self._environment = os.environ | {"NODE_PATH": str(MODULES)}
@@ -33,7 +33,7 @@ class Node:
         return subprocess.Popen([*self._command, *arguments], env=self._environment, stdout=subprocess.PIPE, text=True)
 
     def run(self, *arguments: str) -> Any:
-        """What the command prints, which is one line of JSON."""
+        """Runs the command and returns its output, one line of JSON."""
         done = subprocess.run(
             [*self._command, *arguments], env=self._environment, capture_output=True, text=True, timeout=30, check=False
         )
@@ -51,7 +51,7 @@ def test_entries_are_appended_and_followed(node: Node) -> None:
     assert node.run("append", session, "one", "two — zwei 二") == [1, 2]
     with node.start("follow", session, "4") as follower:
         assert follower.stdout is not None
-        # What was there is replayed; only then the rest is appended, so it has to come live.
+        # The first two entries are replayed. The others are appended only after that, so they must arrive live.
         seen = [json.loads(follower.stdout.readline()) for _ in range(2)]
         assert node.run("append", session, "three", "four") == [3, 4]
         seen += [json.loads(line) for line in follower.stdout]

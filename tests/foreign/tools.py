@@ -1,4 +1,4 @@
-"""The tools that these tests need and pip does not bring."""
+"""External tools for these tests that pip does not install."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def tool(name: str) -> str:
-    """The path of a tool that `make foreign-tools` brings. Without it the test is skipped; in CI it fails."""
+    """The path of a tool that `make foreign-tools` installs. Without the tool the test is skipped; in CI it fails."""
     found = shutil.which(name, path=f"{ROOT / '.tools/bin'}:{os.environ['PATH']}")
     if found is None:
-        give_up(f"{name} is not here; `make foreign-tools` brings it where Go and npm are")
+        give_up(f"{name} is not installed; `make foreign-tools` installs it with Go and npm")
     return found
 
 
 def buf() -> Path:
-    """buf, which checks the contract, as `tool` finds the others."""
+    """The path of buf, which checks the contract; without it as for `tool`."""
     found = ROOT / ".tools/node/node_modules/.bin/buf"
     if not found.exists():
-        give_up("buf is not here; `make foreign-tools` brings it where npm is")
+        give_up("buf is not installed; `make foreign-tools` installs it with npm")
     return found
 
 
 def give_up(message: str) -> None:
-    """Skips the test, but never in CI."""
+    """Skips the test; in CI it fails the test instead."""
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)

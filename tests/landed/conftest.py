@@ -1,4 +1,4 @@
-"""Daemons and clients of versions that have landed."""
+"""Daemons and clients of landed versions, that is of earlier commits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.landed.trees import BEFORE_SCAN, LANDED, Tree, extract
 
 @pytest.fixture(scope="session")
 def landed(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    """The version that landed last."""
+    """The latest landed version."""
     return extract(LANDED, tmp_path_factory.mktemp("landed"))
 
 
@@ -26,7 +26,7 @@ def before_scan(tmp_path_factory: pytest.TempPathFactory) -> Tree:
 
 @pytest.fixture
 def old_daemon() -> Iterator[DaemonProcess]:
-    """A daemon on files, not started: `environment` says which version runs, and may change between two starts."""
+    """A daemon that is not started yet. `environment` chooses its version and may change between two starts."""
     with tempfile.TemporaryDirectory(prefix="hf-") as directory:
         daemon = DaemonProcess(Path(directory), "--data-dir", f"{directory}/data", "--inline-max-bytes", "1024")
         yield daemon

@@ -1,4 +1,4 @@
-"""What clients do in the tests of landed versions. Uses only what every landed client has, for it runs in each of them.
+"""A client's steps in the tests of landed versions. Each version's client runs this file, so it uses only what all of them have.
 
     python session.py STEP SOCKET
 
@@ -21,12 +21,12 @@ COLLECTIONS = [
     *("design_notes", "comments", "gate_decisions", "branches", "constitution", "task_states", "phase_templates", "workflows"),
     *("runs", "phase_outputs", "execution_logs", "interventions", "patterns"),
 ]
-# Incompressible, so that their sizes in the store are known: in the database, in a file, and as the base of a delta.
+# Incompressible, so that their stored sizes determine their place: in the database, in a file, or as the base of a delta.
 SMALL, LARGE = random.Random(1).randbytes(600), random.Random(2).randbytes(200_000)
 
 
 def fill(store: holdfast.Store) -> None:
-    """Writes data of every sort: records of most kinds, transcripts, blobs stored in every way, checkpoints, a delete."""
+    """Writes data of every sort: records of most kinds, transcripts, blobs stored in every form, checkpoints, a delete."""
     fill_records(store)
     fill_workflows(store)
     session = store.sessions.create(title="Talk", state={"step": 3, "text": "naïve ✓"}, tags=["a", "b"])
@@ -75,7 +75,7 @@ def fill_workflows(store: holdfast.Store) -> None:
 
 
 def fill_events(store: holdfast.Store) -> None:
-    """Events came with Scan, so not every landed client has them."""
+    """Events came with Scan, so the clients before it don't have them."""
     task = next(iter(store.tasks.list(limit=1)))
     store.events.save(task.id, type="phase_started", phase="plan", data={"round": 1})
     store.events.save_many([{"type": "warning", "message": f"number {each}"} for each in range(5)], parent_id=task.id)
@@ -105,7 +105,7 @@ def dump_events(store: holdfast.Store) -> list[Any]:
 
 
 def work(store: holdfast.Store) -> dict[str, Any]:
-    """A client's day: creates, lists, a transaction, appends that are followed, a checkpoint, a watch."""
+    """A typical client session: creates, lists, a transaction, followed appends, a checkpoint, a watch."""
     session = store.sessions.create(title="Work")
     with store.transaction() as transaction:
         task = transaction.tasks.create(title="Staged")
@@ -128,7 +128,7 @@ def work(store: holdfast.Store) -> dict[str, Any]:
 
 
 def _followed(store: holdfast.Store, session_id: str) -> list[str]:
-    """Three entries by follow, the last of them appended while it waits."""
+    """Follows a transcript for three entries; the last is appended while the follower waits."""
     store.transcripts.append(session_id, role="response", content="two")
     with store.transcripts.follow(session_id) as entries:
         seen = [next(entries).transcript.content, next(entries).transcript.content]
@@ -147,7 +147,7 @@ def _watched(store: holdfast.Store, session_id: str) -> list[Any]:
 
 
 def states(store: holdfast.Store) -> dict[str, str]:
-    """All states with their gates, which needs Scan in the clients that have it."""
+    """All states with their gates; clients that have Scan use it."""
     return {task: state.message.status for task, state in store.states.load_all().items()}
 
 

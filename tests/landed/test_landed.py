@@ -1,4 +1,4 @@
-"""A store, a daemon and a client of the version that landed last, each together with what this tree has of the others."""
+"""The latest landed version's store, daemon and client, each with this tree's counterparts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_landed_store_opens_and_reads_the_same(
         assert problems(store) == []
         assert session.dump(store) == before
         assert session.dump_events(store) == events
-        assert session.work(store) == DONE, "it can be written to"
+        assert session.work(store) == DONE, "the opened store can't be written to"
         assert problems(store) == []
 
 
@@ -87,7 +87,7 @@ def test_this_client_talks_to_the_landed_daemon(landed: Tree, old_daemon: Daemon
 def test_what_an_older_daemon_lacks_is_named(before_scan: Tree, old_daemon: DaemonProcess) -> None:
     start(old_daemon, before_scan)
     with holdfast.connect(old_daemon.socket_path, actor="tester") as store:
-        assert session.work(store) == DONE, "what it has works"
+        assert session.work(store) == DONE, "a call that the older daemon has fails"
         session.fill(store)
         assert session.dump(store) == before_scan.run("dump", old_daemon.socket_path)
         for call, named in {
@@ -103,7 +103,7 @@ def test_what_an_older_daemon_lacks_is_named(before_scan: Tree, old_daemon: Daem
                 f"{named} needs version 2 of the API; the daemon has version 1. Upgrade the daemon"
             )
             assert caught.value.metadata.items() >= {"needs": "2", "min": "1", "max": "1", "client": "2"}.items()
-        assert store.tasks.create(title="Next").title == "Next", "a refusal leaves the connection as it was"
+        assert store.tasks.create(title="Next").title == "Next", "the connection fails after a refusal"
 
 
 def test_a_client_notices_that_its_daemon_was_upgraded(before_scan: Tree, old_daemon: DaemonProcess) -> None:
@@ -118,7 +118,7 @@ def test_a_client_notices_that_its_daemon_was_upgraded(before_scan: Tree, old_da
 
 
 def test_an_older_daemon_would_drop_what_it_does_not_know(before_scan: Tree, old_daemon: DaemonProcess) -> None:
-    """Why the client refuses: the daemon ignores the field and answers in the order that was not asked for."""
+    """Why the client refuses the call: an older daemon ignores the unknown field and answers in the wrong order."""
     start(old_daemon, before_scan)
     with holdfast.connect(old_daemon.socket_path) as store:
         session_id = store.sessions.create(title="s").id

@@ -1,4 +1,4 @@
-"""Versions that have landed: their trees, taken from the history, and processes that run them on this environment's packages."""
+"""Trees of landed versions, taken from the Git history, and processes that run them with this environment's packages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from tests.foreign.tools import ROOT, no_history
 
 LANDED = (ROOT / "proto/landed/commit").read_text().strip()
-# The last version without Scan. Later ones have it and still say API version 1, up to the version that said 2.
+# The last version without Scan. Some versions with Scan still report API version 1; later ones report 2.
 BEFORE_SCAN = "32c80616f7e8b2343558b913e4c36867fa8dd391"
 SESSION = Path(__file__).with_name("session.py")
 
@@ -26,23 +26,23 @@ class Tree:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For a process that is to run this version: PYTHONPATH comes before the tree that is installed for development."""
+        """The environment of a process that runs this version: PYTHONPATH precedes the editable installation."""
         return os.environ | {"PYTHONPATH": f"{self.path / 'client'}:{self.path / 'daemon'}"}
 
     def run(self, step: str, socket: Path, *arguments: str) -> Any:
-        """What this version's client returns for a function of session.py, as JSON."""
+        """Runs a function of session.py with this version's client and returns its result as JSON."""
         command = [sys.executable, SESSION, step, socket, *arguments]
         done = subprocess.run(
             command, env=self.environment, cwd=self.path, capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
-        assert Path(found["client"]).is_relative_to(self.path), "another client ran"
+        assert Path(found["client"]).is_relative_to(self.path), "the client of another tree ran"
         return found["result"]
 
 
 def extract(commit: str, directory: Path) -> Tree:
-    """The tree of a commit. A shallow clone skips the test; without the commit otherwise it is skipped, and fails in CI."""
+    """Extracts the tree of a commit. Without the commit the test is skipped; in CI it fails, unless the clone is shallow."""
     archive = ["git", "-C", ROOT, "archive", commit, "client", "daemon", "migrations"]
     packed = subprocess.run(archive, capture_output=True, check=False)
     if packed.returncode != 0:

@@ -1,4 +1,4 @@
-"""Random commits against a dictionary: in this process over a real file, and through a real daemon."""
+"""Random commits against a dictionary: in this process on a real file, and through a daemon."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InProcess:
         self.engine = Engine(directory)
 
     def commit(self, steps: list[Step]) -> tuple[str, Any]:
-        """`("", the answer)`, or the reason for which it was refused."""
+        """Returns `("", the answer)`, or the reason of the refusal."""
         request = store_service_pb2.StoreServiceCommitRequest(mutations=map(mutation, steps), return_records=True)
         try:
             return "", answered(self.engine.commits.commit(request, Call(30)))
@@ -46,7 +46,7 @@ class InProcess:
 
 
 class ThroughTheDaemon:
-    """The same through a daemon's socket."""
+    """The same through the socket of a daemon."""
 
     def __init__(self, socket: Path) -> None:
         self.api = Api(socket)
@@ -75,7 +75,7 @@ Store = InProcess | ThroughTheDaemon
 
 
 def step_through(store: Store, model: Model, steps: list[Step]) -> None:
-    """One commit on both; they have to agree on whether it goes, why not, and what it answers."""
+    """Applies one commit to both; they must agree on success, the reason of a refusal, and the answer."""
     expected, before = "", model.revision
     try:
         model.commit(steps)
@@ -90,7 +90,7 @@ def step_through(store: Store, model: Model, steps: list[Step]) -> None:
 
 
 def compare(store: Store, model: Model, base: int = 0) -> None:
-    """State, versions, journals, and the history that leads there."""
+    """Compares records, versions, journals and the history."""
     found = {(kind, each.id): each for kind in KINDS for each in store.records(kind)}
     assert {key: fields_of(each, model.records.get(key, {})) for key, each in found.items()} == model.records
     for key in model.records:
@@ -133,7 +133,7 @@ def test_the_same_for_longer(tmp_path: Path, seed: int) -> None:
 
 def test_through_the_daemon_it_is_the_same(daemon: Any) -> None:
     store, model, commits = ThroughTheDaemon(daemon.socket_path), Model(), RandomCommits(77)
-    for name in NAMES:  # so that the workspace is there
+    for name in NAMES:  # creates the workspace
         step_through(store, model, [("insert", "construct", name, {"name": "x"})])
     for _ in range(250):
         step_through(store, model, commits.commit())

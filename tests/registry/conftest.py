@@ -1,4 +1,4 @@
-"""What the registry's tests share: a workspace of their own, and the parents made in it."""
+"""Fixtures of the registry tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an audit's diff is to be, told in Python values from two messages: the other way round than the daemon does it."""
+"""The expected diff of an audit entry, computed from two messages independently of the daemon's code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from holdfast.contract.kinds import COMMON_FIELDS, Field, FieldType, Kind
 
 
 def expected_diff(kind: Kind, before: Message | None, after: Message | None) -> dict[str, dict[str, Any]]:
-    """Field by field, the sides that are set, where they differ."""
+    """For each field that differs: the value before and after; a side that is not set is left out."""
     old, new = _values(kind.fields, before), _values(kind.fields, after)
     names = [name for name in old | new if name not in COMMON_FIELDS and _differs(name, old, new)]
     sides = {"before": old, "after": new}
@@ -20,7 +20,7 @@ def expected_diff(kind: Kind, before: Message | None, after: Message | None) -> 
 
 
 def _differs(name: str, old: dict[str, Any], new: dict[str, Any]) -> bool:
-    return (name in old, old.get(name)) != (name in new, new.get(name))  # what holds JSON's null is set
+    return (name in old, old.get(name)) != (name in new, new.get(name))  # a field that holds JSON's null is set
 
 
 def _values(fields: tuple[Field, ...], message: Message | None) -> dict[str, Any]:

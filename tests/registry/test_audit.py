@@ -1,4 +1,4 @@
-"""The audit: every change of the store once, in order, with what differs; filtered, paged, and never written to."""
+"""The audit has one entry for every change of the store, in order, with its diff. It can be filtered and paged, not written."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def told(entries: list[entry_pb2.Entry]) -> list[tuple[str, str, str]]:
 
 
 def expected_entries(changes: list[store_service_pb2.Change]) -> Iterator[tuple[Any, ...]]:
-    """What the audit is to say of a replayed watch."""
+    """The audit entries that the replayed changes must produce."""
     images: dict[tuple[str, str], Any] = {}
     for each in changes:
         action = store_service_pb2.Action.Name(each.action).removeprefix("ACTION_").lower()
@@ -82,7 +82,7 @@ def test_every_change_of_a_run_is_there_once_with_its_diff(world: World, seed: i
     assert {each[2] for each in found} >= {"insert", "update", "delete", "append"}
 
 
-def test_a_diff_is_what_differs(world: World) -> None:
+def test_a_diff_has_the_changed_fields(world: World) -> None:
     api = world.api
     id = api.insert("task", title="a", tags=["x"], metadata='{"deep": [1, {"b": 9007199254740993}]}')
     api.commit(update("task", id=id, title="b", tags=["x", "y"], mask=["title", "tags", "metadata"]), actor="ann")
@@ -197,7 +197,7 @@ def test_the_newest_first_is_the_reverse(world: World, text: str) -> None:
         api.commit(update("task", id=id, title=str(number)), insert("bug", title="b"))
     for names in ({}, {"parent_kind": "task", "parent_id": id}):
         forward = audit(api, text, **names)
-        assert forward, "there is something to turn round"
+        assert forward, "the list to reverse is empty"
         backward = [each for answer in pages(api, text, page_size=2, descending=True, **names) for each in answer.entries]
         assert backward == forward[::-1]
 
@@ -212,7 +212,7 @@ def test_a_token_of_another_list_is_refused(world: World) -> None:
     assert refused(lambda: page(world.api, parent_kind="nobody")).reason == "KIND_UNKNOWN"
 
 
-def test_nobody_appends_to_it_or_streams_it(world: World) -> None:
+def test_the_audit_cannot_be_appended_to_or_streamed(world: World) -> None:
     api, id = world.api, world.parent("session")
     forged = entry_pb2.Entry(audit=entry_pb2.Audit(actor="somebody else", kind="task", id="A"))
     revision = api.revision()

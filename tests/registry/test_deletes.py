@@ -1,4 +1,4 @@
-"""Deleting what others refer to, for every field that refers: counted and refused, taken along, unlinked, or never."""
+"""Deleting a record that others refer to, for every reference field: refused, cascaded or unlinked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GONE = grpc.StatusCode.NOT_FOUND
 
 
 def refer(world: World, kind: Kind, field: Field, target: str, id: str) -> str:
-    """The id of a new record whose field refers to the target."""
+    """Creates a record whose field refers to the target and returns its id."""
     message = world.minimal(kind)
     assert field.reference is not None
     if field.reference.kind_field:
@@ -63,7 +63,7 @@ def test_deleting_what_a_field_refers_to(world: World, target: str, referrer: Re
             return
         world.api.commit(delete(target, id, cascade=True))
     assert is_gone(world, target, id)
-    assert actions(world, before) == [(kind.name, other), (target, id)]  # children first, a change for each
+    assert actions(world, before) == [(kind.name, other), (target, id)]  # children first, one change for each record
     if reference.owned or reference.follows:
         assert is_gone(world, kind.name, other)
     else:

@@ -1,4 +1,4 @@
-"""Every journal of every sort of parent: what is appended is read, followed, listed, told of, and goes with the parent."""
+"""Every journal under every parent kind: append, read, follow, list, watch, and delete with the parent."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def entry_of(journal: Journal, message: Any) -> entry_pb2.Entry:
 
 
 def stored_form(journal: Journal, sent: Any) -> Any:
-    """What is to be read back: JSON has one form."""
+    """The message as it is read back: JSON values are canonical."""
     message = journal.message_class()
     message.CopyFrom(sent)
     for field in journal.columns:
@@ -50,7 +50,7 @@ def stored_form(journal: Journal, sent: Any) -> Any:
 
 
 @parents
-def test_what_goes_in_comes_out_and_goes_with_its_parent(world: World, journal: Journal, parent_kind: str) -> None:
+def test_entries_are_read_back_and_deleted_with_their_parent(world: World, journal: Journal, parent_kind: str) -> None:
     api = world.api
 
     @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate], database=None)
@@ -89,7 +89,7 @@ def test_a_follower_sees_what_is_appended(world: World, journal: Journal, parent
 
 
 @journals
-def test_what_is_no_parent_is_refused(world: World, journal: Journal) -> None:
+def test_a_missing_or_wrong_parent_is_refused(world: World, journal: Journal) -> None:
     entry = entry_of(journal, smallest(journal))
     for kind in journal.parents:
         refusal = refused(lambda kind=kind: append(world.api, kind, "nobody", [entry]))  # type: ignore[misc]
@@ -115,5 +115,5 @@ def test_entries_of_two_journals_do_not_go_together(world: World, journal: Journ
 
 
 def smallest(journal: Journal) -> Any:
-    """A message with nothing but what it must have."""
+    """A message with only the required fields."""
     return journal.message_class(**{each.name: "x" for each in journal.columns if each.required})

@@ -1,4 +1,4 @@
-"""Filters reach every field of every kind: its own value finds a record, and presence tells what is set."""
+"""Filters on every field of every kind: equality with its value finds a record, and the presence operator finds set fields."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def comparable(field: Field, value: Any) -> Any:
 
 
 def questions(field: Field, message: Message, path: str) -> Iterator[tuple[str, Any]]:
-    """Filters that the message matches, and what another message's value has to be to match as well."""
+    """Filters that the message matches, each with the value that another message must have to match as well."""
     if field.member is not None:
         for element in getattr(message, field.name):
             for inner in field.member.fields:
@@ -60,7 +60,7 @@ def questions(field: Field, message: Message, path: str) -> Iterator[tuple[str, 
 
 
 def inside(text: str, path: str) -> Iterator[str]:
-    """Filters that reach into JSON."""
+    """Filters on paths inside a JSON value."""
     value = json.loads(text) if text else None
     if isinstance(value, dict):
         yield from (f"{path}.{quoted(key)}:*" for key in value)
@@ -75,7 +75,7 @@ def found(api: Api, kind: Kind, text: str) -> set[str]:
 
 
 def check_kind(kind: Kind, world: World, draw: st.DrawFn) -> None:
-    """A record with every field set and, where a workspace has room for two, one with none that it need not have."""
+    """Creates a record with every field set and, unless the workspace may hold only one, one with only the required fields."""
     whole = world.api.get(kind.name, world.add(kind, world.drawn(kind, draw, every_field=True)))
     plain = whole if kind.name in SINGULAR else world.api.get(kind.name, world.parent(kind.name))
     records = {each.id: each for each in (whole, plain)}
@@ -105,7 +105,7 @@ def test_filters_on_every_field(daemon: DaemonProcess, kind: Kind) -> None:
 
 
 @kinds
-def test_ready_is_a_filter_where_the_kind_says_what_it_waits_for(world: World, kind: Kind) -> None:
+def test_ready_filters_kinds_that_have_blockers(world: World, kind: Kind) -> None:
     if kind.readiness is None:
         return
     readiness = kind.readiness

@@ -1,4 +1,4 @@
-"""Pages of every kind hold each record once that was there all along, whoever writes meanwhile."""
+"""Pages of every kind hold each record exactly once that exists throughout, while others write."""
 
 from __future__ import annotations
 

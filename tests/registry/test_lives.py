@@ -1,4 +1,4 @@
-"""Every kind's records live as the contract says: made, read, changed, told of, and deleted, with values of hypothesis."""
+"""Records of every kind are created, read, changed, watched and deleted, with values drawn by hypothesis."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def audit_of(api: Api, kind: str, id: str) -> list[entry_pb2.Entry]:
 
 
 def lives(kind: Kind, world: World, draw: st.DrawFn) -> list[Any]:
-    """Makes and changes a record, and returns what it was after each step."""
+    """Creates a record and, if its kind allows, changes it; returns its state after each step."""
     sent = world.drawn(kind, draw)
     made = world.api.commit(insert_of(kind, sent), return_records=True).results[0]
     states = [read(world.api, kind, made.id)]
@@ -46,12 +46,12 @@ def lives(kind: Kind, world: World, draw: st.DrawFn) -> list[Any]:
 
 
 def only(id: str) -> str:
-    """The filter for the record of that id."""
+    """The filter for one id."""
     return f"id = {json.dumps(id, ensure_ascii=False)}"
 
 
 def read(api: Api, kind: Kind, id: str) -> Any:
-    """The record, of which a get and a list tell the same."""
+    """Reads the record by Get and by List, which must agree."""
     found = api.get(kind.name, id)
     listed = api.list(kind.name, filter=only(id))
     assert [getattr(each, kind.name) for each in listed.records] == [found]
@@ -85,7 +85,7 @@ def assert_gone(api: Api, kind: Kind, id: str) -> None:
 
 
 def assert_told(api: Api, kind: Kind, states: list[Any]) -> None:
-    """History has every change once, with the image and the diff that belong to it."""
+    """The history has every change once, with its image, and the audit has its diff."""
     id = states[0].id
     changes = api.changes(after_revision=0, kinds=[kind.name], ids=[id])
     names = ACTIONS if len(states) == 2 else [ACTIONS[0], ACTIONS[2]]
@@ -108,7 +108,7 @@ def pb_name(change: Any) -> str:
 
 
 @kinds
-def test_what_goes_in_comes_out_and_history_tells_of_it(daemon: DaemonProcess, kind: Kind) -> None:
+def test_records_are_read_back_and_in_the_history(daemon: DaemonProcess, kind: Kind) -> None:
     with Api(daemon.socket_path) as api:
         alive: list[tuple[str, list[Any]]] = []
 
@@ -119,7 +119,7 @@ def test_what_goes_in_comes_out_and_history_tells_of_it(daemon: DaemonProcess, k
             alive.append((api.workspace, lives(kind, World(api), data.draw)))
 
         run()
-        assert api.problems() == [], "columns, image and history say the same of what is there"
+        assert api.problems() == [], "verify finds columns, images and history that disagree"
         for api.workspace, states in alive:
             api.commit(delete(kind.name, states[-1].id))
             assert_gone(api, kind, states[0].id)
@@ -149,7 +149,7 @@ def test_a_live_watch_is_told_of_every_kind(world: World) -> None:
             break
     stream.cancel()
     asked = set(done)
-    assert [each for each in map(step, told) if each in asked] == done, "in order, and each once"
+    assert [each for each in map(step, told) if each in asked] == done, "changes are missing, repeated or out of order"
     assert [step(each) for each in told if each.action != store_service_pb2.ACTION_INSERT] == done[len(made) :]
     assert told == api.changes(after_revision=since)
 

@@ -1,4 +1,4 @@
-"""What no kind allows: a change over somebody else's, of what is fixed, without what is required."""
+"""What every kind refuses: an update of an old version, of an immutable field, or without a required field."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ mutable_kinds = pytest.mark.parametrize(
 
 
 def free_field(kind: Kind) -> Field:
-    """A text that may be changed to anything."""
+    """A text field without constraints that may be updated."""
     texts = [each for each in settable(kind) if each.type is FieldType.STRING and not each.repeated and not each.immutable]
     return next(each for each in texts if not each.values and each.reference is None and not each.blob)
 
@@ -60,7 +60,7 @@ def test_an_immutable_field_is_fixed(world: World, kind: Kind) -> None:
 
 
 @kinds
-def test_what_is_required_is_required(world: World, kind: Kind) -> None:
+def test_a_missing_required_field_is_refused(world: World, kind: Kind) -> None:
     for field in settable(kind):
         if field.required:
             message = world.minimal(kind)
@@ -74,7 +74,7 @@ def test_what_is_required_is_required(world: World, kind: Kind) -> None:
 def test_an_id_is_taken_once(world: World, kind: Kind) -> None:
     message = world.minimal(kind)
     numbered = any(each.number_within for each in kind.columns)
-    if kind.id_template and numbered:  # the number makes the next one another
+    if kind.id_template and numbered:  # the next insert would get another number, and so another id
         assert world.add(kind, message) != world.add(kind, message)
         return
     message.id = "" if kind.id_template else "one"

@@ -1,4 +1,4 @@
-"""Records of any kind for tests, made from the registry alone: what a new kind needs is found in its own options."""
+"""Creates records of any kind for tests from the registry alone, so a new kind is covered without changes here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from holdfast.v1 import store_service_pb2 as pb
 from tests.support.api import Api
 from tests.support.messages import put, texts, values_of
 
-# A template has printable ids only, and a part of it may not be empty.
+# Ids made from a template must be printable, and no part of them may be empty.
 id_texts = st.text(st.characters(categories=("L", "N", "P"), max_codepoint=0xFFFF), min_size=1, max_size=20)
 whole_texts = texts.filter(bool)
 CONTENTS = (b"", b"some bytes", b"other bytes")
@@ -40,7 +40,7 @@ def update_of(kind: Kind, message: Message, mask: list[str], version: int = 0) -
 
 
 def settable(kind: Kind) -> list[Field]:
-    """What callers set, but for the id."""
+    """The fields that callers set, without the id."""
     return [each for each in kind.fields if not each.output_only and each.name != "id"]
 
 
@@ -49,13 +49,13 @@ def template_fields(kind: Kind) -> set[str]:
 
 
 def targets_of(kind: Kind, field: Field) -> str:
-    """The kind that a test lets a reference lead to."""
+    """The target kind that tests use for a reference."""
     assert field.reference is not None
     return field.reference.kind or "task"
 
 
 class World:
-    """One workspace of a daemon, and the parents that its records are given."""
+    """One workspace of a daemon, and the parents that its records need."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
@@ -63,15 +63,15 @@ class World:
 
     @cached_property
     def digests(self) -> list[str]:
-        """Contents that are there already."""
+        """Digests of blobs that are stored."""
         return [self.api.put(content).digest for content in CONTENTS]
 
     def parent(self, kind: str) -> str:
-        """The id of a new record of that kind with nothing but what it must have."""
+        """Inserts a record of that kind with only the required fields and returns its id."""
         return self.add(KINDS[kind], self.minimal(KINDS[kind]))
 
     def minimal(self, kind: Kind) -> Any:
-        """A record unlike any other with nothing but what it must have; its parents are made."""
+        """A message with only the required fields, each with a value used nowhere else. Its parents are inserted."""
         message = kind.message_class()
         for field in kind.fields:
             if field.required and not field.output_only:
@@ -90,7 +90,7 @@ class World:
         return self.api.commit(insert_of(kind, message)).results[0].id
 
     def drawn(self, kind: Kind, draw: st.DrawFn, *, every_field: bool = False) -> Any:
-        """A record with hypothesis' values, each reference leading to a new record, each digest to a blob that is there."""
+        """A message with values drawn by hypothesis; each reference names a new record, each digest a stored blob."""
         message = self.minimal(kind)
         for field in settable(kind):
             if every_field or field.required or draw(st.booleans()):
@@ -120,7 +120,7 @@ class World:
         return values.filter(bool) if field.required or filled else values
 
     def changed(self, kind: Kind, before: Message, draw: st.DrawFn) -> tuple[Any, list[str]]:
-        """Other values for some of the fields that may be changed, and their names."""
+        """New values for some of the fields that may be updated, and the names of these fields."""
         names = [each.name for each in settable(kind) if not each.immutable and not each.reference]
         mask = draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
         message = kind.message_class()
@@ -131,7 +131,7 @@ class World:
 
 
 def stored_form(kind: Kind, sent: Message) -> Any:
-    """What is to be read back, but for the id, the version, the times and other things that the daemon sets."""
+    """The message as it is read back, without the id, the version, the times and the other fields that the daemon sets."""
     message = kind.message_class()
     message.CopyFrom(sent)
     _settle(kind.fields, message)
@@ -158,7 +158,7 @@ def canonical(text: str) -> str:
 
 
 def without_daemon_s(kind: Kind, message: Message) -> Any:
-    """A copy without what only the daemon sets."""
+    """A copy without the fields that only the daemon sets."""
     copy = kind.message_class()
     copy.CopyFrom(message)
     for field in kind.fields:
@@ -168,5 +168,5 @@ def without_daemon_s(kind: Kind, message: Message) -> Any:
 
 
 def several(world: World, kind: Kind, count: int) -> Iterator[str]:
-    """The ids of new records of a kind."""
+    """Inserts records of a kind and yields their ids."""
     return (world.add(kind, world.minimal(kind)) for _ in range(count))

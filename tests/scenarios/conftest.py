@@ -1,4 +1,4 @@
-"""What the scenarios share: daemons of their own in a directory that goes with the test, and the oracle."""
+"""Fixtures of the scenarios: daemons in a directory of the test, and a check of the whole store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.end_to_end.conftest import directory as directory
 
 @pytest.fixture
 def sound() -> Callable[[holdfast.Store], None]:
-    """Says that a store's rows and files hold together, every content read."""
+    """Checks that a store's rows and files agree, reading all contents."""
 
     def check(store: holdfast.Store) -> None:
         frames = list(store.verify(read_blobs=True))

@@ -1,6 +1,6 @@
-"""The orchestrator's storage package on Holdfast: its `Backend` interface, every operation under the name that it has there.
+"""The orchestrator's storage package on Holdfast: its `Backend` interface with all operations under their original names.
 
-This is what the fourth seed's `database_backend.go` would come down to: each operation is one call of the client.
+It replaces the fourth seed's `database_backend.go`; each operation is one call of the client.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ INTERFACE = {
     "Initiative": "SaveInitiative LoadInitiative LoadAllInitiatives DeleteInitiative InitiativeExists GetNextInitiativeID",
     "Phase Template": "SavePhaseTemplate GetPhaseTemplate ListPhaseTemplates DeletePhaseTemplate",
     "Workflow": "SaveWorkflow GetWorkflow ListWorkflows DeleteWorkflow "
-    # "workflow phases/variables operations", which the seed does not name one by one
+    # "workflow phases/variables operations" in the seed, which does not name them one by one
     "SaveWorkflowPhase ListWorkflowPhases DeleteWorkflowPhase SaveWorkflowVariable ListWorkflowVariables DeleteWorkflowVariable",
     "Workflow Run": "SaveWorkflowRun GetWorkflowRun ListWorkflowRuns DeleteWorkflowRun GetNextWorkflowRunID",
     "Transcript": "AddTranscript AddTranscriptBatch GetTranscripts SearchTranscripts",

@@ -1,7 +1,7 @@
-"""The construct workspace of the second seed, "Persistence Layer": constructs, transcripts, artifacts and what relates them.
+"""The construct workspace of the second seed, "Persistence Layer": constructs, transcripts, artifacts and links.
 
-Constructs are listed and filtered by status, type and metadata; long transcripts come in chunks, from either end; artifacts
-are served as streams with their content type; plans are handed from one construct to another; rows and files are checked.
+Constructs are listed and filtered by status, type and metadata; long transcripts are read in chunks from either end;
+artifacts are streamed with their content type; plans are handed from one construct to another; rows and files are verified.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def test_a_long_transcript_is_read_in_chunks_from_both_ends(store: holdfast.Stor
     shown = []
     for start in range(1, LONG + 1, CHUNK):
         chunk = [each.number for each in store.transcripts.read(session.id, start=start, limit=CHUNK)]
-        assert len(chunk) == CHUNK, "no chunk holds more than was asked for"
+        assert len(chunk) == CHUNK, "a chunk must have the requested size"
         shown.extend(chunk)
     assert shown == list(range(1, LONG + 1))
     newest = [each.transcript.content for each in store.transcripts.read(session.id, descending=True, limit=3)]
@@ -118,7 +118,7 @@ def test_artifacts_are_served_as_streams_with_their_type(
         stream.seek(max(0, len(content) - 100))
         assert stream.read() == content[-100:]
     assert served.digest() == hashlib.sha256(content).digest()
-    assert store.blobs.stat(found.content_digest).stored_bytes <= len(content), "text is compressed, the rest is no larger"
+    assert store.blobs.stat(found.content_digest).stored_bytes <= len(content), "the stored form must not be larger"
 
 
 def test_artifacts_belong_to_a_construct_and_a_type(store: holdfast.Store, construct: record_pb2.Construct) -> None:
@@ -129,7 +129,7 @@ def test_artifacts_belong_to_a_construct_and_a_type(store: holdfast.Store, const
     of_construct = f'construct_id = "{construct.id}"'
     assert [each.type for each in store.artifacts.list(filter=of_construct, order_by="type")] == ["diff", "log"]
     assert store.artifacts.count(f'{of_construct} AND type = "log"') == 1
-    assert len({each.content_digest for each in store.artifacts.list()}) == 1, "what is the same is stored once"
+    assert len({each.content_digest for each in store.artifacts.list()}) == 1, "equal contents must be stored once"
     with pytest.raises(holdfast.HasDependents) as refused:
         store.constructs.delete(construct.id)
     assert refused.value.metadata == {"artifact": "2"}
@@ -148,11 +148,11 @@ def test_sessions_tasks_and_runs_own_artifacts_too(store: holdfast.Store, constr
         made = store.artifacts.put(source=field.encode(), name="command.log", type="log", **{field: id})
         assert [each.id for each in store.artifacts.list(filter=f'{field} = "{id}"')] == [made.id]
     store.constructs.delete(construct.id, cascade=True)
-    assert [each.run_id for each in store.artifacts.list()] == [owners["run_id"]], "what hung on the construct went with it"
+    assert [each.run_id for each in store.artifacts.list()] == [owners["run_id"]], "the construct's other artifacts must be gone"
 
 
 def test_a_plan_is_handed_to_another_construct(store: holdfast.Store) -> None:
-    """Planning to implementation: the plan, the construct that carries it out and the relation come in one commit."""
+    """From planning to implementation: the plan, the construct that implements it and the link are one commit."""
     planner = store.constructs.create(name="Planner", type="planner")
     plan = store.plans.create(from_construct_id=planner.id, title="Login in three steps", body="1. …\n2. …\n3. …")
     assert (plan.status, plan.to_construct_id) == ("draft", "")
@@ -167,7 +167,7 @@ def test_a_plan_is_handed_to_another_construct(store: holdfast.Store) -> None:
     related = list(store.links.list(filter=f'from_kind = "construct" AND from_id = "{builder.id}"'))
     assert [(each.id, each.type, each.to_id) for each in related] == [(link.id, "implements", planner.id)]
     actions = [change.action for change in store.plans.history(plan.id)]
-    assert len(actions) == 2, "the hand-off is in the plan's history"
+    assert len(actions) == 2, "the hand-off must be in the plan's history"
 
 
 def test_links_need_both_ends_and_go_with_either(store: holdfast.Store, construct: record_pb2.Construct) -> None:
@@ -204,7 +204,7 @@ def test_rows_and_files_are_checked_against_each_other(
         problems = [problem for frame in store.verify(read_blobs=True) for problem in frame.problems]
         assert len(problems) == 1 and made.content_digest in problems[0].subject
         path.unlink()
-        assert [problem for frame in store.verify() for problem in frame.problems], "a missing file is seen without reading"
+        assert [problem for frame in store.verify() for problem in frame.problems], "a missing file must be found by its row"
 
 
 def test_the_schema_has_a_simple_migrate_command(tmp_path: Path) -> None:

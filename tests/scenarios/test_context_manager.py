@@ -1,7 +1,7 @@
-"""The context manager of the first seed: large contexts on the file system, what is known of them in SQLite.
+"""The context manager of the first seed: large contexts in files, their metadata in SQLite.
 
 "Hybrid Storage Backend for Context Management": sessions and checkpoint headers are listed, filtered by tags and found by
-the latest without a look at the contexts; the contexts are compressed files that ordinary tools read; orphans are swept.
+`latest` without reading contexts; the contexts are compressed files that ordinary tools can read; orphans are swept.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PLAIN_FILES = ("--inline-max-bytes", "0", "--delta", "off")
 
 
 def workflow_context(step: int) -> dict[str, Any]:
-    """A context of a megabyte, as a workflow has it: text that compresses, and no two alike."""
+    """A typical workflow context of 1 MB: compressible text, different for each step."""
     noise = random.Random(step).randbytes(CONTEXT_BYTES // 2).hex()
     return {"workflow": "bug-investigation", "step": step, "variables": {"files": ["a.py", "b.py"]}, "notes": noise}
 
@@ -64,7 +64,7 @@ def test_checkpoints_of_a_session_are_listed_filtered_and_found(store: holdfast.
 
 
 def test_metadata_is_read_without_the_contexts(store: holdfast.Store) -> None:
-    """What a list sends is headers: some hundred bytes a checkpoint, however large the contexts are."""
+    """A list sends headers only: a few hundred bytes per checkpoint, whatever the size of the contexts."""
     session = store.sessions.create(title="Many large contexts")
     for step in range(3):
         store.checkpoints.save(session.id, context=workflow_context(step), tags=["large"])
@@ -73,7 +73,7 @@ def test_metadata_is_read_without_the_contexts(store: holdfast.Store) -> None:
 
 
 def has_ended(data_dir: Path) -> bool:
-    """Whether no daemon holds the store any more."""
+    """True when no daemon holds the store's lock."""
     with (data_dir / "daemon.json").open() as card:
         try:
             fcntl.flock(card, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,7 +83,7 @@ def has_ended(data_dir: Path) -> bool:
 
 
 def test_nothing_has_to_be_configured(directory: Directory) -> None:
-    """`connect()` with nothing set starts the user's own daemon, and its data are there when it has gone and come again."""
+    """`connect()` without settings starts the user's daemon. The data is still there after the daemon has ended and restarted."""
     home, runtime = directory.path / "home", directory.path / "run"
     data_dir = home / ".local/share/holdfast"
     home.mkdir()
@@ -108,7 +108,7 @@ def test_nothing_has_to_be_configured(directory: Directory) -> None:
 
 
 def plain_content(path: Path) -> bytes:
-    """What a person sees of a file: by the zstd program, or where that is not installed by the library that it is made of."""
+    """The decompressed file, by the zstd program if it is installed, otherwise by the zstd library."""
     if path.suffix != ".zst":
         return path.read_bytes()
     if shutil.which("zstd") is None:
@@ -133,13 +133,13 @@ def test_people_read_the_context_files_with_ordinary_tools(directory: Directory)
         plain = plain_content(path)
         read["sha256:" + hashlib.sha256(plain).hexdigest()] = json.loads(plain)
     assert read == saved
-    assert all(not os.path.isabs(path) and (daemon.data_dir / path).is_file() for path in hint), "rows hold relative paths"
+    assert all(not os.path.isabs(path) and (daemon.data_dir / path).is_file() for path in hint), "rows must hold relative paths"
     assert sum(path.endswith(".zst") for path in hint) >= 3
-    assert all(path.stat().st_size < 2000 for path in files_below(daemon.data_dir / "blobs")), "they are compressed"
+    assert all(path.stat().st_size < 2000 for path in files_below(daemon.data_dir / "blobs")), "the files must be compressed"
 
 
 def test_no_half_written_context_is_ever_seen(store: holdfast.Store) -> None:
-    """A context whose commit is refused leaves no checkpoint, and one whose upload breaks off leaves no blob."""
+    """A refused commit leaves no checkpoint, and an aborted upload leaves no blob."""
     with pytest.raises(holdfast.ParentNotFound):
         store.checkpoints.save("ses_nobody", context={"lost": True})
     session = store.sessions.create(title="s")
@@ -161,7 +161,7 @@ def test_no_half_written_context_is_ever_seen(store: holdfast.Store) -> None:
 
 
 def test_orphans_are_found_and_swept(directory: Directory, sound: Callable[[holdfast.Store], None]) -> None:
-    """A blob whose checkpoints were deleted goes, and so does a file that no row names after a crash; what is in use stays."""
+    """The sweep deletes a blob whose checkpoints were deleted, and a file without a row after a crash; referenced blobs stay."""
     daemon = directory.serve("store", "run/s.sock", *PLAIN_FILES, "--lease", "1")
     with holdfast.connect(daemon.socket) as store:
         session = store.sessions.create(title="s")

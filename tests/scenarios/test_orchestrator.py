@@ -1,6 +1,6 @@
-"""The orchestrator of the fourth seed, "Storage Package": every row of its interface table, and what it promises of them.
+"""The orchestrator of the fourth seed, "Storage Package": every operation of its interface table, and what it promises.
 
-`Backend` in orchestrator.py has each operation under the seed's own name as one call; a test a category uses all of them.
+`Backend` in orchestrator.py implements each operation as one call. There is one test per category, and together they use all.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def test_each_operation_of_the_interface_is_one_call() -> None:
     assert sorted(named) == sorted(name for name in vars(Backend) if name[0].isupper())
     for name in named:
         (function,) = ast.parse(textwrap.dedent(inspect.getsource(getattr(Backend, name)))).body
-        assert isinstance(function, ast.FunctionDef) and len(function.body) == 1, f"{name} takes more than one step"
+        assert isinstance(function, ast.FunctionDef) and len(function.body) == 1, f"{name} is more than one call"
 
 
 def test_every_operation_is_used_here() -> None:
@@ -67,7 +67,7 @@ def test_tasks(backend: Backend) -> None:
     assert not backend.TaskExists("TASK-002")
     with pytest.raises(holdfast.NotFound):
         backend.LoadTask("TASK-002")
-    assert backend.GetNextTaskID() == "TASK-003", "an id is never given again"
+    assert backend.GetNextTaskID() == "TASK-003", "an id must not be given twice"
 
 
 def test_a_task_is_saved_with_its_dependencies_or_not_at_all(backend: Backend) -> None:
@@ -140,11 +140,11 @@ def test_a_state_is_saved_with_its_gates_or_not_at_all(backend: Backend, task: r
 
 
 def test_the_state_is_not_the_tasks_status(backend: Backend, task: record_pb2.Task) -> None:
-    """`SaveState` updates what the engine knows, `SaveTask` what people see; each has values of its own."""
+    """`SaveState` updates the engine's state, `SaveTask` the status that people see; the two have different values."""
     for status in ("pending", "running", "completed", "failed", "paused", "interrupted", "skipped"):
         backend.SaveState(task.id, status=status)
         assert backend.LoadState(task.id).message.status == status
-    assert backend.LoadTask(task.id) == task, "the engine's state leaves the task alone"
+    assert backend.LoadTask(task.id) == task, "saving the state must not change the task"
     statuses = "created classifying planned running paused blocked finalizing completed finished failed"
     for status in statuses.split():
         task.status = status
@@ -177,7 +177,7 @@ def test_phase_outputs(backend: Backend, task: record_pb2.Task, run: record_pb2.
     backend.SavePhaseOutput(run_id=run.id, task_id=task.id, phase="spec", variable="SPEC", content="first")
     backend.SavePhaseOutput(run_id=run.id, task_id=task.id, phase="implement", content="done")
     again = backend.SavePhaseOutput(run_id=run.id, task_id=task.id, phase="spec", variable="SPEC", content="second")
-    assert again.version == 2, "a phase's output is saved over the one before"
+    assert again.version == 2, "saving a phase's output again must update it"
     assert backend.GetPhaseOutput(run.id, "spec").content == "second"
     assert backend.GetPhaseOutputByVarName(run.id, "SPEC").id == again.id
     assert [each.phase for each in backend.GetAllPhaseOutputs(run.id)] == ["spec", "implement"]
@@ -199,7 +199,7 @@ def test_specs(backend: Backend, task: record_pb2.Task) -> None:
     assert backend.GetSpecForTask(task.id) == "# Login\nbut better"
     full = backend.GetFullSpecForTask(task.id)
     assert (full.phase, full.task_id, full.source, full.version) == ("spec", task.id, "bob", 2)
-    assert [each.id for each in backend.GetPhaseOutputsForTask(task.id)] == [full.id], "a spec is a phase output"
+    assert [each.id for each in backend.GetPhaseOutputsForTask(task.id)] == [full.id], "a spec must be a phase output"
 
 
 # --- Initiative, Phase Template, Workflow, Workflow Run ---
@@ -222,11 +222,11 @@ def test_initiatives(backend: Backend) -> None:
     assert [each.id for each in backend.store.initiatives.ready()] == ["INIT-001"]
     with pytest.raises(holdfast.HoldfastError):
         backend.SaveInitiative(id="INIT-002", title="Torn", decisions=[{"decision": "x"}], blocked_by=["INIT-404"])
-    assert backend.LoadInitiative("INIT-002") == saved, "all of its tables, or none"
+    assert backend.LoadInitiative("INIT-002") == saved, "a refused save must change none of its tables"
     assert [each.id for each in backend.LoadAllInitiatives()] == ["INIT-001", "INIT-002"]
     backend.DeleteInitiative("INIT-002")
     assert not backend.InitiativeExists("INIT-002") and backend.InitiativeExists("INIT-001")
-    assert backend.LoadTask(task.id).initiative_id == "", "its tasks stay"
+    assert backend.LoadTask(task.id).initiative_id == "", "its tasks must stay"
 
 
 def test_an_initiative_and_its_tasks_are_one_transaction(backend: Backend) -> None:
@@ -259,7 +259,7 @@ def test_workflows_with_phases_and_variables(backend: Backend) -> None:
     added = backend.SaveWorkflowPhase("ship", "test", max_iterations=5)
     assert added.id == "ship@2" and added.parent_version == 1
     assert [each.name for each in backend.ListWorkflowPhases("ship", 2)] == ["spec", "test"]
-    assert [each.name for each in backend.ListWorkflowPhases("ship", 1)] == ["spec"], "a version never changes"
+    assert [each.name for each in backend.ListWorkflowPhases("ship", 1)] == ["spec"], "a version must not change"
     assert [each.name for each in backend.DeleteWorkflowPhase("ship", "spec").phases] == ["test"]
     assert backend.SaveWorkflowVariable("ship", "BRANCH", default_value="main").workflow_version == 4
     (variable,) = backend.ListWorkflowVariables("ship", 4)
@@ -299,7 +299,7 @@ def test_transcripts(backend: Backend, task: record_pb2.Task) -> None:
     assert [each.transcript.role for each in found] == ["prompt", *roles]
     first = holdfast.plain(found[0])
     assert (first["transcript"]["time"], first["transcript"]["iteration"], first["transcript"]["phase"]) == (said, 1, "implement")
-    assert first["create_time"] > said, "the author's time stands beside the time of the append"
+    assert first["create_time"] > said, "the author's time is kept separately from the time of the append"
     hits = backend.SearchTranscripts("token")
     assert [(each.parent_kind, each.parent_id, each.number) for each in hits] == [("task", task.id, n) for n in range(2, 6)]
 
@@ -319,7 +319,7 @@ def test_a_batch_of_transcripts_is_atomic_and_an_empty_one_does_nothing(backend:
     with pytest.raises(holdfast.InvalidArgument):
         backend.AddTranscriptBatch(task.id, [{"role": "prompt", "content": "good"}, {"role": "", "content": "nobody"}])
     assert backend.GetTranscripts(task.id) == []
-    assert list(backend.store.audit.query(kind="transcript")) == [], "neither was a change"
+    assert list(backend.store.audit.query(kind="transcript")) == [], "neither may change anything"
 
 
 def test_a_batch_over_several_tasks_is_one_transaction(backend: Backend, task: record_pb2.Task) -> None:
@@ -346,7 +346,7 @@ def test_attachments(backend: Backend, task: record_pb2.Task) -> None:
     assert {each.name for each in backend.ListAttachments(task.id)} == {"shot.png", "note.txt"}
     backend.SaveAttachment(task.id, "note.txt", text * 2, "text/plain")
     assert backend.GetAttachment(task.id, "note.txt") == text * 2
-    assert len(backend.ListAttachments(task.id)) == 2, "a name is there once"
+    assert len(backend.ListAttachments(task.id)) == 2, "a name must be unique"
     backend.DeleteAttachment(task.id, "shot.png")
     assert [each.name for each in backend.ListAttachments(task.id)] == ["note.txt"]
     with pytest.raises(holdfast.NotFound):
@@ -397,7 +397,7 @@ def test_events(backend: Backend, task: record_pb2.Task) -> None:
     assert backend.SaveEvents(batch) == [2, 1, 3]
     found = backend.QueryEvents(task_id=task.id)
     assert [(each.number, each.event.type) for each in found] == [(1, "phase"), (2, "phase"), (3, "tokens")]
-    assert len({each.revision for each in found[1:]}) == 1, "a batch is one transaction"
+    assert len({each.revision for each in found[1:]}) == 1, "a batch must be one commit"
     first, second = (holdfast.plain(each)["event"] for each in found[:2])
     assert (first["source"], first["phase"], first["data"], first["time"]) == ("executor", "spec", {"status": "started"}, began)
     assert second["duration_ms"] == 90_000
@@ -476,10 +476,10 @@ def test_context_is_materialized(backend: Backend, tmp_path: Path) -> None:
     backend.MaterializeContext(task.id, target)
     assert b"\x89PNG" not in {each.read_bytes() for each in target.rglob("*") if each.is_file()}
     (target / "constitution.md").unlink()
-    assert backend.NeedsMaterialization(task.id, target), "a file that somebody removed"
+    assert backend.NeedsMaterialization(task.id, target), "a removed file must be noticed"
 
 
-def test_deleting_a_task_takes_what_hangs_on_it(backend: Backend, task: record_pb2.Task, run: record_pb2.Run) -> None:
+def test_deleting_a_task_deletes_its_dependents(backend: Backend, task: record_pb2.Task, run: record_pb2.Run) -> None:
     backend.SaveState(task.id, status="running", gates=[{"phase": "spec", "approved": True}])
     backend.SaveTaskComment(task_id=task.id, body="…")
     backend.SaveAttachment(task.id, "a.txt", b"a", "text/plain")
@@ -496,7 +496,7 @@ def test_deleting_a_task_takes_what_hangs_on_it(backend: Backend, task: record_p
     for left in (store.comments, store.gate_decisions, store.artifacts, store.phase_outputs, store.runs):
         assert left.count() == 0
     assert list(backend.LoadTask(waiting.id).blocked_by) == []
-    assert [each.action for each in store.audit.of("run", run.id)] == ["insert", "delete"], "each change is recorded"
+    assert [each.action for each in store.audit.of("run", run.id)] == ["insert", "delete"], "each change must be recorded"
 
 
 def test_lifecycle(backend: Backend, task: record_pb2.Task) -> None:

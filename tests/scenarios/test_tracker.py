@@ -1,7 +1,7 @@
 """The tracker of the third seed, "Initial Persistence Layer Strategy": five tables behind repositories.
 
 Tasks, bugs, status updates, design notes and audit entries, with the columns that its schema hints name; versions that
-rise by one; recent status updates and design notes by creation time; SQLite or memory by a flag of the environment.
+rise by one; recent status updates and design notes by creation time; SQLite or memory, chosen by an environment variable.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 import holdfast
 from tests.end_to_end.daemons import COMMAND, DaemonProcess, Directory
 
-# The columns of the hints and where a tracker finds them: field of the record, or of the audit's entry.
+# The columns of the hints and where they are in Holdfast: a field of the record or of the audit entry.
 HINTS = {
     "tasks": {"id", "title", "status", "version", "priority", "rationale_log", "assignees", "create_time"},
     "bugs": {"id", "title", "severity", "task_id", "repro_steps", "proposed_fix", "version", "create_time"},
@@ -30,7 +30,7 @@ HINTS = {
 
 
 def audit_rows(entries: Iterator[Any]) -> list[tuple[str, str, str, str]]:
-    """Actor, entity, entity id and action, as the fifth table has them."""
+    """Actor, entity, entity id and action, as in the fifth table."""
     return [(each.actor, each.kind, each.id, each.action) for each in entries]
 
 
@@ -66,7 +66,7 @@ def test_a_bug_may_name_a_task(store: holdfast.Store) -> None:
     row = holdfast.plain(store.bugs.get(bug.id))
     assert HINTS["bugs"] <= row.keys()
     assert (row["severity"], row["task_id"], row["repro_steps"], row["proposed_fix"]) == ("critical", task.id, steps, "debounce")
-    assert (store.bugs.get(loose.id).task_id, store.bugs.get(loose.id).proposed_fix) == ("", ""), "both may be left out"
+    assert (store.bugs.get(loose.id).task_id, store.bugs.get(loose.id).proposed_fix) == ("", ""), "both fields are optional"
     assert [each.id for each in store.bugs.list(filter=f'task_id = "{task.id}"')] == [bug.id]
     assert [each.id for each in store.bugs.list(filter='severity = "low"')] == [loose.id]
     assert store.bugs.update(bug.id, status="fixed", version=1).version == 2
@@ -129,7 +129,7 @@ def test_every_change_is_audited_with_its_diff(store: holdfast.Store) -> None:
 
 
 def start_at(directory: Directory, database: Path) -> DaemonProcess:
-    """A daemon that only the environment tells where its database is."""
+    """Starts a daemon that gets the path of its database only from the environment."""
     log_path = directory.path / "persist.log"
     command = [*COMMAND, "--socket", str(directory.path / "run" / "p.sock")]
     with log_path.open("w") as log:
@@ -142,7 +142,7 @@ def start_at(directory: Directory, database: Path) -> DaemonProcess:
 
 
 def fill(store: holdfast.Store) -> str:
-    """A row in each table; returns the task's id."""
+    """Adds a row to each table; returns the task's id."""
     task = store.tasks.create(title="Kept", assignees=["ann"])
     store.tasks.update(task.id, status="running", version=1)
     store.bugs.create(title="Kept", task_id=task.id, repro_steps=["look"])
@@ -152,7 +152,7 @@ def fill(store: holdfast.Store) -> str:
 
 
 def contents(store: holdfast.Store) -> dict[str, list[dict[str, Any]]]:
-    """All that the five tables hold."""
+    """The contents of the five tables."""
     tables: dict[str, Any] = {
         "tasks": store.tasks.list(),
         "bugs": store.bugs.list(),
@@ -164,7 +164,7 @@ def contents(store: holdfast.Store) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_it_is_durable_across_restarts(directory: Directory) -> None:
-    """PERSIST_DB_PATH says where: one SQLite file that other programs read, migrated by numbered steps."""
+    """PERSIST_DB_PATH gives the path: one SQLite file that other programs can read, migrated in numbered steps."""
     path = directory.path / "data" / "app.db"
     daemon = start_at(directory, path)
     with holdfast.connect(daemon.socket, actor="ann") as store:
@@ -186,7 +186,7 @@ def test_it_is_durable_across_restarts(directory: Directory) -> None:
 
 @pytest.mark.parametrize("persistence", ["memory", "sqlite"])
 def test_a_flag_of_the_environment_chooses_memory_or_sqlite(directory: Directory, persistence: str) -> None:
-    """The same calls work on both; only one of them remembers."""
+    """The same calls work with both; only SQLite keeps the data over a restart."""
     daemon = directory.serve(PERSISTENCE=persistence)
     with holdfast.connect(daemon.socket) as store:
         assert store.status().persistence == persistence

@@ -1,7 +1,7 @@
-"""The workflow engine of the fifth seed, "Storage Architecture": its three repositories, which workflow_engine.py has.
+"""The workflow engine of the fifth seed, "Storage Architecture": its three repositories, implemented in workflow_engine.py.
 
-Workflows have explicit versions that never change and know where they came from; logs are only ever added and are found by
-workflow, status and time; of the metrics, the patterns are here (recording executions and their summary are not yet).
+Workflows have explicit, immutable versions with a lineage; logs are append-only and queried by workflow, status and time; of
+the metrics only the patterns exist (executions and their summary do not yet).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def logs(store: holdfast.Store) -> LogRepository:
 
 
 def started(store: holdfast.Store, workflow: record_pb2.Workflow, **fields: Any) -> str:
-    """The id of a new run of a version of a workflow."""
+    """Starts a run of a workflow's version and returns its id."""
     return store.runs.start(workflow.workflow_id, workflow.workflow_version, **fields).id
 
 
@@ -59,7 +59,7 @@ def test_storing_the_same_again_makes_no_version(workflows: WorkflowRepository) 
     first = workflows.Store("review", **definition)
     assert workflows.Store("review", **definition) == first
     assert workflows.Store("review", **definition | {"name": "Review!"}).workflow_version == 2
-    assert workflows.Store("review", **definition).workflow_version == 3, "back again is a new version"
+    assert workflows.Store("review", **definition).workflow_version == 3, "an earlier definition makes a new version"
 
 
 def test_a_version_is_never_changed(store: holdfast.Store, workflows: WorkflowRepository) -> None:
@@ -101,7 +101,7 @@ def test_a_definition_that_a_run_names_is_not_lost(store: holdfast.Store, workfl
         store.collection("workflow").delete(used.id, cascade=True)
     workflows.Delete("review", 2)
     assert workflows.List("review") == [used]
-    assert workflows.Store("review", phases=[{"name": "skim"}]).workflow_version == 3, f"{unused.id} is not given again"
+    assert workflows.Store("review", phases=[{"name": "skim"}]).workflow_version == 3, f"{unused.id} must not be given again"
     store.runs.delete(run_id, cascade=True)
     workflows.Delete("review", 1)
     assert [each.workflow_version for each in workflows.List("review")] == [3]
@@ -111,7 +111,7 @@ def test_a_definition_that_a_run_names_is_not_lost(store: holdfast.Store, workfl
 
 
 def fill(store: holdfast.Store, logs: LogRepository) -> dict[str, str]:
-    """Six logs, an hour apart, of two workflows; by the run's id what they are."""
+    """Six logs of two workflows, an hour apart; maps each run's id to a description."""
     one = store.workflows.store("review", phases=[{"name": "read"}])
     two = store.workflows.store("review", phases=[{"name": "read"}, {"name": "comment"}])
     ship = store.workflows.store("ship", phases=[{"name": "tag"}])
@@ -171,7 +171,7 @@ def test_a_log_has_everything_that_reflection_needs(store: holdfast.Store, logs:
     assert logs.GetLog(run_id) == made
     assert [each.name for each in made.steps] == ["read", "comment"]
     assert holdfast.json_value(made.steps[0].detail) == {"files": 3}
-    assert made.detail_size_bytes > 0 and made.ByteSize() < 1000, "what is large lies beside the row"
+    assert made.detail_size_bytes > 0 and made.ByteSize() < 1000, "large details must not be in the row"
     assert store.logs.detail(run_id) == detail
 
 

@@ -1,4 +1,4 @@
-"""The workflow engine's repositories on Holdfast: the interfaces of the fifth seed, each operation one call of the client."""
+"""The fifth seed's repository interfaces on Holdfast; each operation is one call of the client."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from holdfast.v1 import record_pb2
 
 
 class WorkflowRepository:
-    """Small, versioned, human-readable."""
+    """Workflows: small, versioned, human-readable."""
 
     def __init__(self, store: holdfast.Store) -> None:
         self._workflows = store.workflows
@@ -34,7 +34,7 @@ class WorkflowRepository:
 
 
 class LogRepository:
-    """Large, append-only, queryable."""
+    """Logs: large, append-only, queryable."""
 
     def __init__(self, store: holdfast.Store) -> None:
         self._logs = store.logs
@@ -56,7 +56,7 @@ class LogRepository:
 
 
 class MetricsRepository:
-    """The part of it that exists: patterns."""
+    """Metrics: only the patterns exist."""
 
     def __init__(self, store: holdfast.Store) -> None:
         self._patterns = store.patterns

@@ -1,4 +1,4 @@
-"""A daemon's raw stubs, and shorthand for what many tests send. No client library in between."""
+"""A daemon's raw stubs, and shorthand for requests that many tests send. It does not use the client library."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from holdfast.v1 import (
     store_service_pb2_grpc,
 )
 
-MAX_MESSAGE_BYTES = 64 * 2**20  # so that the daemon refuses what is too large, and not this end
+MAX_MESSAGE_BYTES = 64 * 2**20  # large, so that the daemon refuses large messages and not the client
 TIMEOUT_S = 30.0
 
 
 class Api:
-    """The four services over one connection of its own, in a workspace of a test's own."""
+    """The four services over one connection, in a workspace used by one test."""
 
     def __init__(self, socket: Path, workspace: str | None = None, **options: Any) -> None:
         limits = {"grpc.max_send_message_length": MAX_MESSAGE_BYTES, "grpc.use_local_subchannel_pool": 1}
@@ -54,11 +54,11 @@ class Api:
         return self.store.Commit(request, timeout=TIMEOUT_S)
 
     def insert(self, kind: str, **fields: Any) -> str:
-        """The id of a new record."""
+        """Inserts a record and returns its id."""
         return self.commit(insert(kind, **fields)).results[0].id
 
     def get(self, kind: str, id: str, **fields: Any) -> Any:
-        """The kind's message."""
+        """Returns the kind's message."""
         fields = {"workspace": self.workspace} | fields
         record = self.store.Get(store_service_pb2.StoreServiceGetRequest(kind=kind, id=id, **fields), timeout=TIMEOUT_S).record
         return getattr(record, kind)
@@ -77,7 +77,7 @@ class Api:
         return self.journal.Append(request, timeout=TIMEOUT_S)
 
     def read(self, parent_id: str, *, timeout_s: float | None = TIMEOUT_S, **fields: Any) -> Any:
-        """The stream of a Read."""
+        """Opens the stream of a Read."""
         fields = {"workspace": self.workspace, "parent_kind": "session"} | fields
         return self.journal.Read(journal_service_pb2.JournalServiceReadRequest(parent_id=parent_id, **fields), timeout=timeout_s)
 
@@ -85,12 +85,12 @@ class Api:
         return [each for frame in self.read(parent_id, **fields) for each in frame.entries]
 
     def watch(self, *, timeout_s: float | None = TIMEOUT_S, **fields: Any) -> Any:
-        """The stream of a Watch."""
+        """Opens the stream of a Watch."""
         fields = {"workspace": self.workspace} | fields
         return self.store.Watch(store_service_pb2.StoreServiceWatchRequest(**fields), timeout=timeout_s)
 
     def changes(self, **fields: Any) -> list[store_service_pb2.Change]:
-        """What a Watch replays."""
+        """Returns the changes that a Watch replays."""
         return [each for frame in self.watch(replay_only=True, **fields) for each in frame.changes]
 
     def revision(self) -> int:
@@ -103,12 +103,12 @@ class Api:
         return self.blob.Put(put_frames(chunks, **header), timeout=120)
 
     def run_job(self, job: str, **options: str) -> dict[str, int]:
-        """The counts of a job's run."""
+        """Runs a job and returns its counts."""
         request = admin_service_pb2.AdminServiceRunJobRequest(job=job, options=options)
         return dict(list(self.admin.RunJob(request, timeout=TIMEOUT_S))[-1].counts)
 
     def problems(self) -> list[str]:
-        """What verify finds."""
+        """Runs verify and returns the problems it finds."""
         frames = self.admin.Verify(admin_service_pb2.AdminServiceVerifyRequest(read_blobs=True), timeout=TIMEOUT_S)
         return [f"{each.reason} {each.subject} {each.detail}" for frame in frames for each in frame.problems]
 
@@ -159,7 +159,7 @@ def append(parent_id: str, *contents: str, parent_kind: str = "session", **field
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a failed call said."""
+    """What a failed call reported."""
 
     code: grpc.StatusCode
     message: str
@@ -169,7 +169,7 @@ class Refusal:
 
 
 def refusal_of(error: Any) -> Refusal:
-    """Takes a gRPC error apart; there has to be exactly one ErrorInfo of ours."""
+    """Takes a gRPC error apart; it must have exactly one ErrorInfo of Holdfast."""
     status = rpc_status.from_call(error)
     assert status is not None, f"{error.code()} {error.details()} came without details"
     infos, delay = [], None
@@ -184,7 +184,7 @@ def refusal_of(error: Any) -> Refusal:
 
 
 def refused(action: Callable[[], Any]) -> Refusal:
-    """Runs what must be refused; streams are read to their end."""
+    """Runs an action that must be refused and returns the refusal; streams are read to their end."""
     with pytest.raises(grpc.RpcError) as caught:
         answer = action()
         if hasattr(answer, "__next__"):

@@ -1,4 +1,4 @@
-"""A daemon's parts in this process, without a socket: a real database file, the writer, and the use cases over it."""
+"""A daemon's parts in this process without a socket: a real database file, the writer, and the use cases."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ PATIENCE_S = 10.0
 
 
 def answered(answer: Any) -> Any:
-    """The answer of a use case, waited for where it is pending."""
+    """The answer of a use case; waits for it if it is pending."""
     return answer.answer(answer.writer.submit(answer.command, answer.call)) if isinstance(answer, Pending) else answer
 
 
 class NotedFeed(Feed):
-    """A feed that keeps what the writer published. `on_publish` is called each time."""
+    """A feed that records what the writer published. `on_publish` is called each time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class NotedFeed(Feed):
 
 
 class Engine:
-    """One store in a directory of a test's own. Close it, and make another over the same directory to reopen."""
+    """One store in a test's directory. To reopen it, close it and create another on the same directory."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Engine:
         self._exits = ExitStack()
         if store is None:
             store = open_store(settings, self._exits, self.sync_failures.append)
-            store.connection.execute("PRAGMA synchronous = OFF")  # these tests lose no power
+            store.connection.execute("PRAGMA synchronous = OFF")  # these tests do not simulate a power failure
         self.connection, self.readers = store.connection, store.readers
         self.feed = NotedFeed()
         self.published = self.feed.published
@@ -89,19 +89,19 @@ class Engine:
         return self.writer.submit(commit_of(*mutations, request_id=request_id, fingerprint=fingerprint), call or Call(30.0))
 
     def query(self, sql: str, *parameters: Any) -> list[Row]:
-        """Reads past everything, on the writer's connection."""
+        """Reads on the writer's connection, bypassing the store."""
         return list(self.connection.execute(sql, parameters).fetchall())
 
     def revisions(self) -> list[int]:
         return [row[0] for row in self.query("SELECT revision FROM commits ORDER BY revision")]
 
     def changes(self, after: int = 0) -> list[Any]:
-        """What a watch replays from behind a revision."""
+        """The changes that a watch replays after a revision."""
         request = store_service_pb2.StoreServiceWatchRequest(after_revision=after, replay_only=True)
         return [change for frame in self.watches.watch(request, Call()) for change in frame.changes]
 
     def entries(self, parent_id: str, parent_kind: str = "session", **fields: Any) -> list[Any]:
-        """What a Read streams."""
+        """The entries that a Read streams."""
         request = journal_service_pb2.JournalServiceReadRequest(parent_kind=parent_kind, parent_id=parent_id, **fields)
         return [entry for frame in self.journals.read(request, Call()) for entry in frame.entries]
 

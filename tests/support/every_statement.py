@@ -1,4 +1,4 @@
-"""Every statement that `store/` can make: by running all that it does, and by making the texts of all filters and orders."""
+"""Every statement that `store/` can make: by calling all its functions, and by rendering all filters and orders."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.support.engine import Engine
 from tests.support.in_process import DirectApi
 from tests.support.messages import put
 
-FILTERED = ("task", "workflow", "pattern")  # by every filter, on both engines; between them they have every type of field
+FILTERED = ("task", "workflow", "pattern")  # run with every filter on both engines; together they have every field type
 LITERALS = [
     *(Literal(LiteralKind.TEXT, text) for text in ("", "text", "2026-01-31")),
     Literal(LiteralKind.INTEGER, 2**40),
@@ -53,14 +53,14 @@ VALUES: dict[FieldType, Any] = {
 }
 
 
-# What the store does, over one engine
+# Calls of the store on one engine
 
 
-SETTINGS: dict[str, Any] = {"inline_max_bytes": 40}  # some blobs lie in files
+SETTINGS: dict[str, Any] = {"inline_max_bytes": 40}  # so that some blobs are in files
 
 
 def drive(engine: Engine, directory: Path) -> list[Any]:
-    """Lives, refusals, lists and checks of every kind, journal and blob. Returns the answers, the same from every engine."""
+    """Writes, refusals, lists and checks of every kind, journal and blob. The answers must be the same for every engine."""
     api = DirectApi(engine)
     world = World(api)
     seen = [answer for kind in KINDS.values() for answer in _life(engine, world, kind)]
@@ -73,7 +73,7 @@ def drive(engine: Engine, directory: Path) -> list[Any]:
 
 
 def _life(engine: Engine, world: World, kind: Kind) -> Iterator[Any]:
-    """One record with every field set: made, made again, changed, listed, read by its columns, and deleted with what it owns."""
+    """One record with every field set: created twice, updated, listed, read from its columns, deleted with its dependents."""
     api = world.api
     message = _whole(world, kind)
     id = world.add(kind, message)
@@ -100,7 +100,7 @@ def _life(engine: Engine, world: World, kind: Kind) -> Iterator[Any]:
 
 
 def _matched(engine: Engine, kind: Kind, workspace: str) -> list[tuple[str, int]]:
-    """How many records each filter matches."""
+    """The number of records that each filter matches."""
     matched = []
     with engine.readers.snapshot(Call()) as connection:
         for node in nodes(kind):
@@ -111,7 +111,7 @@ def _matched(engine: Engine, kind: Kind, workspace: str) -> list[tuple[str, int]
 
 
 def _pages(api: Any) -> Iterator[Any]:
-    """Lists in which some records have no value of what they are ordered by, a page a record."""
+    """Lists with one record per page, in which some records have no value in the order's field."""
     for start in (0, 2, 0, 1):
         api.insert("session", title=str(start), **({"start_time": datetime.fromtimestamp(start, UTC)} if start else {}))
     for order_by in (
@@ -165,7 +165,7 @@ def _dangling(world: World, kind: Kind, field: Field) -> store_service_pb2.Mutat
 
 
 def _changes(api: Any, world: World, kind: Kind, stored: Any) -> Iterator[Any]:
-    """Every field that may change is changed, by an update and by an upsert; then a wrong version."""
+    """Updates every mutable field, by an update and by an upsert; then uses a wrong version."""
     names = [each.name for each in settable(kind) if not each.immutable]
     plain = [name for name in names if kind.by_name[name].reference is None and not kind.by_name[name].required]
     yield _refusal(lambda: api.commit(update_of(kind, kind.message_class(id=stored.id), plain)))
@@ -190,7 +190,7 @@ def _without_id(stored: Any) -> Any:
 
 
 def _journal(api: Any, world: World, journal: Journal) -> Iterator[Any]:
-    """Appends, the same append again, reads, the audit, and the end of the journal with its parent."""
+    """Appends, a repeated append, reads, the audit, and the deletion of the journal with its parent."""
     parent_kind, parent = journal.parents[0], world.parent(journal.parents[0])
     place = {"workspace": api.workspace, "parent_kind": parent_kind}
     entries = [entry_pb2.Entry(**{journal.name: _entry(world, journal)}) for _ in range(3)]
@@ -222,7 +222,7 @@ def _blobs(engine: Engine, api: Any, directory: Path) -> Iterator[Any]:
     content = random.Random(7).randbytes(50_000)
     delta = api.put(content).digest
     yield api.put(content).existed
-    for _ in range(STEPS_PER_LEVEL + 1):  # as many as lead a delta to the upper level of its chain
+    for _ in range(STEPS_PER_LEVEL + 1):  # enough for a delta to reach the second level of its chain
         content += b"more"
         delta = api.put(content, base_digest=delta).digest
     yield delta, len(b"".join(frame.chunk for frame in api.blob.Get(blob_pb2.BlobServiceGetRequest(digest=delta))))
@@ -250,7 +250,7 @@ def _upkeep(engine: Engine, api: Any) -> Iterator[Any]:
 
 
 def _refusal(action: Any) -> str:
-    """The reason of a refusal; empty when it was none."""
+    """The reason of the refusal; empty when the call succeeded."""
     try:
         action()
     except HoldfastError as error:
@@ -258,11 +258,11 @@ def _refusal(action: Any) -> str:
     return ""
 
 
-# What the store writes, for one dialect
+# The statements of the store in one dialect
 
 
 def written(dialect: Dialect) -> Iterator[str]:
-    """The texts of all lists, counts and reads, with every filter on every field, every order and every place in it."""
+    """All lists, counts and reads, with every filter on every field, every order and every page position."""
     for kind in KINDS.values():
         yield from _of_kind(kind)
         yield from (sql for sql, _ in _lists(dialect, kind))
@@ -286,7 +286,7 @@ def _of_kind(kind: Kind) -> Iterator[str]:
 
 
 def nodes(shape: Shape) -> Iterator[Node]:
-    """Every comparison that may be put to a field of the shape, and the words that join them."""
+    """Every valid comparison on a field of the shape, and the logical operators."""
     for path in (path for field in filterable_fields(shape).values() for path in _paths(field)):
         for operator, literal in itertools.product(Operator, LITERALS):
             yield Comparison(path, operator, literal)
@@ -316,7 +316,7 @@ def _lists(dialect: Dialect, kind: Kind) -> Iterator[query.Query]:
 
 
 def _orders(kind: Kind) -> Iterator[Order]:
-    """Every field up and down, alone and before another that goes the other way."""
+    """Every field ascending and descending, alone and followed by a field in the opposite direction."""
     for field in kind.columns:
         for one, other in (("asc", "desc"), ("desc", "asc")):
             for text in (f"{field.name} {one}", f"{field.name} {one}, create_time {other}"):
@@ -325,7 +325,7 @@ def _orders(kind: Kind) -> Iterator[Order]:
 
 
 def _places(order: Order) -> Iterator[list[Any]]:
-    """A place in the middle of the list, and one where the first value is unset."""
+    """A position in the middle of the list, and one at which the first value is unset."""
     place = [VALUES[each.field.type] for each in order.keys]
     yield place
     yield [None, *place[1:]]

@@ -1,4 +1,4 @@
-"""Errors as the daemon sends them, for servers that tests make up."""
+"""Errors in the form that the daemon sends, for the fake servers of tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client over the daemon's insides in this process: no gRPC in between, so that SQL statements can be counted."""
+"""The client on an engine in this process, without gRPC, so that tests can count SQL statements."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class _Frames:
         return self._frames
 
     def cancel(self) -> None:
-        """There is nobody to tell."""
+        """Does nothing: there is no server to cancel."""
 
 
 class DirectConnection:
-    """Stands where the client's connection stands and calls an engine's use cases."""
+    """Replaces the client's connection and calls an engine's use cases."""
 
     revision = 0
     timeout_s = 30.0
@@ -46,21 +46,21 @@ class DirectConnection:
         return self._stubs
 
     def metadata_for(self, request: Any) -> None:
-        """The engine is of the tests' own version."""
+        """Does nothing: the engine is this tree's, so its version matches."""
 
     def saw(self, revision: int) -> None:
         self.revision = max(self.revision, revision)
 
 
 def _bound(name: str, use_case: Callable[..., Any]) -> Callable[..., Any]:
-    """The use case as the client calls a stub."""
+    """Wraps a use case in the signature of a stub's method."""
     if SERVICES["StoreService"].methods_by_name[name].server_streaming:
         return lambda request, metadata, timeout: _Frames(use_case(request, Call(timeout)))
     return lambda request: answered(use_case(request, Call(30.0)))
 
 
 def store_over(engine: Engine) -> holdfast.Store:
-    """A store that has the calls of StoreService and no others."""
+    """A store with the calls of StoreService only."""
     return Store(cast(Connection, DirectConnection(engine)), "default", "tester")
 
 
@@ -82,7 +82,7 @@ def _direct(use_case: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def counted(engine: Engine) -> Iterator[list[str]]:
-    """The statements that the engine's readers run in the block, in a list that grows."""
+    """The statements that the engine's readers run in the block; the list grows while they run."""
     statements: list[str] = []
     connections = [each.connection for each in engine.readers._all]
     for each in connections:

@@ -1,4 +1,4 @@
-"""How much memory a process takes, and how much it takes at its highest."""
+"""The current and the peak memory of a process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIB = 2**20
 
 @dataclass
 class Peak:
-    """What was seen while the block ran."""
+    """The memory measured while the block ran."""
 
     before_bytes: int
     highest_bytes: int
@@ -26,7 +26,7 @@ class Peak:
 
 @contextmanager
 def watched(pid: int) -> Iterator[Peak]:
-    """Looks at the process's resident memory a hundred times a second."""
+    """Samples the process's resident memory a hundred times per second."""
     process = psutil.Process(pid)
     peak = Peak(process.memory_info().rss, 0)
     done = threading.Event()

@@ -1,4 +1,4 @@
-"""Hypothesis makes messages of every kind and journal from the registry: whatever passes the door."""
+"""Hypothesis strategies for messages of every kind and journal, made from the registry. All of them pass validation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from holdfast.contract.kinds import Field, FieldType, Shape
 from holdfastd.model.codec import MAX_TIME_NS, MIN_TIME_NS, set_time
 
-# Every plane, without what protobuf cannot hold (half surrogate pairs) and what the door refuses (NUL).
+# Characters of every plane, except surrogates, which protobuf can't encode, and NUL, which validation refuses.
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20)
 integers = st.one_of(st.integers(-(2**63), 2**63 - 1), st.sampled_from([0, 1, -1, 2**53 + 1, 2**63 - 1, -(2**63)]))
 times_ns = st.one_of(st.integers(MIN_TIME_NS, MAX_TIME_NS), st.sampled_from([0, -1, 1, MIN_TIME_NS, MAX_TIME_NS]))
@@ -29,7 +29,7 @@ json_texts = st.builds(
 
 
 def values_of(field: Field) -> st.SearchStrategy[Any]:
-    """Values of one field that the door accepts."""
+    """Valid values of one field."""
     if field.member is not None:
         return st.lists(messages(field.member, whole=True), max_size=3)
     if field.values:
@@ -57,7 +57,7 @@ def put(message: Message, field: Field, value: Any) -> None:
 
 @st.composite
 def messages(draw: st.DrawFn, shape: Shape, whole: bool = False) -> Any:
-    """A message of the shape with any of its fields set; a whole one has those that are required."""
+    """A message of the shape with a random choice of its fields; with `whole` all required ones are set."""
     message = shape.message_class()
     for field in shape.fields:
         required = whole and field.required

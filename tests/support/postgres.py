@@ -1,7 +1,7 @@
-"""PostgreSQL behind the store's seam, as far as tests need it: a second engine that lives beside SQLite in one process.
+"""PostgreSQL behind the interface `Engine`, for tests only: a second engine beside SQLite in one process.
 
-It proves that `store/*.py` is one SQL text. It does not prove durability, and it reads whole results into memory. Texts are
-compared by the database's collation, which has to be C.
+It proves that `store/*.py` has one SQL text. It proves nothing about durability, and it reads whole results into memory. The
+database's collation must be C.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ UNIQUE_COLUMNS = """
 
 
 class PostgresDialect:
-    """Implements `Dialect`: jsonpath in strict mode leads through objects only, as SQLite's paths do."""
+    """Implements `Dialect`. In strict mode jsonpath descends into objects only, as SQLite's paths do."""
 
     def contains(self, text: str, parameter: str) -> Where:
         return Where(f"strpos({text}, ?) > 0", (parameter,))
@@ -93,13 +93,13 @@ def _compared(found: Where, operator: str, kind: LiteralKind, operand: Parameter
 
 @cache
 def numbered(sql: str) -> str:
-    """The statement with $1, $2 … for its question marks. No text of the store has one in a string."""
+    """The statement with $1, $2 … instead of question marks. No statement of the store has a question mark in a string."""
     parts = sql.split("?")
     return parts[0] + "".join(f"${number}{part}" for number, part in enumerate(parts[1:], 1))
 
 
 class _IntDumper(Int8Dumper):
-    """Sends every integer and boolean as a BIGINT, the only type of integer that the schema has."""
+    """Sends every integer and boolean as BIGINT, the schema's only integer type."""
 
     def dump(self, obj: Any) -> bytes:
         return b"%d" % obj
@@ -162,7 +162,7 @@ class PostgresReaders:
 
 
 class PostgresEngine:
-    """Implements `Engine` for a database with every migration applied. `statements` are the texts that were run."""
+    """Implements `Engine` for a database with every migration applied. `statements` are the statements that were run."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -187,7 +187,7 @@ class PostgresEngine:
         return ()
 
     def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
-        """A test's server goes with its directory."""
+        """Does nothing: the server of a test is deleted with its directory."""
 
     def size_bytes(self) -> int:
         return 0
@@ -213,11 +213,11 @@ class PostgresEngine:
         return iter(())
 
     def follow(self, wake: Callable[[], None]) -> None:
-        """Nobody else writes to a test's database."""
+        """Does nothing: no other process writes to a test's database."""
 
 
 def store_on(uri: str, exits: ExitStack) -> OpenStore:
-    """What `composition.open_store` gives for SQLite."""
+    """The counterpart of `composition.open_store` for PostgreSQL."""
     engine = PostgresEngine(uri)
     connection, readers = engine.open_writer(), engine.open_readers(1)
     exits.callback(connection.close)
@@ -226,7 +226,7 @@ def store_on(uri: str, exits: ExitStack) -> OpenStore:
 
 
 def types_of(connection: psycopg.Connection, sql: str) -> list[str]:
-    """Prepares a statement of the store and returns the types that PostgreSQL takes its parameters to have."""
+    """Prepares a statement of the store and returns the types that PostgreSQL infers for its parameters."""
     connection.execute(b"PREPARE held AS " + numbered(re.sub(r";\s*$", "", sql)).encode())
     try:
         row = connection.execute("SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = 'held'").fetchone()

@@ -1,4 +1,4 @@
-"""Random commits, good and bad, for a model and for a store alike."""
+"""Random commits, valid and invalid, to apply to a model and to a store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REQUIRED = {"construct": "name", "task": "title"}
 
 
 class RandomCommits:
-    """Steps over a few ids only, so that they meet: about one commit in three has something wrong in it."""
+    """Makes steps with few ids, so that they often collide: about one commit in three is invalid."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -32,7 +32,7 @@ class RandomCommits:
         return self.chance.choice(NAMES)
 
     def _fields(self, kind: str, *, whole: bool) -> dict[str, Any]:
-        """What to set; `whole` with what only an insert may set."""
+        """Random fields; with `whole` also those that only an insert may set."""
         fields: dict[str, Any] = {}
         if whole or self.chance.random() < 0.5:
             fields |= {REQUIRED[kind]: self.chance.choice("xyz")} if kind in REQUIRED else {}
@@ -75,7 +75,7 @@ class RandomCommits:
 
 
 def mutation(step: Step) -> store_service_pb2.Mutation:
-    """The step as the contract has it."""
+    """The mutation for a step."""
     name, kind, id, *rest = step
     if name == "insert":
         return api.insert(kind, id=id, **rest[0])
@@ -90,6 +90,6 @@ def mutation(step: Step) -> store_service_pb2.Mutation:
 
 
 def fields_of(message: Any, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The message as the model has it: the version, and the fields that were ever set."""
+    """The message as the model keeps it: the version, and the fields that the tests set."""
     values = {name: getattr(message, name) for name in wanted}
     return {name: value if isinstance(value, int | str) else list(value) for name, value in values.items()}

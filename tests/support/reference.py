@@ -1,4 +1,4 @@
-"""The store as a dictionary: what a commit must come to, and what history must replay to."""
+"""A model of the store as a dictionary: it gives the expected result of a commit and replays the history."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _ends(link: dict[str, Any]) -> set[Key]:
 
 
 def replay(changes: Sequence[store_service_pb2.Change]) -> tuple[dict[Key, Any], dict[Key, int]]:
-    """The records (as messages) and the lengths of the journals that a history leads to."""
+    """The records (as messages) and the lengths of the journals after all changes."""
     records: dict[Key, Any] = {}
     lengths: dict[Key, int] = {}
     for each in changes:

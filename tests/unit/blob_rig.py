@@ -1,4 +1,4 @@
-"""Blobs on a real database and real files, with the real writer, for the tests of blobs."""
+"""The rig of the blob tests: the blobs on a real database and real files, with the real writer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Rig:
         self.blobs = self.restarted()
 
     def restarted(self) -> Blobs:
-        """The blobs of a daemon that has just started: nothing cached."""
+        """The blobs as after a restart of the daemon, with empty caches."""
         self.files = BlobFiles(self.data_dir, on_sync_failure=self.sync_failures.append)
         self.blobs = Blobs(self.writer, self.readers, self.files, self.settings)
         self.blob_sweep = BlobSweep(self.writer, self.readers, self.files, lambda: self.now_ns)
@@ -103,7 +103,7 @@ class Rig:
 
 @contextmanager
 def rig(data_dir: Path, **settings: object) -> Iterator[Rig]:
-    """A rig that is closed in the end."""
+    """Opens a rig and closes it at the end."""
     made = Rig(data_dir, BlobSettings(**settings))  # type: ignore[arg-type]
     try:
         yield made

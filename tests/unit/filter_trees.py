@@ -1,4 +1,4 @@
-"""Filter trees as text, for the tests of the language and of its SQL."""
+"""Renders filter trees as text, for the tests of the filter language and of its SQL."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def render_literal(literal: Literal) -> str:
 
 
 def render(node: Node) -> str:
-    """The text of a tree, with parentheses around every AND and OR that is inside something."""
+    """The text of a tree. Every nested AND and OR is in parentheses."""
     match node:
         case And(inner):
             return " AND ".join(render_inside(each) for each in inner)

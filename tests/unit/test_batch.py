@@ -1,4 +1,4 @@
-"""Batches in which something goes wrong: it concerns whoever did it, and nobody else."""
+"""Failures within a batch: a failed command must not affect the other commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.engine import Engine, append, commit_of, delete, insert_sessi
 
 @dataclass(frozen=True)
 class Defect(Command[None]):
-    """A command whose handler is wrong: it writes, and then fails as code fails."""
+    """A command with a defective handler: it writes and then raises an unexpected error."""
 
 
 def run_defect(connection: Any, command: Defect, now_ns: int) -> None:
@@ -31,7 +31,7 @@ def run_defect(connection: Any, command: Defect, now_ns: int) -> None:
 
 
 class FailingConnection:
-    """The writer's connection, on which chosen statements fail as on a bad disk."""
+    """The writer's connection; chosen statements fail with SQLite error codes, as on a bad disk."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -65,7 +65,7 @@ def engine(tmp_path: Path, failing: list[FailingConnection]) -> Iterator[Engine]
 
 
 def run(engine: Engine, *commands: Any) -> list[Any]:
-    """One batch; the result or the error of each."""
+    """Runs one batch; returns the result or error of each command."""
     waiters = [Waiter(each, Call(), lambda _: None) for each in commands]
     applied = engine.batcher.run(waiters)
     assert all((waiter.error is None) == (waiter in applied) for waiter in waiters)
@@ -101,7 +101,7 @@ def test_one_bad_command_fails_alone(engine: Engine, bad: Any, error: type[Excep
     assert engine.revisions() == [1, 2, 3]
 
 
-def test_counters_go_back_with_what_was_refused(engine: Engine) -> None:
+def test_a_refused_command_uses_no_number(engine: Engine) -> None:
     results = run(engine, *commits(insert_task(), [insert_task(), delete("task", "nobody")], insert_task()))
     assert [results[0].results[0].id, results[2].results[0].id] == ["TASK-001", "TASK-002"]
 
@@ -116,7 +116,7 @@ def lift_limit(engine: Engine) -> None:
 
 
 def test_when_sqlite_takes_the_whole_batch_back_the_others_run_again_alone(engine: Engine) -> None:
-    """SQLITE_FULL ends the transaction under the savepoint's feet."""
+    """SQLITE_FULL rolls back the whole transaction, including the savepoint."""
     run(engine, commit_of(insert_session("S"), append("S", "a")))
     limit_pages(engine, 60)
     trace: list[str] = []
@@ -133,7 +133,7 @@ def test_when_sqlite_takes_the_whole_batch_back_the_others_run_again_alone(engin
     assert big.reason == "DISK_FULL"
     assert isinstance(refused, NotFound)
     assert (first.revision, last.revision) == (2, 3)
-    assert trace.count("BEGIN IMMEDIATE") == 4  # all together, then each of the three others alone
+    assert trace.count("BEGIN IMMEDIATE") == 4  # one for the batch, then one for each of the three others
     assert [(e.number, e.transcript.content) for e in engine.entries("S")] == [(1, "a"), (2, "b"), (3, "c")]
     assert engine.revisions() == [1, 2, 3]
     assert engine.query("SELECT count(*) FROM task WHERE id = 'big'") == [(0,)]
@@ -165,10 +165,8 @@ def test_a_batch_that_was_taken_back_is_not_published_twice(engine: Engine) -> N
 
 
 @pytest.mark.parametrize("code", [sqlite.SQLITE_FULL, sqlite.SQLITE_BUSY])
-def test_when_the_commit_itself_fails_nobody_is_acknowledged_by_it(
-    engine: Engine, failing: list[FailingConnection], code: int
-) -> None:
-    """All run again alone, once; the second failure is the answer of the one that it hits."""
+def test_after_a_failed_commit_each_command_runs_again_alone(engine: Engine, failing: list[FailingConnection], code: int) -> None:
+    """Each command is run again once, alone. If its own commit fails as well, it gets that error."""
     failing[0].failures["COMMIT"] = [code, code]
     first, second, third = run(engine, *commits(insert_task("T1"), insert_task("T2"), insert_task("T3")))
     assert isinstance(first, Exception)
@@ -178,10 +176,10 @@ def test_when_the_commit_itself_fails_nobody_is_acknowledged_by_it(
     assert not engine.connection.in_transaction
 
 
-def test_a_commit_that_cannot_be_synced_is_reported_before_anybody_is_answered(
+def test_a_failed_sync_is_reported_before_any_command_is_answered(
     engine: Engine, failing: list[FailingConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the daemon the report ends the process, so what is not done by then is never done."""
+    """In the daemon the report ends the process, so no command may be answered or published before it."""
     reported, go_on = threading.Event(), threading.Event()
 
     def end(error: Exception) -> None:
@@ -197,16 +195,14 @@ def test_a_commit_that_cannot_be_synced_is_reported_before_anybody_is_answered(
     go_on.set()
 
 
-def test_an_io_error_at_commit_is_taken_for_a_failed_fsync(engine: Engine, failing: list[FailingConnection]) -> None:
+def test_an_io_error_at_commit_counts_as_a_failed_fsync(engine: Engine, failing: list[FailingConnection]) -> None:
     failing[0].failures["COMMIT"] = [sqlite.SQLITE_IOERR]
     run(engine, *commits(insert_task("T")))
     (error,) = engine.sync_failures
     assert isinstance(error, Error)
 
 
-def test_a_write_lock_that_is_not_to_be_had_is_said_and_gone_with_the_next(
-    engine: Engine, failing: list[FailingConnection]
-) -> None:
+def test_a_busy_database_refuses_the_command_but_not_the_next(engine: Engine, failing: list[FailingConnection]) -> None:
     failing[0].failures["BEGIN IMMEDIATE"] = [sqlite.SQLITE_BUSY]
     (refused,) = run(engine, *commits(insert_task("T")))
     assert refused.reason == "DATABASE_BUSY"
@@ -221,8 +217,8 @@ def test_a_savepoint_that_cannot_be_undone_takes_the_batch_back(engine: Engine, 
     assert engine.revisions() == [1, 2]
 
 
-def test_what_the_writer_remembers_goes_back_too(engine: Engine) -> None:
-    """Workspaces and journals that a refused commit made are made again by the next."""
+def test_a_rollback_also_restores_the_writers_caches(engine: Engine) -> None:
+    """The next commit creates again the workspace and the journal that a refused commit had created."""
     refused = commit_of(insert_session("S"), append("S", "a"), delete("task", "nobody"), workspace="new")
     accepted = commit_of(insert_session("S"), append("S", "b"), workspace="new")
     failed, done = run(engine, refused, accepted)
@@ -238,7 +234,7 @@ def test_an_append_follows_what_it_is_appended_to_in_one_batch(engine: Engine) -
 
 
 def test_a_request_that_comes_twice_in_one_batch_applies_once(engine: Engine) -> None:
-    """A client that gives up and tries again may find both of its calls in the queue."""
+    """A client that times out and retries may have both calls in the queue."""
     run(engine, commit_of(insert_session("S")))
     twice = commit_of(append("S", "a"), request_id="r")
     other = commit_of(append("S", "b"), request_id="r", fingerprint=b"other")
@@ -254,7 +250,7 @@ def test_a_request_that_comes_twice_in_one_batch_applies_once(engine: Engine) ->
 
 
 def test_requests_that_come_twice_in_one_batch_need_no_second_transaction(engine: Engine) -> None:
-    """Writing the first one's answer early writes the second one's too."""
+    """The first repetition writes all answers of the batch so far, the second request's included."""
     run(engine, commit_of(insert_session("S")))
     first, second = commit_of(append("S", "a"), request_id="r1"), commit_of(append("S", "b"), request_id="r2")
     trace: list[str] = []
@@ -273,7 +269,7 @@ def test_a_request_whose_first_try_was_refused_in_the_same_batch_is_a_new_one(en
 
 
 def test_appends_that_need_no_savepoint_still_fail_alone(engine: Engine) -> None:
-    """Lone appends to known journals go without one; when one fails all the same, the others run again."""
+    """A lone append to a known journal runs without a savepoint. If it fails, the other commands run again."""
     run(engine, commit_of(insert_session("S"), append("S", "a")))
     run(engine, commit_of(append("S", "b")))
     limit_pages(engine, 60)

@@ -1,4 +1,4 @@
-"""The codec of blobs: seekable frames that `zstd -d` reads, raw where zstd does not pay, and the deltas."""
+"""The blob codec: seekable zstd frames that `zstd -d` can read, raw bytes where zstd saves nothing, and deltas."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_damaged_byte_never_comes_out_as_content(position: int, flip: int) -> 
     broken = bytearray(stored)
     broken[position % len(broken)] ^= flip
     with contextlib.suppress(Damaged):
-        assert plain(bytes(broken), encoder.codec, len(TEXT)) == TEXT  # such as a bit that zstd does not use
+        assert plain(bytes(broken), encoder.codec, len(TEXT)) == TEXT  # e.g. a flipped bit that zstd ignores
 
 
 def agreeing(a: bytes, b: bytes) -> int:
@@ -152,7 +152,7 @@ def test_a_delta_rebuilds_its_content(before: list[bytes], after: list[bytes], s
 
 
 @given(st.binary(min_size=1, max_size=200), st.integers(0, 200), st.integers(0, 200))
-def test_a_cut_need_not_be_the_longest(content: bytes, prefix: int, suffix: int) -> None:
+def test_a_delta_may_use_a_shorter_prefix_and_suffix(content: bytes, prefix: int, suffix: int) -> None:
     longest = Cut.between(content, content + b"!" + content)
     cut = Cut(min(prefix, longest.prefix), min(suffix, longest.suffix))
     payload = encode_delta(content, content + b"!" + content, cut)
@@ -160,20 +160,20 @@ def test_a_cut_need_not_be_the_longest(content: bytes, prefix: int, suffix: int)
 
 
 def test_a_delta_of_two_distant_edits_is_small() -> None:
-    base = random.Random(2).randbytes(1_000_000).hex().encode()  # nothing that a plain frame could squeeze
+    base = random.Random(2).randbytes(1_000_000).hex().encode()  # zstd alone can't compress this much
     content = base[:1000] + b"first edit" + base[1000:-1000] + b"second edit" + base[-1000:]
     assert len(encode_delta(base, content, Cut.between(base, content))) < 10_000
 
 
 @given(st.binary(max_size=120), st.integers(0, 4000))
-def test_nonsense_is_damaged_not_a_crash(payload: bytes, size: int) -> None:
+def test_random_bytes_are_reported_as_damage(payload: bytes, size: int) -> None:
     with pytest.raises(Damaged):
         decode_delta(b"base" * 10, payload, size)
 
 
-def test_a_delta_on_another_base_is_found_out() -> None:
+def test_a_delta_on_another_base_gives_another_digest() -> None:
     payload = encode_delta(TEXT[:5000], TEXT[:5000] + b"more", Cut.between(TEXT[:5000], TEXT[:5000] + b"more"))
     with pytest.raises(Damaged):
         decode_delta(TEXT[:100], payload, 5004)
     other = hashlib.sha256(decode_delta(b"x" * 5000, payload, 5004)).hexdigest()
-    assert other != digest_of(TEXT[:5000] + b"more")  # which is what the reader compares
+    assert other != digest_of(TEXT[:5000] + b"more")  # the reader compares the digest

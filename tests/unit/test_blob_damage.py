@@ -1,4 +1,4 @@
-"""Damage: exactly the blobs whose chain holds it suffer, the digest is named, and verify finds it."""
+"""Damage affects exactly the blobs whose lineage contains it. The error names the digest, and verify reports it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_damaged_file_is_data_loss_with_the_digest_named(store: Rig, content: 
         read.extend(store.blobs.read(digest, 0, 0, Call()))
     assert (lost.value.reason, lost.value.metadata["digest"]) == ("BLOB_DAMAGED", digest)
     assert digest in lost.value.message
-    assert sum(map(len, read)) < len(content)  # never all of it: a reader that counts is warned as well
+    assert sum(map(len, read)) < len(content)  # never all of it, so a reader that counts the bytes notices as well
     assert [subject for _, subject in store.problems(read_blobs=False)] == [digest]
 
 
@@ -76,7 +76,7 @@ def chain_of(store: Rig, first: bytes, length: int) -> list[str]:
 
 @pytest.mark.parametrize("culprit", [0, 3, 15, 18])
 def test_exactly_the_blobs_whose_chain_holds_the_damage_suffer(store: Rig, culprit: int) -> None:
-    digests = chain_of(store, TEXT, 20)  # 16 hangs on 0: the second level
+    digests = chain_of(store, TEXT, 20)  # 16 has base 0: the second level
     other = store.put(b"another" * 10_000).digest
     store.restarted()
     damage(store, digests[culprit], flip_in_the_middle)
@@ -116,7 +116,7 @@ def test_a_missing_link_is_named(store: Rig) -> None:
     assert ("blob_missing", digests[1]) in store.problems(read_blobs=False)
 
 
-def test_a_delta_that_still_decodes_but_is_not_what_was_stored_is_named(store: Rig) -> None:
+def test_a_delta_that_decodes_to_other_bytes_is_named(store: Rig) -> None:
     def shift_the_cut(payload: bytes) -> bytes:
         version, prefix, suffix, start, end = _HEADER.unpack_from(payload)
         return _HEADER.pack(version, prefix - 1, suffix + 1, start, end) + payload[_HEADER.size :]
@@ -171,7 +171,7 @@ def test_verify_finds_what_is_wrong_with_rows(tmp_path: Path) -> None:
         ]
 
 
-def test_a_stored_delta_is_not_believed_for_another_content(store: Rig) -> None:
+def test_a_stored_delta_of_the_wrong_size_is_damage(store: Rig) -> None:
     digests = chain_of(store, TEXT, 2)
     store.connection.execute("UPDATE blob SET size_bytes = size_bytes - 1 WHERE digest = ?", (digests[1],))
     store.restarted()

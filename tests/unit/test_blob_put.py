@@ -1,4 +1,4 @@
-"""Put, Get and Stat: what comes back, what is refused, in which order it becomes durable, and how much memory it takes."""
+"""Put, Get and Stat: contents are read back, invalid uploads are refused, the order of syncs, and the memory used."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from holdfastd.service.blobs import draft
 from tests.unit.blob_rig import HOUR_NS, Rig, rig
 
 NOISE = random.Random(7).randbytes(3_000_000)
-TEXT = NOISE[:300_000].hex().encode()  # halves under zstd
+TEXT = NOISE[:300_000].hex().encode()  # zstd halves it
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_the_same_content_is_kept_once_and_its_lease_renewed(store: Rig) -> None
     ],
 )
 @pytest.mark.parametrize("known", [False, True])
-def test_what_does_not_fit_its_header_is_refused(
+def test_an_upload_that_does_not_match_its_header_is_refused(
     store: Rig, header: PutHeader, chunks: list[bytes], reason: str, known: bool
 ) -> None:
     if known:
@@ -133,7 +133,7 @@ def test_reads_out_of_range_and_of_nothing(store: Rig) -> None:
         store.blobs.stat(digest_of(b"unknown"), Call())
 
 
-def test_a_reader_that_has_gone_is_not_read_for(store: Rig) -> None:
+def test_a_read_stops_when_its_caller_has_gone(store: Rig) -> None:
     digest = store.put(NOISE).digest
     call = Call()
     chunks = iter(store.blobs.read(digest, 0, 0, call))
@@ -143,7 +143,7 @@ def test_a_reader_that_has_gone_is_not_read_for(store: Rig) -> None:
         next(chunks)
 
 
-def test_a_stream_that_nobody_begins_to_read_keeps_no_file_open(store: Rig) -> None:
+def test_a_stream_that_is_never_started_leaves_no_file_open(store: Rig) -> None:
     digest = store.put(NOISE).digest
     store.blobs.read(digest, 0, 0, Call())
     gc.collect()
@@ -219,7 +219,7 @@ def test_a_base_that_is_only_a_hint_may_be_unknown(store: Rig) -> None:
         (lambda header: replace(header, digest=digest_of(b"")), "DIGEST_MISMATCH"),
     ],
 )
-def test_a_delta_that_cannot_be_is_refused(store: Rig, change: Callable[[PutHeader], PutHeader], reason: str) -> None:
+def test_an_invalid_delta_is_refused(store: Rig, change: Callable[[PutHeader], PutHeader], reason: str) -> None:
     store.put(TEXT)
     header, middle = delta_of(TEXT, TEXT + b"more")
     with pytest.raises(InvalidArgument) as refused:
@@ -250,13 +250,13 @@ def test_a_chain_of_600_steps_stays_under_depth_33(store: Rig) -> None:
     for number in range(600):
         context = before + b"message %d of a session, with something to say\n" % number
         header, middle = delta_of(before, context)
-        # As clients do, and as one with a plain hint.
+        # alternately as the client does (delta) and as a caller that only hints at a base
         put = store.send(header, [middle]) if number % 2 else store.put(context, base=digest_of(before))
         rows.append(store.blobs.stat(put.digest, Call()).row)
         before = context
     assert max(row.depth for row in rows) == 32
     full_copies = [number for number, row in enumerate(rows) if row.codec != "delta"]
-    assert full_copies[-1] - full_copies[-2] == 18 * 16 + 15  # no more often than the depth demands
+    assert full_copies[-1] - full_copies[-2] == 18 * 16 + 15  # full copies no more often than the depth limit requires
     store.restarted()
     assert store.get(rows[-1].digest) == before
     assert store.problems() == []

@@ -1,4 +1,4 @@
-"""All stored bytes pass two places, one on their way in and one on their way out: what a cipher needs."""
+"""All stored bytes pass through one function when written and one when read, so that encryption could be added there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CIPHER = bytes(each ^ 0x5A for each in range(256))
 
 
 class Deciphered:
-    """Stored bytes as they were before the cipher."""
+    """Decrypted stored bytes."""
 
     def __init__(self, stored: StoredFile | StoredContent) -> None:
         self._stored = stored
@@ -31,7 +31,7 @@ class Deciphered:
 
 
 def cipher(patch: pytest.MonkeyPatch) -> None:
-    """Puts a cipher into the two places."""
+    """Replaces the two functions by ones that encrypt and decrypt."""
     write, open_link = Spool.write, BlobContents._open
 
     def open_deciphered(self: BlobContents, link: Link) -> Deciphered:

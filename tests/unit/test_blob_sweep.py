@@ -1,4 +1,4 @@
-"""The sweep: what it takes, what it leaves, and its races against Put and Get at each step."""
+"""The sweep: which blobs it deletes and keeps, and its races with Put and Get at each step."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_referenced_blob_stays_until_its_last_reference_goes(store: Rig) -> No
     assert store.blobs.stat(digest, Call()).reference_count == 2
     expire(store)
     assert store.sweep()["blobs_deleted"] == 0
-    assert store.sweep()["blobs_examined"] == 0  # it is a candidate no more
+    assert store.sweep()["blobs_examined"] == 0  # no longer a candidate
     store.release(digest, "A")
     assert store.sweep()["blobs_deleted"] == 0
     store.release(digest, "B")
@@ -112,7 +112,7 @@ def test_a_sweep_of_many_goes_in_batches(store: Rig, monkeypatch: pytest.MonkeyP
 def test_a_dead_put_leaves_only_a_temporary_file_that_the_next_sweep_removes(store: Rig) -> None:
     store.blobs.begin(PutHeader(), Call()).feed(random.Random(1).randbytes(2_000_000))
     alive = len(store.temporary_files())
-    assert store.sweep()["temp_files_deleted"] == 0  # it may still be going on
+    assert store.sweep()["temp_files_deleted"] == 0  # the upload may still be running
     store.restarted()
     assert (alive, store.temporary_files(), store.stored_files()) == (1, store.temporary_files(), [])
     assert store.sweep(dry_run=True)["temp_files_deleted"] == 1
@@ -121,11 +121,11 @@ def test_a_dead_put_leaves_only_a_temporary_file_that_the_next_sweep_removes(sto
 
 
 class Killed(BaseException):
-    """The daemon dies here."""
+    """Simulates the death of the daemon at a failpoint."""
 
 
 def die_in_a_put(store: Rig, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The dead tidy nothing up."""
+    """Kills a Put at a step: no cleanup code runs."""
     with monkeypatch.context() as patch:
         patch.setattr(failpoints, "hit", dies_at(step))
         patch.setattr(Draft, "discard", lambda self: None)
@@ -262,7 +262,7 @@ def test_a_base_that_is_swept_under_a_delta_makes_it_a_full_copy(
         assert store.stored_files() == [row.path]
 
 
-def test_a_reader_outlives_the_sweep_of_what_it_reads(store: Rig) -> None:
+def test_a_sweep_does_not_break_a_running_read(store: Rig) -> None:
     content = TEXT * 8
     digest = store.put(content).digest
     chunks = iter(store.blobs.read(digest, 0, 0, Call()))

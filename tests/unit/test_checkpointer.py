@@ -1,4 +1,4 @@
-"""The job `checkpoint`: when it is due, and how long the log may get before the writer stands still for it."""
+"""The job `checkpoint`: when it is due, and the log sizes at which it runs in the writer's thread and truncates the log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DONE, BEHIND = Checkpointed(10, 10, busy=False), Checkpointed(10, 7, busy=False)
 
 
 class Noting(Checkpointer):
-    """Notes what it is asked for, and whether the writer stands still meanwhile."""
+    """Records its calls, and whether the writer is blocked during each."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -45,7 +45,7 @@ class Noting(Checkpointer):
 
 
 class Rig:
-    """The job over a log that is only a file of some size."""
+    """The job with a file of a given size as the log."""
 
     def __init__(self, directory: Path) -> None:
         self.checkpointer = Noting()
@@ -54,7 +54,7 @@ class Rig:
         self.job = CheckpointJob(directory / "holdfast.db", self.checkpointer, self.checkpointer.alone, self.failures.append)
 
     def write(self, size: int) -> None:
-        """Makes the log so long; none of it takes room."""
+        """Sets the size of the log with a sparse file."""
         with self._log.open("ab") as file:
             file.truncate(size)
         stamp = os.stat(self._log).st_mtime_ns + 1_000_000
@@ -77,7 +77,7 @@ def test_it_is_due_when_the_log_was_written_since_the_last_run(rig: Rig) -> None
     assert rig.job.is_due()
     rig.run()
     assert not rig.job.is_due()
-    rig.write(4096)  # written over: as long as before, but later
+    rig.write(4096)  # the log is overwritten: same size, newer modification time
     assert rig.job.is_due()
 
 

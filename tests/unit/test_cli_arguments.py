@@ -1,4 +1,4 @@
-"""Arguments of the command line: where options may stand, what is refused, what completion offers."""
+"""Arguments of the command line: positions of options, refused arguments, completion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trees out of any graph: every node is there, and it ends."""
+"""Drawing a graph as trees: every node is shown, and the output is finite."""
 
 from __future__ import annotations
 

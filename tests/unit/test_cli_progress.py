@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from holdfast.cli.progress import Progress
+from holdfast.cli.progress import ProgressBar
 
 
 class Terminal(io.StringIO):
@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """What takes the place of stderr; not a fixture, for pytest sets stderr anew between a test's phases."""
+    """Replaces stderr. Not a fixture, because pytest resets stderr between the phases of a test."""
     for name, value in (("TERM", "xterm"), ("COLUMNS", "100"), ("NO_COLOR", "1")):
         monkeypatch.setenv(name, value)
     found = Terminal()
@@ -26,7 +26,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 
 def last_line(terminal: Terminal) -> str:
-    """The last drawing of the line, without what moves the cursor."""
+    """The last state of the line, without control sequences."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).rsplit("\r", 1)[-1]
 
 
@@ -34,7 +34,7 @@ def test_progress_has_a_phase_a_count_a_rate_and_the_time_left(monkeypatch: pyte
     terminal = on_terminal(monkeypatch)
     clock = iter(range(1_000_000))
     monkeypatch.setattr("rich.console.monotonic", lambda: float(next(clock)))
-    with Progress() as progress:
+    with ProgressBar() as progress:
         progress.tell("rows", 0, 1_000)
         progress.tell("rows", 100, 1_000)
         progress.tell("rows", 200, 1_000)
@@ -51,7 +51,7 @@ def test_progress_has_a_phase_a_count_a_rate_and_the_time_left(monkeypatch: pyte
 
 
 def test_nothing_is_shown_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress() as progress:
+    with ProgressBar() as progress:
         progress.tell("rows", 1, 2)
         with progress.hidden():
             print("a problem")

@@ -1,4 +1,4 @@
-"""What the command line prints: cut to a width, harmless to a terminal, in units that people read."""
+"""Output of the command line: cut to the width, safe for terminals, with readable units."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from holdfast.cli.text import duration_text, harmless_json, one_line, size_text,
 
 
 def fitted(text: str, columns: int) -> str:
-    """A line as it stands on a terminal of that width."""
+    """The line as shown on a terminal of that width."""
     return drawn_lines([Line(text, cut=True)], columns).removesuffix("\n")
 
 
@@ -53,20 +53,20 @@ def test_a_table_fits_the_terminal_when_it_can_and_the_id_is_whole(widths: list[
     assert max(len(heading), len(row)) <= max(limit, whole)
     cells = row.split(GAP)
     assert id_at >= len(widths) or "x" * whole in cells
-    assert all(len(cell) >= min(LEAST_COLUMNS - len(GAP), *widths) for cell in cells)
+    assert all(len(cell) >= min(LEAST_COLUMNS, *widths) for cell in cells)
     if sum(widths) + len(GAP) * (len(widths) - 1) <= limit:
         assert [len(cell) for cell in cells] == widths
 
 
 def cells(widths: list[int], limit: int, id_at: int) -> list[int]:
-    """How wide cells are shown that take so many columns."""
+    """The width at which the cells are shown in so many columns."""
     columns = [Column("H", whole=index == id_at) for index in range(len(widths))]
     return [len(each) for each in drawn_table(columns, [["x" * width for width in widths]], limit).splitlines()[1].split(GAP)]
 
 
 def test_the_id_is_never_cut() -> None:
-    assert cells([30, 60, 40], 30 + 2 + 20 + 2 + 20, 0) == [30, 19, 21]
-    assert cells([30, 60, 40], 30 + 2 + 20, 0) == [30, 8, 10]
+    assert cells([30, 60, 40], 30 + 2 + 20 + 2 + 20, 0) == [30, 20, 20]
+    assert cells([30, 60, 40], 30 + 2 + 20, 0) == [30, 9, 9]
     assert cells([30, 60, 40], 30 + 2 + 10, 0) == [30, 10]
     assert cells([60, 40, 30], 30 + 2 + 10, 2) == [10, 30]
     assert cells([30, 60, 40], 24, 0) == [30]

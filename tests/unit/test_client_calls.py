@@ -1,4 +1,4 @@
-"""The client's retries and handshake against a small gRPC server that misbehaves on demand; a real daemon cannot be made to."""
+"""The client's retries and handshake, against a small gRPC server that fails on demand, which a real daemon does not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.grpc_errors import fail
 
 
 class Misbehaving(store_service_pb2_grpc.StoreServiceServicer, admin_service_pb2_grpc.AdminServiceServicer):
-    """Answers Commit with the next of `failures`, then well; remembers what was asked."""
+    """Answers Commit with the errors in `failures` in turn, then with success; records the requests."""
 
     def __init__(self) -> None:
         self.failures: list[tuple[grpc.StatusCode, str, float]] = []
@@ -67,7 +67,7 @@ def test_retries_carry_the_same_request_id(server: tuple[Misbehaving, Path]) -> 
         (grpc.StatusCode.UNAVAILABLE, "STOPPING", 0),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 0.05),
         (grpc.StatusCode.UNAVAILABLE, "", 0),
-        (grpc.StatusCode.CANCELLED, "", 0),  # what a stopping server of grpcio says of calls that it had not begun
+        (grpc.StatusCode.CANCELLED, "", 0),  # a stopping grpcio server sends this for calls that it has not started
     ]
     with holdfast.connect(path) as store:
         assert store.tasks.create(title="t").title == "t"
@@ -117,7 +117,7 @@ def test_errors_are_exceptions_with_reason_and_metadata(
     assert type(caught.value) is error
     assert caught.value.reason == (reason or error.reason)
     assert caught.value.metadata == ({"particular": "yes"} if reason else {})
-    assert len(servicer.commits) == 1, "it must not be retried"
+    assert len(servicer.commits) == 1, "the call must not be retried"
 
 
 def test_retries_end_with_the_time(server: tuple[Misbehaving, Path]) -> None:
@@ -140,7 +140,7 @@ def test_version_skew_says_what_to_upgrade(server: tuple[Misbehaving, Path], ver
     assert (caught.value.metadata["min"], caught.value.metadata["max"]) == tuple(map(str, versions))
 
 
-def test_a_daemon_that_lets_any_version_in_is_checked_too(server: tuple[Misbehaving, Path]) -> None:
+def test_the_client_checks_the_version_of_a_daemon_that_does_not(server: tuple[Misbehaving, Path]) -> None:
     servicer, path = server
     servicer.versions, servicer.lets_anybody_in = (5, 6), True
     with pytest.raises(holdfast.VersionSkew, match="versions 5 to 6"):

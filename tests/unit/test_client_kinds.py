@@ -1,4 +1,4 @@
-"""What the client makes of the registry of kinds, and of values in lists of messages."""
+"""How the client uses the registry of kinds, and converts values in lists of messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_ids_that_are_made_of_fields() -> None:
     assert KINDS["branch"].made_id(record_pb2.Branch(name="fix/a")) == "fix/a"
     assert KINDS["branch"].made_id(record_pb2.Branch()) == ""
     assert KINDS["constitution"].made_id(record_pb2.Constitution()) == "constitution"
-    assert KINDS["workflow"].made_id(record_pb2.Workflow(workflow_id="ship")) == "", "the daemon numbers the versions"
+    assert KINDS["workflow"].made_id(record_pb2.Workflow(workflow_id="ship")) == "", "the daemon numbers versions"
 
 
 def test_messages_in_lists_go_in_and_come_out_as_dicts() -> None:

@@ -1,4 +1,4 @@
-"""Names that `holdfast` exports, and older ones that it keeps."""
+"""The names that `holdfast` exports, including deprecated ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import holdfast
 from holdfast.journals.writer import TranscriptWriter
 
 
-def test_the_writer_of_transcripts_has_kept_its_first_name() -> None:
+def test_the_old_name_of_the_transcript_writer_still_works() -> None:
     assert holdfast.Writer is holdfast.TranscriptWriter is TranscriptWriter
 
 

@@ -1,4 +1,4 @@
-"""A scan that an outage cuts in two is read anew: what came before it is of another moment and must not be mixed in."""
+"""A scan that an outage interrupts starts again. Frames from before the outage are of another revision and must be dropped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from holdfast.wire.connection import Connection
 
 
 class Frames:
-    """An open stream, which may end in an outage."""
+    """An open stream, which may end with an outage."""
 
     def __init__(self, frames: list[pb.StoreServiceScanResponse], fails: bool) -> None:
         self._frames, self._fails = frames, fails
@@ -26,11 +26,11 @@ class Frames:
             raise grpc.RpcError
 
     def cancel(self) -> None:
-        """There is nobody to tell."""
+        """Does nothing: there is no server to cancel."""
 
 
 class Flaky:
-    """A connection whose first two streams break off."""
+    """A connection whose first two streams are interrupted."""
 
     timeout_s = 5.0
 
@@ -47,7 +47,7 @@ class Flaky:
         return Frames(frames[: self.revision], fails=self.revision < 3)
 
     def saw(self, revision: int) -> None:
-        """Nobody asks."""
+        """Does nothing: this test does not use the revision."""
 
     def metadata_for(self, request: object) -> object:
         return ()
@@ -56,7 +56,7 @@ class Flaky:
         return Unavailable("away")
 
     def recover(self, error: HoldfastError, patience: object) -> None:
-        """It is there again at once."""
+        """Does nothing: the connection is available again at once."""
 
 
 def test_what_came_before_an_outage_is_dropped() -> None:

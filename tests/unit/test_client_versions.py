@@ -1,4 +1,4 @@
-"""Which API version a client speaks to which daemon, and what it says of a call that the daemon is too old for."""
+"""Which API version the client uses with which daemon, and its error for a call that the daemon is too old for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.grpc_errors import fail
 
 
 class Daemon(store_service_pb2_grpc.StoreServiceServicer, admin_service_pb2_grpc.AdminServiceServicer):
-    """Refuses versions as the daemon does, in any call; remembers the versions that calls named."""
+    """Refuses unsupported versions in every call, as the daemon does; records the versions in the calls."""
 
     def __init__(self) -> None:
         self.versions = (1, API_VERSION)
@@ -88,7 +88,7 @@ def test_without_a_common_version_the_error_says_which_is_behind(daemon: Any, ve
         holdfast.connect(daemon.path)
 
 
-def test_a_daemon_that_was_replaced_by_another_version_is_spoken_to_in_that(daemon: Any, store: holdfast.Store) -> None:
+def test_the_client_adapts_when_the_daemon_is_replaced_by_another_version(daemon: Any, store: holdfast.Store) -> None:
     daemon.versions, daemon.has_scan = (1, 1), False
     assert store.tasks.get("T").id == "T"
     with pytest.raises(
@@ -102,14 +102,14 @@ def test_a_daemon_that_was_replaced_by_another_version_is_spoken_to_in_that(daem
         store.tasks.get("T")
 
 
-def test_a_daemon_that_has_more_than_it_says_is_given_the_call(daemon: Any) -> None:
+def test_a_call_is_sent_to_a_daemon_that_implements_more_than_its_version(daemon: Any) -> None:
     daemon.versions = (1, 1)
     with holdfast.connect(daemon.path) as store:
         assert store.states.load_all() == {}
-        assert set(daemon.named[1:]) == {"1"}, "in the version that it says"
+        assert set(daemon.named[1:]) == {"1"}, "calls must use the version that the daemon reports"
         daemon.named.clear()
         assert store.states.load_all() == {}
-        assert daemon.named == ["1"], "it is asked once what it has"
+        assert daemon.named == ["1"], "the client must look up the daemon's methods only once"
 
 
 def test_a_method_that_is_not_there_is_named(daemon: Any, store: holdfast.Store) -> None:

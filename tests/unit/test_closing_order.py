@@ -1,4 +1,4 @@
-"""What a daemon closes, in its order: the lock on the data directory goes last, for until then its files are in use."""
+"""The order in which the daemon closes its parts. The data directory's lock is last: its files are in use until then."""
 
 from __future__ import annotations
 

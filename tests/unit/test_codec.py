@@ -1,4 +1,4 @@
-"""Every kind and every journal goes into the database and comes out as it was: through real tables, both ways."""
+"""Messages of every kind and journal survive the round trip through the tables of a real database."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]
 
 
 def drop_zeroes(shape: Shape, message: Any) -> Any:
-    """What is stored as NULL because it is empty comes back unset."""
+    """Clears empty fields that are stored as NULL, because they are read back unset."""
     for field in shape.columns:
         if field.optional and getattr(message, field.name) == "":
             message.ClearField(field.name)
@@ -74,14 +74,14 @@ def test_every_kind_goes_through_its_tables(kind: Kind, connection: Connection, 
             rows = [("w", "x", ordinal, *row) for ordinal, row in enumerate(codec.child_rows(field, message))]
             connection.insert_rows(child_sql(kind, field).table, child_sql(kind, field).columns, rows)
         assert records.from_columns(connection, kind, "w", "x") == message
-        assert records.load(connection, kind, "w", "x") == message  # for want of an image
+        assert records.load(connection, kind, "w", "x") == message  # without an image the columns are read
     finally:
         connection.execute("ROLLBACK TO example")
         connection.execute("RELEASE example")
 
 
 def test_a_zero_has_no_sign() -> None:
-    """SQLite gives it back without one, and then the record would differ from its image."""
+    """SQLite returns -0.0 as 0.0, so a stored -0.0 would differ from the record's image."""
     message = record_pb2.Pattern(confidence=-0.0)
     check_values(KINDS["pattern"], message)
     assert message == record_pb2.Pattern()
@@ -119,7 +119,7 @@ def test_times_keep_their_nanoseconds(ns: int) -> None:
 def test_json_is_brought_into_one_form_that_means_the_same(value: Any, other: str) -> None:
     text = codec.canonical_json(json.dumps(value), "metadata")
     assert json.loads(text) == value
-    assert json.loads(text, parse_float=str) == json.loads(json.dumps(value), parse_float=str)  # nothing is rounded twice
+    assert json.loads(text, parse_float=str) == json.loads(json.dumps(value), parse_float=str)  # numbers are not rounded twice
     assert codec.canonical_json(text, "metadata") == text
     assert codec.canonical_json(json.dumps(value, indent=3), "metadata") == text
     assert text.encode().decode() == text
@@ -165,14 +165,14 @@ def test_a_backslash_before_u0000_is_no_nul() -> None:
 
 
 @given(texts)
-def test_any_text_passes_the_door_and_nul_does_not(text: str) -> None:
+def test_any_text_but_nul_is_accepted(text: str) -> None:
     check_record(KINDS["task"], record_pb2.Task(title=text))  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match="NUL"):
         check_record(KINDS["task"], record_pb2.Task(title=text + "\0"))  # type: ignore[arg-type]
 
 
 def test_json_that_grows_when_it_is_brought_into_form_still_has_to_fit() -> None:
-    """`1e15` has four bytes and becomes `1000000000000000.0`."""
+    """`1e15` has four bytes; its canonical form `1000000000000000.0` has 18."""
     task = record_pb2.Task(title="t", metadata="[" + ",".join(["1e15"] * 300_000) + "]")
     assert task.ByteSize() < 2 * 2**20
     with pytest.raises(InvalidArgument) as caught:

@@ -1,4 +1,4 @@
-"""What each command says of itself, and the one table of the functions that apply them."""
+"""The properties of each command, and the table of the functions that apply them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 def result_of(command: type[Command[Any]]) -> Any:
-    """The result that the command's class promises."""
+    """The result type in the command's class definition."""
     return get_args(command.__orig_bases__[0])[0]  # type: ignore[attr-defined]
 
 
@@ -41,7 +41,7 @@ def test_every_command_has_one_function_that_takes_it_and_returns_its_result(eng
     table = handlers(engine.ledger)
     assert set(table) == set(COMMANDS) - ABSTRACT
     for command, handler in table.items():
-        if command is not Exclusive:  # its result is that of the work
+        if command is not Exclusive:  # its result type is that of the work
             hints = hints_of(handler)
             assert hints["command"] is command
             assert hints["return"] == (type(None) if result_of(command) is None else result_of(command)), command

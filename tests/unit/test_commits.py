@@ -1,4 +1,4 @@
-"""What commits do to records: versions, masks, references, cascades, and the history that they leave."""
+"""How commits change records: versions, masks, references, cascades, and the history they write."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_what_only_the_daemon_sets_is_not_taken_from_callers(engine: Engine) -> 
     assert caught.value.reason == "FIELD_UNKNOWN"
 
 
-def test_a_mask_clears_and_an_empty_one_means_what_is_set(engine: Engine) -> None:
+def test_a_mask_clears_fields_and_without_a_mask_the_set_fields_change(engine: Engine) -> None:
     commit(engine, api.insert("task", id="T", title="a", description="d", tags=["x", "y"], metadata="{}"))
     commit(engine, api.update("task", id="T", description="e"))
     assert (get(engine, "task", "T").title, list(get(engine, "task", "T").tags)) == ("a", ["x", "y"])
@@ -69,7 +69,7 @@ def test_a_mask_clears_and_an_empty_one_means_what_is_set(engine: Engine) -> Non
     assert (list(task.tags), task.metadata, task.description, task.title) == ([], "", "", "a")
 
 
-def test_an_update_of_everything_may_not_clear_what_is_required_or_fixed(engine: Engine) -> None:
+def test_an_update_of_all_fields_may_not_clear_required_or_immutable_ones(engine: Engine) -> None:
     commit(engine, api.insert("construct", id="C", name="c"), api.insert("task", id="T", title="a", construct_id="C"))
     for mutation, reason in [
         (api.update("task", id="T", mask=["title"]), "FIELD_REQUIRED"),
@@ -134,7 +134,7 @@ def test_made_ids_sort_by_time(milliseconds: int, number: int) -> None:
     assert sequence_id(KINDS["task"], number).removeprefix("TASK-").lstrip("0") == str(number)
 
 
-def test_a_revision_goes_only_to_what_changes_something(engine: Engine) -> None:
+def test_a_commit_that_changes_nothing_gets_no_revision(engine: Engine) -> None:
     engine.submit(insert_session("S"))
     assert commit(engine).revision == 1
     assert commit(engine, api.append("S")).revision == 1
@@ -142,7 +142,7 @@ def test_a_revision_goes_only_to_what_changes_something(engine: Engine) -> None:
     assert engine.query("SELECT count(*) FROM journal") == [(0,)]
 
 
-def test_an_append_of_nothing_leaves_nothing_that_a_delete_stumbles_over(engine: Engine) -> None:
+def test_an_empty_append_does_not_prevent_the_delete_of_its_parent(engine: Engine) -> None:
     engine.submit(insert_session("S"))
     commit(engine, api.append("S", expected_last_number=0))
     with pytest.raises(VersionMismatch):
@@ -171,7 +171,7 @@ def family(engine: Engine) -> None:
     )
 
 
-def test_a_delete_without_cascade_tells_what_hangs_on_it(engine: Engine) -> None:
+def test_a_delete_without_cascade_counts_the_dependents(engine: Engine) -> None:
     family(engine)
     with pytest.raises(FailedPrecondition) as caught:
         engine.submit(delete("session", "S"))
@@ -194,7 +194,7 @@ def test_a_cascade_takes_the_children_first_and_tells_of_each(engine: Engine) ->
         assert [id for _, id in gone].index(child) < [id for _, id in gone].index(parent), (child, parent)
     assert ("transcript", "S", "DROP", 0) in changes
     assert ("transcript", "T1", "DROP", 0) in changes
-    # What is not owned stays, and loses the reference under a new version.
+    # Records that are not owned stay; they lose the reference and get a new version.
     assert ("task", "T2", "UPDATE", 2) in changes
     assert list(get(engine, "task", "T2").blocked_by) == []
     assert (get(engine, "checkpoint", "K3").parent_id, get(engine, "checkpoint", "K3").version) == ("", 2)
@@ -203,7 +203,7 @@ def test_a_cascade_takes_the_children_first_and_tells_of_each(engine: Engine) ->
 
 
 @pytest.mark.parametrize("end", ["T1", "T2"])
-def test_a_link_dies_with_either_end_without_asking(engine: Engine, end: str) -> None:
+def test_a_link_is_deleted_with_either_end_even_without_cascade(engine: Engine, end: str) -> None:
     engine.submit(insert_task("T1"), insert_task("T2"))
     commit(engine, api.insert("link", id="L", type="x", from_kind="task", from_id="T1", to_kind="task", to_id="T2"))
     engine.submit(delete("task", end))
@@ -286,7 +286,7 @@ def test_one_commit_may_do_several_things_to_one_record(engine: Engine) -> None:
 
 
 def test_a_commit_that_leaves_too_much_history_is_refused(engine: Engine) -> None:
-    """A request of a few kilobytes could otherwise leave gigabytes of images."""
+    """Otherwise a request of a few kilobytes could write gigabytes of images."""
     engine.submit(insert_task("T", description="x" * 1_900_000))
     with pytest.raises(InvalidArgument) as refused:
         engine.submit(*[update_task("T", priority=str(number)) for number in range(40)])
@@ -306,5 +306,5 @@ def test_a_numbered_record_may_be_given_the_next_id_and_no_other(engine: Engine)
         with pytest.raises(InvalidArgument, match="is made of its fields: w@4"):
             commit(engine, api.insert("workflow", id=wrong, workflow_id="w"))
     two = [api.insert("workflow", id=f"w@{number}", workflow_id="w") for number in (4, 5)]
-    assert [each.id for each in commit(engine, *two).results] == ["w@4", "w@5"], "what was refused took no number"
+    assert [each.id for each in commit(engine, *two).results] == ["w@4", "w@5"], "a refused insert must use no number"
     assert commit(engine, api.insert("workflow", workflow_id="w")).results[0].id == "w@6"

@@ -64,7 +64,7 @@ def test_every_connection_keeps_its_statements(path: Path, monkeypatch: pytest.M
     for open_one in (Database(path).open_writer, Database(path).open_reader):
         open_one().close()
     assert kept == [CACHED_STATEMENTS] * 2
-    assert CACHED_STATEMENTS > 128, "as many as sqlite3 keeps by itself"
+    assert CACHED_STATEMENTS > 128, "the cache must be larger than sqlite3's default of 128"
 
 
 def test_a_reader_cannot_write(path: Path, writer: Connection) -> None:

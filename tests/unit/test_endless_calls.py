@@ -1,4 +1,4 @@
-"""Calls that come without a deadline: grpcio gives them one that no lock takes as a timeout. Found by the crash tier."""
+"""Calls without a deadline: grpcio reports a remaining time that is too large for a lock's timeout. Found by the crash tier."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from holdfastd.rpc.caller import GrpcCall
 
-FAR_FUTURE_S = 9.22e9 * 1.1  # what grpcio says is left of a call without a deadline
+FAR_FUTURE_S = 9.22e9 * 1.1  # the remaining time that grpcio reports for a call without a deadline
 
 
 class _Context:

@@ -1,4 +1,4 @@
-"""The feed: whoever waits for something is woken by it, by nothing else, and never too late."""
+"""The feed: a publication wakes exactly the subscribers of its topics, without delay."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_an_engine_that_others_write_to_wakes_every_follower(tmp_path: Path, mon
         engine.close()
 
 
-def test_what_comes_between_clear_and_wait_is_not_lost() -> None:
+def test_a_publication_between_clear_and_wait_is_not_lost() -> None:
     feed = Feed()
     with feed.subscribe([("w",)], Call()) as subscription:
         subscription.clear()
@@ -78,7 +78,7 @@ def test_what_comes_between_clear_and_wait_is_not_lost() -> None:
         assert not subscription.wait(0)
 
 
-def test_whoever_has_left_is_forgotten() -> None:
+def test_a_closed_subscription_is_removed() -> None:
     feed = Feed()
     for _ in range(3):
         with feed.subscribe([("w",), ("w", "task", "T"), ("w",)], Call()):
@@ -98,14 +98,14 @@ def test_the_end_of_the_call_and_of_the_daemon_wake() -> None:
             subscription.clear()
 
 
-def test_a_quiet_stream_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quiet_stream_sends_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_module, "HEARTBEAT_S", 0.01)
     frames = follow(Feed(), [("w",)], Call(), lambda: iter(()), lambda: "alive")
     assert [next(frames) for _ in range(3)] == ["alive"] * 3
 
 
 class Collecting:
-    """A stream that a thread reads to its end."""
+    """Reads a stream to its end in a thread."""
 
     def __init__(self, pool: ThreadPoolExecutor, frames: Iterator[Any], pick: Callable[[Any], list[Any]]) -> None:
         self.items: list[Any] = []
@@ -145,7 +145,7 @@ def test_followers_and_watchers_see_each_thing_once_while_eight_threads_write(en
         watch_call.end()
         follow_call.end()
         for each in (watched, followed):
-            with suppress(Cancelled):  # when it was just reading
+            with suppress(Cancelled):  # a read in progress is cancelled
                 each.ended.result(PATIENCE_S)
 
 
@@ -189,7 +189,7 @@ def test_a_subscription_wakes_many_times(engine: Engine) -> None:
     [(0, 0, "(revision,ordinal)>"), (2, 0, "(revision,ordinal)>"), (1, 3, "(revision,ordinal)>"), (1, 1, "id=?")],
 )
 def test_a_page_of_changes_is_found_from_its_place_on(engine: Engine, kinds: int, ids: int, index: str) -> None:
-    """By no index whose order is another: that would sort the whole history, images and all, for each wake-up."""
+    """An index in another order would sort the whole history with its images at each wake-up."""
     parameters = [0, 0, 5, "default", *["x"] * (kinds + ids), 10]
     plan = [
         row[-1]
@@ -199,12 +199,12 @@ def test_a_page_of_changes_is_found_from_its_place_on(engine: Engine, kinds: int
     assert "USE TEMP B-TREE FOR ORDER BY" not in plan
 
 
-def test_what_comes_while_a_follower_reads_is_read_next_and_not_at_the_next_sign_of_life() -> None:
+def test_a_publication_during_a_read_causes_another_read_before_the_heartbeat() -> None:
     feed = Feed()
 
     def read() -> Iterator[str]:
         yield "read"
-        feed.publish([committed(("task", "T"))])  # too late for what was just read
+        feed.publish([committed(("task", "T"))])  # after the read, so the next read must return it
 
     frames = follow(feed, [("w",)], Call(), read, lambda: "alive")
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""The filter language: what it reads, how it refuses, and that no text makes it do anything else."""
+"""The filter language: valid filters are parsed, all other text is refused with its position."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def equal(name: str, value: str = "x") -> Comparison:
 
 
 def refusal(text: str, kind: str = "task") -> InvalidArgument:
-    """How the filter is refused, by the parser or by the kind's type check."""
+    """The refusal of a filter, by the parser or by the kind's type check."""
     with pytest.raises(InvalidArgument) as caught:
         check_all(KINDS.get(kind) or JOURNALS[kind], parse_filter(text))
     return caught.value

@@ -1,4 +1,4 @@
-"""The image beside a record's columns: reads take it, do without it, and name the record whose image is damaged."""
+"""The image stored with a record's columns: reads use it, fall back to the columns without it, and report a damaged one."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_record_without_an_image_is_read_from_its_columns_until_it_is_written(
     assert listed(engine).records[0].task.tags == ["b", "a"]
 
 
-def test_a_damaged_image_is_named_and_the_page_stands(engine: Engine) -> None:
+def test_a_page_reports_a_damaged_image_and_returns_the_other_records(engine: Engine) -> None:
     damage(engine, b"\xff\xff")
     page = listed(engine)
     assert [(each.kind, each.id, each.reason) for each in page.unreadable] == [("task", "T1", "its image is damaged")]
@@ -136,7 +136,7 @@ def test_a_field_that_the_daemon_does_not_know_is_refused_not_lost(engine: Engin
     assert caught.value.reason == "FIELD_UNKNOWN"
     assert caught.value.metadata["field"] == "1023"
     odd = record_pb2.Session(title="s")
-    odd.start_time.MergeFromString(b"\x08\x05\xf8\x3f\x01")  # a field of the time that no time has
+    odd.start_time.MergeFromString(b"\x08\x05\xf8\x3f\x01")  # a field that Timestamp does not have
     insert = pb.Mutation(insert=pb.Insert(record=record_pb2.Record(session=odd)))
     with pytest.raises(InvalidArgument):
         answered(engine.commits.commit(pb.StoreServiceCommitRequest(mutations=[insert]), Call()))

@@ -1,4 +1,4 @@
-"""Journals against a list: whatever is appended, read, ranged, filtered and paged."""
+"""Journals compared with a list: appends, reads, ranges, filters and pages."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_an_empty_journal_and_a_parent_that_is_not_there(engine: Engine) -> None
 
 
 @pytest.mark.parametrize("fields", [{"end": 2}, {"limit": 2}, {"end": 3, "filter": "number < 2"}, {"start": 5, "end": 4}])
-def test_following_to_an_end_that_is_there_ends_at_once(engine: Engine, fields: dict[str, Any]) -> None:
+def test_following_to_an_existing_entry_ends_at_once(engine: Engine, fields: dict[str, Any]) -> None:
     parent = engine.submit(insert_session(new_name("S"))).results[0].id
     engine.submit(append(parent, "a", "b", "c"))
     call = Call(3.0)
@@ -142,7 +142,7 @@ def test_a_task_and_a_session_of_one_name_have_journals_of_their_own(engine: Eng
     ],
     ids=str,
 )
-def test_a_read_that_makes_no_sense_is_refused(engine: Engine, fields: dict[str, Any]) -> None:
+def test_an_invalid_read_is_refused(engine: Engine, fields: dict[str, Any]) -> None:
     parent = engine.submit(insert_session(new_name("S"))).results[0].id
     with pytest.raises(InvalidArgument):
         frames(engine, parent, **fields)

@@ -1,4 +1,4 @@
-"""The public socket: what is at its path and is no socket is left alone, and a server is public only when it answers."""
+"""The public socket: a file at its path that is not a socket stays, and a server is public only when it answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from holdfastd.rpc.listener import Listener
 
 
 class Source:
-    """Servers without services, of which the first few do not answer."""
+    """Servers without services; the first few do not answer."""
 
     def __init__(self) -> None:
         self.faults: list[str] = []
@@ -59,7 +59,7 @@ def lay(path: Path, what: str) -> None:
 
 @pytest.mark.parametrize("what", ["file", "directory", "link"])
 @pytest.mark.parametrize("name", ["s", ".s.0"])
-def test_what_is_no_socket_is_left_alone(listener: Listener, tmp_path: Path, name: str, what: str) -> None:
+def test_a_file_that_is_no_socket_is_left_alone(listener: Listener, tmp_path: Path, name: str, what: str) -> None:
     lay(tmp_path / name, what)
     before = (tmp_path / name).lstat()
     with pytest.raises(SetupError, match="is no socket"):

@@ -98,7 +98,7 @@ def test_ensure_takes_the_lock_anew_when_the_file_was_deleted(lock: FileLock) ->
         FileLock(lock.path).acquire()
 
 
-def test_ensure_yields_to_who_took_the_new_file_and_keeps_the_old_lock(lock: FileLock) -> None:
+def test_ensure_fails_while_another_process_holds_the_new_file(lock: FileLock) -> None:
     lock.acquire()
     lock.path.unlink()
     other = FileLock(lock.path)
@@ -173,7 +173,7 @@ def test_a_socket_directory_that_others_can_write_to_is_refused(tmp_path: Path, 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755])
 def test_a_socket_directory_that_others_can_only_read_is_taken(tmp_path: Path, mode: int) -> None:
-    """What keeps them out is the socket's own mode; `--socket ./store.sock` is to work in a directory of one's own."""
+    """The socket's own mode excludes other users; `--socket ./store.sock` must work in one's own directory."""
     tmp_path.chmod(mode)
     check_socket_dir(tmp_path)
     assert mode_of(tmp_path) == mode

@@ -43,12 +43,12 @@ def test_our_errors_say_their_reason_and_text() -> None:
     assert 'reason=VALUE_INVALID text="Mend it."' in said
 
 
-def test_other_errors_say_where_and_never_what() -> None:
+def test_other_errors_are_logged_with_their_place_but_not_their_text() -> None:
     said = line(error=raised(ValueError("a secret payload")))
     assert "error=ValueError" in said
     assert "at=raised:" in said
     assert "secret" not in said
 
 
-def test_errors_of_the_system_say_what() -> None:
+def test_errors_of_the_operating_system_are_logged_with_their_text() -> None:
     assert "No space left" in line(error=raised(OSError(28, "No space left on device")))

@@ -1,4 +1,4 @@
-"""Every place that a daemon locks or maps is looked at: refused on a network file system, and let in by force."""
+"""The daemon checks every path that it locks or maps: network file systems are refused unless forced."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PLACES = ["data", "database", "run"]
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A directory with a short path, for a socket's is limited."""
+    """A directory with a short path, because the length of a socket's path is limited."""
     with tempfile.TemporaryDirectory(prefix="hf-") as directory:
         yield Path(directory)
 
 
 @pytest.fixture
 def mount(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Makes one directory of `home` look like a mount of a file server."""
+    """Makes one directory of `home` look like a network mount."""
 
     def pretend(name: str) -> None:
         table = home / "mountinfo"
@@ -37,7 +37,7 @@ def mount(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 def flags_of(home: Path, name: str, *more: str) -> list[str]:
-    """Of a store whose database lies apart where that is the directory in question."""
+    """The flags of a store; its database is in a separate directory if that is the one under test."""
     store = {"data": ["--data-dir", f"{home}/data"], "run": ["--data-dir", f"{home}/store"]}
     chosen = store.get(name, ["--persist-db-path", f"{home}/database/my.db"])
     return [*chosen, "--socket", f"{home}/run/s.sock", *more]
@@ -73,7 +73,7 @@ def test_migrate_is_refused_and_let_in_by_force(
 
 
 def test_the_database_beside_its_directory_is_looked_at_by_itself(home: Path, mount: Callable[[str], None]) -> None:
-    """The directory beside it can be a link to somewhere else."""
+    """The directory beside the database may be a link to another disk."""
     (home / "database").mkdir()
     (home / "local").mkdir()
     (home / "database" / "my.db.d").symlink_to(home / "local")

@@ -1,4 +1,4 @@
-"""Orders and page tokens: what they read, what they refuse, and that pages make up the whole list."""
+"""Orders and page tokens: valid ones, refused ones, and that the pages together are the whole list."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_any_other_text_is_refused(text: str) -> None:
     refused_token(text)
 
 
-def test_a_token_cannot_carry_what_sql_does_not_take() -> None:
+def test_a_token_cannot_contain_values_that_sql_refuses() -> None:
     for key in ((2**63, "x"), (True, "x"), (["x"], "x"), ("x",), ("x", "y", "z")):
         refused_token(encode_token(SCOPE, key))
     refused_token(forged(b'["\\ud800","x"]'))
@@ -72,7 +72,7 @@ def test_a_token_cannot_carry_what_sql_does_not_take() -> None:
 
 
 def forged(payload: bytes) -> str:
-    """A token with a good checksum around any payload."""
+    """A token with any payload and a valid checksum."""
     from holdfastd.model import pages
 
     body = pages._VERSION + pages._fingerprint(SCOPE) + payload

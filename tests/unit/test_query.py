@@ -1,4 +1,4 @@
-"""Filters and orders on a real SQLite: what they find, that text stays data, and that pages are found by seeking."""
+"""Filters and orders on a real SQLite: the records they find, that text stays data, and that pages are found by seeking."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ NODES: st.SearchStrategy[Node] = st.recursive(
 )
 
 
-# The oracle: the same language, evaluated on plain Python values.
+# The oracle: evaluates the filter language on plain Python values.
 
 MISSING = object()
 
@@ -219,7 +219,7 @@ def connection() -> Iterator[Any]:
 
 
 def store(connection: Any, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Replaces the sessions; gives the records back with their ids."""
+    """Replaces the sessions; returns the records with their ids."""
     connection.execute("DELETE FROM session_tags")
     connection.execute("DELETE FROM session")
     stored = [{**record, "id": f"s{index}"} for index, record in enumerate(records)]
@@ -232,7 +232,7 @@ def store(connection: Any, records: Sequence[dict[str, Any]]) -> list[dict[str, 
         connection.execute(sql, ["default", *(row[name] for name in names)])
         for ordinal, tag in enumerate(record["tags"]):
             connection.execute("INSERT INTO session_tags VALUES ('default', ?, ?, ?)", (record["id"], ordinal, tag))
-    # The same ids in another workspace must never be seen.
+    # Records with the same ids in another workspace must never be found.
     columns = ", ".join(names)
     connection.execute(f"INSERT INTO session (workspace, {columns}) SELECT 'other', {columns} FROM session")
     connection.execute("INSERT INTO session_tags SELECT 'other', id, ordinal, value FROM session_tags")
@@ -264,7 +264,7 @@ ORDERS = st.lists(st.tuples(st.sampled_from(ORDER_FIELDS), st.booleans()), max_s
 
 
 def sort(records: list[dict[str, Any]], name: str, descending: bool) -> None:
-    """Keeps the order of equals, and has the unset first going up."""
+    """Sorts stably; unset values come first in ascending order."""
     records.sort(key=lambda each: (each[name] is not None, each[name]), reverse=descending)
 
 
@@ -425,7 +425,7 @@ def test_types_that_no_kind_has_yet(connection: Any, text: str, expected: set[st
     assert {row[-1] for row in connection.execute(*asked)} == expected
 
 
-# How SQLite goes about it.
+# SQLite's query plans.
 
 
 def plan(connection: Any, asked: Query) -> str:
@@ -469,7 +469,7 @@ def test_members_are_found_by_value(connection: Any) -> None:
 
 
 def steps(connection: Any, asked: Query) -> int:
-    """How many instructions of SQLite's machine the query takes."""
+    """The number of SQLite VM instructions that the query takes."""
     counted = 0
 
     def count() -> int:
@@ -503,7 +503,7 @@ def test_a_deep_page_costs_what_the_first_costs(connection: Any, text: str) -> N
 
 @pytest.fixture
 def transcripts(connection: Any) -> Any:
-    """Three journals of 500 entries in `default`, and one in another workspace that lies between them."""
+    """Three journals of 500 entries in `default`, and one of another workspace with ids between theirs."""
     connection.execute("DELETE FROM transcript")
     connection.execute("DELETE FROM journal")
     journals = [

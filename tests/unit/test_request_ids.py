@@ -1,4 +1,4 @@
-"""Request ids: applied once, answered the same, also when the store was closed in between."""
+"""Request ids: a repeated request applies once and gets the same answer, also after a restart."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_only_successes_are_remembered(engine: Engine) -> None:
     assert engine.query("SELECT count(*) FROM request") == [(1,)]
 
 
-def test_answers_go_by_age_and_by_number(engine: Engine) -> None:
+def test_remembered_answers_are_limited_by_age_and_number(engine: Engine) -> None:
     for name in "abcd":
         commit(engine, api.insert("task", title=name), request_id=name)
     long_ago = time.time_ns() - 3600 * 10**9
@@ -124,8 +124,8 @@ def test_answers_go_by_age_and_by_number(engine: Engine) -> None:
     assert engine.writer.submit(ExpireRequests(time.time_ns() + 1, 0, 1), Call()) == 1
 
 
-def test_an_allocation_is_remembered_for_its_own_hour_not_for_that_of_the_commit_before(engine: Engine) -> None:
-    """In a store that has rested, or that is empty, an allocation's revision is an old one."""
+def test_an_allocation_is_remembered_from_its_own_time_on(engine: Engine) -> None:
+    """An allocation makes no commit, so the newest commit may be much older than the allocation."""
     first = allocate(engine, request_id="r")
     assert engine.writer.submit(ExpireRequests(time.time_ns() - 3600 * 10**9, 0, 100), Call()) == 0
     assert allocate(engine, request_id="r").ids == first.ids

@@ -1,4 +1,4 @@
-"""Scan: whole lists, as of one revision, whatever is written meanwhile."""
+"""Scan returns whole lists as of one revision while others write."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_more_than_fits_into_memory_is_refused(engine: Engine, monkeypatch: pyte
     with pytest.raises(Exhausted) as caught:
         scan(engine, ("task", "", ""))
     assert (caught.value.reason, caught.value.metadata) == ("SCAN_TOO_LARGE", {"limit": "2000"})
-    assert caught.value.retry_delay_s == 0  # it would be as large again
+    assert caught.value.retry_delay_s == 0  # no retry: the scan would be as large again
     assert len(scan(engine, ("task", 'id = "T1"', ""))) == 1
 
 
@@ -85,7 +85,7 @@ def test_a_damaged_record_is_named(engine: Engine) -> None:
         ([("task", "", "")], {"min_revision": 99}, HoldfastError, "REVISION_IN_FUTURE"),
     ],
 )
-def test_what_cannot_be_read_is_refused(
+def test_an_invalid_scan_is_refused(
     engine: Engine, lists: list[Any], fields: dict[str, Any], error: type[HoldfastError], reason: str
 ) -> None:
     with pytest.raises(error) as caught:

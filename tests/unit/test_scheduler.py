@@ -14,7 +14,7 @@ from holdfastd.model.jobs import Job, JobRun
 
 
 class Slow:
-    """A job that runs until it is let go or its caller has gone, and counts how many of it run at once."""
+    """A job that runs until it is released or its caller leaves; it counts its concurrent runs."""
 
     def __init__(self) -> None:
         self.started, self.let_go = threading.Semaphore(0), threading.Event()

@@ -1,4 +1,4 @@
-"""A daemon refuses to start over a schema that lacks what the registry of kinds needs, and names what is missing."""
+"""The daemon refuses to start when the schema lacks a table or column of the registry of kinds, and names what is missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def settings() -> Iterator[Settings]:
 
 
 def ends_with(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
-    """The migrations, with one more that makes this change."""
+    """Adds one migration with this change to the shipped ones."""
     steps = migrate.find_migrations()
     forgetful = migrate.Migration(len(steps) + 1, "forgetful", change)
     monkeypatch.setattr(migrate, "find_migrations", lambda: (*steps, forgetful))
@@ -46,7 +46,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
         ),
     ],
 )
-def test_what_a_migration_forgot_is_named_and_nothing_is_served(
+def test_a_missing_table_or_column_is_named_and_the_daemon_does_not_start(
     settings: Settings, change: str, lacks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends_with(monkeypatch, change)

@@ -52,7 +52,7 @@ def test_a_higher_layer_says_where_the_store_is() -> None:
     assert settings.database_path == Path("/flag/holdfast.db")
 
 
-def test_one_layer_cannot_say_it_twice() -> None:
+def test_one_layer_cannot_set_both_paths() -> None:
     with pytest.raises(SetupError, match=r"data_dir and persist_db_path"):
         load_settings({}, {"PERSIST_DB_PATH": "/x", "HOLDFAST_DATA_DIR": "/y"})
 

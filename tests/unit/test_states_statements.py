@@ -1,4 +1,4 @@
-"""How many SQL statements it takes to load the states of all tasks: the same for ten tasks as for thousands."""
+"""Loading the states of all tasks takes a constant number of SQL statements, for ten tasks as for thousands."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def test_all_states_are_loaded_in_a_constant_number_of_statements(engine: Engine
     store = store_over(engine)
     add_states(store, 10)
     few = statements_of_load_all(engine, store, 10)
-    add_states(store, 2_490)  # more than two pages of a list
+    add_states(store, 2_490)  # more than two pages of List
     many = statements_of_load_all(engine, store, 2_500)
     assert 0 < few == many < 8
 
     with counted(engine) as one_by_one:
         for each in list(store.tasks.list(limit=10)):
             store.states.load(each.id)
-    assert len(one_by_one) > 3 * many, "counting finds what asks task by task"
+    assert len(one_by_one) > 3 * many, "loading task by task must take more statements"
 
 
 def test_ready_tasks_are_one_query(engine: Engine) -> None:

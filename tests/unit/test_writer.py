@@ -1,4 +1,4 @@
-"""The writer's queue: who waits, who is told what, and when. On a real database."""
+"""The writer's queue on a real database: the order of commands, when callers get an answer, and what is refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATIENCE_S = 10.0
 
 @dataclass(frozen=True)
 class Hold(Command[str]):
-    """A command that keeps the writer busy until it is let go."""
+    """A command that blocks the writer until it is released."""
 
     begun: threading.Event
     go_on: threading.Event
@@ -49,7 +49,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 class Holding:
-    """The writer is busy inside the block, and what is submitted there waits."""
+    """Keeps the writer busy inside the block, so that submitted commands wait in the queue."""
 
     def __init__(self, engine: Engine, pool: ThreadPoolExecutor) -> None:
         self.engine, self.pool = engine, pool
@@ -61,7 +61,7 @@ class Holding:
         return self
 
     def queue(self, *actions: Callable[[], Any]) -> list[Future[Any]]:
-        """Submits one after the other, so that they wait in this order."""
+        """Submits the actions one after the other, so that they are queued in this order."""
         futures = []
         for action in actions:
             before = self.engine.writer.queued
@@ -82,13 +82,13 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 
 def statements(engine: Engine) -> list[str]:
-    """What the connection executes from now on."""
+    """The list of statements that the connection executes from now on."""
     seen: list[str] = []
     engine.connection.set_trace_callback(seen.append)
     return seen
 
 
-def test_what_waits_meanwhile_is_one_transaction(engine: Engine, pool: ThreadPoolExecutor) -> None:
+def test_commands_queued_meanwhile_are_one_transaction(engine: Engine, pool: ThreadPoolExecutor) -> None:
     with Holding(engine, pool) as holding:
         futures = holding.queue(*[lambda: engine.submit(insert_task())] * 5)
         seen = statements(engine)
@@ -114,7 +114,7 @@ def test_results_are_published_in_order_after_the_commit_and_before_the_answer(e
     assert in_transaction == [False, False, False]
 
 
-def test_a_full_queue_refuses_and_says_when_to_come_again(engine: Engine, pool: ThreadPoolExecutor) -> None:
+def test_a_full_queue_refuses_with_a_retry_delay(engine: Engine, pool: ThreadPoolExecutor) -> None:
     with Holding(engine, pool) as holding:
         futures = holding.queue(*[lambda: engine.submit(insert_task())] * 50)
         with pytest.raises(Exhausted) as caught:
@@ -134,7 +134,7 @@ def test_a_deadline_that_passes_in_the_queue_leaves_no_trace(engine: Engine, poo
             lambda: engine.submit(insert_task(title="last")),
         )
         with pytest.raises(DeadlineExceeded, match="nothing was applied"):
-            late.result(PATIENCE_S)  # at once, while the writer is still busy
+            late.result(PATIENCE_S)  # fails at once, while the writer is still busy
     assert (first.result(PATIENCE_S).revision, last.result(PATIENCE_S).revision) == (1, 2)
     assert engine.query("SELECT title FROM task ORDER BY id") == [("first",), ("last",)]
 
@@ -180,7 +180,7 @@ def test_stop_refuses_what_comes_and_finishes_what_waits(engine: Engine, pool: T
 
 
 def test_first_come_first_served(engine: Engine, pool: ThreadPoolExecutor) -> None:
-    """A thread that submits again and again never gets ahead of one that waits."""
+    """A thread that submits repeatedly must not get ahead of a waiting one."""
     with Holding(engine, pool) as holding:
         futures = holding.queue(*[lambda n=n: engine.submit(insert_task(title=f"{n:02d}")) for n in range(40)])
     revisions = [each.result(PATIENCE_S).revision for each in futures]
@@ -188,9 +188,9 @@ def test_first_come_first_served(engine: Engine, pool: ThreadPoolExecutor) -> No
 
 
 def test_none_of_sixteen_threads_starves(tmp_path: Path) -> None:
-    """Nobody starves: while the fastest makes a hundred commits, whoever the scheduler favours least makes some, too.
+    """While the fastest thread makes a hundred commits, the slowest makes at least five.
 
-    How evenly processes share it is a figure of the benchmark (`writer`).
+    The benchmark `writer` measures how evenly processes share the writer.
     """
     engine = Engine(tmp_path, batch_max=8)
     start, stop = threading.Barrier(16), threading.Event()
@@ -214,7 +214,7 @@ def test_none_of_sixteen_threads_starves(tmp_path: Path) -> None:
 
 
 def random_command(chance: random.Random) -> tuple[tuple[Any, ...], type[HoldfastError] | None]:
-    """Mutations and the error that they must come to."""
+    """Random mutations, and the error type that they must cause."""
     what = chance.random()
     if what < 0.5:
         return (insert_task(),), None
@@ -226,7 +226,7 @@ def random_command(chance: random.Random) -> tuple[tuple[Any, ...], type[Holdfas
 
 
 def test_every_outcome_comes_once_under_sixteen_threads(tmp_path: Path) -> None:
-    """No wake-up is lost, nobody gets another's answer, and what was refused left nothing."""
+    """Every caller is woken and gets its own answer, and refused commands leave nothing."""
     engine = Engine(tmp_path, batch_max=5)
     engine.submit(insert_session("S"))
     revisions: list[int] = []
@@ -264,7 +264,7 @@ def test_every_outcome_comes_once_under_sixteen_threads(tmp_path: Path) -> None:
     engine.close()
 
 
-def test_a_command_that_nobody_handles_harms_nobody_else(engine: Engine, pool: ThreadPoolExecutor) -> None:
+def test_a_command_without_a_handler_does_not_affect_others(engine: Engine, pool: ThreadPoolExecutor) -> None:
     with Holding(engine, pool) as holding:
         (wrong, right) = holding.queue(
             lambda: engine.writer.submit(Command[None](), Call()), lambda: engine.writer.submit(commit_of(insert_task()), Call())
@@ -275,7 +275,7 @@ def test_a_command_that_nobody_handles_harms_nobody_else(engine: Engine, pool: T
 
 
 def post(engine: Engine, told: list[tuple[str, Any]], title: str, call: Call | None = None) -> None:
-    """Posts a task; `told` gets the thread and the outcome."""
+    """Posts the insert of a task; its callback adds the thread's name and the outcome to `told`."""
     engine.writer.post(
         commit_of(insert_task(title=title)),
         call or Call(),
@@ -283,7 +283,7 @@ def post(engine: Engine, told: list[tuple[str, Any]], title: str, call: Call | N
     )
 
 
-def test_who_posts_is_told_once_in_the_writers_thread_and_keeps_none_of_his_own(engine: Engine, pool: ThreadPoolExecutor) -> None:
+def test_post_does_not_block_and_calls_back_once_in_the_writers_thread(engine: Engine, pool: ThreadPoolExecutor) -> None:
     told: list[tuple[str, Any]] = []
     with Holding(engine, pool):
         for number in range(30):
@@ -295,7 +295,7 @@ def test_who_posts_is_told_once_in_the_writers_thread_and_keeps_none_of_his_own(
     assert engine.writer.revision == 30
 
 
-def test_what_was_posted_and_given_up_is_refused_when_its_turn_comes(engine: Engine, pool: ThreadPoolExecutor) -> None:
+def test_an_expired_or_cancelled_posted_command_is_refused(engine: Engine, pool: ThreadPoolExecutor) -> None:
     told: list[tuple[str, Any]] = []
     gone = Call()
     with Holding(engine, pool):
@@ -309,7 +309,7 @@ def test_what_was_posted_and_given_up_is_refused_when_its_turn_comes(engine: Eng
     assert engine.query("SELECT title FROM task") == [("kept",)]
 
 
-def test_what_the_queue_has_no_room_for_is_raised_and_not_told(engine: Engine, pool: ThreadPoolExecutor) -> None:
+def test_post_raises_on_a_full_queue_and_does_not_call_back(engine: Engine, pool: ThreadPoolExecutor) -> None:
     told: list[tuple[str, Any]] = []
     with Holding(engine, pool):
         for number in range(50):
@@ -324,7 +324,7 @@ def test_what_the_queue_has_no_room_for_is_raised_and_not_told(engine: Engine, p
     assert len(told) == 50
 
 
-def test_who_has_given_up_keeps_no_place_in_a_full_queue(engine: Engine, pool: ThreadPoolExecutor) -> None:
+def test_an_expired_command_frees_its_place_in_a_full_queue(engine: Engine, pool: ThreadPoolExecutor) -> None:
     told: list[tuple[str, Any]] = []
     with Holding(engine, pool):
         for number in range(50):

@@ -1,14 +1,15 @@
-"""What rich draws. Imported only when something is drawn, for rich takes as long to import as a short command to run.
+"""Draws with rich. Imported only when needed, because importing rich takes as long as running a short command.
 
-Text from the store comes here made harmless (`text.visible`) and as `rich.text.Text`, never as markup, so that `[red]` in a
-title is four letters in brackets. Drawings become strings that the caller prints, so that a closed pipe is noticed in one place.
+Callers escape control characters in text from the store (`text.visible`) and pass it as `rich.text.Text`, never as markup, so
+that `[red]` in a title is printed as it is. Functions return strings that the caller prints, so that a closed pipe is handled in
+one place.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TextIO
 
 from rich.console import Console, ConsoleRenderable
@@ -19,17 +20,17 @@ from rich.tree import Tree
 from holdfast.cli.terminal import GAP, Column, Line, cells_of
 
 UNLIMITED = 1 << 31
-LEAST_COLUMNS = 6  # rich counts the gap with a column and the last has none, so a cell may get two less
+LEAST_COLUMNS = 6
 
 
 def console(file: TextIO, width: int | None = None) -> Console:
-    """Draws on a file or a terminal, in colours where it is a terminal and NO_COLOR is not set."""
+    """Returns a console for a file or a terminal; it uses colours on a terminal, unless NO_COLOR is set."""
     coloured = file.isatty() and not os.environ.get("NO_COLOR")
     return Console(file=file, width=width, color_system="auto" if coloured else None, highlight=False, markup=False, emoji=False)
 
 
 def drawn(renderable: ConsoleRenderable, width: int, *, cut: bool = True) -> str:
-    """The renderable as it is printed on stdout."""
+    """Returns the renderable as the text to print on stdout."""
     out = console(sys.stdout, width)
     with out.capture() as capture:
         out.print(renderable, soft_wrap=not cut)
@@ -37,7 +38,7 @@ def drawn(renderable: ConsoleRenderable, width: int, *, cut: bool = True) -> str
 
 
 def drawn_lines(lines: Iterable[Line], width: int) -> str:
-    """Lines, cut where they say so; a terminal wraps the others."""
+    """Returns lines as text: those with `cut` are cut to the width, the others are left for the terminal to wrap."""
     return drawn(Text("\n").join(_text(each, width) for each in lines), width, cut=False)
 
 
@@ -49,28 +50,39 @@ def _text(line: Line, width: int) -> Text:
 
 
 def drawn_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> str:
-    """Rows of a line each. The widest columns give way first, none below four; then the last ones are left out."""
-    shown, least = _fitting(columns, rows, width)
+    """Returns a table with one line per row.
+
+    If it is too wide, the widest columns are narrowed first, to no less than six characters; then the last ones are left out. A
+    column marked `whole` is neither narrowed nor left out.
+    """
+    widths = _fitted(columns, rows, width)
     table = Table(box=None, pad_edge=False, padding=(0, len(GAP), 0, 0), header_style="bold")
-    for each in shown:
+    for place, columns_wide in widths.items():
+        column = columns[place]
         table.add_column(
-            Text(columns[each].heading), justify="right" if columns[each].right else "left", no_wrap=columns[each].whole
+            Text(column.heading), justify="right" if column.right else "left", no_wrap=column.whole, width=columns_wide
         )
     for row in rows:
-        table.add_row(*(Text(row[each], no_wrap=True, overflow="ellipsis") for each in shown))
-    return "".join(f"{each.rstrip()}\n" for each in drawn(table, max(width, least)).splitlines())
+        table.add_row(*(Text(row[place], no_wrap=True, overflow="ellipsis") for place in widths))
+    return "".join(f"{each.rstrip()}\n" for each in drawn(table, max(width, _together(widths))).splitlines())
 
 
-def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> tuple[list[int], int]:
-    """The places of the columns that fit when they are as narrow as they may be, and how wide they are then, together."""
-    least = {
-        place: max(map(cells_of, cells)) if column.whole else min(max(map(cells_of, cells)), LEAST_COLUMNS)
-        for place, (column, *cells) in enumerate(zip(columns, [each.heading for each in columns], *rows, strict=True))
-    }
+def _fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> dict[int, int]:
+    """The width of each column to show, by its index in `columns`."""
+    headings = [each.heading for each in columns]
+    widths = {place: max(map(cells_of, cells)) for place, cells in enumerate(zip(headings, *rows, strict=True))}
+    least = {place: wide if columns[place].whole else min(wide, LEAST_COLUMNS) for place, wide in widths.items()}
     for place in reversed(range(len(columns))):
-        if sum(least.values()) + len(GAP) * (len(least) - 1) > width and len(least) > 1 and not columns[place].whole:
-            del least[place]
-    return list(least), sum(least.values()) + len(GAP) * (len(least) - 1)
+        if _together(least) > width and len(least) > 1 and not columns[place].whole:
+            del least[place], widths[place]
+    while _together(widths) > width and (cuttable := [place for place in widths if widths[place] > least[place]]):
+        widths[max(cuttable, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def _together(widths: Mapping[int, int]) -> int:
+    """The width of a line with these columns."""
+    return sum(widths.values()) + len(GAP) * (len(widths) - 1)
 
 
 class Forest(Tree):

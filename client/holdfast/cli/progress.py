@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
 
-class Progress:
+class ProgressBar:
     """Shows one phase after the other. Nothing is shown without a terminal."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Progress:
         yield
         self._bars.start()
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressBar:
         if self._bars is not None:
             self._bars.start()
         return self

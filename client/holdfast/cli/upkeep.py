@@ -10,7 +10,7 @@ import click
 from holdfast.cli import exits
 from holdfast.cli.command import command
 from holdfast.cli.options import Options
-from holdfast.cli.progress import Progress
+from holdfast.cli.progress import ProgressBar
 from holdfast.cli.reach import open_store
 from holdfast.cli.text import one_line, size_text
 
@@ -29,7 +29,7 @@ def sweep(options: Options, dry_run: bool) -> int:
     from holdfast.cli.json_form import json_line
 
     counts: dict[str, int] = {}
-    with open_store(options) as store, Progress() as progress:
+    with open_store(options) as store, ProgressBar() as progress:
         for frame in store.run_job("sweep", dry_run=dry_run):
             progress.tell(frame.phase, frame.done, frame.total)
             counts.update(frame.counts)
@@ -54,7 +54,7 @@ def verify(options: Options, read_blobs: bool) -> int:
 
     problems = 0
     counts: dict[str, int] = {}
-    with open_store(options) as store, Progress() as progress:
+    with open_store(options) as store, ProgressBar() as progress:
         for frame in store.verify(read_blobs=read_blobs):
             if frame.problems:
                 with progress.hidden():

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MADE_BY_THE_STORE = ("id", "version", "create_time", "update_time", "workflow_version", "parent_version")
 
 P = TypeVar("P", record_pb2.WorkflowPhase, record_pb2.WorkflowVariable)
-Change = Callable[[record_pb2.Workflow], object]
+Edit = Callable[[record_pb2.Workflow], object]
 # The version that is to follow the latest, or the first when there is none.
 Following = Callable[[record_pb2.Workflow | None], record_pb2.Workflow]
 
@@ -157,7 +157,7 @@ class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
                 return each.wanted
         return self._value(self._sink.read(self._kind, id))
 
-    def _derive(self, workflow_id: str, base_version: int | None, change: Change) -> record_pb2.Workflow:
+    def _derive(self, workflow_id: str, base_version: int | None, change: Edit) -> record_pb2.Workflow:
         fixed = None if base_version is None else self._numbered(workflow_id, base_version)
 
         def following(latest: record_pb2.Workflow | None) -> record_pb2.Workflow:

@@ -20,7 +20,7 @@ from holdfastd.rpc.caller import GrpcCall
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.message_first import Sender
 from holdfastd.rpc.replies import Reply, refuse
-from holdfastd.service.admin import check_api_version
+from holdfastd.service.decoding import check_api_version
 from holdfastd.service.pending import Pending
 
 MAX_REQUEST_BYTES = 16 * 2**20

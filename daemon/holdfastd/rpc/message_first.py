@@ -57,7 +57,7 @@ class Sender(Protocol):
         """Ends the call when its context or `send` failed. Does not raise."""
 
 
-class Handler(Protocol):
+class Receiver(Protocol):
     """What a handler needs so that its calls can be received first."""
 
     never_waits: bool
@@ -125,7 +125,7 @@ class _Call:
 
     __slots__ = ("_deserializer", "_handler", "_never_waits", "_path", "_rpc_event", "_run", "_state")
 
-    def __init__(self, path: MessageFirst, run: Run, rpc_event: Any, state: Any, handler: Handler, deserializer: Any) -> None:
+    def __init__(self, path: MessageFirst, run: Run, rpc_event: Any, state: Any, handler: Receiver, deserializer: Any) -> None:
         self._path = path
         self._run = run
         self._rpc_event = rpc_event

@@ -12,16 +12,15 @@ from typing import Protocol
 
 from holdfast.v1 import admin_service_pb2 as pb
 from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__
-from holdfastd.errors import FailedPrecondition
 from holdfastd.model import codec
 from holdfastd.model.blobs import BlobProblem
 from holdfastd.model.call import Call
+from holdfastd.model.jobs import Progress
 from holdfastd.service.blobs.calls import Blobs
+from holdfastd.service.decoding import check_api_version
 from holdfastd.service.reading import Reading
 from holdfastd.store import changes, verify, workspaces
 from holdfastd.store.engine import Readers
-
-Progress = Callable[[str, int, int], None]
 
 
 class Jobs(Protocol):
@@ -142,22 +141,6 @@ class Admin:
         yield from _drained(progress, counts)
 
 
-def check_api_version(version: int) -> None:
-    """Refuses a version that the daemon does not speak with FAILED_PRECONDITION, which says whether client or daemon is behind.
-
-    `min` and `max` in its metadata are the versions to choose another from. Clients that name no version, such as grpcurl, are
-    not checked.
-    """
-    if not MIN_API_VERSION <= version <= MAX_API_VERSION:
-        older = "client" if version < MIN_API_VERSION else "daemon"
-        raise FailedPrecondition(
-            f"The client speaks API version {version}, this daemon {MIN_API_VERSION} to {MAX_API_VERSION}: upgrade the {older}.",
-            reason="API_VERSION_UNSUPPORTED",
-            min=MIN_API_VERSION,
-            max=MAX_API_VERSION,
-        )
-
-
 def _drained(progress: queue.SimpleQueue[tuple[str, int, int]], counts: Counter[str]) -> Iterator[pb.AdminServiceVerifyResponse]:
     while not progress.empty():
         phase, done, total = progress.get()
@@ -165,10 +148,10 @@ def _drained(progress: queue.SimpleQueue[tuple[str, int, int]], counts: Counter[
         yield pb.AdminServiceVerifyResponse(phase=phase, done=done, total=total)
 
 
-def _problems(phase: str, found: list[verify.Found] | list[BlobProblem]) -> pb.AdminServiceVerifyResponse:
+def _problems(phase: str, found: list[verify.Problem] | list[BlobProblem]) -> pb.AdminServiceVerifyResponse:
     frame = pb.AdminServiceVerifyResponse(phase=phase)
     for each in found:
-        detail = each.detail if isinstance(each, verify.Found) else each.message
+        detail = each.detail if isinstance(each, verify.Problem) else each.message
         frame.problems.add(reason=each.reason, subject=each.subject, detail=detail)
     return frame
 

@@ -16,7 +16,7 @@ from holdfastd.writer.writer import Writer
 
 MAX_IDS = 1_000
 
-Request = (
+WriteRequest = (
     store_service_pb2.StoreServiceCommitRequest
     | journal_service_pb2.JournalServiceAppendRequest
     | store_service_pb2.StoreServiceAllocateIdRequest
@@ -82,7 +82,7 @@ class Commits:
         return Pending(self._writer, AllocateIds(*_who(request), kind_named(request.kind), count), call, answer)
 
 
-def _who(request: Request) -> tuple[str, str, str, bytes]:
+def _who(request: WriteRequest) -> tuple[str, str, str, bytes]:
     """Workspace, actor, request id and fingerprint."""
     return (
         workspace_of(request.workspace),

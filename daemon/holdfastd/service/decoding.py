@@ -10,7 +10,8 @@ from google.protobuf.message import Message
 
 from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind, RecordMessage
 from holdfast.v1 import entry_pb2, record_pb2, store_service_pb2
-from holdfastd.errors import InvalidArgument
+from holdfastd import MAX_API_VERSION, MIN_API_VERSION
+from holdfastd.errors import FailedPrecondition, InvalidArgument
 from holdfastd.model.checking import check_mask, check_record, check_required
 from holdfastd.model.entries import entry_codec
 from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update, Upsert
@@ -19,6 +20,22 @@ from holdfastd.model.names import check_id, check_name, kind_named, stored_journ
 DEFAULT_WORKSPACE = "default"
 MAX_MUTATIONS = 1_000
 MAX_ENTRIES = 10_000
+
+
+def check_api_version(version: int) -> None:
+    """Refuses a version that the daemon does not speak with FAILED_PRECONDITION, which says whether client or daemon is behind.
+
+    `min` and `max` in its metadata are the versions to choose another from. Clients that name no version, such as grpcurl, are
+    not checked.
+    """
+    if not MIN_API_VERSION <= version <= MAX_API_VERSION:
+        older = "client" if version < MIN_API_VERSION else "daemon"
+        raise FailedPrecondition(
+            f"The client speaks API version {version}, this daemon {MIN_API_VERSION} to {MAX_API_VERSION}: upgrade the {older}.",
+            reason="API_VERSION_UNSUPPORTED",
+            min=MIN_API_VERSION,
+            max=MAX_API_VERSION,
+        )
 
 
 def workspace_of(name: str) -> str:

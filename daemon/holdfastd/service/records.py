@@ -19,7 +19,7 @@ from holdfastd.service.decoding import check_count, workspace_of
 from holdfastd.service.reading import Reading, Snapshot
 from holdfastd.store import query, records
 from holdfastd.store.dialect import Dialect
-from holdfastd.store.pages import Damaged, Image, fetch, image_of, images
+from holdfastd.store.pages import DamagedImage, Image, fetch, image_of, images
 
 MAX_KEYS = 1_000
 MAX_LISTS = 100
@@ -29,7 +29,7 @@ KEYS_AT_ONCE = 20
 MAX_TOKEN_BYTES = 64 * 2**10
 
 
-Answer = pb.StoreServiceListResponse | pb.StoreServiceBatchGetResponse | pb.StoreServiceScanResponse
+RecordsResponse = pb.StoreServiceListResponse | pb.StoreServiceBatchGetResponse | pb.StoreServiceScanResponse
 
 
 class Records:
@@ -129,15 +129,15 @@ def _fill_page(response: pb.StoreServiceListResponse, snapshot: Snapshot, kind: 
         image, id = row[0], row[-1]
         if not isinstance(image, bytes):
             image = image_of(snapshot.connection, kind, snapshot.workspace, id, image)
-        if not isinstance(image, Damaged) and not budget.takes(len(image)):
+        if not isinstance(image, DamagedImage) and not budget.takes(len(image)):
             return taken
         _add(response, kind, id, image)
     return len(rows)
 
 
-def _add(response: Answer, kind: Kind, id: str, image: Image) -> None:
+def _add(response: RecordsResponse, kind: Kind, id: str, image: Image) -> None:
     """Adds a record to an answer, or the reason why it cannot be read."""
-    if isinstance(image, Damaged):
+    if isinstance(image, DamagedImage):
         response.unreadable.add(kind=kind.name, id=id, reason=image.reason)
         return
     try:
@@ -188,18 +188,18 @@ def _frames(number: int, kind: Kind, left: deque[tuple[str, Image]], revision: i
     first = True
     while left or first:
         frame, budget, first = pb.StoreServiceScanResponse(list=number, revision=revision), Budget(), False
-        while left and (isinstance(left[0][1], Damaged) or budget.takes(len(left[0][1]))):
+        while left and (isinstance(left[0][1], DamagedImage) or budget.takes(len(left[0][1]))):
             id, image = left.popleft()
             _add(frame, kind, id, image)
         yield frame
 
 
-Found = dict[tuple[str, str], Image]
+ImagesByKey = dict[tuple[str, str], Image]
 
 
-def _find(snapshot: Snapshot, keys: Sequence[pb.RecordKey]) -> tuple[Found, int]:
+def _find(snapshot: Snapshot, keys: Sequence[pb.RecordKey]) -> tuple[ImagesByKey, int]:
     """The records of the keys, and how many keys were looked up. Stops when the records fill an answer."""
-    found: Found = {}
+    found: ImagesByKey = {}
     size = sought = 0
     while sought < len(keys) and size <= MAX_ANSWER_BYTES:
         wanted: dict[str, list[str]] = {}
@@ -213,7 +213,7 @@ def _find(snapshot: Snapshot, keys: Sequence[pb.RecordKey]) -> tuple[Found, int]
     return found, sought
 
 
-def _batch(keys: Sequence[pb.RecordKey], found: Found, sought: int, revision: int) -> pb.StoreServiceBatchGetResponse:
+def _batch(keys: Sequence[pb.RecordKey], found: ImagesByKey, sought: int, revision: int) -> pb.StoreServiceBatchGetResponse:
     response = pb.StoreServiceBatchGetResponse(revision=revision)
     budget = Budget()
     for position, key in enumerate(keys):
@@ -222,7 +222,7 @@ def _batch(keys: Sequence[pb.RecordKey], found: Found, sought: int, revision: in
             response.remaining.add(kind=key.kind, id=key.id)
         elif image is None:
             response.missing.add(kind=key.kind, id=key.id)
-        elif isinstance(image, Damaged) or (not response.remaining and budget.takes(len(image))):
+        elif isinstance(image, DamagedImage) or (not response.remaining and budget.takes(len(image))):
             _add(response, kind_named(key.kind), key.id, image)
         else:
             response.remaining.add(kind=key.kind, id=key.id)

@@ -17,13 +17,13 @@ SMALL_ROW_BYTES = 16 * 2**10
 
 
 @dataclass(frozen=True, slots=True)
-class Damaged:
+class DamagedImage:
     """A row that could not be read."""
 
     reason: str
 
 
-Image = bytes | Damaged
+Image = bytes | DamagedImage
 
 
 def fetch(cursor: Cursor, limit_bytes: int) -> tuple[list[Sequence[Any]], bool]:
@@ -64,8 +64,8 @@ def images(connection: Connection, kind: Kind, workspace: str, ids: Sequence[str
 def image_of(connection: Connection, kind: Kind, workspace: str, id: str, image: bytes | None) -> Image:
     """The image of a row, made of its columns where it has none. Call it row by row: columns may be large."""
     if image is not None:
-        return image if isinstance(image, bytes) else Damaged("its image is damaged")
+        return image if isinstance(image, bytes) else DamagedImage("its image is damaged")
     try:
-        return image_from_columns(connection, kind, workspace, id) or Damaged("it has gone")
+        return image_from_columns(connection, kind, workspace, id) or DamagedImage("it has gone")
     except (TypeError, ValueError) as error:
-        return Damaged(str(error))
+        return DamagedImage(str(error))

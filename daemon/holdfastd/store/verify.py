@@ -20,7 +20,7 @@ MAX_FOUND = 100  # of one sort; a longer list would help nobody
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Problem:
     """Something wrong: what sort, where, and what was found."""
 
     reason: str
@@ -28,20 +28,20 @@ class Found:
     detail: str
 
 
-Check = Callable[[Connection], Iterator[Found]]
+TableCheck = Callable[[Connection], Iterator[Problem]]
 
 
-def database(connection: Connection) -> Iterator[Found]:
+def database(connection: Connection) -> Iterator[Problem]:
     """What the engine itself finds wrong with its files and references."""
     for fault in connection.engine.check(connection):
-        yield Found(*fault)
+        yield Problem(*fault)
 
 
-def revisions(connection: Connection) -> Iterator[Found]:
+def revisions(connection: Connection) -> Iterator[Problem]:
     """Revisions are 1, 2, 3 … and each has its changes."""
     low, high, count = connection.execute("SELECT COALESCE(MIN(revision), 1), MAX(revision), COUNT(*) FROM commits").fetchone()
     if count and (low != 1 or high != count):
-        yield Found("revision_gap", "commits", f"{count} commits between revision {low} and {high}")
+        yield Problem("revision_gap", "commits", f"{count} commits between revision {low} and {high}")
     yield from _rows(
         connection,
         "revision_empty",
@@ -56,7 +56,7 @@ def revisions(connection: Connection) -> Iterator[Found]:
     )
 
 
-def journals(connection: Connection) -> Iterator[Found]:
+def journals(connection: Connection) -> Iterator[Problem]:
     """Entries are numbered without gaps, and every append that history tells of is there."""
     for name in STORED_JOURNALS:
         table = quoted(name)
@@ -84,10 +84,10 @@ def journals(connection: Connection) -> Iterator[Found]:
         )
 
 
-def images(kind: Kind) -> Check:
+def images(kind: Kind) -> TableCheck:
     """Every record of a kind is what its newest change says, in its columns and in its image, and none is left that has gone."""
 
-    def check(connection: Connection) -> Iterator[Found]:
+    def check(connection: Connection) -> Iterator[Problem]:
         newest = (
             "SELECT workspace, id, action, image FROM changes AS change WHERE kind = ? AND (revision, ordinal) ="
             " (SELECT revision, ordinal FROM changes AS later WHERE later.workspace = change.workspace"
@@ -98,10 +98,10 @@ def images(kind: Kind) -> Check:
             reason, detail = _held_against(connection, kind, workspace, id, action, image)
             seen += records.exists(connection, kind, workspace, id)
             if reason:
-                yield Found(reason, f"{kind.name}/{id}", f"{detail}in workspace {workspace}")
+                yield Problem(reason, f"{kind.name}/{id}", f"{detail}in workspace {workspace}")
         (count,) = connection.execute(f"SELECT COUNT(*) FROM {quoted(kind.name)}").fetchone()
         if count != seen:
-            yield Found("record_without_history", kind.name, f"{count - seen} records that no change tells of")
+            yield Problem("record_without_history", kind.name, f"{count - seen} records that no change tells of")
 
     return check
 
@@ -125,7 +125,7 @@ def _held_against(connection: Connection, kind: Kind, workspace: str, id: str, a
     return "", ""
 
 
-def links(connection: Connection) -> Iterator[Found]:
+def links(connection: Connection) -> Iterator[Problem]:
     """References whose kind a field names, which no foreign key holds, lead somewhere."""
     for kind in KINDS.values():
         for field in kind.references:
@@ -134,7 +134,7 @@ def links(connection: Connection) -> Iterator[Found]:
                 yield from _loose_ends(connection, kind, field.reference.kind_field, field.name)
 
 
-def _loose_ends(connection: Connection, kind: Kind, kind_field: str, field: str) -> Iterator[Found]:
+def _loose_ends(connection: Connection, kind: Kind, kind_field: str, field: str) -> Iterator[Problem]:
     for target in KINDS.values():
         yield from _rows(
             connection,
@@ -146,12 +146,12 @@ def _loose_ends(connection: Connection, kind: Kind, kind_field: str, field: str)
         )
 
 
-def _rows(connection: Connection, reason: str, sql: str) -> Iterator[Found]:
+def _rows(connection: Connection, reason: str, sql: str) -> Iterator[Problem]:
     for subject, detail in connection.execute(sql).fetchmany(MAX_FOUND):
-        yield Found(reason, str(subject), str(detail))
+        yield Problem(reason, str(subject), str(detail))
 
 
-def checks() -> dict[str, Check]:
+def checks() -> dict[str, TableCheck]:
     """Every check by its phase."""
     return {
         "database": database,

@@ -1,5 +1,5 @@
 # Generated from tests/end_to_end/test_client_records.py by `make generate-async`. Do not edit.
-"""Collections over a real daemon: every method, and what each error looks like to a caller."""
+"""Collections over a real daemon: every method, and the errors that callers see."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_ids_are_handed_out_once(store: AsyncStore) -> None:
     assert len(ids) == 1000 and all(len(each) == 30 and each.startswith("ses_") for each in ids)
 
 
-async def test_delete_tells_what_hangs_on_it(store: AsyncStore) -> None:
+async def test_delete_counts_the_dependents(store: AsyncStore) -> None:
     parent = await store.constructs.create(name="parent")
     child = await store.sessions.create(construct_id=parent.id)
     with pytest.raises(holdfast.HasDependents) as caught:
@@ -151,10 +151,10 @@ REFUSED: list[tuple[Callable[[AsyncStore], Any], type[Exception], str, str]] = [
 
 
 @pytest.mark.parametrize(("call", "error", "reason", "says"), REFUSED, ids=[str(number) for number in range(len(REFUSED))])
-async def test_what_is_refused_says_why(
+async def test_refusals_give_the_reason(
     store: AsyncStore, call: Callable[[AsyncStore], Any], error: type[Exception], reason: str, says: str
 ) -> None:
-    await store.constructs.create(name="so that the workspace exists")
+    await store.constructs.create(name="creates the workspace")
     with pytest.raises(error, match=says or ".") as caught:
         await call(store)
     assert type(caught.value) is error
@@ -173,7 +173,7 @@ async def test_taken_ids_and_cycles(store: AsyncStore) -> None:
 
 
 async def test_every_kind_has_its_collection(store: AsyncStore) -> None:
-    """A new kind has one at once."""
+    """A new kind gets a collection without further code."""
     for kind in KINDS.values():
         collection = store.collection(kind.name)
         assert collection is getattr(store, kind.noun)

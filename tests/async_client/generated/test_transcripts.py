@@ -66,7 +66,7 @@ async def test_expected_last_number_is_checked(store: AsyncStore, session_id: st
 
 
 async def test_no_such_parent(store: AsyncStore) -> None:
-    await store.tasks.create(title="so that the workspace exists")
+    await store.tasks.create(title="creates the workspace")
     with pytest.raises(holdfast.ParentNotFound):
         await store.transcripts.append("ses_none", role="a")
     with pytest.raises(holdfast.NotFound):
