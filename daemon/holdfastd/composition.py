@@ -29,6 +29,7 @@ from holdfastd.service.blobs.sweep import BlobSweep
 from holdfastd.service.commits import Commits
 from holdfastd.service.feed import Feed
 from holdfastd.service.journals import Journals
+from holdfastd.service.pending import NeverWaits
 from holdfastd.service.reading import Reading
 from holdfastd.service.records import Records
 from holdfastd.service.watches import Watches
@@ -168,11 +169,11 @@ class Parts:
                 "List": records.list,
                 "Scan": records.scan,
                 "Count": records.count,
-                "Commit": commit_calls.commit,
+                "Commit": NeverWaits(commit_calls.commit),
                 "Watch": self.watches.watch,
-                "AllocateId": commit_calls.allocate_id,
+                "AllocateId": NeverWaits(commit_calls.allocate_id),
             },
-            "JournalService": {"Append": commit_calls.append, "Read": self.journals.read, "List": self.journals.list},
+            "JournalService": {"Append": NeverWaits(commit_calls.append), "Read": self.journals.read, "List": self.journals.list},
             "BlobService": {"Put": blobs.put, "Get": blobs.get, "Stat": blobs.stat},
             "AdminService": {"GetStatus": admin.get_status, "RunJob": admin.run_job, "Verify": admin.verify},
         }

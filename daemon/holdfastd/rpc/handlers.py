@@ -22,7 +22,7 @@ from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.message_first import Sender
 from holdfastd.rpc.replies import Reply, refuse
 from holdfastd.service.decoding import check_api_version
-from holdfastd.service.pending import Pending
+from holdfastd.service.pending import NeverWaits, Pending
 
 MAX_REQUEST_BYTES = 16 * 2**20
 # Between the two limits we refuse a message with our error details; above this one gRPC refuses it without them.
@@ -75,7 +75,7 @@ class UnaryHandler:
     experimental_non_blocking = True  # grpcio passes a callback to `__call__` and does not wait for a result
 
     def __init__(self, use_case: UseCase, gate: Gate, method: str, timeout_s: float, decode: Decode) -> None:
-        self.never_waits: bool = getattr(use_case, "never_waits", False)
+        self.never_waits = isinstance(use_case, NeverWaits)
         self.experimental_thread_pool = gate.unary_pool  # the executor that grpcio submits the calls to
         self._use_case = use_case
         self._gate = gate

@@ -19,8 +19,8 @@ from google.protobuf.empty_pb2 import Empty
 
 from holdfastd.model.call import Call
 from holdfastd.rpc.gate import Gate
-from holdfastd.rpc.handlers import UnaryHandler, unary_handler
-from holdfastd.service.pending import never_waits
+from holdfastd.rpc.handlers import UnaryHandler, UseCase, unary_handler
+from holdfastd.service.pending import NeverWaits
 
 PATIENCE_S = 4.0
 _SERVICE = "holdfastd.Loopback"
@@ -29,7 +29,6 @@ _END_STREAM, _END_HEADERS = 1, 4  # flags
 _EMPTY_MESSAGE = bytes(5)  # gRPC's prefix: not compressed, no bytes
 
 
-@never_waits
 def _at_once(request: Empty, call: Call) -> Empty:
     return request
 
@@ -38,7 +37,10 @@ def _in_pool(request: Empty, call: Call) -> Empty:
     return request
 
 
-_METHODS = {1: ("AtOnce", _at_once), 3: ("InPool", _in_pool)}  # HTTP/2 stream → method
+_METHODS: dict[int, tuple[str, UseCase]] = {
+    1: ("AtOnce", NeverWaits(_at_once)),
+    3: ("InPool", _in_pool),
+}  # HTTP/2 stream → method
 
 
 class LoopbackService(grpc.GenericRpcHandler):

@@ -11,7 +11,7 @@ from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed
 from holdfastd.model.names import check_name, kind_named
 from holdfastd.service.answers import Budget, fill_record
 from holdfastd.service.decoding import append_of, fingerprint, mutations_of, workspace_of
-from holdfastd.service.pending import Pending, never_waits
+from holdfastd.service.pending import Pending
 from holdfastd.writer.writer import Writer
 
 MAX_IDS = 1_000
@@ -29,7 +29,6 @@ class Commits:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
-    @never_waits
     def commit(
         self, request: store_service_pb2.StoreServiceCommitRequest, call: Call
     ) -> Pending[Committed, store_service_pb2.StoreServiceCommitResponse] | store_service_pb2.StoreServiceCommitResponse:
@@ -47,7 +46,6 @@ class Commits:
 
         return Pending(self._writer, Commit(*_who(request), mutations), call, answer)
 
-    @never_waits
     def append(
         self, request: journal_service_pb2.JournalServiceAppendRequest, call: Call
     ) -> Pending[Committed, journal_service_pb2.JournalServiceAppendResponse] | journal_service_pb2.JournalServiceAppendResponse:
@@ -67,7 +65,6 @@ class Commits:
 
         return Pending(self._writer, Commit(*_who(request), (mutation,)), call, answer)
 
-    @never_waits
     def allocate_id(
         self, request: store_service_pb2.StoreServiceAllocateIdRequest, call: Call
     ) -> Pending[Allocated, store_service_pb2.StoreServiceAllocateIdResponse]:

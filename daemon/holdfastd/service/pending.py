@@ -13,13 +13,16 @@ from holdfastd.writer.writer import Writer
 
 R = TypeVar("R")
 Answer = TypeVar("Answer")
-UseCase = TypeVar("UseCase", bound=Callable[..., Any])
 
 
-def never_waits(use_case: UseCase) -> UseCase:
-    """Marks a use case that neither reads the store nor blocks, so that it may run in the thread that serves the socket."""
-    use_case.never_waits = True  # type: ignore[attr-defined]
-    return use_case
+@dataclass(frozen=True, slots=True)
+class NeverWaits:
+    """A use case that neither reads the store nor blocks, so that it may run in the thread that serves the socket."""
+
+    use_case: Callable[..., Any]
+
+    def __call__(self, request: Any, call: Call) -> Any:
+        return self.use_case(request, call)
 
 
 @dataclass(frozen=True, slots=True)
