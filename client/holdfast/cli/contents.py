@@ -1,4 +1,4 @@
-"""`cat`: the bytes of a blob, of a checkpoint's context or of an artifact's content; `cat --all`: of a whole session."""
+"""`cat` writes a blob, a checkpoint's context or an artifact's content; `cat --all` writes all contexts of a session."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from holdfast.errors import FailedPrecondition, InvalidArgument
 if TYPE_CHECKING:
     from holdfast.store import Store
 
-_STEERING = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")  # control characters, but for those of layout
+_STEERING = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")  # control characters except \t, \n, \f and \r
 _WHAT = f"a digest (sha256:…), or the id of {' or '.join(said(each) for each in KINDS_WITH_CONTENT)}"
-_WHERE_TO = "with --all: where to, a directory that does not exist yet"
-_ALL = "write every checkpoint's context of the session WHAT into DIR, all or nothing"
+_WHERE_TO = "with --all: the directory to write to, new or empty"
+_ALL = "WHAT is a session: write the contexts of all its checkpoints into DIR, all or none"
 
 
 @command("cat")
 @click.argument("what", metavar="WHAT", help=_WHAT, shell_complete=offered("content_ids"))
 @click.argument("directory", metavar="[DIR]", type=click.Path(), required=False, help=_WHERE_TO)
 @click.option("--all", "whole", is_flag=True, help=_ALL)
-@click.option("--kind", metavar="KIND", help="the kind of the record, when two have that id", shell_complete=offered("kinds"))
-@click.option("--offset", metavar="BYTES", type=count, default=0, help="the first byte wanted")
-@click.option("--length", metavar="BYTES", type=positive, help="how many bytes")
-@click.option("--force", is_flag=True, help="write binary content to a terminal, too")
+@click.option("--kind", metavar="KIND", help="the kind, if records of two kinds have the id", shell_complete=offered("kinds"))
+@click.option("--offset", metavar="BYTES", type=count, default=0, help="the first byte to write (default: 0)")
+@click.option("--length", metavar="BYTES", type=positive, help="how many bytes to write (default: to the end)")
+@click.option("--force", is_flag=True, help="write binary content even to a terminal")
 def cat(
     options: Options,
     what: str,
@@ -83,14 +83,14 @@ def _write(chunks: Iterator[bytes], *, refuse_binary: bool) -> None:
     for chunk in chunks:
         if refuse_binary and not _is_text(chunk):
             raise FailedPrecondition(
-                "The content is binary and stdout is a terminal. Redirect it to a file, or say --force.", reason="BINARY"
+                "The content is binary and stdout is a terminal. Redirect it to a file, or pass --force.", reason="BINARY"
             )
         sys.stdout.buffer.write(chunk)
     sys.stdout.buffer.flush()
 
 
 def _is_text(chunk: bytes) -> bool:
-    """Whether it looks like UTF-8 text that does not steer a terminal. A chunk may begin and end in the middle of a character."""
+    """Whether a chunk is UTF-8 text without control characters that steer a terminal. It may begin and end inside a character."""
     start = next((index for index, byte in enumerate(chunk[:4]) if byte & 0xC0 != 0x80), 0)
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(chunk[start:])

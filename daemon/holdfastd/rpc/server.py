@@ -1,4 +1,6 @@
-"""The gRPC servers: the contract's services, reflection and health. Each bind builds one, over the same use cases."""
+"""The gRPC servers: the contract's services, reflection and health. Each bind of the listener builds a server, over the same
+use cases.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from holdfast.v1 import admin_service_pb2, blob_service_pb2, journal_service_pb2, store_service_pb2
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.handlers import MAX_TRANSPORT_BYTES, UseCase, service_handler
-from holdfastd.rpc.loopback import fault_of, loopback_handler
+from holdfastd.rpc.loopback import LoopbackService, fault_of
 from holdfastd.rpc.message_first import Drift
 
 SERVICES: Mapping[str, ServiceDescriptor] = {
@@ -38,7 +40,7 @@ class Health:
             self._servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     def say_not_serving(self) -> None:
-        """From now on every check answers NOT_SERVING, and watchers are told."""
+        """From now on every check answers NOT_SERVING; health watches are notified."""
         self._servicer.enter_graceful_shutdown()
 
     def add_to(self, server: grpc.Server) -> None:
@@ -46,13 +48,14 @@ class Health:
 
 
 class Servers:
-    """Builds servers over the use cases, by service and method. `timeout_s`: for short calls that come without a deadline."""
+    """Builds servers over the use cases (by service and method). `timeout_s`: the deadline of short calls that have none."""
 
     def __init__(self, use_cases: Mapping[str, Mapping[str, UseCase]], gate: Gate, health: Health, timeout_s: float) -> None:
         self._use_cases = use_cases
         self._gate = gate
         self._health = health
         self._timeout_s = timeout_s
+        self._loopback = LoopbackService(gate)
 
     def build(self) -> grpc.Server:
         """A server that is not yet bound."""
@@ -60,16 +63,20 @@ class Servers:
         contract = [
             service_handler(service, self._use_cases[name], self._gate, self._timeout_s) for name, service in SERVICES.items()
         ]
-        server.add_generic_rpc_handlers([*contract, loopback_handler(self._gate)])
+        server.add_generic_rpc_handlers([*contract, self._loopback])
         self._health.add_to(server)
         names = [*(each.full_name for each in SERVICES.values()), health.SERVICE_NAME, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, server)
         return server
 
     def fault_of(self, socket: Path) -> str:
-        """Why a started server does not answer at its socket; empty when it does."""
-        return fault_of(socket)
+        """Calls a started server at its socket. Returns why it does not answer; empty when it does."""
+        self._loopback.is_open = True
+        try:
+            return fault_of(socket)
+        finally:
+            self._loopback.is_open = False
 
     def fall_back(self, fault: str) -> bool:
-        """Has all calls take grpcio's own way, after a fault. False when they did so already."""
+        """Switches `MessageFirst` off after a fault. False when it was off already."""
         return self._gate.message_first.switch_off(Drift(f"the daemon's call to itself ended with {fault}"))
