@@ -169,7 +169,7 @@ def _run(given: list[str]) -> int:
 
 
 def _invoke(given: list[str]) -> int:
-    with cli.make_context("holdfast", given, obj=Options()) as context:
+    with cli.make_context("holdfast", list(given), obj=Options()) as context:  # click empties the list
         code: int = cli.invoke(context)
         return code
 
