@@ -1,4 +1,4 @@
-# All tasks of this tree. `make help` lists them; each target installs what it needs first.
+# The development tasks. `make help` lists them. Each target first installs what it needs.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -37,19 +37,19 @@ help: ## List the targets
 	@echo "  make test-memory ARGS='-k filter -x'   the tests with filter in their name; stop at the first failure"
 	@echo "  make crash ROUNDS=50                   the short form of the crash tier"
 
-# The environment. Made again only when one of these files has changed.
-setup: $(READY) ## Make .venv with everything that pip brings
+# Runs again only after one of the prerequisites has changed.
+setup: $(READY) ## Create .venv and install the daemon, the client and the development tools with pip
 
 $(READY): pyproject.toml packaging/constraints.txt packaging/setup-venv.sh
 	@packaging/setup-venv.sh "$(PYTHON)" "$(VENV)" "$(EXTRAS)"
 	@touch $@
 
-demo: setup ## Eight agents on one store; one of them and the daemon are killed; nothing acknowledged is lost
+demo: setup ## Run eight agents on one store; kill an agent and the daemon; check that no acknowledged write is lost
 	@$(BIN)/python -m holdfast.demo $(ARGS)
 
-test: test-fast test-registry test-slow ## All tests but the crash tier
+test: test-fast test-registry test-slow ## Run all tests except the crash tier
 
-test-fast: test-memory test-files ## The fast tier, in memory and then on files
+test-fast: test-memory test-files ## Run the fast tests, in memory and then on files
 
 test-memory: setup
 	HOLDFAST_TEST_PERSISTENCE=memory $(PYTEST) $(FAST) -n $(JOBS) -q $(ARGS)
@@ -57,14 +57,15 @@ test-memory: setup
 test-files: setup
 	HOLDFAST_TEST_PERSISTENCE=sqlite $(PYTEST) $(FAST) -n $(JOBS) -q $(ARGS)
 
-# The tests of every kind, in memory; test-slow runs them on files. Half a minute.
+# Runs the tests of every kind in memory (half a minute); test-slow runs them on files.
 test-registry: setup
 	HOLDFAST_TEST_PERSISTENCE=memory $(PYTEST) tests/registry -n $(JOBS) -q $(ARGS)
 
 test-slow: setup foreign-tools
 	HOLDFAST_TEST_PERSISTENCE=sqlite $(PYTEST) -m "slow or foreign" -n $(JOBS) -q $(ARGS)
 
-# grpcurl and the Node packages, where Go and npm are installed. Elsewhere the tests that need them are skipped, and fail in CI.
+# Installs grpcurl if Go is installed, and the Node packages if npm is. Without them, the tests that need them are skipped; in CI
+# this target fails.
 foreign-tools:
 	@if command -v go >/dev/null; then $(MAKE) --no-print-directory .tools/bin/grpcurl || $${CI:-false}; fi
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory .tools/node/.ready || $${CI:-false}; fi
@@ -74,13 +75,13 @@ foreign-tools:
 	@GOBIN=$(abspath .tools/bin) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL_VERSION)
 
 .tools/node/.ready: $(NODE_PACKAGES)
-	@packaging/need.sh npm npm "buf, which lints the contract, and the Node client of the tests come from npm."
+	@packaging/need.sh npm npm "npm installs buf, which lints the contract, and the Node client of the tests."
 	@mkdir -p .tools/node
 	@cp $(NODE_PACKAGES) .tools/node/
 	@cd .tools/node && npm install --silent --no-audit --no-fund --no-package-lock
 	@touch $@
 
-check: format-check lint types imports proto-fresh proto-lint proto-breaking ## Format, lint, types, import layers, generated code, contract
+check: format-check lint types imports proto-fresh proto-lint proto-breaking ## Check format, lint, types, import layers, generated code and contract
 
 format: setup ## Format the Python code
 	$(BIN)/ruff format .
@@ -104,27 +105,27 @@ proto-fresh: setup
 proto-lint: .tools/node/.ready
 	$(BUF) lint proto
 
-# Compares with an image in the tree, so that it works in a clone without history.
+# Compares with an image that is committed, because a shallow clone has no history.
 proto-breaking: .tools/node/.ready
 	$(BUF) breaking proto --against $(LANDED)/contract.json
 
 generate: setup ## Generate client/holdfast/v1 from proto/, and client/holdfast/nouns.py
 	packaging/generate.sh
 
-contract-landed: .tools/node/.ready ## Take the contract of COMMIT, the version that landed last, as what proto-breaking compares with
+contract-landed: .tools/node/.ready ## Make the contract of COMMIT, which landed last, the reference of proto-breaking
 	@test -n "$(COMMIT)" || { echo "usage: make contract-landed COMMIT=<commit that landed>" >&2; exit 1; }
 	rm -rf build/landed && mkdir -p build/landed $(LANDED)
 	git archive "$(COMMIT)" proto | tar -x -C build/landed
 	$(BUF) build build/landed/proto --exclude-source-info --output $(LANDED)/contract.json
 	git rev-parse --verify "$(COMMIT)^{commit}" > $(LANDED)/commit
 
-generate-async: setup ## Generate the asynchronous records and transcripts that tests/async_client runs
+generate-async: setup ## Generate the asynchronous records and transcripts that tests/async_client tests
 	$(BIN)/python packaging/make_async.py
 
-crash: setup ## Kill daemons at every durability step and check what is left (ROUNDS=500)
+crash: setup ## Kill daemons at every durability step and check the stores afterwards (ROUNDS=500)
 	$(BIN)/python -m tests.crash --rounds $(ROUNDS) $(ARGS)
 
-bench: setup ## The table of the benchmarks, each beside its rivals
+bench: setup ## Run the benchmarks and print each beside its rivals
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint packaging/constraints.txt --editable ".[bench]"
 	$(BIN)/python -m tests.bench $(ARGS)
 
@@ -134,5 +135,5 @@ walk: setup ## Count the files that an append and a delta save cross (ARGS=--lis
 wheel: setup ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel
 
-clean: ## Remove what was built, but not .venv and .tools
+clean: ## Remove build output and caches, but not .venv and .tools
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

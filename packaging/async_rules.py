@@ -1,4 +1,4 @@
-"""What `make_async.py` cannot read from the sources: which names stand for what waits, and what goes by another name there."""
+"""Rules for `make_async.py` that it cannot derive from the sources: which names are awaited, and which are renamed or omitted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TESTS = {
     "tests/end_to_end/test_client_transcripts.py": "test_transcripts.py",
 }
 
-# (class, method) pairs that wait to begin with; an empty class means a function.
+# (class, method) pairs that are awaited by definition; an empty class means a function.
 WAITING = {
     ("Connection", "call"),
     ("Generator", "close"),
@@ -32,7 +32,7 @@ WAITING = {
     ("Reader", "__exit__"),
     ("Reader", "close"),
 }
-# The classes that an attribute or a parameter of this name may be of.
+# The classes that an attribute or parameter of this name may have.
 RECEIVERS = {
     "connection": {"Connection"},
     "scope": {"Scope"},
@@ -42,14 +42,14 @@ RECEIVERS = {
     "_changes": {"Generator"},
     "_entries": {"Generator"},
 }
-# The protocols, and the classes that implement them without inheriting.
+# Protocols, and the classes that implement them without inheriting from them.
 IMPLEMENTATIONS = {"Sink": {"CommitSink", "Steps"}, "JournalSink": {"JournalCalls", "Steps"}}
 NO_FAMILY = {"Generic", "Protocol"}
 # Attributes and variables that hold asynchronous iterators.
 ITERATORS = {"_stream", "_changes", "_entries", "found"}
 
 LEFT_OUT = {
-    ("Transcripts", "writer"): "has a thread of its own; an asynchronous one is another design",
+    ("Transcripts", "writer"): "has its own thread; an asynchronous writer would need another design",
     ("", "test_type_checkers_know_every_collection"): "is about annotations that the asynchronous store does not have",
     ("", "test_with_timeout_shares_the_client"): "uses checkpoints and a writer",
     ("", "test_closed_stores_say_so"): "is about `connect`",
@@ -77,7 +77,7 @@ NAMES = {
     r"ValueError: another thread": "RuntimeError: another task",
 }
 
-# In tests: the names that stores and transactions go by, what their classes are here, and what is written by hand there.
+# In tests: the names of variables that hold stores and transactions, their generated classes, and methods written by hand.
 TEST_STORES = {"store", "tx", "s"}
 TESTED = {"Collection", "Records", "CollectionWrites", "RecordWrites", "Transcripts", "TranscriptWrites"}
 TESTED_BY_HAND = {"status"}

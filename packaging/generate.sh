@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Generates client/holdfast/v1 from proto/, and client/holdfast/nouns.py from the registry of kinds, which reads v1.
-# With --check it changes nothing and fails if the committed code differs from what would be generated.
+# With --check, changes nothing and fails if the committed code is out of date.
 #
 #   packaging/generate.sh [--check]
 #
-# Needs the virtual environment's bin/ on PATH: protoc finds the plugins of mypy-protobuf there.
+# PATH must contain the virtual environment's bin/, where protoc finds the plugins of mypy-protobuf.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,10 +17,10 @@ python -m grpc_tools.protoc -I proto --python_out="$fresh" --grpc_python_out="$f
     --mypy_grpc_out="quiet:$fresh" proto/holdfast/v1/*.proto
 printf '"""Generated from proto/holdfast/v1 by `make generate`. Do not edit."""\n' >"$fresh/holdfast/v1/__init__.py"
 
-# Compares and replaces whole directories, so that code generated from a .proto that was removed is found as well.
+# Compares and replaces whole directories, to find and remove code whose .proto was removed.
 if [ "${1-}" = --check ]; then
     if ! diff --recursive --brief --exclude=__pycache__ "$fresh/holdfast/v1" "$committed"; then
-        echo "The generated code in $committed is not what proto/ says. Run: make generate" >&2
+        echo "The generated code in $committed is out of date. Run: make generate" >&2
         exit 1
     fi
 else
@@ -31,7 +31,7 @@ fi
 PYTHONPATH=client python packaging/make_nouns.py >"$fresh/nouns.py"
 if [ "${1-}" = --check ]; then
     if ! diff "$nouns" "$fresh/nouns.py"; then
-        echo "$nouns is not what the registry of kinds says. Run: make generate" >&2
+        echo "$nouns is out of date. Run: make generate" >&2
         exit 1
     fi
 else

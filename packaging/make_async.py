@@ -1,11 +1,12 @@
-"""Makes the asynchronous half of the client's records and transcripts, and of their tests, from the synchronous one.
+"""Generates the asynchronous version of the client's records and transcripts, and of their tests, from the synchronous one.
 
     python packaging/make_async.py [--check]
 
-The synchronous half is the one written by hand: it is what ships, so it has no generated code in a traceback. From async to sync,
-deleting words is enough (as httpcore's `unasync.py` does); in this direction the generator works out what waits: a function waits
-when it calls one that does, beginning with `Connection.call`. `async_rules.py` says what the text alone does not tell.
-The result goes to `tests/async_client/generated`, to show that one source serves both; it is not part of the wheel.
+The synchronous code is written by hand, because it is what ships and should have readable tracebacks. The opposite direction,
+from async to sync, would need only deletions (see httpcore's `unasync.py`). This generator has to find out which functions must
+be awaited: those that call `Connection.call`, directly or through other functions. `async_rules.py` holds the facts that it
+cannot derive. The output goes to `tests/async_client/generated`; it shows that one source serves both, and is not part of the
+wheel.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Function = ast.FunctionDef
 
 
 class Program:
-    """The functions of all sources, and which of them wait."""
+    """The functions of all sources, and which of them must be awaited."""
 
     def __init__(self, modules: list[ast.Module]) -> None:
         self.functions: dict[tuple[str, str], Function] = {}
@@ -62,7 +63,7 @@ class Program:
                 self.functions[node.name, method.name] = method
 
     def _owners(self, receiver: ast.expr, within: str) -> set[str]:
-        """The classes that the receiver of a call may be of."""
+        """The classes that the receiver of a call may have."""
         if isinstance(receiver, ast.Call):
             receiver = receiver.func  # super()
         name = receiver.attr if isinstance(receiver, ast.Attribute) else receiver.id if isinstance(receiver, ast.Name) else ""
@@ -85,12 +86,12 @@ class Program:
                 self._share(family, {name for owner, name in self.waiting if owner in family and name in methods})
 
     def _share(self, family: set[str], names: set[str]) -> None:
-        """What waits in one class of a family waits in all of them, as their callers cannot tell them apart."""
+        """Marks a method that is awaited in one class as awaited in its whole family: callers do not know the class."""
         self.waiting |= {key for key in self.functions if key[0] in family and key[1] in names}
 
 
 def own_nodes(function: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a function but for those of functions and lambdas inside it."""
+    """The nodes of a function, except those of functions and lambdas inside it."""
     for child in ast.iter_child_nodes(function):
         if not isinstance(child, Function | ast.Lambda):
             yield child
@@ -116,7 +117,7 @@ def _is_next(call: ast.Call) -> bool:
 
 
 class Edits:
-    """Changes of a text at the places of its nodes. What the nodes do not touch stays as it is, comments too."""
+    """Replacements in a source text at the positions of its nodes. The rest stays unchanged, including comments."""
 
     def __init__(self, text: str) -> None:
         self._text = text.encode()
@@ -155,7 +156,7 @@ class Edits:
         self.replace(self.end(items), self.end(items), f":\n{' ' * (statement.col_offset + 4)}yield each")
 
     def text(self) -> str:
-        """The text with the changes. Of those at one place, an insertion comes before a replacement, else the first made."""
+        """Applies the edits. At one position, insertions precede a replacement; otherwise the order of the calls counts."""
         made, place = b"", 0
         dropped = [(start, end) for start, end, text in self._edits if not text]
         kept = [each for each in self._edits if not each[2] or not any(a <= each[0] and each[1] <= b for a, b in dropped)]
@@ -166,7 +167,7 @@ class Edits:
 
 
 def source_half(program: Program, text: str) -> str:
-    """A module of the client, made asynchronous."""
+    """Returns a module of the client as asynchronous code."""
     edits, module = Edits(text), ast.parse(text)
     for owner in [module, *(each for each in module.body if isinstance(each, ast.ClassDef))]:
         within = owner.name if isinstance(owner, ast.ClassDef) else ""
@@ -191,7 +192,7 @@ def _change_body(program: Program, edits: Edits, function: Function, within: str
 
 
 class TestHalf:
-    """A module of tests, made asynchronous. What waits are the calls of a store, of a transaction, and of tests' own helpers."""
+    """Converts a module of tests. It awaits calls of a store's or a transaction's methods, and of helpers that await."""
 
     def __init__(self, program: Program, text: str) -> None:
         self._methods = {
@@ -248,7 +249,7 @@ class TestHalf:
 
 
 def _root(node: ast.AST) -> str:
-    """The name that a chain of attributes and calls begins with."""
+    """The first name in a chain of attributes and calls."""
     while isinstance(node, ast.Attribute | ast.Call):
         node = node.func if isinstance(node, ast.Call) else node.value
     return node.id if isinstance(node, ast.Name) else ""
@@ -261,7 +262,7 @@ def _renamed(text: str, names: dict[str, str]) -> str:
 
 
 def generated() -> dict[Path, str]:
-    """The text of each file to write, by its path."""
+    """Returns the text of each generated file, by path."""
     sources = {name: (ROOT / "client/holdfast" / name).read_text() for name in rules.SOURCES}
     program = Program([ast.parse(text) for text in sources.values()])
     made = {}
@@ -274,15 +275,15 @@ def generated() -> dict[Path, str]:
 
 
 def main() -> int:
-    """Writes the files, or with `--check` names those that are not as they would be written."""
+    """Writes the files. With `--check`, prints those that are out of date instead, and fails if there are any."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail when a file is not fresh")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if a file is out of date")
     check = parser.parse_args().check
     made = generated()
     there = set(TARGET.rglob("*.py"))
     stale = sorted(path for path in there | set(made) if path not in made or path not in there or path.read_text() != made[path])
     for path in stale:
-        print(f"{path.relative_to(ROOT)} is not fresh. Run: make generate-async" if check else path.relative_to(ROOT))
+        print(f"{path.relative_to(ROOT)} is out of date. Run: make generate-async" if check else path.relative_to(ROOT))
         if not check and path in made:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(made[path])

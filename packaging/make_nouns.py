@@ -1,4 +1,4 @@
-"""Writes the source of `holdfast.nouns`: what type checkers are told of the collections, one line for each kind.
+"""Writes the source of `holdfast.nouns`, which declares the collection of each kind for type checkers.
 
     python packaging/make_nouns.py >client/holdfast/nouns.py
 
@@ -26,7 +26,7 @@ def main() -> None:
     """Prints the module."""
     print(HEAD + "\n".join(_imports()))
     for owner, plain, special in (("Store", Collection, COLLECTIONS), ("Transaction", CollectionWrites, WRITES)):
-        print(f'\n\nclass {owner}Nouns:\n    """What a {owner.lower()} has of each kind, by its noun."""\n')
+        print(f'\n\nclass {owner}Nouns:\n    """The collection of each kind in a {owner.lower()}."""\n')
         for kind in KINDS.values():
             print(f"    {kind.noun}: {_annotation(kind, plain, special)}")
 
@@ -41,7 +41,7 @@ def _imports() -> Iterator[str]:
 
 
 def _annotation(kind: Kind, plain: type[Any], special: Mapping[str, type[Any]]) -> str:
-    """The class of a kind's collection; with the kind's message where the class is generic."""
+    """The class of a kind's collection, with the kind's message as its argument if the class is generic."""
     made = special.get(kind.name, plain)
     message = f"[record_pb2.{kind.message_class.__name__}]"
     return made.__name__ + (message if any(isinstance(each, TypeVar) for each in getattr(made, "__parameters__", ())) else "")

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs a program or package that pip cannot install, unless it is there.
+# Installs a command or package that pip cannot install.
 #
-#   packaging/need.sh COMMAND PACKAGE WHY      a command; installs PACKAGE if it is missing
+#   packaging/need.sh COMMAND PACKAGE WHY      installs PACKAGE if COMMAND is missing
 #   packaging/need.sh --package PACKAGE WHY    always installs PACKAGE
 #
-# Installs only as root and with apt-get. Otherwise prints what to install, and fails.
+# Installs with apt-get, as root. Otherwise prints what to install and fails.
 set -euo pipefail
 
 if [ "$1" = --package ]; then

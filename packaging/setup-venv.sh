@@ -17,12 +17,12 @@ if ! command -v "$python" >/dev/null; then
     packaging/need.sh "$python" python3 "Holdfast is written in Python."
 fi
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-    say "$python is $("$python" --version 2>&1); Holdfast needs 3.11 or newer. Name another: make PYTHON=python3.12 …"
+    say "$python is $("$python" --version 2>&1); Holdfast needs 3.11 or newer. Use another one: make PYTHON=python3.12 …"
     exit 1
 fi
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    packaging/need.sh --package "python$version-venv" "Python's venv module makes the environment."
+    packaging/need.sh --package "python$version-venv" "Python's venv module creates the environment."
 fi
 if ! "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
     say "making $venv with $("$python" --version)"

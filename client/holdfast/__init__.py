@@ -6,8 +6,7 @@
         task = store.tasks.create(title="Fix the login")
         store.tasks.update(task.id, status="running", version=task.version)
 
-What is named here is loaded when it is first used, so that the daemon, which shares the generated code in `holdfast.v1`,
-does not pay for the client.
+A name is imported when it is first used. The daemon imports this package for `holdfast.v1` and must not load the client.
 """
 
 from __future__ import annotations
@@ -115,7 +114,7 @@ __all__ = ["__version__", *_HOME_OF]
 def __getattr__(name: str) -> Any:
     if (home := _HOME_OF.get(name)) is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_module(f"{__name__}.wire.forks")  # before grpc, which reads its environment when it is loaded
+    import_module(f"{__name__}.wire.forks")  # must precede grpc, which reads its environment at import
     value = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value

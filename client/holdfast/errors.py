@@ -1,4 +1,4 @@
-"""Every error that the client raises, one class for each thing a caller can do something about.
+"""Every error that the client raises, one class for each reaction that a caller can choose.
 
 `wire/status.py` makes them from gRPC's errors. Programs read the class and `reason`; the message is for people.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 
 class HoldfastError(Exception):
-    """The root of all errors of the client. Not raised itself.
+    """The base class of the client's errors. Never raised itself.
 
     `reason` is a constant that names the cause, such as `RECORD_NOT_FOUND`; `metadata` holds details as strings.
     """
@@ -55,7 +55,7 @@ class WorkspaceNotFound(NotFound):
 
 
 class BaseNotFound(NotFound):
-    """The store does not have the base of a blob's delta: send the whole content. `checkpoints.save` does so by itself."""
+    """The store does not have the base of a blob's delta: send the whole content. `checkpoints.save` does this itself."""
 
     reason = "BASE_NOT_FOUND"
 

@@ -20,7 +20,7 @@ from holdfast.v1 import record_pb2
 
 
 class StoreNouns:
-    """What a store has of each kind, by its noun."""
+    """The collection of each kind in a store."""
 
     constructs: Collection[record_pb2.Construct]
     sessions: Collection[record_pb2.Session]
@@ -48,7 +48,7 @@ class StoreNouns:
 
 
 class TransactionNouns:
-    """What a transaction has of each kind, by its noun."""
+    """The collection of each kind in a transaction."""
 
     constructs: CollectionWrites[record_pb2.Construct]
     sessions: CollectionWrites[record_pb2.Session]

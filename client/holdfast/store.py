@@ -1,4 +1,4 @@
-"""The store as a program sees it: the collections by their nouns, and what concerns all of them."""
+"""`connect` and `Store`, the client's entry points: one attribute for each collection, and the calls about the whole store."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def connect(
 ) -> Store:
     """Connects to a store; use it in a `with` block, or `close()` it.
 
-    Without an `address` (a socket's path, or `unix:PATH`) and without `HOLDFAST_SOCKET`, it is the per-user store, whose
-    daemon is started when none runs, to end `idle_exit_s` seconds after its last call (0: never). With one, nothing is ever
-    started, and Unavailable is raised when nobody answers within `connect_timeout_s`.
+    `address` is a socket's path or `unix:PATH`; the default is `HOLDFAST_SOCKET`. With an address, no daemon is started, and
+    Unavailable is raised when none answers within `connect_timeout_s`. Without one, this connects to the per-user store and
+    starts its daemon if none runs; that daemon exits `idle_exit_s` seconds after its last call (0: never).
 
-    `actor` is kept with every write, and is the user's name when not given. `timeout_s` is how long one call may take, with its
-    retries while the daemon is away; `Store.with_timeout` is for single ones. Raises VersionSkew, StartFailed, Unavailable.
+    `actor` is recorded with every write; the default is the user's name. `timeout_s` limits each call, including its retries
+    while the daemon is away; `Store.with_timeout` changes it for single calls. Raises VersionSkew, StartFailed, Unavailable.
     """
     socket_path = explicit_socket(address)
     connection = Connection(
@@ -65,10 +65,10 @@ def connect(
 
 
 class Store(StoreNouns):
-    """One workspace of a store. Safe in threads; a forked child goes on with a connection of its own.
+    """One workspace of a store. Thread-safe; a forked child opens a connection of its own.
 
-    Every kind is a collection under its plural: `store.tasks`, `store.sessions`. The first write to a workspace makes it.
-    `states`, `specs`, `attachments`, `logs` and `contexts` are views of some of them, and `audit` of the history of all.
+    Each kind has a collection, named by its plural: `store.tasks`, `store.sessions`. The first write to a workspace creates it.
+    `states`, `specs`, `attachments`, `logs` and `contexts` are views of some collections; `audit` is a view of the history.
     """
 
     def __init__(self, connection: Connection, workspace: str, actor: str, memory: SessionMemory | None = None) -> None:
@@ -91,12 +91,12 @@ class Store(StoreNouns):
 
     @property
     def workspace(self) -> str:
-        """The workspace that the collections are about."""
+        """The name of the workspace that the collections read and write."""
         return self._scope.workspace
 
     @property
     def actor(self) -> str:
-        """Who the writes are by."""
+        """The actor that is recorded with every write."""
         return self._scope.actor
 
     @property
@@ -105,26 +105,27 @@ class Store(StoreNouns):
         return self._connection.revision
 
     def collection(self, kind: str) -> Records[Any]:
-        """The collection of a kind by its name, such as `task`. Raises KeyError for a kind that the client does not know."""
+        """Returns the collection of a kind, such as `task`. Raises KeyError for a kind that the client does not know."""
         return self._collections[kind]
 
     def in_workspace(self, workspace: str) -> Store:
-        """The same store and connection, another workspace. Closing either closes both."""
+        """Returns a Store for another workspace on the same connection. Closing either closes both."""
         return Store(self._connection, workspace, self._scope.actor)
 
     def with_timeout(self, seconds: float) -> Store:
-        """The same store and connection, but calls made through it give up after so many seconds: a deadline for one call.
+        """Returns a Store on the same connection whose calls fail after `seconds`. Closing either closes both.
 
             store.with_timeout(2).tasks.save(task)
 
-        Then DeadlineExceeded is raised, or Unavailable while the daemon is away; a commit that was given up before it began
-        leaves no trace. The time is each call's own, with its retries: what takes several calls may take it several times.
-        Streams that follow have no deadline, but give up after an outage of this length. Closing either closes both.
+        A call that takes longer raises DeadlineExceeded, or Unavailable while the daemon is away. A commit whose deadline
+        passes before the daemon begins it changes nothing. The limit holds for each call with its retries; a method that makes
+        several calls may take several times as long. A stream that follows has no deadline, but fails after an outage of
+        this length.
         """
         return Store(self._connection.with_timeout(seconds), self.workspace, self.actor, self._memory)
 
     def transaction(self) -> Transaction:
-        """Steps that apply as one commit at the end of a `with` block, or not at all."""
+        """Returns a transaction: its steps are sent as one commit at the end of its `with` block and apply all or none."""
         return Transaction(self._sink)
 
     def watch(
@@ -136,40 +137,40 @@ class Store(StoreNouns):
         cursor: str = "",
         replay_only: bool = False,
     ) -> Watch:
-        """Changes of the workspace, each once and in order, as they happen, until its `close()` is called.
+        """Returns the workspace's changes as they are committed, each once and in order, until `Watch.close()`.
 
-        `kinds` are kinds and journals (`transcript`, `event`), `ids` records' (or journals' parents') ids; empty means all.
-        Begins after the revision `since`, at a `cursor` of an earlier watch, or (with neither) now. With `replay_only` it ends
-        at the present.
-        Raises Compacted when the changes after `since` are gone, OutOfRange for a revision yet to come.
+        `kinds` selects kinds and journals (`transcript`, `event`); `ids` selects records, or journals by their parents' ids.
+        Empty means all. The watch begins after the revision `since`, at a `cursor` of an earlier watch, or (with neither) now.
+        With `replay_only` it ends at the present.
+        Raises Compacted when the changes after `since` are no longer kept, OutOfRange when `since` is after the last revision.
         """
         return open_watch(self._scope, kinds, ids, since, cursor, replay_only=replay_only)
 
     def sync(self) -> None:
-        """Returns when everything is durable that this client buffers, which is what its open writers took; else at once.
+        """Waits until every entry that the client's open writers have taken is durable. Returns at once if none waits.
 
         Raises the error that ended a writer.
         """
         self._connection.flush_writers()
 
     def status(self) -> admin_service_pb2.AdminServiceGetStatusResponse:
-        """What runs there and how large the store is."""
+        """Returns the daemon's versions, process and addresses, and the size of the store."""
         return self._connection.call(lambda stubs: stubs.admin.GetStatus, admin_service_pb2.AdminServiceGetStatusRequest())
 
     def run_job(
         self, job: str, /, *, dry_run: bool = False, options: Mapping[str, str] | None = None
     ) -> Iterator[admin_service_pb2.AdminServiceRunJobResponse]:
-        """Runs a job of the daemon's, such as `sweep`, and yields its progress; the last frame has the counts."""
+        """Runs a job in the daemon, such as `sweep`, and yields its progress. The last frame has the counts."""
         request = admin_service_pb2.AdminServiceRunJobRequest(job=job, dry_run=dry_run, options=options)
         return iter(SingleStream(self._connection, lambda stubs: stubs.admin.RunJob, lambda: request))
 
     def verify(self, *, read_blobs: bool = False) -> Iterator[admin_service_pb2.AdminServiceVerifyResponse]:
-        """Checks every row and blob against each other and yields what is wrong; with `read_blobs` also every content."""
+        """Checks rows and blobs for consistency and yields progress and problems. With `read_blobs` it decodes every blob."""
         request = admin_service_pb2.AdminServiceVerifyRequest(read_blobs=read_blobs)
         return iter(SingleStream(self._connection, lambda stubs: stubs.admin.Verify, lambda: request))
 
     def close(self) -> None:
-        """Closes the connection. Calls and streams that still run end with an error. Closing twice does nothing."""
+        """Closes the connection. Running calls and streams fail with an error. Closing twice does nothing."""
         self._connection.close()
 
     def __enter__(self) -> Store:

@@ -1,4 +1,4 @@
-"""A transaction: steps gathered under the nouns of the store and sent as one commit at the end of the `with` block."""
+"""A transaction: its collections gather steps, and the end of the `with` block sends them as one commit."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from holdfast.wire.scope import Scope
 
 
 class Transaction(TransactionNouns):
-    """Steps that apply whole or not at all, when the `with` block ends without an exception; with one, nothing is sent.
+    """Gathers steps and commits them, all or none, when the `with` block ends. After an exception nothing is sent.
 
-    What writes has the same name and parameters here as in the store; what reads is the store's alone. A step that depends on
-    what is there (a decision added, a workflow's next version, an attachment deleted) reads it when it is called, and the commit
-    says which version that was: if it changes in between, the whole fails with VersionMismatch or AlreadyExists.
+    Methods that write have the same names and parameters as in the store; methods that read exist only there. A step that
+    depends on stored data (adding a decision, storing a workflow's next version, deleting an attachment) reads the data when it
+    is called, and the commit expects the version that was read: if that has changed, the whole commit fails with
+    VersionMismatch or AlreadyExists.
 
-    What the methods return are messages with their ids, which get their versions and times when the commit is done. Contexts and
-    files are uploaded at once and are kept only if the commit names them. At most 1,000 steps. For one thread.
+    Methods return messages that have their ids; the commit fills in versions and times. Contexts and files are uploaded at once
+    and are kept only if the commit refers to them. At most 1,000 steps. Not thread-safe.
     """
 
     def __init__(self, stored: CommitSink) -> None:
@@ -43,12 +44,12 @@ class Transaction(TransactionNouns):
 
     @property
     def scope(self) -> Scope:
-        """The connection, the workspace and the actor of the store that the transaction belongs to."""
+        """The connection, workspace and actor of the transaction's store."""
         return self._steps.scope
 
     @property
     def revision(self) -> int:
-        """The revision of the commit, once it is done."""
+        """The revision of the commit; 0 before it."""
         return self._steps.revision
 
     def __enter__(self) -> Transaction:

@@ -152,10 +152,14 @@ class Daemon:
     def keep_reachable(self) -> None:
         """Binds the socket again when it was removed, and restores a deleted `daemon.json`. Call it about once a second.
 
-        Ends the process when a serving thread has died: its callers would only time out, and no other daemon would be started.
+        Ends the process when a serving thread or the writer's has died: callers would only time out, and no other daemon would be
+        started.
         """
         if not self._listener.is_served():
             log.critical("serving_thread_died", extra={"socket": self.settings.socket})
+            self._end_process(EXIT_THREAD_DIED)
+        if not self._parts.writer.is_alive():
+            log.critical("writer_thread_died", extra={"queued": self._parts.writer.queued})
             self._end_process(EXIT_THREAD_DIED)
         self._data_dir_lock.ensure()
         if self._listener.is_bound():

@@ -118,7 +118,7 @@ def test_times_numbers_booleans_and_messages(run: Run) -> None:
         ("create comment task_id=t body=b line=9223372036854775808", "VALUE_INVALID", "line: "),
         ("create pattern workflow_id=w description=d confidence=nan", "VALUE_INVALID", "confidence: 'nan' is not a number"),
         ("create gate_decision task_id=t phase=p approved=yes", "VALUE_INVALID", "neither true nor false"),
-        ("create session start_time=today", "VALUE_INVALID", "start_time: 'today' is no time"),
+        ("create session start_time=today", "VALUE_INVALID", "start_time: 'today' is not a time"),
         ("create session start_time=2026-01-31T12:00:00", "VALUE_INVALID", "start_time: "),
         ("create task_state task_id=t phases=x", "VALUE_INVALID", "phases: takes JSON"),
         ("create task_state task_id=t phases=1", "VALUE_INVALID", "phases: takes a JSON object"),

@@ -268,6 +268,97 @@ def test_a_serving_thread_that_dies_ends_the_process(directory: Directory) -> No
         assert api.get("task", task).title == "x"
 
 
+RENAMED = """
+import threading, types
+class Renamed(threading.Thread):
+    def __init__(self, *given, **options):
+        if getattr(options.get("target"), "__name__", "") == "_serve":
+            options["name"] = "another"
+        super().__init__(*given, **options)
+grpc._server.threading = types.SimpleNamespace(**{name: getattr(threading, name) for name in dir(threading)})
+grpc._server.threading.Thread = Renamed
+"""
+
+
+@pytest.mark.slow
+def test_a_serving_thread_of_another_name_is_watched_too(directory: Directory) -> None:
+    directory.path.joinpath("sitecustomize.py").write_text(DYING + RENAMED)
+    die = directory.path / "die"
+    daemon = directory.serve(PYTHONPATH=str(directory.path), DIE=str(die))
+    with Api(daemon.socket, "default") as api:
+        die.touch()
+        with pytest.raises(grpc.RpcError):
+            api.insert("task", title="y")
+    assert daemon.wait(TIMEOUT_S) == EXIT_THREAD_DIED
+
+
+WRITERLESS = """\
+import os
+import holdfastd.store.ledger as ledger
+flush = ledger.Ledger.flush
+def dying(*given):
+    if os.path.exists(os.environ["DIE"]):
+        raise SystemExit
+    return flush(*given)
+ledger.Ledger.flush = dying
+"""
+
+
+@pytest.mark.slow
+def test_a_writer_thread_that_dies_ends_the_process(directory: Directory) -> None:
+    directory.path.joinpath("sitecustomize.py").write_text(WRITERLESS)
+    die = directory.path / "die"
+    daemon = directory.serve(PYTHONPATH=str(directory.path), DIE=str(die))
+    with Api(daemon.socket, "default") as api:
+        task = api.insert("task", title="x")
+        die.touch()
+        with pytest.raises(grpc.RpcError):
+            api.insert("task", title="y")
+    assert daemon.wait(TIMEOUT_S) == EXIT_THREAD_DIED
+    assert "level=critical event=writer_thread_died" in daemon.log()
+    die.unlink()
+    with Api(directory.serve().socket, "default") as api:
+        assert api.get("task", task).title == "x"
+
+
+THREADLESS = """\
+import os, threading
+start = threading.Thread.start
+def limited(self):
+    if os.path.exists(os.environ["DIE"]):
+        raise RuntimeError("can't start new thread")
+    start(self)
+threading.Thread.start = limited
+"""
+
+
+@pytest.mark.slow
+def test_a_stream_for_which_no_thread_starts_is_refused_alone(directory: Directory) -> None:
+    directory.path.joinpath("sitecustomize.py").write_text(THREADLESS)
+    limit = directory.path / "limit"
+    daemon = directory.serve(PYTHONPATH=str(directory.path), DIE=str(limit))
+    with Api(daemon.socket, "default") as api:
+        task = api.insert("task", title="x")
+        assert api.get("task", task).title == "x"  # its thread refuses the streams
+        limit.touch()
+        for _ in range(3):
+            with pytest.raises(grpc.RpcError) as caught:
+                next(api.watch(after_revision=0))
+            assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
+        assert api.get("task", task).title == "x"
+        limit.unlink()
+        assert next(api.watch(after_revision=0)).changes
+    assert "level=critical" not in daemon.log()
+
+
+@pytest.mark.slow
+def test_the_daemons_calls_to_itself_are_for_nobody_else(directory: Directory) -> None:
+    daemon = directory.serve()
+    with grpc.insecure_channel(f"unix:{daemon.socket}") as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary("/holdfastd.Loopback/AtOnce")(b"", timeout=TIMEOUT_S)
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
+
+
 UNTESTED = """\
 import grpc
 grpc.__version__ = "1.99.0"

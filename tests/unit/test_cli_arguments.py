@@ -138,7 +138,7 @@ def test_help_is_the_same_as_the_option(capsys: Captured) -> None:
         return capsys.readouterr().out
 
     assert shown("help") == shown("--help")
-    assert "141 nobody reads" in shown("help")
+    assert "141 the reader" in shown("help")
     for command in COMMANDS:
         assert shown("help", command) == shown(command, "--help")
 

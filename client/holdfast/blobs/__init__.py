@@ -1,1 +1,1 @@
-"""Blobs: content by digest, where it comes from, and contexts sent as the difference from the one before."""
+"""Blobs: contents named by digest, their sources, and the upload of contexts as differences from the previous one."""

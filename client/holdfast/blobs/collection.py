@@ -1,4 +1,4 @@
-"""Immutable bytes under the SHA-256 of their content: put and read in constant memory."""
+"""Blobs: immutable bytes, named by the SHA-256 of their content, uploaded and read in constant memory."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ SLOWEST_BYTES_PER_S = 1 << 20
 
 
 class Blobs:
-    """The blobs of the store, which all workspaces share. Safe in threads.
+    """The blobs of the store, which all workspaces share. Thread-safe.
 
-    A digest is `sha256:` and 64 hexadecimal digits. A blob is kept for as long as a record refers to it,
-    and for an hour after it was put.
+    A digest is `sha256:` and 64 hexadecimal digits. A blob is kept while a record refers to it, and for at least an hour after
+    it was put.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def put(self, source: SourceLike, /, *, base_digest: str = "") -> blob_service_pb2.BlobServicePutResponse:
-        """Stores bytes, or what is at a path (`str`, `Path`) or in a binary file; the answer has `digest` and `size_bytes`.
+        """Stores bytes, or the content of a path (`str`, `Path`) or a binary file. The answer has `digest` and `size_bytes`.
 
-        `base_digest` may name a blob that it resembles. Durable when it returns. After an outage it is sent again from the
-        start, unless the source is a file that cannot seek: then the error is raised.
+        `base_digest` may name a similar blob, to store only the difference. The blob is durable when this returns. After an
+        outage it is sent again from the start; if the source is a file that cannot seek, the error is raised instead.
         """
         chosen = source_of(source)
         header = blob_service_pb2.BlobPutHeader(base_digest=base_digest)
@@ -44,16 +44,16 @@ class Blobs:
         return self.upload(header, chosen)
 
     def get(self, digest: str, /, *, offset: int = 0, length: int = 0) -> bytes:
-        """The bytes of a blob, or `length` of them (0: to the end) from `offset` on. Raises NotFound, DataLoss."""
+        """Returns `length` bytes of a blob (0: to the end), starting at `offset`. Raises NotFound, DataLoss."""
         return b"".join(self.chunks(digest, offset, length))
 
     def open(self, digest: str, /) -> BinaryIO:
-        """A blob as a readable, seekable binary file that fetches what is read. Raises NotFound; reading raises DataLoss."""
+        """Returns a readable, seekable binary file that fetches the bytes it reads. Raises NotFound; reading raises DataLoss."""
         reader = BlobReader(self, digest, self.stat(digest).size_bytes)
         return cast(BinaryIO, io.BufferedReader(reader, READ_BUFFER_BYTES))
 
     def stat(self, digest: str, /) -> blob_service_pb2.BlobServiceStatResponse:
-        """What the store knows about a blob: sizes, how it is stored, when its lease ends. Raises NotFound."""
+        """Returns a blob's sizes, its storage form and the end of its lease. Raises NotFound."""
         request = blob_service_pb2.BlobServiceStatRequest(digest=digest)
         return self._connection.call(lambda stubs: stubs.blob.Stat, request)
 
@@ -66,7 +66,7 @@ class Blobs:
         return True
 
     def upload(self, header: blob_service_pb2.BlobPutHeader, source: Source) -> blob_service_pb2.BlobServicePutResponse:
-        """Puts a header and the source's chunks, repeated while the daemon is away. For `checkpoints`, which sends deltas."""
+        """Sends a header and the source's chunks, again while the daemon is away. `blobs.uploads` calls it to send deltas."""
         allowance_s = (source.size_bytes or 0) / SLOWEST_BYTES_PER_S
         patience = Patience(self._connection.timeout_s + allowance_s)
         while True:
@@ -94,7 +94,7 @@ class Blobs:
         self._connection.recover(error, patience)
 
     def chunks(self, digest: str, offset: int, length: int) -> Iterator[bytes]:
-        """The same bytes as `get`, in pieces of at most 3 MiB as they come."""
+        """Yields the same bytes as `get`, in chunks of at most 3 MiB, as they arrive."""
         if offset < 0 or length < 0:
             raise InvalidArgument("offset and length may not be negative.", reason="VALUE_INVALID")
         request = blob_service_pb2.BlobServiceGetRequest(digest=digest, offset=offset, length=length)
@@ -111,7 +111,7 @@ class Blobs:
 
 
 class _Frames:
-    """The frames of one attempt, read by a thread of grpcio's. After `stop` returns, the source is not read any more."""
+    """The frames of one attempt. A thread of grpcio reads them; after `stop` returns, it no longer reads the source."""
 
     def __init__(self, header: blob_service_pb2.BlobPutHeader, source: Source) -> None:
         self.error: Exception | None = None
@@ -147,7 +147,7 @@ class _Frames:
 
 
 class BlobReader(io.RawIOBase):
-    """A blob as a raw file. Reading on goes on with the stream that is open; seeking opens another at the next read."""
+    """A blob as a raw file. Sequential reads use one stream; after a seek, the next read opens another."""
 
     def __init__(self, blobs: Blobs, digest: str, size_bytes: int) -> None:
         super().__init__()

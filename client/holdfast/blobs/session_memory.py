@@ -1,6 +1,7 @@
-"""What one client remembers of the sessions it saves checkpoints in.
+"""A client's memory of the sessions in which it saves checkpoints.
 
-The last context, so that only what changed since is sent, and the last checkpoint's id, which is the next one's parent.
+For each session: the last context, so that only the bytes that differ are sent next, and the id of the last checkpoint, which
+is the parent of the next one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ SESSIONS_LIMIT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The bytes of a context, their digest, and the hash's state from computing it."""
+    """The bytes of a context, their digest, and the states of the hash that computed it."""
 
     digest: str
     data: bytes
@@ -26,7 +27,7 @@ class Content:
 
 
 class SessionMemory:
-    """Bounded; what was used longest ago is forgotten first. Safe in threads and after a fork."""
+    """A bounded cache that evicts the least recently used session. Safe in threads and after a fork."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -51,7 +52,7 @@ class SessionMemory:
             return self._heads.get(session_id)
 
     def remember_content(self, session_id: str, content: Content) -> None:
-        """Keeps a context, unless it alone is over the limit."""
+        """Keeps a context, unless it exceeds the limit by itself."""
         with self._lock:
             self._drop_content(session_id)
             if len(content.data) <= CONTENT_LIMIT_BYTES:
@@ -61,7 +62,7 @@ class SessionMemory:
                 self._drop_content(next(iter(self._contents)))
 
     def remember_head(self, session_id: str, checkpoint_id: str) -> None:
-        """Keeps the id of a checkpoint as the one that the next comes from."""
+        """Keeps the id of a checkpoint as the parent of the session's next one."""
         with self._lock:
             self._heads[session_id] = checkpoint_id
             self._heads.move_to_end(session_id)
@@ -69,7 +70,7 @@ class SessionMemory:
                 self._heads.popitem(last=False)
 
     def forget(self, session_id: str) -> None:
-        """Forgets a session, as when its last checkpoint turned out to be gone."""
+        """Forgets a session, for example because its last checkpoint was deleted."""
         with self._lock:
             self._drop_content(session_id)
             self._heads.pop(session_id, None)
@@ -80,9 +81,10 @@ class SessionMemory:
 
 
 class TransactionMemory:
-    """A client's memory as one transaction sees it: contents are shared, the heads that it sets are its own.
+    """One transaction's view of the client's memory: it shares the contents and keeps its own heads.
 
-    So checkpoints of one transaction follow each other, and the client's heads stay as they were if it fails.
+    Each checkpoint of the transaction becomes the parent of the next, and a failed transaction leaves the client's heads as they
+    were.
     """
 
     def __init__(self, memory: SessionMemory) -> None:
@@ -93,9 +95,9 @@ class TransactionMemory:
         self.forget = memory.forget
 
     def head(self, session_id: str) -> str | None:
-        """The checkpoint that the transaction saved last in the session, else the one that the client saved or loaded last."""
+        """The checkpoint that the transaction last saved in the session, else the one that the client last saved or loaded."""
         return self._heads.get(session_id) or self._memory.head(session_id)
 
     def remember_head(self, session_id: str, checkpoint_id: str) -> None:
-        """Keeps the id of a checkpoint as the one that the transaction's next comes from."""
+        """Keeps the id of a checkpoint as the parent of the transaction's next one in the session."""
         self._heads[session_id] = checkpoint_id

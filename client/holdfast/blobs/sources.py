@@ -1,4 +1,4 @@
-"""Where the bytes of a blob come from: bytes, a path, or a binary file; read in chunks, again from the start for a retry."""
+"""The sources of a blob's content: bytes, a path, or a binary file. They are read in chunks, and from the start for a retry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Readable(Protocol):
     """A binary file."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """The next bytes, none at the end."""
+        """Returns the next bytes; empty at the end."""
 
 
 SourceLike = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO | Readable
@@ -23,7 +23,7 @@ SourceLike = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Bytes to read once, or as often as wanted when `repeatable`. `size_bytes` is None when it is not known before the end."""
+    """A content that can be read once, or any number of times if `repeatable`. `size_bytes` is None if it is not known yet."""
 
     chunks: Callable[[], Iterator[bytes]]
     size_bytes: int | None
@@ -32,7 +32,7 @@ class Source:
 
 
 def source_of(value: SourceLike | io.TextIOBase) -> Source:
-    """A source for bytes, a path (`str` or `Path`), or a binary file, which is read from where it stands."""
+    """Returns a source for bytes, a path (`str` or `Path`), or a binary file, which is read from its current position."""
     if isinstance(value, bytes | bytearray | memoryview):
         view = memoryview(value).cast("B")
         return Source(lambda: _slices(view), len(view), repeatable=True)

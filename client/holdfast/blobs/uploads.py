@@ -1,4 +1,4 @@
-"""Sending contexts: of one that resembles the last, only the middle that changed."""
+"""Uploads contexts. If a context shares its beginning and end with the last one, only the bytes between them are sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ LEAST_SAVING_BYTES = 4096
 
 
 def upload_context(blobs: Blobs, data: bytes, base: Content | None) -> Content:
-    """Stores a context's bytes, as the difference from `base` where that is shorter; all of them when the store lost the base."""
+    """Uploads a context and returns it with its digest.
+
+    Sends a delta if it shares at least `LEAST_SAVING_BYTES` with `base`; the whole content otherwise, or if the store no longer
+    has the base.
+    """
     prefix = common_prefix(base.data, data) if base is not None else 0
     hashed = hash_content(data, base.hashed if base is not None else None, prefix)
     content = Content(hashed.digest, data, hashed)

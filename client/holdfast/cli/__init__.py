@@ -1,7 +1,7 @@
 """The command `holdfast`: a store's daemon, records, contents, transcripts and changes from a shell.
 
-Everything goes through the client; no file of a store is opened here. It needs the extra `cli` (click and rich), which the
-client does without. A command's module is imported when the command runs, rich when something is drawn on a terminal.
+All commands use the client; none opens a file of the store. They need the extra `cli` (click and rich), which the client does
+not need. A command's module is imported when the command runs, and rich when a command draws on a terminal.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _EXTRA = ("click", "rich")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit code; see `holdfast --help` for what the codes mean."""
+    """Runs a command and returns its exit code. `holdfast --help` lists the codes."""
     try:
         from holdfast.cli.entry import run
 

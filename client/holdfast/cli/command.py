@@ -1,7 +1,7 @@
-"""How a command is declared: click's command with the global options, examples in its help, and types of numbers.
+"""Declares commands: click's command with the global options, examples in its help, and types for numbers.
 
-The modules that declare commands import what needs protobuf or gRPC inside of the command, so that help and the completion of
-options stay quick.
+Modules that declare commands import protobuf and gRPC only inside the command's function, so that help and the completion of
+options are fast.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def _whole(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
     return number
 
 
-# Types of options. They raise ValueError, to which click adds the option's name.
-count, positive, page_size = _whole(0), _whole(1), _whole(1, 1000)  # the last is the daemon's limit
+# Types of options. They raise ValueError, to which click adds the option's name. The daemon limits a page to 1,000 items.
+count, positive, page_size = _whole(0), _whole(1), _whole(1, 1000)
 
 
 def seconds(text: str) -> float:
-    """A length of time above 0."""
+    """A type of option: a number of seconds, more than 0 and at most 1,000,000."""
     try:
         number = float(text)
     except ValueError:
@@ -48,7 +48,7 @@ def seconds(text: str) -> float:
 
 
 def offered(name: str) -> Completer:
-    """The function of that name in `completion`, which is imported when somebody presses Tab."""
+    """Returns a completer that calls the function `name` of `completion`, which is imported only when Tab is pressed."""
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
         from holdfast.cli import completion
@@ -60,7 +60,7 @@ def offered(name: str) -> Completer:
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    """Global options stand before or after the command: one that is not given leaves what was given earlier."""
+    """Sets a global option. These may precede or follow the command; an option that is absent keeps its earlier value."""
     if value is not None:
         context.obj = context.obj._replace(**{parameter.human_readable_name: value})
 
@@ -69,12 +69,12 @@ def _global(flag: str, name: str, help: str, **settings: Any) -> click.Option:
     return click.Option([flag, name], help=help, default=None, callback=_remember, expose_value=False, **settings)
 
 
-_SOCKET = "the daemon's socket; without it HOLDFAST_SOCKET, and else the per-user store, whose daemon is started when needed"
+_SOCKET = "the daemon's socket (default: HOLDFAST_SOCKET, else the per-user store, whose daemon is started if none runs)"
 _TIMEOUT = f"how long to wait for the daemon, in seconds (default: {DEFAULT_TIMEOUT_S:g})"
 
 
 def global_options() -> list[click.Parameter]:
-    """The options of every command, and of `holdfast` itself."""
+    """Returns new options for a command, or for `holdfast` itself."""
     return [
         _global("--socket", "socket", _SOCKET, metavar="PATH", type=click.Path()),
         _global("--workspace", "workspace", f"the workspace (default: {DEFAULT_WORKSPACE})", metavar="NAME"),
@@ -84,20 +84,20 @@ def global_options() -> list[click.Parameter]:
 
 
 class AsWritten(click.Command):
-    """A command whose help ends with its examples, laid out as they are written."""
+    """A command whose help ends with its examples, with their line breaks kept."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the epilog without filling its lines."""
+        """Writes the epilog without rewrapping its lines."""
         formatter.write(f"\n{self.epilog}\n")
 
 
 class Command(AsWritten):
     """A command of `holdfast`, with the global options."""
 
-    allow_extra_args = True  # `parse_args` refuses them in the words of this command line
+    allow_extra_args = True  # `parse_args` refuses them with a message of its own
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuses what is left over."""
+        """Refuses arguments that no parameter takes."""
         rest = super().parse_args(ctx, args)
         if rest and not ctx.resilient_parsing:
             ctx.fail(f"unrecognized arguments: {' '.join(rest)}")
@@ -105,9 +105,9 @@ class Command(AsWritten):
 
 
 def command(name: str) -> Callable[[Callable[..., int]], Command]:
-    """Makes a function a command. It gets the `Options` and its own parameters, and returns the exit code.
+    """Makes a function a command. The function gets the `Options` and its own parameters, and returns the exit code.
 
-    Its docstring is its help: what it does, and after an empty line its examples, laid out as they are to be shown.
+    The first paragraph of its docstring is the command's help; the rest holds the examples, shown as they are written.
     """
 
     def declare(function: Callable[..., int]) -> Command:

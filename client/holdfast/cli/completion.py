@@ -1,7 +1,7 @@
-"""What Tab offers: kinds, journals, fields and their values, ids of records. Commands name these functions by `command.offered`.
+"""Tab completion of kinds, journals, fields, values and ids. Commands refer to these functions through `command.offered`.
 
-Ids come from a daemon that runs; none is started because somebody pressed Tab. Only ids without characters that mean something
-to a shell are offered, for a shell puts what is offered on the command line as it is.
+Ids are read from a running daemon; completion never starts one. Ids with characters that are special in a shell are not offered,
+because the shell inserts a candidate without quoting it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def journals(context: click.Context, incomplete: str) -> list[str]:
 
 
 def watched(context: click.Context, incomplete: str) -> list[str]:
-    """What `watch` can be limited to."""
+    """The kinds and journals that `watch --kind` accepts."""
     return _spelled([*KINDS, *JOURNALS], incomplete)
 
 
@@ -58,12 +58,12 @@ def session_ids(context: click.Context, incomplete: str) -> list[str]:
 
 
 def content_ids(context: click.Context, incomplete: str) -> list[str]:
-    """Ids of records with content."""
+    """Ids of records that have content."""
     return _ids_of(context, [each.name for each in KINDS_WITH_CONTENT], incomplete)
 
 
 def graph_ids(context: click.Context, incomplete: str) -> list[str]:
-    """Ids that the graph of the kind may be about."""
+    """Ids that `graph` accepts for the kind."""
     from holdfast.cli.lineage import LINEAGES
 
     kind = _kind_before(context)
@@ -73,13 +73,13 @@ def graph_ids(context: click.Context, incomplete: str) -> list[str]:
 
 
 def columns(context: click.Context, incomplete: str) -> list[str]:
-    """The kind's fields, for the last place of a list by commas."""
+    """The kind's fields, for the last item of a comma-separated list."""
     kind = _kind_before(context)
     return _at_the_end(incomplete, kind.by_name) if kind else []
 
 
 def order_keys(context: click.Context, incomplete: str) -> list[str]:
-    """The fields that a list can be ordered by: one value each, stored, and no JSON."""
+    """The fields by which a list can be ordered: stored, not repeated, not JSON."""
     kind = _kind_before(context)
     if kind is None:
         return []
@@ -88,7 +88,7 @@ def order_keys(context: click.Context, incomplete: str) -> list[str]:
 
 
 def assignments(context: click.Context, incomplete: str) -> list[str]:
-    """`FIELD=` for every field that can be set; after it the values that the contract knows, or ids of the kind referred to."""
+    """`FIELD=` for every settable field; after the `=`, the values that the contract lists, or ids of the kind referred to."""
     kind = _kind_before(context)
     name, assigned, value = incomplete.partition("=")
     if kind is None or (assigned and plain_name(name) not in kind.by_name):
@@ -117,7 +117,7 @@ def _known_values(kind: Kind, field: FieldDescriptor) -> Iterable[str]:
 
 
 def _spelled(names: Iterable[str], incomplete: str) -> list[str]:
-    """Names, with hyphens for those who write hyphens."""
+    """The names that begin with `incomplete`, with hyphens if it has hyphens."""
     return _starting(incomplete, (each.replace("_", "-") if "-" in incomplete else each for each in names))
 
 
@@ -131,7 +131,7 @@ def _at_the_end(incomplete: str, names: Iterable[str]) -> list[str]:
 
 
 def _kind_before(context: click.Context) -> Kind | None:
-    """The kind that the first argument names. click leaves arguments in `args` when an option after them has no value yet."""
+    """The kind that the first argument names. It is in `args` while a later option still lacks its value."""
     named = context.params.get("noun") or context.params.get("what") or next(iter(context.args), "")
     try:
         return kind_named(named) if named else None
@@ -140,7 +140,7 @@ def _kind_before(context: click.Context) -> Kind | None:
 
 
 def _ids_of(context: click.Context, kinds: Iterable[str], incomplete: str) -> list[str]:
-    """The first ids that begin so, or the newest; none when there is no daemon to ask."""
+    """The first ids that begin with `incomplete`, or the newest if it is empty. Empty if no daemon runs."""
     options: Options = context.obj._replace(timeout_s=PATIENCE_S)
     try:
         return _starting(incomplete, chain.from_iterable(_plain_ids(options, KINDS[each], incomplete) for each in kinds))

@@ -1,4 +1,4 @@
-"""`cat`: the bytes of a blob, of a checkpoint's context or of an artifact's content; `cat --all`: of a whole session."""
+"""`cat` writes a blob, a checkpoint's context or an artifact's content; `cat --all` writes all contexts of a session."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 _REST_OF_CHARACTER = re.compile(rb"[\x80-\xbf]{0,3}")
 _WHAT = "a digest (sha256:…), or the id of a checkpoint, an artifact or an execution log"
-_WHERE_TO = "with --all: where to, a directory that does not exist yet"
-_ALL = "write every checkpoint's context of the session WHAT into DIR, all or nothing"
+_WHERE_TO = "with --all: the directory to write to, new or empty"
+_ALL = "WHAT is a session: write the contexts of all its checkpoints into DIR, all or none"
 
 
 @command("cat")
 @click.argument("what", metavar="WHAT", help=_WHAT, shell_complete=offered("content_ids"))
 @click.argument("directory", metavar="[DIR]", type=click.Path(), required=False, help=_WHERE_TO)
 @click.option("--all", "whole", is_flag=True, help=_ALL)
-@click.option("--kind", metavar="KIND", help="the kind of the record, when two have that id", shell_complete=offered("kinds"))
-@click.option("--offset", metavar="BYTES", type=count, default=0, help="the first byte wanted")
-@click.option("--length", metavar="BYTES", type=positive, help="how many bytes")
-@click.option("--force", is_flag=True, help="write binary content to a terminal, too")
+@click.option("--kind", metavar="KIND", help="the kind, if records of two kinds have the id", shell_complete=offered("kinds"))
+@click.option("--offset", metavar="BYTES", type=count, default=0, help="the first byte to write (default: 0)")
+@click.option("--length", metavar="BYTES", type=positive, help="how many bytes to write (default: to the end)")
+@click.option("--force", is_flag=True, help="write binary content even to a terminal")
 def cat(
     options: Options,
     what: str,
@@ -84,10 +84,10 @@ def _write(chunks: Iterator[bytes]) -> None:
 
 
 def _harmless(chunks: Iterator[bytes], *, midway: bool) -> Iterator[bytes]:
-    """The content, as long as it is UTF-8 text that does not steer a terminal. Raises FailedPrecondition where it is not.
+    """Yields the content while it is UTF-8 text without control characters that steer a terminal; else FailedPrecondition.
 
-    What a chunk leaves open (the end of a character, the newline after a carriage return) is decided by the next chunk, and
-    passed on then. With `midway` the content may begin with the rest of a character.
+    A character that is cut at the end of a chunk, and a carriage return there, are yielded with the next chunk, which shows
+    what they are. With `midway` the content may begin inside a character.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     held = ""
@@ -118,5 +118,5 @@ def _decoded(decoder: codecs.IncrementalDecoder, chunk: bytes) -> str:
 
 
 def _binary() -> FailedPrecondition:
-    said = "The content is binary and stdout is a terminal. Redirect it to a file, or say --force."
+    said = "The content is binary and stdout is a terminal. Redirect it to a file, or pass --force."
     return FailedPrecondition(said, reason="BINARY")

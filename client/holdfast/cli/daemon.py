@@ -1,4 +1,4 @@
-"""`up`, `down` and `status`: the daemon itself."""
+"""`up`, `down` and `status`: start, stop and describe the daemon."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from holdfast.v1 import admin_service_pb2
 
 POLL_S = 0.02
-_IDLE = "end it so many seconds after its last call (default: never); one that runs already stays as it was started"
+_IDLE = "the daemon exits this many seconds after its last call (default: never); no effect on one that runs already"
 
 
 @command("up")
 @click.option("--idle-exit", metavar="SECONDS", type=count, default=0, help=_IDLE)
 def up(options: Options, idle_exit: int) -> int:
-    """Starts the daemon of the per-user store unless it runs, and says where it is.
+    """Starts the daemon of the per-user store unless it runs, and prints its socket and data directory.
 
     examples:
-      holdfast up                    start it, or say that it runs already
+      holdfast up                    start it, or report that it runs already
       HOLDFAST_DATA_DIR=./store holdfast up
 
-    A daemon that another command or a program has started ends by itself 15 minutes after its last call, also when `up`
-    finds it running. `holdfast down && holdfast up` gives one that stays.
+    A daemon that another command or a program has started exits 15 minutes after its last call, and `up` does not change
+    that. Run `holdfast down && holdfast up` to get one that keeps running.
     """
     was_running = running_socket(options) is not None
     if not was_running and named_socket(options) is not None:
@@ -58,10 +58,10 @@ def up(options: Options, idle_exit: int) -> int:
 
 @command("status")
 def status(options: Options) -> int:
-    """Says what runs and how large the store is; Unavailable when nothing runs.
+    """Prints the state of the daemon and the size of the store. Fails if no daemon runs.
 
     examples:
-      holdfast status                exits with 3 when no daemon runs; starts none
+      holdfast status                exits with 3 if no daemon runs; never starts one
       holdfast status --json | jq .revision
     """
     with open_running(options) as store:
@@ -92,10 +92,10 @@ def _described(found: admin_service_pb2.AdminServiceGetStatusResponse) -> Iterab
 
 @command("down")
 def down(options: Options) -> int:
-    """Stops the daemon, if one runs, and waits until it has let go of its socket and its store.
+    """Stops the daemon, if one runs, and waits until it has released its socket and its store.
 
     examples:
-      holdfast down                  finishes what was begun, and waits until it has ended
+      holdfast down                  the daemon finishes the calls that it has begun, then exits
       holdfast down --socket ./store.sock
     """
     locks = _locks(options)
@@ -104,14 +104,14 @@ def down(options: Options) -> int:
         return _say_stopped(options, None)
     holder, path = found
     _check_same_process(holder, path)
-    with suppress(ProcessLookupError):  # it was on its way out
+    with suppress(ProcessLookupError):  # it has ended meanwhile
         os.kill(holder.pid, signal.SIGTERM)
     _await_end(holder.pid, [*locks, *holder.further_locks], options.timeout_s)
     return _say_stopped(options, holder.pid)
 
 
 def _find(locks: Mapping[Path, Path], place: Place | None) -> tuple[Holder, Path] | None:
-    """The daemon of the socket, or of the store and of no other, and where it listens."""
+    """The daemon that holds one of the locks, and its socket. With a place, a daemon of another store does not count."""
     for lock_file, path in locks.items():
         holder = holder_of(lock_file)
         if holder is not None and (place is None or holder.serves(place)):
@@ -120,7 +120,7 @@ def _find(locks: Mapping[Path, Path], place: Place | None) -> tuple[Holder, Path
 
 
 def _locks(options: Options) -> Mapping[Path, Path]:
-    """The files that a daemon of this socket, or of this store, holds locks on, with the socket that each is about."""
+    """The lock files that a daemon of this socket, or of this store, holds; each with the daemon's socket."""
     named, place = named_socket(options), place_of(options)
     sockets = place.sockets if place is not None else (named,) if named is not None else ()
     locks = {each.with_name(each.name + ".lock"): each for each in sockets}
@@ -128,18 +128,19 @@ def _locks(options: Options) -> Mapping[Path, Path]:
 
 
 def _check_same_process(holder: Holder, path: Path) -> None:
-    """A pid from another container means nothing here, or another process: the kernel knows who listens."""
+    """Raises FailedPrecondition if the kernel reports another pid for the listener: the file's pid is from another container."""
     if not hasattr(socket, "SO_PEERCRED"):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(os.fspath(path))
         except OSError:
-            return  # it listens no more; the lock says who it is
+            return  # it no longer listens; only the lock file names it
         listener = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
     if listener != holder.pid:
         raise FailedPrecondition(
-            f"The daemon at {path} calls itself pid {holder.pid}, which is not its pid here. Stop it where it was started.",
+            f"The daemon at {path} reports pid {holder.pid}, which is not its pid here (it may run in another container). "
+            "Stop it where it was started.",
             reason="OTHER_PID_NAMESPACE",
             metadata={"pid": str(holder.pid)},
         )

@@ -1,4 +1,4 @@
-"""The digest of the content that `cat` is about: as it is given, or that of a record with content."""
+"""Finds the digest that `cat` writes: the one given, or that of a record's content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ DIGEST_PREFIX = "sha256:"
 
 
 def digest_of(store: Store, what: str, kind_name: str | None) -> str:
-    """The digest of a content. Raises NotFound without it, and FailedPrecondition when records of two kinds have the id."""
+    """Returns the digest for a digest or a record's id.
+
+    Raises NotFound when there is no such record or content, FailedPrecondition when records of two kinds have the id.
+    """
     if what.startswith(DIGEST_PREFIX):
         return what
     kinds = [_with_content(kind_named(kind_name))] if kind_name else list(KINDS_WITH_CONTENT)
@@ -43,7 +46,7 @@ def _with_content(kind: Kind) -> Kind:
 
 
 def _of_record(store: Store, kind: Kind, id: str) -> str | None:
-    """The digest of a record's content, empty when it has none; None when there is no such record."""
+    """The digest of a record's content, empty if it has no content; None if the record does not exist."""
     try:
         digest: str = getattr(records_of(store, kind).get(id), blob_field(kind))
     except NotFound:

@@ -1,7 +1,8 @@
-"""What rich draws. Imported only when something is drawn, for rich takes as long to import as a short command to run.
+"""Draws with rich. Imported only when needed, because importing rich takes as long as running a short command.
 
-Text from the store comes here made harmless (`text.visible`) and as `rich.text.Text`, never as markup, so that `[red]` in a
-title is four letters in brackets. Drawings become strings that the caller prints, so that a closed pipe is noticed in one place.
+Callers escape control characters in text from the store (`text.visible`) and pass it as `rich.text.Text`, never as markup, so
+that `[red]` in a title is printed as it is. Functions return strings that the caller prints, so that a closed pipe is handled in
+one place.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ LEAST_COLUMNS = 6
 
 
 def console(file: TextIO, width: int | None = None) -> Console:
-    """Draws on a file or a terminal, in colours where it is a terminal and NO_COLOR is not set."""
+    """Returns a console for a file or a terminal; it uses colours on a terminal, unless NO_COLOR is set."""
     coloured = file.isatty() and not os.environ.get("NO_COLOR")
     return Console(file=file, width=width, color_system="auto" if coloured else None, highlight=False, markup=False, emoji=False)
 
 
 def drawn(renderable: ConsoleRenderable, width: int, *, cut: bool = True) -> str:
-    """The renderable as it is printed on stdout."""
+    """Returns the renderable as the text to print on stdout."""
     out = console(sys.stdout, width)
     with out.capture() as capture:
         out.print(renderable, soft_wrap=not cut)
@@ -37,7 +38,7 @@ def drawn(renderable: ConsoleRenderable, width: int, *, cut: bool = True) -> str
 
 
 def drawn_lines(lines: Iterable[Line], width: int) -> str:
-    """Lines, cut where they say so; a terminal wraps the others."""
+    """Returns lines as text: those with `cut` are cut to the width, the others are left for the terminal to wrap."""
     return drawn(Text("\n").join(_text(each, width) for each in lines), width, cut=False)
 
 
@@ -49,9 +50,10 @@ def _text(line: Line, width: int) -> Text:
 
 
 def drawn_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> str:
-    """The table, a line for each row. To fit the width, the widest columns are cut first, none below six characters.
+    """Returns a table with one line per row.
 
-    Where that is not enough, the last columns are left out. A column marked `whole` is neither cut nor left out.
+    If it is too wide, the widest columns are narrowed first, to no less than six characters; then the last ones are left out. A
+    column marked `whole` is neither narrowed nor left out.
     """
     widths = _fitted(columns, rows, width)
     table = Table(box=None, pad_edge=False, padding=(0, len(GAP), 0, 0), header_style="bold")
@@ -66,7 +68,7 @@ def drawn_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width:
 
 
 def _fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> dict[int, int]:
-    """The width of each column that is shown, by its place."""
+    """The width of each column to show, by its index in `columns`."""
     headings = [each.heading for each in columns]
     widths = {place: max(map(cells_of, cells)) for place, cells in enumerate(zip(headings, *rows, strict=True))}
     least = {place: wide if columns[place].whole else min(wide, LEAST_COLUMNS) for place, wide in widths.items()}
@@ -79,7 +81,7 @@ def _fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
 
 
 def _together(widths: Mapping[int, int]) -> int:
-    """The width of a line of these columns."""
+    """The width of a line with these columns."""
     return sum(widths.values()) + len(GAP) * (len(widths) - 1)
 
 

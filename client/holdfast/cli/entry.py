@@ -1,4 +1,4 @@
-"""Runs one command: arguments in, exit code out, and every foreseen error as a line on stderr."""
+"""Runs one command: takes the arguments, returns the exit code, and prints each expected error as a line on stderr."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from holdfast.cli.command import AsWritten, Command, command, global_options
 from holdfast.cli.options import Options
 from holdfast.errors import HoldfastError, InternalError, InvalidArgument
 
-# Where each command is, and what it does in a line.
+# Each command's module and function, and its help in one line.
 COMMANDS = {
     "up": ("daemon:up", "start the daemon of the per-user store"),
     "down": ("daemon:down", "stop the daemon"),
-    "status": ("daemon:status", "what runs, and how large the store is"),
+    "status": ("daemon:status", "show the state of the daemon and the size of the store"),
     "list": ("records:list_records", "list the records of a kind"),
     "show": ("records:show_record", "show one record with all its fields"),
     "create": ("records:create", "add a record of any kind, and print its id"),
     "set": ("records:set_fields", "change fields of a record, and print its new version"),
     "delete": ("records:delete", "remove a record"),
     "log": ("records:log", "show the history of a record as a diff, newest first"),
-    "graph": ("records:graph", "show what waits for what, or what came from what, as trees"),
+    "graph": ("records:graph", "show dependencies, or the versions made from each other, as trees"),
     "cat": (
         "contents:cat",
         "write a blob, a checkpoint's context, or the content of an artifact or an execution log to stdout",
     ),
     "tail": ("journals:tail", "show the end of a transcript, or of another journal"),
     "watch": ("journals:watch", "show changes as they happen"),
-    "sweep": ("upkeep:sweep", "delete blobs that nothing refers to any more"),
+    "sweep": ("upkeep:sweep", "delete blobs that no record refers to"),
     "verify": ("upkeep:verify", "check every row and blob of the store"),
     "completion": ("shells:print_script", "print the completion script of a shell"),
     "help": ("entry:show_help", "show what a command does, with examples"),
@@ -51,10 +51,10 @@ examples:
 
 exit codes:
   0 done   1 failed, or problems were found   2 wrong usage   3 no daemon   4 not found
-  5 the store is not as the command needs it   130 stopped by Ctrl-C   141 nobody reads the output any more
+  5 conflict with what is stored   130 stopped by Ctrl-C   141 the reader of the output closed it
 
 environment:
-  HOLDFAST_SOCKET      the socket of a daemon that runs; nothing is started then
+  HOLDFAST_SOCKET      the socket of a running daemon; if set, no daemon is started
   HOLDFAST_DATA_DIR    the directory of the per-user store
   NO_COLOR             no colours on a terminal"""
 
@@ -67,7 +67,7 @@ class Commands(AsWritten, click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """What help and completion show of a command."""
+        """A stand-in for a command, with the short help that help and completion show."""
         return click.Command(cmd_name, short_help=COMMANDS[cmd_name][1]) if cmd_name in COMMANDS else None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
@@ -80,7 +80,7 @@ class Commands(AsWritten, click.Group):
 
 
 def load(name: str) -> Command:
-    """A command, from its module."""
+    """Imports a command's module and returns the command."""
     module, _, function = COMMANDS[name][0].partition(":")
     found: Command = getattr(import_module(f"holdfast.cli.{module}"), function)
     return found
@@ -102,14 +102,14 @@ def _closest(name: str, known: Iterable[str]) -> str:
     cls=Commands,
     invoke_without_command=True,
     no_args_is_help=False,
-    help="Looks into a Holdfast store, changes it, and looks after its daemon.",
+    help="Reads and changes a Holdfast store, and starts and stops its daemon.",
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(holdfast.__version__, prog_name="holdfast", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> int:
-    """Without a command: the help, as wrong usage."""
+    """Without a command, prints the help on stderr and fails as wrong usage."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
     return exits.USAGE
@@ -135,7 +135,7 @@ def show_help(options: Options, name: str | None) -> int:
 
 
 def run(given: list[str]) -> int:
-    """Runs the command and returns its exit code. Ends the process, well, after `--help` and `--version`."""
+    """Runs the command and returns its exit code. After `--help` and `--version` it raises SystemExit."""
     _open_closed_streams()
     try:
         code = _run(given)
@@ -177,7 +177,7 @@ def _invoke(given: list[str]) -> int:
 def _wrong_usage(error: click.UsageError) -> InvalidArgument:
     said = error.format_message()
     if isinstance(error, click.NoSuchOption):
-        # Compared without the dashes: with them everything is a little alike.
+        # Compared without the dashes, which would make all options similar.
         close = _closest(error.option_name.lstrip("-"), [each.lstrip("-") for each in error.possibilities or ()])
         said = f"unrecognized arguments: {error.option_name}{f' (did you mean --{close}?)' if close else ''}"
     path = error.ctx.command_path if error.ctx is not None else "holdfast"
@@ -185,19 +185,19 @@ def _wrong_usage(error: click.UsageError) -> InvalidArgument:
 
 
 def _wants_json(given: list[str]) -> bool:
-    """Asked of the arguments as they are, for they may be what is wrong."""
+    """Whether errors are to be JSON. Looks at the raw arguments, because parsing them may have failed."""
     return "--json" in given
 
 
 def _open_closed_streams() -> None:
-    """A stream that the shell has closed (`>&-`) leads nowhere from now on, and no other file gets its number."""
+    """Opens /dev/null for each standard stream that the shell has closed (`>&-`), so that no other file gets its number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 it stays for the process's life
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 it stays open until the process ends
 
 
 def _settle_stdout() -> None:
-    """Writes what is buffered; when nobody takes it, it goes nowhere, or the interpreter would complain at its end."""
+    """Flushes stdout. If that fails, redirects it to /dev/null, so that the interpreter's flush at exit does not fail too."""
     try:
         print(end="", flush=True)
     except OSError:

@@ -1,4 +1,4 @@
-"""Exit codes, and errors as people and programs read them on stderr."""
+"""Exit codes, and the report of an error on stderr as text or JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ USAGE = 2
 UNREACHABLE = 3
 NOT_FOUND = 4
 CONFLICT = 5
-INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+INTERRUPTED = 130  # 128 + SIGINT, the convention of shells
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 _CODES: tuple[tuple[type[errors.HoldfastError], int], ...] = (
@@ -28,12 +28,12 @@ _CODES: tuple[tuple[type[errors.HoldfastError], int], ...] = (
 
 
 def exit_code_of(error: errors.HoldfastError) -> int:
-    """The exit code that tells a script what sort of error it was."""
+    """Returns the exit code for an error."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
 
 
 def report(error: errors.HoldfastError, *, as_json: bool) -> int:
-    """Says on stderr what went wrong, as a line or as a JSON object, and returns the exit code."""
+    """Prints an error on stderr, as a line or as a JSON object, and returns the exit code."""
     if as_json:
         import json
 

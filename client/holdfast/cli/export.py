@@ -1,4 +1,4 @@
-"""Writes every context of a session into a directory, all or nothing, as files that ordinary tools can read."""
+"""Exports the contexts of a session into a directory, all or none, as plain files. Called by `cat --all`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SUFFIXES = {"application/json": ".json", "text/plain": ".txt"}
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written."""
+    """The number and total size of the contexts written."""
 
     contexts: int
     size_bytes: int
@@ -35,8 +35,8 @@ class Exported:
 def export_contexts(store: Store, session_id: str, directory: Path) -> Exported:
     """Writes `NUMBER-ID.json` (`.txt`, `.bin`) for each checkpoint of the session, and `checkpoints.jsonl` with all their fields.
 
-    The directory appears at the end, complete and synced, or not at all. Raises FailedPrecondition when there is something of
-    that name already (an empty directory is taken), NotFound without the session, DataLoss when a context is damaged.
+    The files are written and synced in a temporary directory, which is then renamed. Raises FailedPrecondition when the
+    directory exists and is not empty, NotFound when the session does not exist, DataLoss when a context is damaged.
     """
     store.sessions.get(session_id)
     target = directory.absolute()
@@ -47,7 +47,7 @@ def export_contexts(store: Store, session_id: str, directory: Path) -> Exported:
         _sync_directory(partial)
         partial.chmod(0o777 & ~_umask())
         _check_free(target)
-        partial.rename(target)  # takes the place of an empty directory, and of nothing else
+        partial.rename(target)  # replaces an empty directory; fails for anything else
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -80,7 +80,7 @@ def _write_all(store: Store, session_id: str, partial: Path) -> Exported:
 
 
 def _file_name(checkpoint: record_pb2.Checkpoint) -> str:
-    """In the order of the numbers, which are unique in a session; an id may hold any character, also a slash."""
+    """A name that sorts by the number, which is unique in a session. The id is quoted because it may contain any character."""
     suffix = _SUFFIXES.get(checkpoint.context_type.partition(";")[0], ".bin")
     return f"{checkpoint.number:06d}-{quote(checkpoint.id, safe='')[:ID_CHARACTERS]}{suffix}"
 
@@ -95,7 +95,7 @@ def _write_context(store: Store, digest: str, path: Path) -> int:
 
 
 def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
+    """The process's umask. It can only be read by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""What people write for a field, as the value that the client takes: by the field's type, and with the field named when wrong."""
+"""Parses the text given for a field into the value that the client takes, by the field's type. Errors name the field."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from holdfast.errors import InvalidArgument, TooLarge
 from holdfast.values.fields import Json
 from holdfast.values.json_text import from_json
 
-MAX_TEXT_BYTES = 2 << 20  # what a record may be
-MAX_FORM_BYTES = 16 << 20  # what a request may be
+MAX_TEXT_BYTES = 2 << 20  # the limit of a record
+MAX_FORM_BYTES = 16 << 20  # the limit of a request
 STDIN = "-"
 NOW = "now"
 BOOLEANS = {"true": True, "false": False}
@@ -32,19 +32,19 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file (`-`: stdin) whose content is to become a blob; the field gets its digest."""
+    """A file (`-`: stdin) to upload as a blob; the field gets its digest."""
 
     path: str
 
 
 @dataclass(slots=True)
 class Files:
-    """The files that values come from. Stdin can be read once."""
+    """Reads the files that values refer to. Stdin can be read only once."""
 
     _stdin_taken: bool = field(default=False)
 
     def read(self, path: str, most: int) -> bytes:
-        """The content of a file, or of stdin for `-`. Raises TooLarge instead of reading more than `most` bytes."""
+        """Returns the content of a file, or of stdin for `-`. Raises TooLarge if it has more than `most` bytes, OSError."""
         if path == STDIN:
             self.take_stdin()
             data = sys.stdin.buffer.read(most + 1)
@@ -59,23 +59,26 @@ class Files:
         return data
 
     def take_stdin(self) -> None:
-        """Notes that stdin is used. Raises InvalidArgument the second time."""
+        """Marks stdin as used. Raises InvalidArgument the second time."""
         if self._stdin_taken:
             raise InvalidArgument("Stdin can be read only once.", reason="USAGE")
         self._stdin_taken = True
 
 
 def is_message(descriptor: FieldDescriptor) -> bool:
-    """Whether the field holds messages of the contract, not counting times."""
+    """Whether the field's type is a message other than Timestamp."""
     return descriptor.message_type is not None and descriptor.message_type.full_name != TIMESTAMP
 
 
 def value_of(descriptor: FieldDescriptor, texts: Sequence[str], files: Files) -> object:
-    """The value for what stands after `FIELD=`, once or (for a repeated field) several times; None clears the field."""
+    """Returns the field's value for the texts after `FIELD=`, of which only a repeated field may have several.
+
+    None clears the field. Raises InvalidArgument, which names the field.
+    """
     if descriptor.is_repeated:
         return _many(descriptor, [each for each in texts if each], files) or None
     if len(texts) > 1:
-        raise _wrong(descriptor, "takes one value, and is given several")
+        raise _wrong(descriptor, "takes one value, but several are given")
     return _single(descriptor, texts[0], files) if texts[0] else None
 
 
@@ -107,7 +110,7 @@ def _single(descriptor: FieldDescriptor, text: str, files: Files) -> object:
 
 
 def _check_readable(descriptor: FieldDescriptor, path: str) -> None:
-    """Refuses a file that cannot be uploaded before anything is done. It is not opened: a pipe can be read once."""
+    """Raises for a file that cannot be uploaded, before anything is written. Does not open it: a pipe can be read only once."""
     try:
         is_directory = stat.S_ISDIR(os.stat(path).st_mode)
     except OSError as error:
@@ -117,7 +120,7 @@ def _check_readable(descriptor: FieldDescriptor, path: str) -> None:
 
 
 def _text(descriptor: FieldDescriptor, text: str, files: Files) -> str:
-    """The text itself, or of the file that it names after an `@`; `@@` is a plain one."""
+    """The text itself, or for `@FILE` the content of the file; a leading `@@` is a literal `@`."""
     if not text.startswith("@") or text.startswith("@@"):
         return text.removeprefix("@")
     try:
@@ -143,7 +146,7 @@ def _time(descriptor: FieldDescriptor, text: str) -> Timestamp:
     try:
         time.FromJsonString(text)
     except ValueError:
-        raise _wrong(descriptor, f"{text!r} is no time; write one like 2026-01-31T12:00:00Z, or now") from None
+        raise _wrong(descriptor, f"{text!r} is not a time; write one like 2026-01-31T12:00:00Z, or now") from None
     return time
 
 
@@ -178,7 +181,10 @@ _SCALARS: Mapping[int, Callable[[FieldDescriptor, str], object]] = {
 
 
 def form_values(descriptor: Descriptor, form: object) -> dict[str, object]:
-    """The values of a JSON object such as `show --json` writes. What only the daemon sets, and null, is left out."""
+    """Returns the values of a JSON object as `show --json` writes it, without nulls and fields that only the daemon sets.
+
+    Raises InvalidArgument for an unknown field or a value of the wrong type.
+    """
     if not isinstance(form, dict):
         raise InvalidArgument(f"{descriptor.name} is a JSON object, not {type(form).__name__}.", reason="USAGE")
     known = fields_of(descriptor)

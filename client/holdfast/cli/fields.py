@@ -1,4 +1,4 @@
-"""Which fields of a kind a table shows, and how a field looks in a cell. Derived from the descriptors, for any kind."""
+"""Chooses the fields of a kind that a table shows, and formats their values. Derived from the descriptors, for any kind."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NUMBERS = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldD
 
 
 def default_fields(kind: Kind) -> list[str]:
-    """The id and version, what people tell records apart by, what a record cannot do without, and when it last changed."""
+    """The default columns: id, version, the fields in `TELLING`, required fields, sizes, and the time of the last change."""
     descriptor = kind.message_class.DESCRIPTOR
     template = descriptor.GetOptions().Extensions[options_pb2.kind].id_template
     own = [each for each in descriptor.fields if each.name not in ("id", "version") and f"{{{each.name}}}" not in template]
@@ -36,18 +36,18 @@ def default_fields(kind: Kind) -> list[str]:
 
 
 def descriptor_of(kind: Kind, name: str) -> FieldDescriptor:
-    """What protobuf says of a field. Raises KeyError for a field that the kind has not."""
+    """Returns a field's descriptor. Raises KeyError if the kind does not have the field."""
     return cast(FieldDescriptor, kind.message_class.DESCRIPTOR.fields_by_name[name])
 
 
 def rules_of(field: Any) -> options_pb2.FieldRules:
-    """What the contract says of a field (a `FieldDescriptor`)."""
+    """Returns the contract's rules for a field (a `FieldDescriptor`)."""
     rules: options_pb2.FieldRules = field.GetOptions().Extensions[options_pb2.rules]
     return rules
 
 
 def blob_field(kind: Kind) -> str:
-    """The field of a kind that names its content's blob; empty for kinds without."""
+    """The field of a kind that holds its content's digest; empty if the kind has none."""
     fields = kind.message_class.DESCRIPTOR.fields
     return next((each.name for each in fields if rules_of(each).blob), "")
 
@@ -60,9 +60,9 @@ def _is_telling(name: str, rules: options_pb2.FieldRules) -> bool:
 
 
 def chosen_fields(kind: Kind, names: str) -> list[str]:
-    """The fields that a list by commas names, or the default ones.
+    """Returns the fields in a comma-separated list, or the default ones if it is empty. Raises InvalidArgument for unknown ones.
 
-    `metadata.branch` reaches into a field marked JSON, `phases.status` into each element of a list of messages.
+    `metadata.branch` selects a value inside a field marked JSON, `phases.status` a field of each element of a list of messages.
     """
     if not names:
         return default_fields(kind)
@@ -75,21 +75,21 @@ def chosen_fields(kind: Kind, names: str) -> list[str]:
 
 
 def _reaches(kind: Kind, name: str, inside: str) -> bool:
-    """Whether there may be something of that name inside of the field."""
+    """Whether the field can contain a value of the name `inside`."""
     field = descriptor_of(kind, name)
     inner = field.message_type if field.is_repeated else None
     return kind.by_name[name].json or (inner is not None and inside in inner.fields_by_name)
 
 
 def column_of(kind: Kind, name: str) -> Column:
-    """A field's column."""
+    """Returns a field's column."""
     field = descriptor_of(kind, name.partition(".")[0])
     right = field.cpp_type in _NUMBERS and not field.is_repeated
     return Column(name.upper() if "." not in name else name, right=right, whole=name == "id")
 
 
 def value_at(form: Mapping[str, Any], name: str) -> Any:
-    """The value of a field, or of what a path leads to inside of it; None where there is nothing."""
+    """Returns the value of a field, or at a path inside it such as `metadata.branch`; None if there is none."""
     first, *path = name.split(".")
     value = form.get(first)
     for depth, key in enumerate(path):
@@ -100,7 +100,7 @@ def value_at(form: Mapping[str, Any], name: str) -> Any:
 
 
 def cell(name: str, value: Any) -> str:
-    """A value on one line: text as it is, times to the second, sizes in units, lists of words by commas, the rest as JSON."""
+    """Formats a value on one line: text as it is, times in seconds, sizes in units, texts joined by commas, the rest as JSON."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -113,7 +113,7 @@ def cell(name: str, value: Any) -> str:
 
 
 def block(kind: Kind, name: str, value: Any) -> str:
-    """A value over as many lines as it needs: text as it is, words by commas, JSON indented, messages one a line."""
+    """Formats a value on any number of lines: text as it is, texts joined by commas, JSON indented, one message per line."""
     if value is None or value == []:
         return ""
     if kind.by_name[name].json:
@@ -126,7 +126,7 @@ def block(kind: Kind, name: str, value: Any) -> str:
 
 
 def blocks(kind: Kind, form: Mapping[str, Any]) -> Iterator[str]:
-    """All fields of a record, each beside its name."""
+    """Yields the lines that show all fields of a record, each after its name."""
     width = max(map(len, form)) + 2
     for name, value in form.items():
         first, *more = block(kind, name, value).split("\n")
@@ -135,5 +135,5 @@ def blocks(kind: Kind, form: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _told(message: Mapping[str, Any]) -> str:
-    """A message in a list, without what is not set in it."""
+    """A message of a list as JSON, without unset fields."""
     return json_line({name: each for name, each in message.items() if each})

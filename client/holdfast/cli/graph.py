@@ -1,4 +1,4 @@
-"""A graph as trees: every node once with what comes after it, and where several lead to it, later only by name."""
+"""Shows a graph as trees. A node with several parents appears below each, but only its first place shows its successors."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
 
-MAX_DEPTH = 40  # deeper nodes stand no farther to the right
+MAX_DEPTH = 40  # deeper nodes are not indented further
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A node at its place: how deep, and whether it was shown above with what comes after it."""
+    """One place of a node: its depth, and whether an earlier row already shows its successors."""
 
     id: str
     depth: int
@@ -30,7 +30,7 @@ class Row:
 
 
 def below(parents: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """What comes after each node, in the order of the nodes. Parents that are no nodes are left out."""
+    """Returns the successors of each node, in the order of the nodes. Parents that are not nodes are ignored."""
     found: dict[str, list[str]] = {each: [] for each in parents}
     for id, above in parents.items():
         for parent in dict.fromkeys(above):
@@ -40,7 +40,7 @@ def below(parents: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
 
 
 def rows(children: Mapping[str, Sequence[str]], roots: Iterable[str]) -> Iterator[Row]:
-    """The trees of the roots that no earlier one leads to, depth first. Ends for any graph, also one with a cycle."""
+    """Yields the trees of the roots, depth first. Skips a root that an earlier tree contains. Ends even if there is a cycle."""
     shown: set[str] = set()
     for root in roots:
         if root not in shown:
@@ -48,13 +48,13 @@ def rows(children: Mapping[str, Sequence[str]], roots: Iterable[str]) -> Iterato
 
 
 def all_rows(children: Mapping[str, Sequence[str]]) -> Iterator[Row]:
-    """The trees of the whole graph. What only a cycle leads to, which the store does not allow, is not hidden."""
+    """Yields the trees of the whole graph. It also shows nodes that only a cycle leads to, although the store refuses cycles."""
     under = {child for each in children.values() for child in each}
     return rows(children, [*(each for each in children if each not in under), *children])
 
 
 def _tree(children: Mapping[str, Sequence[str]], root: str, shown: set[str]) -> Iterator[Row]:
-    """A stack instead of recursion: a chain may be longer than Python's."""
+    """Uses a stack, because a chain may be longer than Python's recursion limit."""
     stack = [(root, 0)]
     while stack:
         id, depth = stack.pop()
@@ -66,7 +66,7 @@ def _tree(children: Mapping[str, Sequence[str]], root: str, shown: set[str]) -> 
 
 
 def rows_of(kind: Kind, nodes: Mapping[str, Node], id: str | None, *, ready: bool, reverse: bool) -> Iterator[Row]:
-    """The trees to show: of all nodes, of those that are ready, or of one."""
+    """Yields the trees to show: those of all nodes, of the ready nodes, or of one node. Raises NotFound."""
     shown = [each for each in nodes.values() if not (ready and each.done)]
     children = below({each.id: each.parents for each in shown})
     if reverse:
@@ -79,7 +79,7 @@ def rows_of(kind: Kind, nodes: Mapping[str, Node], id: str | None, *, ready: boo
 
 
 def draw(nodes: Mapping[str, Node], found: Iterable[Row]) -> None:
-    """Prints the trees, cut to the terminal."""
+    """Prints the trees, cut to the terminal's width."""
     from holdfast.cli.drawing import UNLIMITED, Forest, drawn
 
     forest = Forest()
@@ -114,6 +114,6 @@ def _words(node: Node) -> Iterator[str]:
 
 
 def _form(kind: Kind, node: Node) -> dict[str, Any]:
-    """A node for programs; `parents` are what it comes after."""
+    """A node as JSON; `parents` are its predecessors."""
     about = {"status": node.status, "about": list(node.about), "parents": list(node.parents), "ready": node.ready}
     return {"kind": kind.name, "id": node.id, **about}

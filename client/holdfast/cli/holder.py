@@ -1,4 +1,4 @@
-"""Who holds a daemon's lock file. The kernel knows whether it is held, the file says by whom."""
+"""Finds the daemon that holds a lock file: the flock shows whether it is held, the file's content names the process."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from holdfast.wire.address import Place
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A daemon that lives: its pid, and the directory that a socket's lock file says it serves."""
+    """A running daemon: its pid, and the data directory if a socket's lock file names one."""
 
     pid: int
     data_dir: Path | None = None
 
     @property
     def further_locks(self) -> tuple[Path, ...]:
-        """The other lock that the file tells of."""
+        """The data directory's lock, which the daemon holds as well."""
         return () if self.data_dir is None else (self.data_dir / "daemon.json",)
 
     def serves(self, place: Place) -> bool:
-        """Whether it is the daemon of that store. The lock in a data directory tells of none: it is the directory's own."""
+        """Whether it is the daemon of that store. The lock in a data directory names no directory, as it can only be its own."""
         return self.data_dir is None or place.in_memory or place.is_served_from(self.data_dir)
 
 
 def holder_of(lock_file: Path) -> Holder | None:
-    """The daemon that holds the lock; None when nobody does, whatever an earlier daemon left in the file.
+    """Returns the daemon that holds the lock; None if it is free, even if the file still names an earlier daemon.
 
-    Raises OSError when the file may not be read, as when it belongs to another user.
+    Raises OSError when the file cannot be read, for example because it belongs to another user.
     """
     try:
         descriptor = os.open(lock_file, os.O_RDONLY | os.O_CLOEXEC)
@@ -55,7 +55,7 @@ def _read_holder(descriptor: int) -> Holder | None:
     try:
         found = json.loads(os.pread(descriptor, 1 << 16, 0))
     except ValueError:
-        return None  # it is just being written
+        return None  # the daemon is still writing it
     pid, data_dir = found.get("pid"), found.get("data_dir")
     if not isinstance(pid, int) or pid <= 0:
         return None

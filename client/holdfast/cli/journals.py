@@ -1,4 +1,4 @@
-"""`tail` and `watch`: the entries of a journal and the changes of a workspace, and what is still to come."""
+"""`tail` prints the entries of a journal, `watch` the changes of a workspace; both can wait for new ones."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ INDENT = "  "
 _HEADED_BY = ("role", "type")
 _TOLD_IN = ("content", "message", "data")
 _LABELS = ("title", "name")
-_WHOSE = "whose transcript it is (default: session)"
-_WHICH = "which journal, such as event (default: transcript)"
+_WHOSE = "the kind of the journal's parent (default: session)"
+_WHICH = "the journal, such as event (default: transcript)"
 _ONLY = "only this kind or journal; may be repeated"
 
 
 @command("tail")
 @click.argument("session", metavar="SESSION", help="the session's id", shell_complete=offered("session_ids"))
-@click.option("-f", "--follow", is_flag=True, help="go on with what is appended, also while the daemon restarts")
-@click.option("-n", "--lines", metavar="N", type=count, default=10, help="how many entries (default: 10)")
-@click.option("--start", metavar="NUMBER", type=positive, help="from this entry on, instead of the last ones")
+@click.option("-f", "--follow", is_flag=True, help="wait for new entries, also while the daemon restarts")
+@click.option("-n", "--lines", metavar="N", type=count, default=10, help="the number of entries (default: 10)")
+@click.option("--start", metavar="NUMBER", type=positive, help="begin with this entry, instead of the last ones")
 @click.option("--filter", metavar="FILTER", default="", help="only entries that match, such as 'role = \"prompt\"'")
 @click.option("--parent-kind", metavar="KIND", default="session", help=_WHOSE, shell_complete=offered("kinds"))
 @click.option("--journal", metavar="JOURNAL", default="transcript", help=_WHICH, shell_complete=offered("journals"))
-@click.option("--full", is_flag=True, help="all lines of each entry")
+@click.option("--full", is_flag=True, help="print all lines of each entry")
 def tail(
     options: Options,
     session: str,
@@ -49,7 +49,7 @@ def tail(
     journal: str,
     full: bool,
 ) -> int:
-    """Prints entries as they come; with `--follow` until it is interrupted.
+    """Prints the last entries of a journal; with `--follow` also new ones, until it is interrupted.
 
     examples:
       holdfast tail ses_… -f
@@ -77,10 +77,10 @@ def tail(
 
 
 def _start(read: Callable[..., Iterable[entry_pb2.Entry]], lines: int, filter: str) -> int:
-    """The number of the first entry among the last ones. Two short calls, so that memory stays flat for any number of lines."""
+    """The number of the first entry to print. Found by at most two calls that keep one number, so memory is constant."""
 
     def number_back(count: int, filter: str) -> int:
-        """The number of the entry that far from the end, or of the first one; 0 when there is none."""
+        """The number of the entry `count` from the end, or of the first if there are fewer; 0 if there is none."""
         return _last_number(read(limit=count, descending=True, filter=filter))
 
     newest = number_back(1, "")
@@ -97,7 +97,7 @@ def _last_number(entries: Iterable[entry_pb2.Entry]) -> int:
 
 
 def entry_form(entry: entry_pb2.Entry) -> dict[str, Any]:
-    """An entry as one flat object: what places it, and the fields of the entry itself."""
+    """Returns an entry as one flat object: its number, times and parent, and the fields of its value."""
     from holdfast.cli.json_form import json_form
 
     whole = json_form(entry)
@@ -106,7 +106,7 @@ def entry_form(entry: entry_pb2.Entry) -> dict[str, Any]:
 
 
 def _lines(entry: entry_pb2.Entry, *, full: bool) -> Iterator[Line]:
-    """The heading, the content (its first lines unless `full`), and an empty line."""
+    """Yields the heading, the content (its first lines unless `full`), and an empty line."""
     yield Line(_heading(entry), "bold")
     text = "\n".join(each for name in _TOLD_IN if (each := getattr(_value(entry), name, "")))
     told = visible(text).split("\n") if text else []
@@ -133,10 +133,10 @@ def _value(entry: entry_pb2.Entry) -> Any:
 @command("watch")
 @click.option("--kind", "kinds", metavar="KIND", multiple=True, help=_ONLY, shell_complete=offered("watched"))
 @click.option("--id", "ids", metavar="ID", multiple=True, help="only this record or journal; may be repeated")
-@click.option("--since", metavar="REV", type=count, help="begin after this revision; 0 is the beginning (default: now)")
-@click.option("--replay", is_flag=True, help="end at the present instead of waiting for more")
+@click.option("--since", metavar="REV", type=count, help="begin after this revision; 0: at the first change (default: now)")
+@click.option("--replay", is_flag=True, help="end at the present revision instead of waiting for new changes")
 def watch(options: Options, kinds: Sequence[str], ids: Sequence[str], since: int | None, replay: bool) -> int:
-    """Prints each change once, in order, until it is interrupted; with `--replay` until the present.
+    """Prints each change once, in order, until it is interrupted; with `--replay` only those up to now.
 
     examples:
       holdfast watch --kind tasks
@@ -157,7 +157,7 @@ def watch(options: Options, kinds: Sequence[str], ids: Sequence[str], since: int
 
 
 def change_form(change: store_service_pb2.Change) -> dict[str, Any]:
-    """A change as one object; `record` is the record as it was after it."""
+    """Returns a change as one object; `record` is the record after the change."""
     from holdfast.cli.json_form import json_form
 
     found = json_form(change)
@@ -168,7 +168,7 @@ def change_form(change: store_service_pb2.Change) -> dict[str, Any]:
 
 
 def _change_line(change: store_service_pb2.Change) -> str:
-    """A change on one line: revision, time, what happened to what, and by whom."""
+    """A change on one line: revision, time, action, subject and actor."""
     parts = [f"{change.revision:>8}", time_text(change.commit_time.ToJsonString()), f"{_action_of(change):<6}", _subject(change)]
     return one_line("  ".join(each for each in [*parts, _label(change), f"by {change.actor}" if change.actor else ""] if each))
 
@@ -183,13 +183,13 @@ def _subject(change: store_service_pb2.Change) -> str:
 
 
 def _label(change: store_service_pb2.Change) -> str:
-    """What people call the record."""
+    """The record's title or name in quotes, if it has one."""
     value = getattr(change.record, change.kind, None) if change.HasField("record") else None
     return next((f'"{label}"' for name in _LABELS if (label := getattr(value, name, ""))), "")
 
 
 def _action_of(change: store_service_pb2.Change) -> str:
-    """What happened, in a word: insert, update, delete, append or drop."""
+    """The action: insert, update, delete, append or drop."""
     from holdfast.v1 import store_service_pb2
 
     return store_service_pb2.Action.Name(change.action).removeprefix("ACTION_").lower()

@@ -1,4 +1,4 @@
-"""Messages as JSON for programs: fields marked JSON decoded, times in RFC 3339 with all their digits, integers exact."""
+"""Converts messages to JSON for programs: decodes fields marked JSON, writes times in RFC 3339 and integers in full precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from holdfast.values.fields import json_value
 
 
 def json_form(message: Message) -> dict[str, Any]:
-    """Every field of a message; None where a time, a message or a JSON field is unset. Of a oneof only what is set."""
+    """Returns every field of a message; None for an unset time, message or JSON field. Unset members of a oneof are left out."""
     fields = fields_of(message.DESCRIPTOR)
     form: dict[str, Any] = {}
     for field in message.DESCRIPTOR.fields:
@@ -40,13 +40,13 @@ def _item(value: Any) -> Any:
 
 
 def json_line(value: object) -> str:
-    """JSON on one line, in characters that stdout can take, and that do nothing to a terminal."""
+    """Returns JSON on one line, escaped to ASCII unless stdout is UTF-8, without control characters if it is a terminal."""
     line = json.dumps(value, ensure_ascii=not _takes_unicode(), separators=(",", ":"))
     return harmless_json(line) if sys.stdout.isatty() else line
 
 
 def json_block(value: object) -> str:
-    """JSON over several lines for people."""
+    """Returns indented JSON for people."""
     return json.dumps(value, ensure_ascii=not _takes_unicode(), indent=2)
 
 

@@ -1,4 +1,4 @@
-"""Kinds and fields by the names that people give them, with a suggestion when they mistype."""
+"""Finds kinds, journals and ids by the names on the command line, and suggests a similar name for an unknown one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from holdfast.v1 import entry_pb2, options_pb2
 
 
 def _is_kept(journal: Any) -> bool:
-    """Whether the journal has entries of its own, which the audit, made of the history, has not."""
+    """Whether the journal stores entries. The audit does not: it is derived from the history."""
     return not journal.message_type.GetOptions().Extensions[options_pb2.journal].derived
 
 
@@ -23,9 +23,9 @@ _JOURNALS_BY_NAME = {name: journal for journal in JOURNALS for name in (journal,
 
 
 def kind_named(name: str, *, verb: str = "") -> Kind:
-    """The kind of that name: singular or plural, with hyphens or underscores. Raises InvalidArgument with a suggestion.
+    """Returns the kind for a name: singular or plural, with hyphens or underscores. Raises InvalidArgument with a suggestion.
 
-    `verb` is the command that takes a kind and an id, for those who give the id alone.
+    `verb` is the command that takes a kind and an id; with it, the error for an id alone shows how to give both.
     """
     plain = plain_name(name)
     if (kind := _BY_NAME.get(plain)) is not None:
@@ -40,24 +40,24 @@ def kind_named(name: str, *, verb: str = "") -> Kind:
 
 
 def _kind_of_id(id: str) -> Kind | None:
-    """The kind whose daemon-made ids begin like this one."""
+    """The kind whose generated ids have the prefix of this id."""
     return next((each for each in KINDS.values() if each.id_prefix and id.startswith(each.id_prefix)), None)
 
 
 def is_kind(name: str) -> bool:
-    """Whether that is a kind's name."""
+    """Whether it is a kind's name."""
     return plain_name(name) in _BY_NAME
 
 
 def journal_named(name: str) -> str:
-    """The name of a journal, given in the singular or the plural. Raises InvalidArgument with a suggestion."""
+    """Returns the name of a journal, given in the singular or plural. Raises InvalidArgument with a suggestion."""
     if (journal := _JOURNALS_BY_NAME.get(plain_name(name))) is not None:
         return journal
     raise unknown("journal", name, JOURNALS, reason="JOURNAL_UNKNOWN")
 
 
 def watched_name(name: str) -> str:
-    """The name of a kind or a journal, given in the singular or the plural. Raises InvalidArgument with a suggestion."""
+    """Returns the name of a kind or journal, given in the singular or plural. Raises InvalidArgument with a suggestion."""
     plain = plain_name(name)
     if (journal := _JOURNALS_BY_NAME.get(plain)) is not None:
         return journal
@@ -67,19 +67,19 @@ def watched_name(name: str) -> str:
 
 
 def only_id(kind: Kind) -> str:
-    """The id of a kind's one record; empty for kinds of which there may be many."""
+    """The id of a kind's only record; empty if the kind may have several."""
     return "" if "{" in kind.id_template else kind.id_template
 
 
 def id_of(kind: Kind, given: str | None) -> str:
-    """The id that a command is about. Raises InvalidArgument when it is left out and there may be many."""
+    """Returns the id that is given, or the kind's only id. Raises InvalidArgument if it is missing and there may be several."""
     if id := given or only_id(kind):
         return id
     raise InvalidArgument(f"Say which {kind.name.replace('_', ' ')}: the ID is missing.", reason="USAGE")
 
 
 def unknown(what: str, name: str, known: Iterable[str], *, reason: str) -> InvalidArgument:
-    """The error for a name that is not among the known ones."""
+    """Returns the error for an unknown name."""
     names = list(known)
     close = get_close_matches(plain_name(name), names, n=1)
     suggestion = f" Did you mean {close[0]}?" if close else ""
@@ -93,6 +93,6 @@ def plain_name(name: str) -> str:
 
 
 def said(kind: Kind) -> str:
-    """The kind with its article, as a sentence has it: `a task`, `an artifact`."""
+    """Returns the kind's name with its article: `a task`, `an artifact`."""
     words = kind.name.replace("_", " ")
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"

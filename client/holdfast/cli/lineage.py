@@ -1,4 +1,4 @@
-"""How the records of a kind hang together, read from the store: what `graph` shows."""
+"""Reads the records that `graph` shows, and the references that connect them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """How the records of a kind hang together: the ids of what a record comes after, and what a line tells of it.
+    """How the records of a kind are connected: functions that return a record's predecessors' ids and the words that describe it.
 
-    With a `scope` a graph is that of one value of the field; `scope_kind` is the kind that the value is an id of, if any.
+    With a `scope`, a graph contains the records with one value of that field; `scope_kind` is the kind that the value refers to.
     """
 
     parents: Callable[[Any], list[str]]
@@ -34,7 +34,7 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A record in the graph. `ready` and `done` are None for kinds that wait for nothing."""
+    """A record in the graph. `ready` and `done` are None for kinds without dependencies."""
 
     id: str
     parents: tuple[str, ...]
@@ -73,7 +73,7 @@ LINEAGES: Mapping[str, Lineage] = {
 
 
 def lineage_of(what: str, id: str | None, *, ready: bool) -> Kind:
-    """The kind of a graph. Raises InvalidArgument for one without, or when what is asked of it makes no sense."""
+    """Returns the kind to graph. Raises InvalidArgument if it has no graph, or if `ready` or a missing id does not suit it."""
     kind = kind_named(what, verb="graph")
     if kind.name not in LINEAGES:
         known = ", ".join(KINDS[each].noun for each in LINEAGES)
@@ -87,10 +87,10 @@ def lineage_of(what: str, id: str | None, *, ready: bool) -> Kind:
 
 
 def nodes_of(store: Store, kind: Kind, id: str, filter: str) -> dict[str, Node]:
-    """What the graph shows of the records, in the order of their creation. Raises NotFound for a scope without any."""
+    """Returns the graph's nodes by id, in the order of creation. Raises NotFound for an empty scope."""
     lineage = LINEAGES[kind.name]
     if filter:
-        records_of(store, kind).first(filter=filter)  # so that what is wrong with it is told where it was written
+        records_of(store, kind).first(filter=filter)  # raises for a wrong filter, with the position in the user's text
     wanted = both(filter, f"{lineage.scope} = {quoted(id)}") if lineage.scope else filter
     if lineage.scope_kind:
         records_of(store, KINDS[lineage.scope_kind]).get(id)

@@ -1,4 +1,4 @@
-"""What every command understands: which store and workspace, how long to wait, and for whom the output is."""
+"""The global options of every command: the store, the workspace, the timeout, and the output format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DEFAULT_TIMEOUT_S = 30.0
 
 
 class Options(NamedTuple):
-    """The global options. Without a `socket`, HOLDFAST_SOCKET and then the per-user store decide."""
+    """The global options. `socket` defaults to HOLDFAST_SOCKET, else to the per-user store."""
 
     socket: str | None = None
     workspace: str = DEFAULT_WORKSPACE

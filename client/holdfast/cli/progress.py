@@ -1,4 +1,4 @@
-"""How far long work is: a line on stderr where somebody looks, with the rate and the time left, gone at the end."""
+"""Shows the progress of a job as a line on stderr, with the rate and the time left. Only on a terminal; removed at the end."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class ProgressBar:
-    """Shows one phase after the other. Nothing is shown without a terminal."""
+    """Shows one phase after the other. Shows nothing if stderr is not a terminal."""
 
     def __init__(self) -> None:
         self._bars: Bars | None = _bars() if sys.stderr.isatty() else None
         self._phase = ""
 
     def tell(self, phase: str, done: int, total: int) -> None:
-        """Shows how much of a phase is done, of how much (0: not known)."""
+        """Shows that `done` of `total` (0: unknown) items of a phase are done."""
         if self._bars is None or not phase:
             return
         if phase != self._phase:
@@ -33,7 +33,7 @@ class ProgressBar:
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
-        """Makes room for lines of output."""
+        """Hides the line while the block prints to stdout."""
         if self._bars is None:
             yield
             return

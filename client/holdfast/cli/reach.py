@@ -1,4 +1,4 @@
-"""How commands come to a store: through a daemon that may be started, that must run, or that is followed as it restarts."""
+"""Connects commands to a store: `open_store` may start a daemon, `open_running` and `open_following` need a running one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def named_socket(options: Options) -> Path | None:
-    """The socket that `--socket` or HOLDFAST_SOCKET names; None means the per-user store. Raises InvalidArgument."""
+    """Returns the socket that `--socket` or HOLDFAST_SOCKET names; None for the per-user store. Raises InvalidArgument."""
     try:
         named = explicit_socket(options.socket or None)
     except ValueError as error:
@@ -28,19 +28,19 @@ def named_socket(options: Options) -> Path | None:
 
 
 def place_of(options: Options) -> Place | None:
-    """The per-user store, unless a socket is named."""
+    """Returns the per-user store; None if a socket is named."""
     return user_place() if named_socket(options) is None else None
 
 
 def running_socket(options: Options) -> Path | None:
-    """Where the daemon answers; None when it does not run. A daemon of another store is not that of the per-user store."""
+    """Returns the socket of the running daemon; None if none runs. Without a named socket, ignores daemons of other stores."""
     if (named := named_socket(options)) is not None:
         return named if autostart.answers(named) else None
     return autostart.find(user_place(), timeout_s=options.timeout_s)
 
 
 def open_store(options: Options, *, idle_exit_s: int | None = None, actor: str | None = None) -> Store:
-    """Connects; the daemon of the per-user store is started when it does not run."""
+    """Connects. Starts the daemon of the per-user store if it does not run. Raises Unavailable."""
     from holdfast.store import DEFAULT_IDLE_EXIT_S, connect
 
     path = named_socket(options)
@@ -59,7 +59,7 @@ def open_store(options: Options, *, idle_exit_s: int | None = None, actor: str |
 
 
 def records_of(store: Store, kind: Kind) -> Records[Any]:
-    """The verbs that every kind has, on plain messages. Some of the store's own collections take and give something else."""
+    """Returns a collection with the common methods and plain messages; some of the store's collections have other signatures."""
     from holdfast.records.collection import Records
     from holdfast.records.sink import CommitSink
 
@@ -67,7 +67,7 @@ def records_of(store: Store, kind: Kind) -> Records[Any]:
 
 
 def open_running(options: Options) -> Store:
-    """Connects to a daemon that runs; starts none, and raises Unavailable when there is none."""
+    """Connects to a running daemon and never starts one. Raises Unavailable if none runs."""
     from holdfast.store import connect
 
     if (path := running_socket(options)) is None:
@@ -76,16 +76,17 @@ def open_running(options: Options) -> Store:
 
 
 def open_following(options: Options) -> Store:
-    """Connects as `open_store` does, but once connected starts no daemon again that somebody stops.
+    """Connects as `open_store` does, but does not start the daemon again if it is stopped later.
 
-    Commands that run for hours use this: they wait for the daemon, up to `timeout_s`, instead of undoing `holdfast down`.
+    Commands that run for hours use this, because a restart would undo `holdfast down`. They wait up to `timeout_s` for a daemon
+    instead.
     """
     open_store(options).close()
     return open_running(options)
 
 
 def not_running(options: Options) -> Unavailable:
-    """The error for a daemon that is not there, with what to do."""
+    """Returns the error for a daemon that does not run; its message says how to start one."""
     if (place := place_of(options)) is not None:
         return Unavailable(f"The daemon of {place.data_dir} is not running. Start it with `holdfast up`.", reason="NOT_RUNNING")
     path = named_socket(options)

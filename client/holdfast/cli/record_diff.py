@@ -1,4 +1,4 @@
-"""What changed between two images of a record, field by field, and how it looks."""
+"""Compares two images of a record field by field, and formats the differences."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _EMPTY: tuple[Any, ...] = (None, "", [], 0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Omitted:
-    """Stands for a value of which only the size as JSON was told. Equal to nothing else."""
+    """Stands for a value that the audit leaves out; only its size as JSON is known. Equal only to itself."""
 
     size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """One field, as JSON has it (or `Omitted`), before and after."""
+    """A field's value before and after, as a JSON value or `Omitted`."""
 
     name: str
     before: Any
@@ -37,7 +37,7 @@ class FieldChange:
 
 
 def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FieldChange]:
-    """The fields that differ, in the order of the contract. What a missing image (an empty mapping) lacks is None."""
+    """Returns the fields that differ, in the order of the contract. An empty mapping stands for a missing image."""
     names = [each for each in (after or before) if each not in BOOKKEEPING]
     return [
         FieldChange(each, before.get(each), after.get(each)) for each in names if not _same(before.get(each), after.get(each))
@@ -45,14 +45,14 @@ def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> list
 
 
 def _same(before: Any, after: Any) -> bool:
-    """Whether there is nothing to tell: a record that comes into being does not change its empty fields."""
+    """Whether two values are equal. An empty field of a new or deleted record equals a missing one."""
     if before is None or after is None:
         return (before in _EMPTY) and (after in _EMPTY)
     return bool(before == after and (type(before) is type(after)))
 
 
 def lines_of(kind: Kind, change: FieldChange) -> Iterator[Line]:
-    """The change for people: `+` what came, `-` what went, `old → new` on one line, and lines as a diff."""
+    """Yields the change for people: `+` an added value, `-` a removed one, `old → new` on one line, several lines as a diff."""
     sides = change.before, change.after
     if any(isinstance(each, Omitted) for each in sides):
         before, after = map(_size, sides)
@@ -79,5 +79,5 @@ def _diff(before: str, after: str) -> Iterator[str]:
         yield f"{len(old):,} lines → {len(new):,} lines"
         return
     for number, line in enumerate(unified_diff(old, new, n=CONTEXT_LINES, lineterm="")):
-        if number >= 2 and not (line.startswith("@@") and number == 2):  # the file names, and where the first hunk is
+        if number >= 2 and not (line.startswith("@@") and number == 2):  # skips the file names and the first hunk's header
             yield "…" if line.startswith("@@") else line

@@ -1,4 +1,4 @@
-"""`log`: the history of a record as a diff, newest first."""
+"""`log`: shows the history of a record as diffs, newest first."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ class Entry:
 
 
 def entries(options: Options, what: str, id: str | None, limit: int | None) -> Iterator[Entry]:
-    """The changes of a record, newest first; also of one that is deleted. `what` is its kind, or the id alone."""
+    """Returns the changes of a record, also of a deleted one, newest first. `what` is its kind, or its id if `id` is None.
+
+    Raises NotFound, and FailedPrecondition when records of several kinds have the id.
+    """
     kinds, wanted = ([kind_named(what).name], id) if id is not None else (list(KINDS), what)
     found: dict[str, deque[entry_pb2.Entry]] = {}
     with open_store(options) as store:
@@ -56,7 +59,7 @@ def entries(options: Options, what: str, id: str | None, limit: int | None) -> I
 
 
 def _meant(kinds: Iterable[str], id: str) -> str:
-    """The kind of the record that bears the id. A kind that takes its ids from another, as a task's state does, gives way."""
+    """The kind of the record with the id. Kinds that take their ids from another, such as task_state, are the last choice."""
     candidates = list(kinds)
     own = [each for each in candidates if not _borrows_id(KINDS[each])]
     candidates = own or candidates
@@ -75,13 +78,13 @@ def _borrows_id(kind: Kind) -> bool:
 
 def _nothing(what: str, id: str | None) -> NotFound:
     if id is None and is_kind(what):
-        return NotFound(f"Say which: `holdfast log {what} ID`.", reason="RECORD_NOT_FOUND")
+        return NotFound(f"The ID is missing: `holdfast log {what} ID`.", reason="RECORD_NOT_FOUND")
     named = what if id is None else f"{what} {id}"
-    return NotFound(f"The store knows of no change of {named}.", reason="RECORD_NOT_FOUND")
+    return NotFound(f"The store has no change of {named}.", reason="RECORD_NOT_FOUND")
 
 
 def _history(store: Store, kinds: list[str], id: str) -> Iterator[entry_pb2.Entry]:
-    """The audit's entries, of each kind oldest first. A kind at a time, for so the store finds them without a search."""
+    """Yields the audit's entries, oldest first for each kind. Asks for one kind at a time, so that the daemon uses an index."""
     from holdfast.domain.audit import JOURNAL
     from holdfast.journals.entry_pages import entry_pages
 
@@ -102,7 +105,7 @@ def _entry(told: entry_pb2.Entry) -> Entry:
 
 
 def _side(audit: entry_pb2.Audit, side: str) -> dict[str, Any]:
-    """The record's form, as far as the diff tells: what it does not name is empty on both sides."""
+    """The record before or after, as far as the diff tells: fields that the diff does not name are empty."""
     values: dict[str, Any] = {}
     for name, sides in (json_value(audit.diff) or {}).items():
         if side in sides:
@@ -113,7 +116,7 @@ def _side(audit: entry_pb2.Audit, side: str) -> dict[str, Any]:
 
 
 def _whole(empty: Message, values: dict[str, Any]) -> dict[str, Any]:
-    """A message's form from the values that are set in it, in the order of the contract."""
+    """A message as JSON with the given values set, in the order of the contract."""
     form = json_form(empty)
     for field in cast(Iterable[FieldDescriptor], empty.DESCRIPTOR.fields):
         if (value := values.get(field.name)) is None:
@@ -128,7 +131,7 @@ def _whole(empty: Message, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def form(entry: Entry) -> dict[str, Any]:
-    """An entry for programs."""
+    """Returns an entry as JSON."""
     return {
         "revision": entry.revision,
         "commit_time": entry.time,
@@ -146,9 +149,9 @@ def _told(side: str, value: Any) -> dict[str, Any]:
 
 
 def lines(entry: Entry) -> Iterator[Line]:
+    """Yields an entry for people: a heading, the changed fields, and an empty line."""
     by = f"  by {entry.actor}" if entry.actor else ""
     subject = f"{entry.action} {entry.kind} {entry.id} v{entry.version}"
-    """An entry for people, and an empty line."""
     yield Line(one_line(f"revision {entry.revision}  {time_text(entry.time)}  {subject}{by}"), "bold")
     for change in entry.fields:
         yield from lines_of(KINDS[entry.kind], change)

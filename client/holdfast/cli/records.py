@@ -12,34 +12,34 @@ from holdfast.cli.options import Options
 from holdfast.cli.terminal import terminal_columns, write_lines, write_table
 
 _WHICH_KIND = "the kind of record, such as tasks or session"
-_WHICH_ID = "the record's id; may be left out for a kind of which there is one, such as constitution"
-_WHAT_TO_SET = "what to set, as FIELD=VALUE; see the end of `holdfast create --help`"
-_ONLY_VERSION = "only if this is still the record's version; exits with 5 else"
+_WHICH_ID = "the record's id; optional for a kind with a single record, such as constitution"
+_WHAT_TO_SET = "fields to set, as FIELD=VALUE; see the end of `holdfast create --help`"
+_ONLY_VERSION = "only if the record still has this version; otherwise exits with 5"
 _ORDER = "fields, such as `update_time desc` (default: create_time)"
-_COLUMNS = "which fields to show, such as id,title,metadata.branch"
-_FORM = "take fields from the JSON object in FILE (- is stdin), as `show --json` writes it; FIELD=VALUE wins"
+_COLUMNS = "the fields to show, such as id,title,metadata.branch"
+_FORM = "take fields from the JSON object in FILE (- is stdin), as `show --json` writes it; FIELD=VALUE overrides it"
 _GRAPHS = "tasks (the default), initiatives, checkpoints or workflow"
-_BEGIN = "the session of the checkpoints, the workflow, or the task to begin with"
-_READY = "begin with what waits for nothing any more, be it running already or not, and leave out what is done"
+_BEGIN = "the session of the checkpoints, the workflow, or the task at which to begin"
+_READY = "begin with the records whose dependencies are all done, running ones too, and leave out records that are done"
 
 _kind = click.argument("noun", metavar="KIND", help=_WHICH_KIND, shell_complete=offered("kinds"))
 _id = click.argument("id", metavar="[ID]", required=False, help=_WHICH_ID, shell_complete=offered("ids"))
 _fields = click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1, help=_WHAT_TO_SET, shell_complete=offered("assignments"))
-_actor = click.option("--actor", metavar="NAME", help="who does it, for the history (default: your user name)")
+_actor = click.option("--actor", metavar="NAME", help="the actor to record in the history (default: your user name)")
 _version = click.option("--version", metavar="N", type=positive, help=_ONLY_VERSION)
 
 
 @command("list")
 @_kind
-@click.option("--filter", metavar="FILTER", default="", help="which ones, as in the examples below")
+@click.option("--filter", metavar="FILTER", default="", help="only records that match, as in the examples below")
 @click.option("--order-by", metavar="FIELDS", default="", help=_ORDER, shell_complete=offered("order_keys"))
-@click.option("--limit", metavar="N", type=count, help="how many at most")
-@click.option("--page-size", metavar="N", type=page_size, help="how many to fetch at a time")
+@click.option("--limit", metavar="N", type=count, help="the largest number of records")
+@click.option("--page-size", metavar="N", type=page_size, help="how many records to fetch at a time")
 @click.option("--columns", metavar="FIELDS", default="", help=_COLUMNS, shell_complete=offered("columns"))
 def list_records(
     options: Options, noun: str, filter: str, order_by: str, limit: int | None, page_size: int | None, columns: str
 ) -> int:
-    """Lists records as they come, in a table or as JSON lines.
+    """Lists records as they arrive, as a table or as JSON lines.
 
     examples:
       holdfast list tasks --filter 'status = "running" AND tags:"urgent"'
@@ -97,7 +97,7 @@ def show_record(options: Options, noun: str, id: str | None) -> int:
 @click.option("--json-file", metavar="FILE", type=click.Path(), help=_FORM)
 @_actor
 def create(options: Options, noun: str, fields: Sequence[str], json_file: str | None, actor: str | None) -> int:
-    """Adds a record and prints its id, or with --json the record.
+    """Adds a record and prints its id, or the record with --json.
 
     examples:
       holdfast create task title='Fix the login' tags=urgent tags=auth metadata='{"branch": "fix/login"}'
@@ -107,10 +107,10 @@ def create(options: Options, noun: str, fields: Sequence[str], json_file: str | 
       holdfast show task TASK-001 --json | holdfast create task --json-file - --workspace other
 
     values:
-      FIELD=@FILE reads a file (@- stdin; @@ is a plain @), into a blob where the field is a digest; FIELD= clears
-      a list is the field several times: tags=a tags=b
-      fields of JSON take JSON, lists of messages a JSON object each: 'phases={"phase": "plan"}'
-      times are like 2026-01-31T12:00:00Z, or now; booleans true or false
+      FIELD=@FILE reads a file (@-: stdin; @@: a literal @); if the field is a digest, uploads it; FIELD= clears
+      for a list, repeat the field: tags=a tags=b
+      JSON fields take JSON; lists of messages take a JSON object per element: 'phases={"phase": "plan"}'
+      a time is like 2026-01-31T12:00:00Z, or now; a boolean is true or false
     """
     from holdfast.cli import writing
     from holdfast.cli.json_form import json_form, json_line
@@ -132,14 +132,13 @@ def create(options: Options, noun: str, fields: Sequence[str], json_file: str | 
 @_version
 @_actor
 def set_fields(options: Options, noun: str, id: str | None, fields: Sequence[str], version: int | None, actor: str | None) -> int:
-    """Changes fields of a record and prints its new version, or with --json the record.
+    """Changes fields of a record and prints its new version, or the record with --json.
 
     examples:
       holdfast set task TASK-001 status=running assignees=ann
-      holdfast set task TASK-001 status=completed --version 4       exits with 5 when somebody was faster
-      holdfast set session ses_… end_time=now tags=                 a list is replaced; an empty value clears
-      holdfast create constitution content=@rules.md                once; after that
-      holdfast set constitution content=@rules.md
+      holdfast set task TASK-001 status=completed --version 4       exits with 5 if the record was changed meanwhile
+      holdfast set session ses_… end_time=now tags=                 replaces a list; an empty value clears
+      holdfast set constitution content=@rules.md                   after `holdfast create constitution …`
     """
     from holdfast.cli import writing
     from holdfast.cli.json_form import json_form, json_line
@@ -159,13 +158,13 @@ def set_fields(options: Options, noun: str, id: str | None, fields: Sequence[str
 @_kind
 @_id
 @_version
-@click.option("--cascade", is_flag=True, help="also delete what belongs to it, and unlink what refers to it")
+@click.option("--cascade", is_flag=True, help="also delete records that belong to it, and clear other records' references to it")
 @_actor
 def delete(options: Options, noun: str, id: str | None, version: int | None, cascade: bool, actor: str | None) -> int:
-    """Removes a record, with `--cascade` also what belongs to it.
+    """Deletes a record, with `--cascade` also the records that belong to it.
 
     examples:
-      holdfast delete task TASK-001              exits with 5, and says what hangs on it, when something does
+      holdfast delete task TASK-001              exits with 5 if other records refer to it, and counts them
       holdfast delete construct cst_… --cascade
     """
     from holdfast.cli.json_form import json_line
@@ -180,7 +179,7 @@ def delete(options: Options, noun: str, id: str | None, version: int | None, cas
             records_of(store, kind).delete(target, version=version or 0, cascade=cascade)
         except HasDependents as error:
             if not cascade:
-                error.message += f" Here that is `holdfast delete {kind.name} {target} --cascade`."
+                error.message += f" On the command line: `holdfast delete {kind.name} {target} --cascade`."
             raise
     deleted = {"kind": kind.name, "id": target, "deleted": True}
     print(json_line(deleted) if options.as_json else f"deleted {kind.name} {target}")
@@ -190,13 +189,13 @@ def delete(options: Options, noun: str, id: str | None, version: int | None, cas
 @command("log")
 @click.argument("what", metavar="KIND", help="the record's kind, or the id alone", shell_complete=offered("kinds"))
 @click.argument("id", metavar="[ID]", required=False, help="the record's id", shell_complete=offered("ids"))
-@click.option("-n", "--limit", metavar="N", type=count, help="how many changes at most")
+@click.option("-n", "--limit", metavar="N", type=count, help="the largest number of changes")
 def log(options: Options, what: str, id: str | None, limit: int | None) -> int:
-    """Prints the changes of a record; also of one that is deleted.
+    """Prints the changes of a record, newest first, also of a deleted one.
 
     examples:
       holdfast log task TASK-001
-      holdfast log TASK-001 -n 1                 what was changed last, by whom
+      holdfast log TASK-001 -n 1                 the last change and its actor
       holdfast log design-note dsn_… --json | jq .fields
     """
     from holdfast.cli import record_log
@@ -214,15 +213,15 @@ def log(options: Options, what: str, id: str | None, limit: int | None) -> int:
 @click.argument("what", metavar="[KIND]", default="tasks", help=_GRAPHS, shell_complete=offered("graphs"))
 @click.argument("id", metavar="[ID]", required=False, help=_BEGIN, shell_complete=offered("graph_ids"))
 @click.option("--ready", is_flag=True, help=_READY)
-@click.option("--reverse", is_flag=True, help="below each record what it comes after, instead of what comes after it")
+@click.option("--reverse", is_flag=True, help="show the predecessors of each record below it, instead of its successors")
 @click.option("--filter", metavar="FILTER", default="", help="only records that match")
 def graph(options: Options, what: str, id: str | None, ready: bool, reverse: bool, filter: str) -> int:
-    """Prints trees: below each record what comes after it, or with `--reverse` what it comes after.
+    """Prints records as trees: below each record its successors, or with `--reverse` its predecessors.
 
     examples:
-      holdfast graph                             all tasks, and below each what waits for it
-      holdfast graph --ready                     what can be or is being worked on, and what that lets begin
-      holdfast graph tasks TASK-007 --reverse    what TASK-007 waits for
+      holdfast graph                             all tasks; below each, the tasks that wait for it
+      holdfast graph --ready                     tasks whose dependencies are done; below each, the tasks that wait for it
+      holdfast graph tasks TASK-007 --reverse    the tasks for which TASK-007 waits
       holdfast graph --filter 'initiative_id = "INIT-001"'
       holdfast graph checkpoints ses_…
       holdfast graph workflow ship               its versions

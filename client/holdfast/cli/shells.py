@@ -1,4 +1,4 @@
-"""`completion`: click's completion scripts, with what FIELD=VALUE needs of a shell: no space after a `=`."""
+"""`completion`: prints click's completion scripts, changed so that the shell adds no space after `FIELD=`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VARIABLE = "_HOLDFAST_COMPLETE"
 
 
 class Bash(BashComplete):
-    """bash takes a word apart at `=` and completes what is after it, so the parts are put together and the answer cut."""
+    """bash splits words at `=` and completes the part after it. So the parts are joined, and the answer is cut to that part."""
 
     source_template = BashComplete.source_template.replace(
         "COMPREPLY+=($value)\n", "COMPREPLY+=($value)\n            [[ $value == *= ]] && compopt -o nospace 2>/dev/null\n"
@@ -23,11 +23,11 @@ class Bash(BashComplete):
     _cut = False
 
     def source(self) -> str:
-        """The script for any bash; click's own way starts one to ask for its version."""
+        """Returns the script without starting bash to ask for its version, as click does."""
         return ShellComplete.source(self)
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """The words before the last one, and the last one."""
+        """Returns the words before the one to complete, and that one."""
         position = int(os.environ["COMP_CWORD"])
         given = split_arg_string(os.environ["COMP_WORDS"])[1 : position + 1]
         given += [""] * (position - len(given))
@@ -43,7 +43,7 @@ class Bash(BashComplete):
         return words[:-1], words[-1] if words else ""
 
     def format_completion(self, item: CompletionItem[str]) -> str:
-        """What bash puts in the place of the last part."""
+        """Returns the text with which bash replaces the last part."""
         _, assigned, after = item.value.partition("=")
         return f"{item.type},{after if self._cut and assigned else item.value}"
 
@@ -61,7 +61,7 @@ SHELLS: dict[str, type[ShellComplete]] = {"bash": Bash, "zsh": Zsh, "fish": Fish
 
 
 def complete(cli: click.Command, instruction: str) -> int:
-    """Answers a completion script, which asks by the environment variable `VARIABLE`, such as `bash_complete`."""
+    """Answers a completion script, whose instruction, such as `bash_complete`, is in the environment variable `VARIABLE`."""
     shell = SHELLS.get(instruction.partition("_")[0])
     if shell is None or not instruction.endswith("_complete"):
         return exits.USAGE
@@ -72,10 +72,10 @@ def complete(cli: click.Command, instruction: str) -> int:
 @command("completion")
 @click.argument("shell", type=click.Choice(list(SHELLS)), metavar="SHELL", help="bash, zsh or fish")
 def print_script(options: Options, shell: str) -> int:
-    """Prints the script of a shell.
+    """Prints the completion script of a shell.
 
     examples:
-      source <(holdfast completion bash)                        for this shell; put it into ~/.bashrc for all
+      source <(holdfast completion bash)                        for this shell; for all shells, add it to ~/.bashrc
       source <(holdfast completion zsh)                         the same in ~/.zshrc
       holdfast completion fish > ~/.config/fish/completions/holdfast.fish
     """

@@ -1,4 +1,4 @@
-"""Lines and tables for stdout: laid out and coloured on a terminal, by rich; plain where a file or a program reads them."""
+"""Prints lines and tables on stdout: drawn by rich on a terminal, plain for a file or a program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GAP = "  "
 
 
 class Column(NamedTuple):
-    """A heading, whether the cells are numbers, and whether they are never cut, as an id is good for nothing then."""
+    """A heading, whether the cells are aligned right, and whether they are never cut, because a cut id is useless."""
 
     heading: str
     right: bool = False
@@ -21,7 +21,7 @@ class Column(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of harmless text, its style in rich's words, and whether it is cut at the edge of a terminal."""
+    """A line of text without control characters, its rich style, and whether it is cut at the terminal's width."""
 
     text: str
     style: str = ""
@@ -29,7 +29,7 @@ class Line(NamedTuple):
 
 
 def terminal_columns() -> int | None:
-    """How wide the output may be; None, when it goes to a file or a program, means that nothing is cut."""
+    """Returns the width of the output in columns; None if it goes to a file or a program, for which nothing is cut."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS"):
         import shutil
 
@@ -50,9 +50,9 @@ def write_lines(lines: Iterable[Line], *, flush: bool = False) -> None:
 
 
 def write_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
-    """Prints rows as they come, so memory stays flat: on a terminal in tables of 200 rows, each with the heading.
+    """Prints rows as they arrive, in constant memory: on a terminal in tables of 200 rows, each with a heading.
 
-    For programs there is one heading, and the first 200 rows decide how wide the columns are.
+    For a file or a program it prints one heading, and the first 200 rows determine the widths of the columns.
     """
     width = terminal_columns()
     rest = iter(rows)
@@ -80,7 +80,7 @@ def _padded(column: Column, cell: str, width: int) -> str:
 
 
 def cells_of(text: str) -> int:
-    """How many columns of a terminal the text takes."""
+    """Returns the number of terminal columns that the text takes."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len

@@ -1,4 +1,4 @@
-"""Text made harmless to a terminal, and sizes and times for people."""
+"""Escapes control characters in text for a terminal, and formats sizes and times for people."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SPACES = {"\n": " ", "\t": " ", "\r": " "}
 
 
 def visible(text: str) -> str:
-    """The text with control characters spelled out, so that no content steers the terminal. Newlines and tabs stay."""
+    """Returns the text with control characters escaped, so that no content steers the terminal. Newlines and tabs stay."""
     return _CONTROLS.sub(lambda found: _LAYOUT.get(found[0]) or _spelled(found[0]), text)
 
 
 def one_line(text: str) -> str:
-    """The same on one line: newlines and tabs become spaces."""
+    """Escapes as `visible` does, on one line: newlines and tabs become spaces."""
     return _CONTROLS.sub(lambda found: _SPACES.get(found[0]) or _spelled(found[0]), text)
 
 
@@ -28,7 +28,7 @@ def steers(text: str) -> bool:
 
 
 def harmless_json(text: str) -> str:
-    """JSON with control characters in its strings escaped, which JSON itself does only below U+0020."""
+    """Escapes the control characters above U+001F in JSON text, which JSON encoders leave as they are."""
     return _CONTROLS.sub(lambda found: _json_escaped(found[0]), text)
 
 
@@ -67,5 +67,5 @@ def duration_text(seconds: float) -> str:
 
 
 def time_text(rfc3339: str) -> str:
-    """A time to the second, still one that filters understand."""
+    """Returns a time in seconds, in a form that filters accept."""
     return rfc3339[:19] + "Z" if len(rfc3339) > 19 else rfc3339

@@ -1,4 +1,4 @@
-"""`sweep` and `verify`: long work of the daemon's, with its progress on stderr where somebody looks."""
+"""`sweep` and `verify`: run jobs of the daemon and show their progress on stderr."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 @command("sweep")
-@click.option("--dry-run", is_flag=True, help="only tell what would be deleted")
+@click.option("--dry-run", is_flag=True, help="only count what would be deleted")
 def sweep(options: Options, dry_run: bool) -> int:
-    """Deletes blobs that nothing refers to, or counts them, and prints the counts.
+    """Deletes blobs that no record refers to, or with --dry-run only counts them.
 
     examples:
       holdfast sweep --dry-run
@@ -44,10 +44,10 @@ def sweep(options: Options, dry_run: bool) -> int:
 @command("verify")
 @click.option("--read-blobs", is_flag=True, help="also read and decode every blob's content")
 def verify(options: Options, read_blobs: bool) -> int:
-    """Prints what is wrong with the store as it is found; fails when something is.
+    """Checks the store and prints each problem when it is found.
 
     examples:
-      holdfast verify                exits with 1 when something is wrong
+      holdfast verify                exits with 1 if there are problems
       holdfast verify --read-blobs --json
     """
     from holdfast.cli.json_form import json_line

@@ -1,4 +1,4 @@
-"""What `create` and `set` write: the values of `FIELD=VALUE` words and of JSON, with the files that become blobs."""
+"""Makes the values that `create` and `set` write, from `FIELD=VALUE` words and JSON, and uploads the files among them."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 
 def values_for(kind: Kind, words: Sequence[str], json_file: str | None) -> dict[str, Any]:
-    """The values of a new record: those of the JSON file, and over them those of the words."""
+    """Returns the values of a new record: those of the JSON file, overridden by those of the words."""
     files = Files()
     form = _form(kind, json_file, files) if json_file is not None else {}
     return _described(kind, form | _values(kind, words, files))
 
 
 def changes_for(kind: Kind, words: Sequence[str]) -> dict[str, Any]:
-    """The values to set in a record; None for what is to be cleared."""
+    """Returns the values to set in a record; None clears a field."""
     values = _values(kind, words, Files())
     if "id" in values:
-        raise InvalidArgument("An id is fixed once the record is made.", reason="FIELD_IMMUTABLE", metadata={"field": "id"})
+        raise InvalidArgument("The id of a record cannot be changed.", reason="FIELD_IMMUTABLE", metadata={"field": "id"})
     if not values:
         raise InvalidArgument(f"Say what to set: `holdfast set {kind.name} ID FIELD=VALUE …`.", reason="USAGE")
     return values
 
 
 def target(kind: Kind, id: str | None, words: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """The id and the `FIELD=VALUE` words, the first of which stands in the id's place where that may be left out."""
+    """Returns the id and the `FIELD=VALUE` words. If the kind's id may be left out, the argument `id` may be the first word."""
     if only_id(kind) and id is not None and id != only_id(kind):
         return only_id(kind), [id, *words]
     return id_of(kind, id), words
@@ -59,7 +59,7 @@ def update(store: Store, kind: Kind, id: str, version: int, values: Mapping[str,
 
 
 def _values(kind: Kind, words: Sequence[str], files: Files) -> dict[str, Any]:
-    """The values of `FIELD=VALUE` words; None for what is to be cleared."""
+    """The values of `FIELD=VALUE` words; None clears a field."""
     texts: dict[str, list[str]] = {}
     for word in words:
         name, assigned, text = word.partition("=")
@@ -93,7 +93,7 @@ def _form(kind: Kind, path: str, files: Files) -> dict[str, object]:
 
 
 def _described(kind: Kind, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """An artifact made of a file is named after it and gets the type that the name tells, unless these are given."""
+    """Adds the defaults of an artifact made from a file: the file's name, and the content type guessed from the name."""
     content = fields.get("content_digest")
     if kind.name != "artifact" or not isinstance(content, Upload) or content.path == STDIN:
         return dict(fields)
@@ -104,7 +104,7 @@ def _described(kind: Kind, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _uploaded(store: Store, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with the digests of the blobs that the files have become."""
+    """Uploads the files among the values and returns the values with the digests in their place."""
     return {name: _digest(store, each) if isinstance(each, Upload) else each for name, each in values.items()}
 
 

@@ -1,7 +1,8 @@
-"""SHA-256 of contents that grow: what two contents share at their beginning is hashed once.
+"""SHA-256 of growing contents: a prefix that two contents share is hashed once.
 
-The hash's state is kept every 64 KiB; a content that begins like another goes on from the last state they share.
-For the client's contexts and the daemon's deltas: of 204 growing contexts, 330 MB, 10 MB are hashed.
+A copy of the hash's state is kept after every 64 KiB. Hashing a content that shares a prefix with an earlier one resumes from
+the last state within that prefix. Used for the client's contexts and the daemon's deltas: of 204 growing contexts (330 MB
+together) 10 MB are hashed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Hashed:
 
 
 def hash_content(content: bytes, like: Hashed | None = None, shared_bytes: int = 0) -> Hashed:
-    """Hashes a content whose first `shared_bytes` are those of the content that `like` was made of."""
+    """Hashes a content whose first `shared_bytes` bytes equal those of the content that `like` was made from."""
     states = list(like.states[: shared_bytes // STEP_BYTES]) if like is not None else []
     state = states[-1].copy() if states else hashlib.sha256()
     view = memoryview(content)

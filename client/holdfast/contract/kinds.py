@@ -1,7 +1,7 @@
 """The registry of kinds and journals, read from the protobuf descriptors and their options.
 
-Client and daemon both read it: SQL, checks, filters, collections and the command line are made from it, and nothing else
-lists the kinds. A kind's table has its name; its collection in the client has its name in the plural.
+Client and daemon derive SQL, checks, filters, collections and the command line from it; no other module lists the kinds.
+A kind's table has the kind's name, and its collection in the client the plural.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TIMESTAMP = "google.protobuf.Timestamp"
 if TYPE_CHECKING:
 
     class RecordMessage(Message):
-        """Any kind's message: what every one of them begins with."""
+        """Any kind's message: the fields that all of them have."""
 
         id: str
         version: int
@@ -38,7 +38,7 @@ else:
 
 
 class FieldType(enum.Enum):
-    """What a field holds, and so how it is stored and compared."""
+    """The type of a field's values. It decides how they are stored and compared."""
 
     STRING = "string"
     JSON = "json"
@@ -46,13 +46,13 @@ class FieldType(enum.Enum):
     REAL = "real"
     BOOLEAN = "boolean"
     TIME = "time"
-    MESSAGE = "message"  # in a kind repeated only: each is a row of the child table
-    OTHER = "other"  # in no kind: an enum or bytes of some other message
+    MESSAGE = "message"  # only repeated in a kind; each element is a row of the child table
+    OTHER = "other"  # enums and bytes; not allowed in a kind
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Where a field leads: to one kind, or to the kind that a sibling field names."""
+    """The target of a reference field: the kind `kind`, or the kind that the sibling field `kind_field` names."""
 
     kind: str
     kind_field: str
@@ -74,11 +74,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a message; of a kind or a journal also the column (or, when repeated, the child table) of the same name."""
+    """One field of a message. In a kind or a journal, the column of the same name, or the child table if it is repeated."""
 
     name: str
     type: FieldType
-    descriptor: FieldDescriptor | None = field(default=None, repr=False, compare=False)  # None: no field of the contract
+    descriptor: FieldDescriptor | None = field(default=None, repr=False, compare=False)  # None: not a field of the contract
     repeated: bool = False
     optional: bool = False  # has presence: unset differs from zero
     required: bool = False
@@ -91,11 +91,11 @@ class Field:
     size_field: str = ""
     number_within: str = ""
     search: bool = False
-    computed: bool = False  # made when it is read: no column
+    computed: bool = False  # computed when it is read; has no column
 
     @cached_property
     def member(self) -> Shape | None:
-        """Of a repeated message: what each of them holds. None for every other field."""
+        """The shape of the elements of a repeated message; None for every other field."""
         message = self.descriptor.message_type if self.descriptor is not None else None
         return _shape_of(message, self.name) if message is not None and self.repeated and not self.time else None
 
@@ -109,13 +109,13 @@ class Field:
 
     @property
     def nullable(self) -> bool:
-        """Whether the column holds NULL where the message holds nothing."""
+        """Whether the column is NULL when the field is unset."""
         return self.optional or self.reference is not None or self.blob or self.type in (FieldType.TIME, FieldType.JSON)
 
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """What records and entries have in common: a message type and its fields."""
+    """A message type and its fields; the common part of kinds and journals."""
 
     name: str
     message_class: type[Any]
@@ -151,7 +151,7 @@ class Kind(Shape):
 
     id_prefix: str = ""
     sequence_ids: bool = False
-    id_template: str = ""  # made of the record's own fields: `{workflow_id}@{workflow_version}`
+    id_template: str = ""  # makes the id from the record's fields: `{workflow_id}@{workflow_version}`
     keys: tuple[tuple[str, ...], ...] = ()  # fields that are unique together
     readiness: Readiness | None = None
     immutable: bool = False
@@ -167,12 +167,15 @@ class Kind(Shape):
 
     @cached_property
     def noun(self) -> str:
-        """The name of the collection; in the singular where ids are made of nothing, for then there is one record."""
+        """The name of the collection: the plural, or the singular if the id template is constant and so allows one record."""
         single = self.id_template and "{" not in self.id_template
         return self.name if single else plural(self.name)
 
     def made_id(self, message: Message) -> str:
-        """The id that the template makes of the record's fields; empty when only the daemon knows them, or without one."""
+        """Returns the id that the template makes from the record's fields.
+
+        Empty without a template, or while a field of the template is unset or is set by the daemon.
+        """
         names = [name for _, name, _, _ in Formatter().parse(self.id_template) if name]
         if any(self.by_name[name].output_only or not getattr(message, name) for name in names):
             return ""
@@ -181,7 +184,7 @@ class Kind(Shape):
 
 @dataclass(frozen=True, eq=False)
 class Journal(Shape):
-    """A journal of entries. Its table has its name; a derived one is a view of the store's history."""
+    """A journal of entries. Its table has its name; a derived journal has none and is read from the store's history."""
 
     parents: tuple[str, ...] = field(default=())
     derived: bool = False
@@ -227,7 +230,7 @@ def _read_field(descriptor: FieldDescriptor) -> Field:
 
 @cache
 def fields_of(descriptor: Descriptor) -> Mapping[str, Field]:
-    """The fields of any message by name, in the order of the proto file."""
+    """Returns the fields of any message by name, in the order of the proto file."""
     return {each.name: _read_field(each) for each in descriptor.fields}
 
 
@@ -245,17 +248,17 @@ def _shape_of(descriptor: Descriptor, name: str) -> Shape:
 
 
 def _check_storable(shape: Shape) -> None:
-    """Raises TypeError for a field that no column and no child table can hold."""
+    """Raises TypeError for a field that neither a column nor a child table can hold."""
     for each in shape.fields:
         name = f"{shape.name}.{each.name}"
         if each.type is FieldType.OTHER or (each.type is FieldType.MESSAGE and not each.repeated):
-            raise TypeError(f"{name}: a kind or a journal has no such field. Use a string, a number, a bool, a time or a list.")
+            raise TypeError(f"{name}: a kind or journal cannot store this type. Use a string, number, bool, time or list.")
         if each.member is not None and each.member.children:
-            raise TypeError(f"{name}: a message in a list has no lists of its own.")
+            raise TypeError(f"{name}: a message in a list cannot contain lists.")
 
 
 def plural(kind: str) -> str:
-    """A kind's name in the plural: `task_states`, `branches`."""
+    """Returns the plural of a kind's name: `task_states`, `branches`."""
     if kind.endswith(("s", "x", "z", "ch", "sh")):
         return kind + "es"
     if kind.endswith("y") and kind[-2] not in "aeiou":
@@ -331,7 +334,7 @@ KINDS_BY_MESSAGE: Mapping[str, Kind] = {each.message_class.DESCRIPTOR.full_name:
 
 
 def kind_of(message: Message) -> Kind:
-    """The kind of a record's message; TypeError when it is none."""
+    """Returns the kind of a record's message. Raises TypeError for any other message."""
     if (kind := KINDS_BY_MESSAGE.get(message.DESCRIPTOR.full_name)) is None:
         raise TypeError(f"{message.DESCRIPTOR.full_name} is not the message of a kind.")
     return kind

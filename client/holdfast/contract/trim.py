@@ -1,7 +1,7 @@
-"""What two byte strings have in common at their ends: for the client's contexts and the daemon's deltas.
+"""Finds the common prefix and suffix of two byte strings, for the client's contexts and the daemon's deltas.
 
-Pure functions on `bytes`. Slices of `bytes` are compared by memcmp, which is far faster than comparing memoryviews
-(those compare item by item), so both ends cost about a pass over memory.
+Pure functions on `bytes`. Python compares slices of `bytes` with memcmp, but memoryviews item by item, which is far slower. The
+cost is about one pass over both strings.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ _CHUNK = 64 * 1024
 
 
 def common_prefix(a: bytes, b: bytes) -> int:
-    """How many bytes at the beginning of both are the same."""
+    """Returns the length of the common prefix in bytes."""
     limit = min(len(a), len(b))
     low = 0
     while low < limit and a[low : low + _CHUNK] == b[low : low + _CHUNK]:
@@ -24,7 +24,7 @@ def common_prefix(a: bytes, b: bytes) -> int:
 
 
 def common_suffix(a: bytes, b: bytes, limit: int) -> int:
-    """How many bytes at the end of both are the same, `limit` at most: what the prefix took cannot be taken again."""
+    """Returns the length of the common suffix in bytes, at most `limit`, which keeps it from overlapping the prefix."""
     limit = max(0, min(len(a), len(b), limit))
     low = 0
     while low < limit and _tail(a, low, low + _CHUNK, limit) == _tail(b, low, low + _CHUNK, limit):
@@ -38,12 +38,12 @@ def common_suffix(a: bytes, b: bytes, limit: int) -> int:
 
 
 def trim(base: bytes, content: bytes) -> tuple[int, int]:
-    """How many bytes `content` shares with the beginning and with the end of `base`, without overlap in either."""
+    """Returns the lengths in bytes of the common prefix and suffix, which overlap in neither string."""
     prefix = common_prefix(base, content)
     return prefix, common_suffix(base, content, min(len(base), len(content)) - prefix)
 
 
 def _tail(data: bytes, start: int, stop: int, limit: int) -> bytes:
-    """The bytes from `start` to `stop`, counted from the end, and never past `limit`."""
+    """The bytes from `start` to `stop`, both counted from the end; `stop` is at most `limit`."""
     end = len(data)
     return data[end - min(stop, limit) : end - start]

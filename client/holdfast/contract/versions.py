@@ -1,7 +1,7 @@
-"""Which API version each part of a request needs, read from the option `since` of the contract.
+"""The API version that each part of a request needs, read from the option `since` of the contract.
 
-The version rises by one with the first addition to the contract after a version has landed. What was added states it in
-`since`; what has no `since` is of version 1.
+The first addition to the contract after a version has landed raises the version by one. Each addition states its version in
+`since`; a part without `since` belongs to version 1.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def field_since(field: FieldDescriptor) -> int:
 
 @cache
 def _methods() -> Mapping[str, MethodDescriptor]:
-    """The method that each request message belongs to: the contract's linter gives every method a request of its own."""
+    """The method of each request message. The mapping is unique: the contract's linter requires one request type per method."""
     services = [service for file in _SERVICE_FILES for service in file.DESCRIPTOR.services_by_name.values()]
     return {method.input_type.full_name: method for service in services for method in service.methods}
 
@@ -70,14 +70,14 @@ def _names() -> Mapping[str, int]:
 
 
 def method_name(request: Message) -> str:
-    """The method that a request is for, such as `StoreService.Scan`."""
+    """Returns the method that a request belongs to, such as `StoreService.Scan`."""
     method = _methods()[request.DESCRIPTOR.full_name]
     assert method.containing_service is not None
     return f"{method.containing_service.name}.{method.name}"
 
 
 def need_of(request: Message) -> Need:
-    """What of a request needs the newest API version. Looks at every field that is set, so not for every call."""
+    """Returns the part of a request that needs the newest API version. It visits every set field; avoid it in hot paths."""
     method = method_name(request)
     needs = [Need(version, method, part) for version, part in _parts(request)]
     whole = Need(method_since(_methods()[request.DESCRIPTOR.full_name]), method)

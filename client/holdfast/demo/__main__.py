@@ -21,7 +21,7 @@ TRAJECTORIES_VARIABLE = "TRAJECTORIES"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0: the proof holds. 1: something acknowledged is missing, or a process failed."""
+    """Runs the demo. Returns 0 if the proof holds, 1 if acknowledged data is missing or a process failed."""
     options = _parser().parse_args(arguments)
     try:
         if options.prove:
@@ -60,7 +60,7 @@ def _prove_again(place: Path) -> int:
 
 
 def _prove(place: Path) -> bool:
-    """Runs the proof with a new client, which has nothing in its memory."""
+    """Runs the proof with a new client, which has no cached data."""
     print("\nThe proof, by a new client:", flush=True)
     with holdfast.connect(socket_of(place), actor="proof") as store:
         well = prove(store, place, lambda line: print(line, flush=True))

@@ -50,7 +50,7 @@ class Source(Protocol):
 
     @property
     def what(self) -> str:
-        """What the agents do, as a phrase after `8 agents`."""
+        """The agents' activity, as a phrase that follows `8 agents`."""
 
     def names(self, count: int) -> list[str]:
         """The names of that many assignments, or of all when there are fewer."""

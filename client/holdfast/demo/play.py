@@ -72,7 +72,7 @@ class Play:
         self._daemon = start_daemon(plan.place)
 
     def run(self) -> None:
-        """Runs all of it; the daemon still serves at the end. Raises ProcessFailed."""
+        """Runs the whole demo. The daemon still serves when this returns. Raises ProcessFailed."""
         self._tell(f"the daemon serves (pid {self._daemon.pid})")
         with holdfast.connect(socket_of(self._plan.place), actor="director", timeout_s=PATIENCE_S) as store:
             total = self._hand_out(store)

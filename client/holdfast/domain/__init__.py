@@ -1,1 +1,1 @@
-"""The methods that single kinds have beyond those of every collection, and views over several kinds."""
+"""Methods that only some kinds have, and views that combine several kinds."""

@@ -30,15 +30,16 @@ class AttachmentWrites:
     def save(
         self, task_id: str, name: str, source: SourceLike, /, *, content_type: str | None = None, **fields: object
     ) -> record_pb2.Artifact:
-        """Stores bytes, a path's or a binary file's content under a task and a name, in place of what had that name.
+        """Stores bytes, or the content of a path or a binary file, as the task's attachment of that name.
 
-        Unless given, `content_type` is guessed from the name. Raises ParentNotFound when there is no such task.
+        It replaces an earlier attachment of that name. `content_type` defaults to a guess from the name. Raises ParentNotFound
+        when the task does not exist.
         """
         about = attachment_fields(task_id, name, {"content_type": content_type, **fields})
         return self._artifacts.save(None, **stored_content(self._sink.blobs, source, about))
 
     def delete(self, task_id: str, name: str, /) -> None:
-        """Removes an attachment. Raises NotFound. A transaction fails with VersionMismatch if it changes before the commit."""
+        """Deletes an attachment. Raises NotFound. A transaction fails with VersionMismatch if it changes before the commit."""
         id = str(attachment_fields(task_id, name, {})["id"])
         if self._sink.wrote(KINDS["artifact"], id):
             return self._artifacts.delete(id)
@@ -51,7 +52,7 @@ class AttachmentWrites:
 
 
 class Attachments(AttachmentWrites):
-    """The attachments of one workspace's tasks, each known by its name. Safe in threads."""
+    """The attachments of one workspace's tasks, identified by task and name. Thread-safe."""
 
     def __init__(self, sink: Sink, artifacts: Artifacts) -> None:
         super().__init__(sink, artifacts)
@@ -71,10 +72,10 @@ class Attachments(AttachmentWrites):
 
 
 def attachment_fields(task_id: str, name: str, fields: dict[str, object]) -> dict[str, object]:
-    """The fields of the artifact that is an attachment, but for its content.
+    """Returns the fields of an attachment's artifact, without its content.
 
-    A task and a name make one id, so that two clients that save at once write the same attachment. The id holds a digest of
-    the name, because a name may be longer than an id and may have other characters.
+    The id is made from the task and a digest of the name, so two clients that save the same name write the same artifact. It uses
+    a digest because names may be longer than ids and contain other characters.
     """
     digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
     return {**fields, "id": f"{TYPE}/{task_id}/{digest[:32]}", "task_id": task_id, "type": TYPE, "name": name}

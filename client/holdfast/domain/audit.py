@@ -1,4 +1,4 @@
-"""The audit: who changed what, when, and how it was before, read from the history that every commit leaves."""
+"""The audit: each change of a record with its actor, time and fields before and after, derived from the store's history."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ JOURNAL = "audit"
 
 
 class AuditLog:
-    """The audit of one workspace. Nothing writes to it but the store itself. Safe in threads.
+    """The audit of one workspace. Read-only: every commit adds to it. Thread-safe.
 
-    An entry names the `actor`, the `kind` and `id` of what changed, the `action`, the `version` after it, the `time`, and in
-    `diff` (JSON; `holdfast.json_value` decodes it) the fields that differ, each as it was before and as it is after.
+    An entry has the `actor`, the `kind` and `id` of the changed record, the `action`, the `version` after it, the `time`, and
+    `diff`: the fields that differ, each with its value before and after, as JSON that `holdfast.json_value` decodes.
     """
 
     def __init__(self, scope: Scope) -> None:
@@ -31,9 +31,9 @@ class AuditLog:
     def of(
         self, record: str | Message | Wrapped, id: str = "", /, *, filter: str = "", page_size: int = 0, limit: int | None = None
     ) -> Iterator[entry_pb2.Audit]:
-        """The entries about one record, oldest first: `of("task", "TASK-001")`, or of a record's message.
+        """Yields the entries about one record, oldest first. Takes a kind and an id, `of("task", "TASK-001")`, or a message.
 
-        Raises TypeError for a message that is no record, and without an id.
+        Raises TypeError for a message that is not a record, and without an id.
         """
         kind, named = (record, id) if isinstance(record, str) else _place(record)
         if not kind or not named:
@@ -53,10 +53,9 @@ class AuditLog:
         page_size: int = 0,
         limit: int | None = None,
     ) -> Iterator[entry_pb2.Audit]:
-        """The entries about every record, page by page: by an actor, of a kind, from `since` on, before `until`.
+        """Yields the entries about all records, page by page: by `actor`, `kind` and `action`, from `since`, before `until`.
 
-        Oldest first; with `descending`, newest first. Raises InvalidArgument for a filter that does not parse, at the first
-        entry.
+        Oldest first; with `descending`, newest first. The first `next` raises InvalidArgument if the filter does not parse.
         """
         wanted = both(equal(actor=actor, kind=kind, action=action), filter)
         wanted = both(wanted, f"time >= {quoted_time(since)}" if since is not None else "")

@@ -1,4 +1,4 @@
-"""Branches of the code, and when somebody last worked on each."""
+"""Branches of the code, and the time of the last activity on each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BranchWrites(CollectionWrites[record_pb2.Branch]):
 
 
 class Branches(BranchWrites, Collection[record_pb2.Branch]):
-    """The branches of one workspace; a branch's name is its id. Safe in threads."""
+    """The branches of one workspace; a branch's name is its id. Thread-safe."""
 
     def stale(
         self,
@@ -38,7 +38,7 @@ class Branches(BranchWrites, Collection[record_pb2.Branch]):
         page_size: int = 0,
         limit: int | None = None,
     ) -> Iterator[record_pb2.Branch]:
-        """The active branches that nobody worked on since `before`; of one never touched, its making counts as work."""
+        """Yields the active branches without activity since `before`. A branch never touched counts from its creation."""
         time = quoted_time(before)
         untouched = f"(activity_time = null AND create_time < {time})"
         wanted = f'status = "active" AND (activity_time < {time} OR {untouched})'

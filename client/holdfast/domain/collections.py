@@ -1,4 +1,4 @@
-"""The kinds that have methods of their own: the store's collection of each, and the half of it that a transaction has."""
+"""The collection classes of kinds with methods of their own: `COLLECTIONS` for the store, `WRITES` for transactions."""
 
 from __future__ import annotations
 

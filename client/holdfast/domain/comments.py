@@ -10,7 +10,7 @@ from holdfast.values.filters import both, equal
 
 
 class Comments(Collection[record_pb2.Comment]):
-    """The comments of one workspace. Safe in threads."""
+    """The comments of one workspace. Thread-safe."""
 
     def for_task(
         self,
@@ -23,14 +23,14 @@ class Comments(Collection[record_pb2.Comment]):
         page_size: int = 0,
         limit: int | None = None,
     ) -> Iterator[record_pb2.Comment]:
-        """The comments on a task, oldest first: of one type, such as `comment` for the plain ones, or of every.
+        """Yields the comments on a task, oldest first: those of one type, such as `comment`, or of all types.
 
-        The other options are those of every `list`.
+        The other options are those of `Records.list`.
         """
         return self._listed(both(equal(task_id=task_id, type=type), filter), order_by, page_size, limit)
 
     def reviews(
         self, task_id: str, /, *, filter: str = "", order_by: str = "", page_size: int = 0, limit: int | None = None
     ) -> Iterator[record_pb2.Comment]:
-        """The review comments on a task, oldest first: those of type `review`."""
+        """Yields the comments of type `review` on a task, oldest first."""
         return self.for_task(task_id, type="review", filter=filter, order_by=order_by, page_size=page_size, limit=limit)

@@ -1,4 +1,4 @@
-"""The constitution: the rules of a workspace, of which there is one."""
+"""The constitution: the rules of a workspace. Each workspace has at most one."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class ConstitutionWrites(CollectionWrites[record_pb2.Constitution]):
     """Writes the constitution."""
 
     def delete(self, id: str = ONLY, /, *, version: int = 0, cascade: bool = False) -> None:
-        """Removes it. Raises NotFound, VersionMismatch."""
+        """Deletes the constitution. Raises NotFound, VersionMismatch."""
         super().delete(id, version=version, cascade=cascade)
 
 
 class Constitution(ConstitutionWrites, Collection[record_pb2.Constitution]):
-    """The constitution of one workspace; `save(content=…)` writes it. Safe in threads."""
+    """The constitution of one workspace; `save(content=…)` writes it. Thread-safe."""
 
     def get(self, id: str = ONLY, /) -> record_pb2.Constitution:
         """The constitution. Raises NotFound when there is none."""
         return super().get(id)
 
     def exists(self, id: str = ONLY, /) -> bool:
-        """Whether there is one."""
+        """Whether the workspace has a constitution."""
         return super().exists(id)

@@ -1,4 +1,4 @@
-"""Initiatives: larger aims, the tasks that belong to them, and what was decided on the way."""
+"""Initiatives: larger aims, with their tasks and their decisions."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class InitiativeWrites(CollectionWrites[record_pb2.Initiative]):
         actor: str = "",
         time: datetime.datetime | Timestamp | None = None,
     ) -> record_pb2.Initiative:
-        """Adds a decision to an initiative and returns the initiative; of decisions made at once none is lost.
+        """Adds a decision to an initiative and returns the initiative. Concurrent decisions are all kept.
 
-        Without `actor` and `time` it is decided by this client, now. Raises NotFound, InvalidArgument. A transaction fails with
+        `actor` defaults to the client's, `time` to now. Raises NotFound, InvalidArgument. A transaction fails with
         VersionMismatch if the initiative changes before the commit.
         """
         made = decided(decision, rationale, actor or self._scope.actor, time)
@@ -45,17 +45,17 @@ class InitiativeWrites(CollectionWrites[record_pb2.Initiative]):
 
 
 class Initiatives(InitiativeWrites, Waiting[record_pb2.Initiative]):
-    """The initiatives of one workspace. Safe in threads."""
+    """The initiatives of one workspace. Thread-safe."""
 
     def tasks(
         self, initiative_id: str, /, *, filter: str = "", order_by: str = "", page_size: int = 0, limit: int | None = None
     ) -> Iterator[record_pb2.Task]:
-        """The tasks that belong to an initiative. The options are those of every `list`."""
+        """Yields the tasks of an initiative. The options are those of `Records.list`."""
         wanted = both(equal(initiative_id=initiative_id), filter)
         return Tasks(self._sink, KINDS["task"]).list(filter=wanted, order_by=order_by, page_size=page_size, limit=limit)
 
 
 def decided(decision: str, rationale: str, actor: str, time: datetime.datetime | Timestamp | None) -> record_pb2.Decision:
-    """A decision, of now unless a time is given."""
+    """Returns a decision; its time defaults to now."""
     when = timestamp(time if time is not None else datetime.datetime.now(datetime.UTC))
     return record_pb2.Decision(decision=decision, rationale=rationale, actor=actor, time=when)

@@ -1,4 +1,4 @@
-"""Execution logs: the whole account of a run, written once."""
+"""Execution logs: the complete record of a run, written once."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class LogWrites(CollectionWrites[record_pb2.ExecutionLog]):
     """Writes execution logs. Details are uploaded at once."""
 
     def store(self, run_id: str, /, *, detail: object = None, **fields: object) -> record_pb2.ExecutionLog:
-        """Adds the log of a run: `steps`, `summary`, times, and `detail`, of any size: bytes, text or a JSON value.
+        """Adds the log of a run: `steps`, `summary`, times, and `detail` (bytes, text or a JSON value of any size).
 
-        The workflow and the version are the run's and need not be given. Durable when it returns. Raises AlreadyExists when
-        the run has its log, ParentNotFound when there is no such run, InvalidArgument when the run is of another workflow or
-        version, and for a detail what saving a checkpoint's context raises.
+        `workflow_id` and `workflow_version` default to the run's. The log is durable when this returns. Raises AlreadyExists when
+        the run has a log, ParentNotFound when the run does not exist, InvalidArgument when the run belongs to another workflow or
+        version, and for `detail` the errors of `checkpoints.save` for a context.
         """
         try:
             about = of_workflow(self._sink.read(KINDS["run"], run_id).workflow, fields)
         except NotFound:
-            about = fields  # the insert is refused with ParentNotFound
+            about = fields  # the daemon refuses the insert with ParentNotFound
         return self.create(None, **{**self._stored_detail(detail), **about, "run_id": run_id})
 
     def _stored_detail(self, detail: object) -> dict[str, object]:
-        """Uploads a log's detail and returns the fields of a log that names it."""
+        """Uploads a log's detail and returns the log's fields that describe it."""
         if detail is None:
             return {}
         content, detail_type = encode_context(detail)
@@ -42,12 +42,12 @@ class LogWrites(CollectionWrites[record_pb2.ExecutionLog]):
 
 
 class Logs(LogWrites, Collection[record_pb2.ExecutionLog]):
-    """The execution logs of one workspace; a log's id is its run's. Safe in threads."""
+    """The execution logs of one workspace. A log has the id of its run. Thread-safe."""
 
     def detail(self, run_id: str, /) -> Any:
-        """The detail of a run's log as it was stored: bytes, text, or an equal JSON value; None without one.
+        """Returns the detail of a run's log as it was stored: bytes, text, or an equal JSON value; None if it has none.
 
-        Raises NotFound when there is no log, DataLoss when its bytes are damaged.
+        Raises NotFound when the run has no log, DataLoss when the detail is damaged.
         """
         found = self.get(run_id)
         if not found.detail_digest:
@@ -67,9 +67,9 @@ class Logs(LogWrites, Collection[record_pb2.ExecutionLog]):
         page_size: int = 0,
         limit: int | None = None,
     ) -> Iterator[record_pb2.ExecutionLog]:
-        """The logs of a workflow, of a status, of runs that began from `since` on and before `until`; else as every `list`.
+        """Yields logs by workflow, version, status and the start of the run: from `since`, before `until`.
 
-        A log that does not say when its run began counts from when it was stored.
+        A log without a `start_time` is compared by its `create_time`. The other options are those of `Records.list`.
         """
         wanted = both(equal(workflow_id=workflow_id, workflow_version=version, status=status), filter)
         wanted = both(wanted, _began(">=", since) if since is not None else "")
@@ -77,16 +77,16 @@ class Logs(LogWrites, Collection[record_pb2.ExecutionLog]):
         return self._listed(wanted, order_by, page_size, limit)
 
     def recent(self, workflow_id: str, version: int | None = None, /, *, limit: int = 10) -> Iterator[record_pb2.ExecutionLog]:
-        """The logs of a workflow, or of one version of it, that were stored last, the newest first."""
+        """Yields the last `limit` logs of a workflow, or of one version of it, newest first."""
         if not workflow_id:
             raise TypeError("logs: name the workflow.")
         return self.query(workflow_id=workflow_id, version=version or 0, order_by="create_time desc", limit=limit)
 
 
 def of_workflow(workflow: str, fields: dict[str, object]) -> dict[str, object]:
-    """The fields of the log of a run, with the workflow and the version that ran; of a run of no workflow, as they are given.
+    """Returns the fields of a log with the workflow and version of its run; unchanged if the run has no workflow.
 
-    Raises InvalidArgument when they name another.
+    Raises InvalidArgument when the fields name another workflow or version.
     """
     workflow_id, _, version = workflow.rpartition("@")
     if not workflow_id:

@@ -1,4 +1,4 @@
-"""The manifest of a materialized context: which files were written, and what each was made of."""
+"""The manifest of a materialized context: the files written, and the record from which each was made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class ManifestFile:
-    """One file: the record that it was made of, that record's version, and the content."""
+    """One file: the record from which it was made, that record's version, and the digest and size of the content."""
 
     kind: str
     id: str
@@ -24,21 +24,21 @@ class ManifestFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The files of a task's context by their paths within the directory."""
+    """The files of a task's context, by their paths relative to the directory."""
 
     workspace: str
     task_id: str
     files: Mapping[str, ManifestFile]
 
     def to_json(self) -> bytes:
-        """The text of `manifest.json`."""
+        """Returns the content of `manifest.json`."""
         about = {"format": FORMAT, "workspace": self.workspace, "task_id": self.task_id}
         files = {path: asdict(file) for path, file in sorted(self.files.items())}
         return json.dumps({**about, "files": files}, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def read_manifest(directory: Path) -> Manifest | None:
-    """The manifest of a directory; None when there is none, or none that was written whole by this version."""
+    """Returns the manifest of a directory; None if there is none, or if it is incomplete or of another format."""
     try:
         found = json.loads((directory / NAME).read_bytes())
         if found["format"] != FORMAT:
@@ -50,6 +50,6 @@ def read_manifest(directory: Path) -> Manifest | None:
 
 
 def _is_inside(path: str) -> bool:
-    """Whether a path stays within its directory: what a manifest names may be removed, and anybody may have written it."""
+    """Whether a path stays within its directory. Files that a manifest names may be deleted, and anyone may have edited it."""
     parts = PurePosixPath(path)
     return bool(parts.parts) and not parts.is_absolute() and ".." not in parts.parts

@@ -1,4 +1,4 @@
-"""Phase outputs: the results of the phases of runs and tasks, found by phase or by the variable that later phases use."""
+"""Phase outputs: the results of the phases of runs and tasks, found by phase or by variable."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ PAGE = 1000
 class PhaseOutputWrites(CollectionWrites[record_pb2.PhaseOutput]):
     """Writes phase outputs.
 
-    In a transaction, an output that is found by its phase or its variable is looked for when the method is called: if it
-    changes before the commit, the transaction fails with VersionMismatch, and if it is gone, with NotFound.
+    In a transaction, a method that takes a phase or a variable looks for the output when it is called. If the output changes
+    before the commit, the transaction fails with VersionMismatch; if it is deleted, with NotFound.
     """
 
     def create(self, message: record_pb2.PhaseOutput | None = None, /, **fields: object) -> record_pb2.PhaseOutput:
         """Adds an output and returns it as stored.
 
-        Raises AlreadyExists when the run (or the task of its own) has one of that phase, or the run one of that variable,
-        ParentNotFound when there is no such run or task, and InvalidArgument.
+        Raises AlreadyExists when the run (or the task itself) has an output of that phase, or the run one with that variable;
+        ParentNotFound when the run or task does not exist, and InvalidArgument.
         """
         return super().create(message, **placed(message, fields))
 
     def save(self, message: record_pb2.PhaseOutput | None = None, /, **fields: object) -> record_pb2.PhaseOutput:
         """Adds an output, or changes the given fields of the run's (or task's own) output of that phase; returns it as stored.
 
-        One that is there already may be named by its variable instead. When another phase of the task has the variable, this
-        output takes its place; when another phase of the run has it, that is InvalidArgument. Raises ParentNotFound when
-        there is no such run or task.
+        An existing output may be named by its variable instead of its phase. If another phase of the task has the variable, this
+        output replaces it; if another phase of the run has it, InvalidArgument is raised. Raises ParentNotFound when the run or
+        task does not exist.
         """
         while True:
             before = self._holder(message, fields)
@@ -51,14 +51,15 @@ class PhaseOutputWrites(CollectionWrites[record_pb2.PhaseOutput]):
             try:
                 return self._written(mutations.delete(self._kind, before.id, self._expected(before), False), step)
             except (VersionMismatch, NotFound):
-                continue  # the other output was changed or deleted after it was read: read again
+                continue  # another client changed or deleted the output after it was read: read again
 
     def delete(
         self, id: str = "", /, *, run_id: str = "", task_id: str = "", phase: str = "", version: int = 0, cascade: bool = False
     ) -> None:
-        """Removes the output of that id, or of that phase of a run, or of a task's own. Raises NotFound, VersionMismatch.
+        """Deletes an output by its id, by run and phase, or by task and phase for a task's own.
 
-        In a transaction that is the first to save the output of a run, only the commit makes its id: NotFound.
+        Raises NotFound, VersionMismatch.
+        An output of a run that this transaction adds has no id before the commit, so deleting it by phase raises NotFound.
         """
         if id:
             return super().delete(id, version=version, cascade=cascade)
@@ -77,7 +78,10 @@ class PhaseOutputWrites(CollectionWrites[record_pb2.PhaseOutput]):
                 # It was changed after it was read: read it again.
 
     def _holder(self, message: record_pb2.PhaseOutput | None, fields: Mapping[str, object]) -> record_pb2.PhaseOutput | None:
-        """The task's own output that has the variable of the one to save; None when it is no task's own, or has no variable."""
+        """The task's own output that now has the variable of the output to save.
+
+        None if the output to save belongs to a run or has no variable.
+        """
         task_id, variable = own_variable(message, fields)
         if not variable:
             return None
@@ -89,40 +93,40 @@ class PhaseOutputWrites(CollectionWrites[record_pb2.PhaseOutput]):
 
 
 class PhaseOutputs(PhaseOutputWrites, Collection[record_pb2.PhaseOutput]):
-    """The phase outputs of one workspace. Safe in threads.
+    """The phase outputs of one workspace. Thread-safe.
 
-    A run has one output for each phase and one for each variable. So has a task, of its own: made without a run, with the id
-    `{phase}/{task_id}`. Methods take `run_id` for the outputs of a run or `task_id` for a task's own, and exactly one of the two.
-    The outputs that a task's runs made are not its own; `for_task` gives both sorts.
+    An output belongs to a run, or to a task itself if it was made without a run; its id is then `{phase}/{task_id}`. The outputs
+    of a task's runs are not the task's own; `for_task` yields both. Each run, and each task itself, has at most one output for a
+    phase and one for a variable. Methods take either `run_id`, or `task_id` for a task's own outputs.
     """
 
     def get(self, id: str = "", /, *, run_id: str = "", task_id: str = "", phase: str = "") -> record_pb2.PhaseOutput:
-        """The output of that id, or of that phase of a run, or of a task's own. Raises NotFound."""
+        """Returns an output by its id, or by run and phase, or by task and phase for a task's own. Raises NotFound."""
         if id:
             return super().get(id)
         return first_output(self._scope, Owner(run_id, task_id), phase=phase)
 
     def by_var(self, run_id: str = "", variable: str = "", *, task_id: str = "") -> record_pb2.PhaseOutput:
-        """The output that is known by a variable: `by_var(run_id, "SPEC")`, `by_var(task_id=…, variable="SPEC")`.
+        """Returns the output with a variable: `by_var(run_id, "SPEC")`, `by_var(task_id=…, variable="SPEC")`.
 
         Raises NotFound.
         """
         return first_output(self._scope, Owner(run_id, task_id), variable=variable)
 
     def all(self, run_id: str = "", *, task_id: str = "", filter: str = "") -> Iterator[record_pb2.PhaseOutput]:
-        """The outputs of a run, or a task's own, oldest first."""
+        """Yields the outputs of a run, or a task's own, oldest first."""
         return self._listed(both(Owner(run_id, task_id).filter(), filter), "", PAGE, None)
 
     def as_map(self, run_id: str = "", *, task_id: str = "") -> dict[str, str]:
-        """The contents of the outputs of a run, or a task's own, by their variables; by the phase where there is no variable."""
+        """Returns the contents of the outputs of a run, or a task's own, by variable, or by phase for those without one."""
         return {each.variable or each.phase: each.content for each in self.all(run_id, task_id=task_id)}
 
     def for_task(self, task_id: str, /, *, filter: str = "") -> Iterator[record_pb2.PhaseOutput]:
-        """The outputs for a task, of every run of it and of none, oldest first."""
+        """Yields all outputs of a task, those of its runs and its own, oldest first."""
         return self._listed(both(_asked(task_id=task_id), filter), "", PAGE, None)
 
     def exists(self, id: str = "", /, phase: str = "", *, run_id: str = "", task_id: str = "") -> bool:
-        """Whether there is an output of that id, or (`exists(run_id, phase)`) of that phase of a run, or of a task's own."""
+        """Whether an output exists: `exists(id)`, `exists(run_id, phase)`, or `exists(task_id=…, phase=…)` for a task's own."""
         if id and not phase:
             return super().exists(id)
         return self.first(filter=Owner(run_id or id, task_id).filter(phase=phase)) is not None
@@ -130,7 +134,7 @@ class PhaseOutputs(PhaseOutputWrites, Collection[record_pb2.PhaseOutput]):
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose outputs: a run's, or those that a task has of its own. Raises TypeError unless it is one of the two."""
+    """The owner of outputs: a run or a task. Raises TypeError unless exactly one is given."""
 
     run_id: str
     task_id: str
@@ -143,13 +147,13 @@ class Owner:
         return f"Run {self.run_id}" if self.run_id else f"Task {self.task_id}, of its own,"
 
     def filter(self, **wanted: str) -> str:
-        """A filter for its outputs that have these values."""
+        """Returns a filter for the owner's outputs that have these values."""
         owned = equal(run_id=self.run_id) if self.run_id else f'run_id = "" AND {equal(task_id=self.task_id)}'
         return both(owned, _asked(**wanted))
 
 
 def first_output(scope: Scope, owner: Owner, **wanted: str) -> record_pb2.PhaseOutput:
-    """The stored output of an owner that has these values. Raises NotFound."""
+    """Returns the owner's stored output that has these values. Raises NotFound."""
     found: record_pb2.PhaseOutput | None = first_message(scope, KINDS["phase_output"], owner.filter(**wanted))
     if found is None:
         named = " and ".join(f"{name} {value}" for name, value in wanted.items())
@@ -159,7 +163,7 @@ def first_output(scope: Scope, owner: Owner, **wanted: str) -> record_pb2.PhaseO
 
 
 def _written_id(steps: Sequence[Step], key_of: Callable[[record_pb2.PhaseOutput], Hashable | None], key: Hashable) -> str | None:
-    """The id of the output that the steps write under a key: empty when only the daemon knows it; None when they write none."""
+    """The id of the output that the steps write under a key; empty if the daemon will assign it, None if no step writes one."""
     deleted = set()
     for mutation in (each.mutation for each in reversed(steps)):
         if (record := record_of(mutation)) is None:
@@ -170,21 +174,21 @@ def _written_id(steps: Sequence[Step], key_of: Callable[[record_pb2.PhaseOutput]
 
 
 def _place(output: record_pb2.PhaseOutput) -> tuple[Owner, str] | None:
-    """Whose output it is and of which phase; None where the step does not say."""
+    """The owner and the phase of an output; None if the step does not set both."""
     if output.phase and (output.run_id or output.task_id):
         return Owner(output.run_id, "" if output.run_id else output.task_id), output.phase
     return None
 
 
 def _variable(output: record_pb2.PhaseOutput) -> tuple[str, str] | None:
-    """The task and the variable of what a task has of its own; None of anything else."""
+    """The task and the variable of a task's own output; None for any other output."""
     return (output.task_id, output.variable) if output.task_id and output.variable and not output.run_id else None
 
 
 def placed(
     message: record_pb2.PhaseOutput | None, fields: Mapping[str, object], before: record_pb2.PhaseOutput | None = None
 ) -> dict[str, object]:
-    """The fields; for a task's own output with its id, which is made of the phase, or without a phase is the id of `before`."""
+    """Returns the fields; for a task's own output with its id: `{phase}/{task_id}`, or without a phase the id of `before`."""
     if not _is_own(message, fields):
         return dict(fields)
     if phase := _value(message, fields, "phase"):
@@ -193,13 +197,13 @@ def placed(
 
 
 def own_variable(message: record_pb2.PhaseOutput | None, fields: Mapping[str, object]) -> tuple[str, str]:
-    """The task and the variable of a task's own output; two empty strings for any other output."""
+    """Returns the task and the variable of a task's own output; two empty strings for any other output."""
     task_id, variable = (_value(message, fields, name) for name in ("task_id", "variable"))
     return (str(task_id), str(variable)) if variable and _is_own(message, fields) else ("", "")
 
 
 def _is_own(message: record_pb2.PhaseOutput | None, fields: Mapping[str, object]) -> bool:
-    """Whether an output without an id is a task's and no run's."""
+    """Whether an output has no id and belongs to a task itself, not to a run."""
     id, run_id, task_id = (_value(message, fields, name) for name in ("id", "run_id", "task_id"))
     return bool(task_id) and not id and not run_id
 

@@ -13,14 +13,14 @@ class RunWrites(CollectionWrites[record_pb2.Run]):
     """Writes runs."""
 
     def start(self, workflow_id: str, version: int, /, **fields: object) -> record_pb2.Run:
-        """Adds a run of a workflow's version that has begun now, with `task_id`, `inputs` and whatever else a run has.
+        """Adds a run of a workflow's version, with status `running` and a start time of now. `fields` are fields of a run.
 
-        Raises ParentNotFound when there is no such version or task, and what `create` raises. In a transaction the version may
-        be one that the transaction adds.
+        Raises ParentNotFound when the version or the task does not exist, and the errors of `create`. In a transaction the
+        version may be one that the transaction adds.
         """
         now = datetime.datetime.now(datetime.UTC)
         return self.create(None, **{"status": "running", "start_time": now, **fields, "workflow": f"{workflow_id}@{version}"})
 
 
 class Runs(RunWrites, Collection[record_pb2.Run]):
-    """The runs of one workspace. Safe in threads."""
+    """The runs of one workspace. Thread-safe."""

@@ -1,4 +1,4 @@
-"""Specs: what is to be built, one text for a task. A spec is the output of the phase `spec`."""
+"""Specs: a task's specification as text. A spec is the output of the phase `spec`."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ class SpecWrites:
         self._phase_outputs = phase_outputs
 
     def save(self, task_id: str, content: str, /, *, run_id: str | None = None, **fields: object) -> record_pb2.PhaseOutput:
-        """Writes the spec of a task, or with `run_id` the one that a run of it made, in place of what was there.
+        """Writes the spec of a task, or with `run_id` of one of its runs; replaces an earlier one.
 
-        Raises ParentNotFound when there is no such task or run, InvalidArgument.
+        Raises ParentNotFound when the task or the run does not exist, InvalidArgument.
         """
         about = {"run_id": run_id} if run_id else {}
         return self._phase_outputs.save(None, **{"task_id": task_id, "phase": PHASE, "content": content, **about, **fields})
 
 
 class Specs(SpecWrites):
-    """The specs of one workspace's tasks. Safe in threads."""
+    """The specs of one workspace's tasks. Thread-safe."""
 
     def __init__(self, phase_outputs: PhaseOutputs) -> None:
         super().__init__(phase_outputs)
         self._stored = phase_outputs
 
     def get(self, task_id: str, /) -> str | None:
-        """The text of a task's spec, the one written last; None when there is none."""
+        """Returns the text of the task's spec that was written last; None if there is none."""
         found = self._last(task_id)
         return None if found is None else found.content
 
     def get_full(self, task_id: str, /) -> record_pb2.PhaseOutput:
-        """A task's spec with all that is known of it. Raises NotFound."""
+        """Returns the task's spec that was written last, as a record. Raises NotFound."""
         found = self._last(task_id)
         if found is None:
             raise NotFound(f"Task {task_id} has no spec.", reason="RECORD_NOT_FOUND", metadata={"kind": "phase_output"})

@@ -1,4 +1,4 @@
-"""Files that are written aside first and then put in place together: nothing is replaced before all are on disk."""
+"""Writes files to a temporary directory first, and replaces the targets only when all files are on disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COPY_BYTES = 1 << 20
 
 
 class Staging:
-    """A directory's next files. Its `with` block locks the directory; other processes that use this class wait for it."""
+    """The new files of a directory. Its `with` block locks the directory; other processes that use this class wait for it."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -28,7 +28,7 @@ class Staging:
     def __enter__(self) -> Staging:
         self._lock = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        for left in self._root.glob(f"{PREFIX}*"):  # of a process that died
+        for left in self._root.glob(f"{PREFIX}*"):  # left by a process that died
             shutil.rmtree(left, ignore_errors=True)
         self._aside = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._root))
         return self
@@ -42,14 +42,14 @@ class Staging:
         return bool(self._paths)
 
     def add(self, path: str, content: BinaryIO) -> None:
-        """Writes a file aside, durably. Its place is `path` within the directory."""
+        """Writes a file to the temporary directory and syncs it. `path` is its path in the directory."""
         with content, (self._aside / str(len(self._paths))).open("xb") as file:
             shutil.copyfileobj(content, file, COPY_BYTES)
             _sync(file)
         self._paths.append(path)
 
     def put(self, gone: Iterable[str], manifest: Manifest) -> None:
-        """Puts the files in place, removes those that are gone, and then puts the manifest."""
+        """Moves the files to their paths, deletes those in `gone`, and moves the manifest last."""
         self.add(NAME, file_of(manifest.to_json()))
         *files, last = enumerate(self._paths)
         for number, path in files:
@@ -68,7 +68,7 @@ class Staging:
 
 
 def file_of(content: bytes) -> BinaryIO:
-    """Bytes as a file."""
+    """Returns bytes as a binary file."""
     return io.BytesIO(content)
 
 

@@ -1,4 +1,4 @@
-"""The states of tasks in their workflows, each together with the decisions at its gates."""
+"""The states of tasks in their workflows, each with its gate decisions."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ GateLike = record_pb2.GateDecision | Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A task's state: the message with its phases, and the decisions at its gates, oldest first."""
+    """A task's state: the message, with its phases, and the task's gate decisions, oldest first."""
 
     message: record_pb2.TaskState
     gates: tuple[record_pb2.GateDecision, ...]
 
 
 class StateWrites:
-    """Writes states. A transaction returns what it was given: the message and the decisions of this call."""
+    """Writes states. A transaction returns the message and the decisions of the call."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
 
     def save(self, task_id: str, /, *, gates: Iterable[GateLike] = (), version: int = 0, **fields: object) -> State:
-        """Makes a task's state, or changes the given fields of it, with decisions at its gates, as one commit.
+        """Adds a task's state or changes its given fields, and writes gate decisions, in one commit.
 
-        `phases` is the whole list, of messages or dicts. `gates` are decisions to add or, those that have an id, to change;
-        others stay. `version`, when not 0, is the version of the state that must still be there.
-        Raises ParentNotFound without such a task, VersionMismatch, InvalidArgument.
+        `phases` is the whole list, of messages or dicts. `gates` are decisions to add or, if they have an id, to change; other
+        decisions stay. `version`, if not 0, is the version that the stored state must have.
+        Raises ParentNotFound when the task does not exist, VersionMismatch, InvalidArgument.
         """
         return self._saved(task_id, state_steps(task_id, gates, version, fields))
 
@@ -48,24 +48,24 @@ class StateWrites:
 
 
 class States(StateWrites):
-    """The states of one workspace's tasks. Safe in threads."""
+    """The states of one workspace's tasks. Thread-safe."""
 
     def __init__(self, sink: Sink, task_states: Collection[record_pb2.TaskState]) -> None:
         super().__init__(sink)
         self._task_states = task_states
 
     def load(self, task_id: str, /) -> State:
-        """The state of a task, as of one revision with what was decided at its gates. Raises NotFound when none was saved."""
+        """Returns the state of a task and its gate decisions, as of one revision. Raises NotFound when it has no state."""
         asked = ("task_state", equal(id=task_id)), ("gate_decision", equal(task_id=task_id))
         states, gates = scan(self._sink.scope, *asked) if task_id else ([], [])
         if not states:
-            return State(self._task_states.get(task_id), ())  # which raises, as for every kind
+            return State(self._task_states.get(task_id), ())  # raises NotFound
         return State(states[0].task_state, tuple(each.gate_decision for each in gates))
 
     def load_all(self) -> dict[str, State]:
-        """The states of all tasks by the task's id, all as of one revision: two SQL statements, however many tasks there are.
+        """Returns the states of all tasks by task id, as of one revision. Takes two SQL statements for any number of tasks.
 
-        Raises ResourceExhausted when they have more than 256 MiB together; then `store.task_states.list` has pages.
+        Raises ResourceExhausted when they exceed 256 MiB together; `store.task_states.list` then reads them page by page.
         """
         states, decisions = scan(self._sink.scope, ("task_state", ""), ("gate_decision", ""))
         gates: dict[str, list[record_pb2.GateDecision]] = {each.task_state.task_id: [] for each in states}
@@ -75,20 +75,20 @@ class States(StateWrites):
         return {each.task_state.task_id: State(each.task_state, tuple(gates[each.task_state.task_id])) for each in states}
 
     def _saved(self, task_id: str, steps: Sequence[Mutation]) -> State:
-        """Commits the steps together and reads the state with all its decisions, those of earlier calls too."""
+        """Commits the steps and reads the state with all its decisions, including those of earlier calls."""
         self._sink.scope.commit(steps, return_records=False)
         return self.load(task_id)
 
 
 def state_steps(task_id: str, gates: Iterable[GateLike], version: int, fields: Mapping[str, object]) -> list[Mutation]:
-    """The steps of a commit that save a state."""
+    """Returns the mutations that save a state."""
     kind = KINDS["task_state"]
     if version:
         state = mutations.update(kind, task_id, version, {"task_id": task_id, **fields})
     else:
         state = mutations.upsert(kind, None, {"task_id": task_id, **fields})
     decisions = list(gates)
-    # Ids in rising order, for decisions of one commit have the same time and lists break ties by the id.
+    # Ids rise in the order given: decisions of one commit have the same time, and lists order equal times by id.
     new_ids = sorted(random_id(KINDS["gate_decision"].id_prefix) for _ in decisions)
     return [state, *(_gate_step(task_id, each, new_id) for each, new_id in zip(decisions, new_ids, strict=True))]
 

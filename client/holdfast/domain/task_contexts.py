@@ -1,4 +1,4 @@
-"""The context of a task as files: the constitution, the spec, the initiative's decisions, the attachments."""
+"""Writes the context of a task as files: the constitution, the spec, the initiative's decisions, the attachments."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class _Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """A file to write: what the manifest says of it, and its content."""
+    """A file to write: its entry in the manifest, and a function that opens its content."""
 
     file: ManifestFile
     open: Callable[[], BinaryIO]
 
 
 class TaskContexts:
-    """The contexts of one workspace's tasks. Safe in threads; processes that write one directory take turns."""
+    """The contexts of one workspace's tasks. Thread-safe; processes that write one directory take turns."""
 
     def __init__(self, scope: Scope, tasks: Tasks, artifacts: Artifacts) -> None:
         self._scope = scope
@@ -52,13 +52,14 @@ class TaskContexts:
         self._artifacts = artifacts
 
     def materialize(self, task_id: str, directory: str | os.PathLike[str], /) -> Manifest:
-        """Writes a task's context into a directory, which is made when it is missing, and returns the manifest.
+        """Writes a task's context into a directory, which is created if it is missing, and returns the manifest.
 
-        The files are `constitution.md`, `spec.md`, `initiative.md`, `attachments/…` and `manifest.json`, of one revision; those
-        that would be empty are left out. All content is fetched before the first file is replaced, each file is replaced
-        whole, and the manifest comes last: after a failure the files are as they were, and a process that dies between two of
-        them leaves `needs_materialization` true. Files that only an earlier manifest names are removed; other files stay.
-        A file that has its content already is not written again. Raises NotFound without such a task, DataLoss, OSError.
+        The files are `constitution.md`, `spec.md`, `initiative.md`, `attachments/…` and `manifest.json`, as of one revision; a
+        file whose record does not exist is left out. All content is fetched before the first file is replaced, each file is
+        replaced atomically, and the manifest is replaced last: if fetching fails, the files are unchanged, and if the process
+        dies between two files, `needs_materialization` is true. Files that only an earlier manifest names are deleted; other
+        files stay. A file that has its content already is not written again.
+        Raises NotFound when the task does not exist, DataLoss, OSError.
         """
         plan = self._plan(task_id)
         manifest = self._manifest(task_id, plan)
@@ -75,7 +76,7 @@ class TaskContexts:
         return manifest
 
     def needs_materialization(self, task_id: str, directory: str | os.PathLike[str], /) -> bool:
-        """Whether the directory holds anything else than the task's context as it is now. Raises NotFound."""
+        """Whether the manifest or a file in the directory differs from the task's present context. Raises NotFound."""
         plan = self._plan(task_id)
         root = Path(directory)
         if read_manifest(root) != self._manifest(task_id, plan):
@@ -86,7 +87,7 @@ class TaskContexts:
         return Manifest(self._scope.workspace, task_id, {path: planned.file for path, planned in plan.items()})
 
     def _plan(self, task_id: str) -> dict[str, _Planned]:
-        """The files of the context by their paths, all as of one revision. Attachments are not fetched for it."""
+        """The files of the context by their paths, as of one revision. Does not fetch attachments."""
         constitutions, specs, attachments, initiatives = self._read(task_id)
         plan: dict[str, _Planned] = {}
         for rules in constitutions:
@@ -126,7 +127,7 @@ class TaskContexts:
 
 
 def _when(record: _Source) -> tuple[int, str]:
-    """The sort key of records that would be the same file: the one that was written last is taken."""
+    """The sort key of records that would be written to the same file: the one written last is used."""
     return record.update_time.ToNanoseconds(), record.id
 
 
@@ -137,7 +138,7 @@ def _text(kind: str, record: _Source, text: str) -> _Planned:
 
 
 def _is_there(path: Path, file: ManifestFile) -> bool:
-    """Whether the file is there with this content."""
+    """Whether the file exists and has this content."""
     try:
         if path.is_symlink() or path.stat().st_size != file.size_bytes:
             return False
@@ -148,7 +149,7 @@ def _is_there(path: Path, file: ManifestFile) -> bool:
 
 
 def initiative_text(initiative: record_pb2.Initiative) -> str:
-    """An initiative as Markdown: its title, its vision, and what was decided, in order."""
+    """Returns an initiative as Markdown: its title, its vision, and its decisions in order."""
     parts = [f"# {initiative.title}\n"]
     parts += [f"{initiative.vision}\n"] if initiative.vision else []
     parts += ["## Decisions\n"] if initiative.decisions else []
@@ -163,7 +164,7 @@ def _decision_text(decision: record_pb2.Decision) -> str:
 
 
 def file_name(name: str) -> str:
-    """An attachment's name as a file's: the same for most, and never a path; two names never become one."""
+    """Returns a file name for an attachment's name: unique, without slashes, and equal to the name in most cases."""
     safe = name.replace("%", "%25").replace("/", "%2F")
     if safe in (".", ".."):
         safe = safe.replace(".", "%2E")

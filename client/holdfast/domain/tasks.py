@@ -1,4 +1,4 @@
-"""Tasks: pieces of work that agents share, and what each waits for."""
+"""Tasks: pieces of work that agents share, and their dependencies."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from holdfast.v1 import record_pb2
 
 
 class Tasks(Waiting[record_pb2.Task]):
-    """The tasks of one workspace: `next_id`, `ready`, `blocked`, and all that a collection has. Safe in threads."""
+    """The tasks of one workspace: `next_id`, `ready`, `blocked`, and all that a collection has. Thread-safe."""

@@ -12,14 +12,14 @@ M = TypeVar("M")
 
 
 class Waiting(Collection[M]):
-    """A collection whose records name others in `blocked_by` that must be done first. Safe in threads."""
+    """A collection whose records list in `blocked_by` the records that must be done first. Thread-safe."""
 
     def ready(self, *, filter: str = "", order_by: str = "", page_size: int = 0, limit: int | None = None) -> Iterator[M]:
-        """What can be worked on: not done, and everything that it waits for is. The options are those of `list`."""
+        """Yields the records that are not done and whose dependencies are all done. The options are those of `list`."""
         return self._listed(both(self._open("true"), filter), order_by, page_size, limit)
 
     def blocked(self, *, filter: str = "", order_by: str = "", page_size: int = 0, limit: int | None = None) -> Iterator[M]:
-        """What is not done and waits for something that is not done either. The options are those of `list`."""
+        """Yields the records that are not done and have a dependency that is not done. The options are those of `list`."""
         return self._listed(both(self._open("false"), filter), order_by, page_size, limit)
 
     def _open(self, ready: str) -> str:

@@ -1,4 +1,7 @@
-"""The versions that a transaction adds to workflows, under the numbers that they get if no other client adds one."""
+"""Tracks the workflow versions that a transaction adds and deletes, and the numbers that the commit will give to them.
+
+Called by `WorkflowWrites`. The numbers hold unless another client adds a version first; then the commit fails.
+"""
 
 from __future__ import annotations
 
@@ -15,37 +18,37 @@ from holdfast.values.filters import equal
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version as it was asked for, with its number and id, and the message that the caller was given. Stored: both the same."""
+    """A version: the message to store, with its number and id, and the message that the caller got. Stored: both the same."""
 
     wanted: record_pb2.Workflow
     shown: record_pb2.Workflow
 
 
 class Additions:
-    """What the steps of a sink add and delete. The store's sink has no steps, so there it is always empty."""
+    """The versions that the steps of a sink add and delete. Always empty for the store's sink, which has no steps."""
 
     def __init__(self, sink: Sink, kind: Kind) -> None:
         self._sink = sink
         self._kind = kind
         self._audit = AuditLog(sink.scope)
-        self._last_stored: dict[str, int] = {}  # by workflow, read once
-        self._taken = 0  # how many of the sink's steps the next two are made of
+        self._last_stored: dict[str, int] = {}  # by workflow; read once
+        self._taken = 0  # the number of the sink's steps that `_added` and `_deleted` include
         self._added: dict[str, list[Version]] = {}
         self._deleted: set[str] = set()
 
     def last_number(self, workflow_id: str) -> int:
-        """The last number that was given when the next step applies. The store's is told by the daemon as it refuses: here 0."""
+        """Returns the last number given before the transaction's next step; 0 for the store, which gets it from a refusal."""
         return self._stored_number(workflow_id) + len(self._added_to(workflow_id)) if self._sink.deferred else 0
 
     def versions(self, workflow_id: str) -> list[Version]:
-        """The added versions that are not deleted again, in order."""
+        """Returns the added versions that no later step deletes, in order."""
         added = self._added_to(workflow_id)
         for number, each in enumerate(added, self._stored_number(workflow_id) + 1 if added else 0):
             each.wanted.workflow_version, each.wanted.id = number, record_id(workflow_id, number)
         return [each for each in added if each.wanted.id not in self._deleted]
 
     def deleted(self) -> set[str]:
-        """The ids of the versions that the transaction deletes."""
+        """Returns the ids of the versions that the transaction deletes."""
         self._catch_up()
         return self._deleted
 
@@ -54,7 +57,7 @@ class Additions:
         return self._added.get(workflow_id, [])
 
     def _catch_up(self) -> None:
-        """Takes the steps that are new since the last call."""
+        """Includes the steps that were added since the last call."""
         steps = self._sink.steps(self._kind)
         for step in steps[self._taken :]:
             if step.mutation.HasField("delete"):
@@ -66,7 +69,7 @@ class Additions:
         self._taken = len(steps)
 
     def _stored_number(self, workflow_id: str) -> int:
-        """The last number that the store gave, also to a version that was deleted since."""
+        """The last number that the store gave, including numbers of deleted versions."""
         if workflow_id not in self._last_stored:
             wanted = equal(workflow_id=workflow_id)
             latest = first_message(self._sink.scope, self._kind, wanted, "workflow_version desc")
@@ -84,5 +87,5 @@ class Additions:
 
 
 def record_id(workflow_id: str, number: int) -> str:
-    """The id of a version's record."""
+    """Returns the id of a version's record."""
     return f"{workflow_id}@{number}"

@@ -1,4 +1,4 @@
-"""What differs between two versions of a workflow."""
+"""Compares two versions of a workflow."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class PartsDiff:
-    """What differs between two lists of parts, by the parts' names. False when nothing does."""
+    """The differences between two lists of parts, by the parts' names. False if there are none."""
 
     added: Mapping[str, dict[str, Any]]
     removed: Mapping[str, dict[str, Any]]
     changed: Mapping[str, Mapping[str, Changed]]
-    reordered: bool  # those that both have come in another order
+    reordered: bool  # the parts that both lists have are in another order
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed or self.reordered)
@@ -35,7 +35,7 @@ class PartsDiff:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowDiff:
-    """What differs between two versions: fields by their names, phases and variables by theirs. False when nothing does."""
+    """The differences between two versions: fields, phases and variables, each by name. False if there are none."""
 
     fields: Mapping[str, Changed]
     phases: PartsDiff
@@ -46,7 +46,7 @@ class WorkflowDiff:
 
 
 def diff_of(before: record_pb2.Workflow, after: record_pb2.Workflow) -> WorkflowDiff:
-    """What differs between two versions, of one workflow or of two."""
+    """Returns the differences between two versions, which may belong to different workflows."""
     old, new = plain(before), plain(after)
     told = [name for name in old if name not in _OF_THE_VERSION]
     return WorkflowDiff(
@@ -61,7 +61,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, C
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal, and of the same types all the way down, for 1, 1.0 and True are three values in JSON."""
+    """Whether two values are equal and of equal types at every level: in JSON, 1, 1.0 and true differ."""
     if type(one) is not type(other) or one != other:
         return False
     if isinstance(one, dict):

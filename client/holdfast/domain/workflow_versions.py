@@ -1,4 +1,4 @@
-"""Writing workflows: every write makes a next version, which stands on an earlier one."""
+"""Writes workflows: every write adds a version, which may have an earlier one as its parent."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _MADE_BY_THE_STORE = ("id", "version", "create_time", "update_time", "workflow_v
 
 P = TypeVar("P", record_pb2.WorkflowPhase, record_pb2.WorkflowVariable)
 Edit = Callable[[record_pb2.Workflow], object]
-# The version that is to follow the latest, or the first when there is none.
+# Makes the version to add from the latest one, or from None if there is none.
 Following = Callable[[record_pb2.Workflow | None], record_pb2.Workflow]
 
 
 class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
     """Writes workflows.
 
-    In a transaction, what makes a next version reads the latest when it is called, and the commit says which number the new one
-    must get: when another version is stored in between, the transaction fails with AlreadyExists.
+    In a transaction, a method that adds a version reads the latest one when it is called, and the commit expects the number that
+    follows it: if another client adds a version before the commit, the transaction fails with AlreadyExists.
     """
 
     def __init__(self, sink: Sink, kind: Kind) -> None:
@@ -41,9 +41,9 @@ class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
         self._additions = Additions(sink, kind)
 
     def create(self, message: record_pb2.Workflow | None = None, /, **fields: object) -> record_pb2.Workflow:
-        """Adds a version as it is given and returns it, whatever the latest says; see `store`.
+        """Adds a version and returns it, even if its content equals the latest version's; see `store`.
 
-        Raises ParentNotFound when there is no such parent, InvalidArgument; AlreadyExists when an id is given and not the next.
+        Raises ParentNotFound when the parent does not exist, InvalidArgument; AlreadyExists when a given id is not the next one.
         """
         step = mutations.insert(self._kind, message, fields)
         wanted = step.insert.record.workflow
@@ -51,7 +51,7 @@ class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
         return self._written(step)
 
     def delete(self, id: str, /, version: int = 0, *, cascade: bool = False) -> None:
-        """Removes one version, named as in `get`; its number is not given again. Raises NotFound, HasDependents when it ran."""
+        """Deletes one version, named as in `get`. Its number is not reused. Raises NotFound, HasDependents when it has runs."""
         super().delete(named_record(id, version), cascade=cascade)
 
     def store(
@@ -63,11 +63,12 @@ class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
         parent_version: int | None = None,
         **fields: object,
     ) -> record_pb2.Workflow:
-        """Adds the next version of a workflow, made from the fields (or a message) alone, and returns it.
+        """Adds the next version of a workflow and returns it. The message and the fields are its whole content.
 
-        When it says what the latest version says, nothing is added and that is returned. Its parent is `parent_version` (0 for
-        none), or the latest; of two that are stored at once both are kept, each under a version of its own.
-        Raises ParentNotFound when there is no such parent, InvalidArgument; AlreadyExists when others were faster each time.
+        If the content equals the latest version's, nothing is added and the latest version is returned. The parent is
+        `parent_version` (0: none), by default the latest version. Concurrent calls each add a version of their own.
+        Raises ParentNotFound when the parent does not exist, InvalidArgument; AlreadyExists when other clients added versions
+        first until the timeout.
         """
         wanted = _made(named(workflow_id), message, fields)
         self._check_parent(workflow_id, parent_version)
@@ -88,40 +89,43 @@ class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
         parent_version: int | None = None,
         **fields: object,
     ) -> record_pb2.Workflow:
-        """As `store`, with the workflow named in a field: `save(workflow_id="ship", …)`, or by the message."""
+        """Calls `store` with the workflow that the field or the message names: `save(workflow_id="ship", …)`."""
         of_message = message.workflow_id if message is not None else ""
         return self.store(workflow_id or of_message, message, parent_version=parent_version, **fields)
 
     def set_phase(
         self, workflow_id: str, name: str, /, *, base_version: int | None = None, **fields: object
     ) -> record_pb2.Workflow:
-        """Derives the next version from `base_version`, or the latest: the phase of that name changed, or a new one at the end.
+        """Adds a version that copies `base_version` (default: the latest) and changes the phase of that name, or appends it.
 
-        Of changes of the latest made at once none is lost. Raises NotFound when there is no such version, InvalidArgument.
+        Concurrent changes of the latest version are all kept. Raises NotFound when the version does not exist, InvalidArgument.
         """
         return self._derive(
             workflow_id, base_version, lambda workflow: fill(_part(workflow.phases, name), "workflow.phases", fields)
         )
 
     def remove_phase(self, workflow_id: str, name: str, /, *, base_version: int | None = None) -> record_pb2.Workflow:
-        """Derives the next version without that phase. Raises NotFound when there is no such version or phase."""
+        """Adds a version that copies `base_version` without that phase. Raises NotFound for a missing version or phase."""
         return self._derive(workflow_id, base_version, lambda workflow: _remove(workflow, workflow.phases, "phase", name))
 
     def set_variable(
         self, workflow_id: str, name: str, /, *, base_version: int | None = None, **fields: object
     ) -> record_pb2.Workflow:
-        """Derives the next version: the variable of that name changed, or a new one at the end. As `set_phase`."""
+        """Adds a version that copies `base_version` and changes the variable of that name, or appends it; see `set_phase`."""
         return self._derive(
             workflow_id, base_version, lambda workflow: fill(_part(workflow.variables, name), "workflow.variables", fields)
         )
 
     def remove_variable(self, workflow_id: str, name: str, /, *, base_version: int | None = None) -> record_pb2.Workflow:
-        """Derives the next version without that variable. As `remove_phase`."""
+        """Adds a version that copies `base_version` without that variable; see `remove_phase`."""
         return self._derive(workflow_id, base_version, lambda workflow: _remove(workflow, workflow.variables, "variable", name))
 
     def _next(self, workflow_id: str, following: Following) -> record_pb2.Workflow:
-        """Adds what is to follow the latest version, unless the latest says the same. The new number says which one that was."""
-        # A transaction's last number is read before the latest version: what is stored after that makes the commit fail.
+        """Adds the version that `following` makes from the latest one, unless their contents are equal.
+
+        The number of the new version makes the daemon refuse it if another version was added meanwhile.
+        """
+        # In a transaction, read the last number before the latest version: a version stored in between makes the commit fail.
         last_number = self._additions.last_number(workflow_id)
         deadline = time.monotonic() + self._scope.connection.timeout_s
         while True:
@@ -138,7 +142,7 @@ class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
                 last_number = _number_before(error)
 
     def _latest(self, workflow_id: str) -> Version | None:
-        """The latest version; in a transaction, the one that will be the latest when the next step applies."""
+        """The latest version; in a transaction, with the steps so far applied."""
         if added := self._additions.versions(workflow_id):
             return added[-1]
         deleted, by_number = self._additions.deleted(), "workflow_version desc"
@@ -150,7 +154,7 @@ class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
             return None
 
     def _numbered(self, workflow_id: str, number: int) -> record_pb2.Workflow:
-        """The version of that number. Raises NotFound."""
+        """The version with that number. Raises NotFound."""
         id = record_id(workflow_id, number)
         for each in self._additions.versions(workflow_id):
             if each.wanted.id == id:
@@ -172,7 +176,7 @@ class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
         return self._next(named(workflow_id), following)
 
     def _check_parent(self, workflow_id: str, number: int | None) -> None:
-        """Raises ParentNotFound unless the parent is a version that exists already. 0 means no parent."""
+        """Raises ParentNotFound unless the parent version exists. 0 means no parent."""
         if not number:
             return
         try:
@@ -185,23 +189,23 @@ class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
 
 
 def named_record(id: str, version: int) -> str:
-    """The id of a record that is named by the workflow and its version, or by itself."""
+    """Returns the id of a version's record; `id` is the workflow, or the record if `version` is 0."""
     return record_id(id, version) if version else id
 
 
 def no_version(workflow_id: str) -> NotFound:
-    """The error for a workflow that has none."""
+    """Returns the error for a workflow without versions."""
     message = f"Workflow {workflow_id} has no version."
     return NotFound(message, reason="RECORD_NOT_FOUND", metadata={"kind": "workflow", "id": workflow_id})
 
 
 def says_the_same(one: record_pb2.Workflow, other: record_pb2.Workflow) -> bool:
-    """Whether two versions have the same content, whatever their ids, numbers and times."""
+    """Whether two versions have the same content, without regard to ids, numbers and times."""
     return _said(one) == _said(other)
 
 
 def _placed_after(last_number: int, wanted: record_pb2.Workflow) -> record_pb2.Workflow:
-    """The version with the next number, which the daemon refuses with AlreadyExists when the number was given already."""
+    """A copy with the number after `last_number`. The daemon refuses it with AlreadyExists if that number is taken."""
     placed = record_pb2.Workflow()
     placed.CopyFrom(wanted)
     placed.workflow_version = last_number + 1
@@ -210,7 +214,7 @@ def _placed_after(last_number: int, wanted: record_pb2.Workflow) -> record_pb2.W
 
 
 def named(workflow_id: str) -> str:
-    """The workflow's name. Raises TypeError when it is empty: a filter with it would match every workflow."""
+    """Returns the workflow's name. Raises TypeError if it is empty, because a filter with it would match every workflow."""
     if not workflow_id:
         raise TypeError("workflows: name the workflow.")
     return workflow_id
@@ -228,13 +232,13 @@ def _made(workflow_id: str, message: record_pb2.Workflow | None, fields: Mapping
 
 
 def _said(workflow: record_pb2.Workflow) -> str:
-    """The content of a version as text to compare: Python's 1, 1.0 and True are equal, JSON's are not."""
+    """The content of a version as JSON text. Text is compared because 1, 1.0 and True are equal in Python but differ in JSON."""
     content = {name: value for name, value in plain(workflow).items() if name not in _MADE_BY_THE_STORE}
     return json.dumps(content, sort_keys=True)
 
 
 def _part(parts: RepeatedCompositeFieldContainer[P], name: str) -> P:
-    """The part of that name, added when there is none."""
+    """Returns the part with that name; adds it if there is none."""
     for each in parts:
         if each.name == name:
             return each
@@ -253,5 +257,5 @@ def _remove(workflow: record_pb2.Workflow, parts: RepeatedCompositeFieldContaine
 
 
 def _number_before(error: AlreadyExists) -> int:
-    """The number before the one that the daemon would have given."""
+    """The number before the one that the daemon's error names as the next."""
     return int(error.metadata["next_id"].rpartition("@")[2]) - 1

@@ -1,4 +1,4 @@
-"""Workflows: versions that are never changed. Each knows the version that it was made from."""
+"""Workflows: immutable versions. Each names its parent, the version from which it was made."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ PAGE = 1000
 
 
 class Workflows(WorkflowWrites, Records[record_pb2.Workflow]):
-    """The workflows of one workspace. A record is one version; its id is `ship@3`. Safe in threads."""
+    """The workflows of one workspace. A record is one version; its id is `ship@3`. Thread-safe."""
 
     def get(self, id: str, /, version: int = 0) -> record_pb2.Workflow:
-        """One version: `get("ship", 3)`, or by the record's id, `get("ship@3")`. Raises NotFound."""
+        """Returns one version: `get("ship", 3)`, or by the record's id, `get("ship@3")`. Raises NotFound."""
         return super().get(named_record(id, version))
 
     def exists(self, id: str, /, version: int = 0) -> bool:
-        """Whether there is that version."""
+        """Whether the version exists."""
         return super().exists(named_record(id, version))
 
     def latest(self, workflow_id: str, /) -> record_pb2.Workflow:
-        """The version with the highest number. Raises NotFound when there is none."""
+        """Returns the version with the highest number. Raises NotFound when there is none."""
         if (found := self._latest(workflow_id)) is not None:
             return found.shown
         raise no_version(workflow_id)
 
     def versions(self, workflow_id: str, /) -> Iterator[record_pb2.Workflow]:
-        """All versions of a workflow that there are, the oldest first."""
+        """Yields the versions of a workflow that are not deleted, oldest first."""
         return self._listed(equal(workflow_id=named(workflow_id)), "workflow_version", PAGE, None)
 
     def lineage(self, workflow_id: str, version: int, /) -> list[record_pb2.Workflow]:
-        """A version, the one that it was made from, and so on to the first, or to one that was deleted. Raises NotFound."""
+        """Returns a version, its parent, its parent's parent and so on. Ends before a deleted version. Raises NotFound."""
         known = {each.workflow_version: each for each in self.versions(workflow_id)}
         line = [known.pop(version) if version in known else self.get(workflow_id, version)]
         while (parent := known.pop(line[-1].parent_version, None)) is not None:
@@ -43,15 +43,15 @@ class Workflows(WorkflowWrites, Records[record_pb2.Workflow]):
         return line
 
     def diff(self, workflow_id: str, before: int, after: int, /) -> WorkflowDiff:
-        """What differs between two versions, phases and variables by their names. Raises NotFound."""
+        """Returns the differences between two versions, with phases and variables by name. Raises NotFound."""
         return diff_of(self.get(workflow_id, before), self.get(workflow_id, after))
 
     def phases(self, workflow_id: str, version: int | None = None, /) -> list[record_pb2.WorkflowPhase]:
-        """The phases of a version, or of the latest, in order. Raises NotFound."""
+        """Returns the phases of a version (default: the latest), in order. Raises NotFound."""
         return list(self._base(workflow_id, version).phases)
 
     def variables(self, workflow_id: str, version: int | None = None, /) -> list[record_pb2.WorkflowVariable]:
-        """The variables of a version, or of the latest, in order. Raises NotFound."""
+        """Returns the variables of a version (default: the latest), in order. Raises NotFound."""
         return list(self._base(workflow_id, version).variables)
 
     def _base(self, workflow_id: str, version: int | None) -> record_pb2.Workflow:

@@ -1,1 +1,1 @@
-"""Journals: transcripts and events, appended in batches, read as a stream, followed live."""
+"""Journals (transcripts and events): append in batches, read as a stream, follow."""

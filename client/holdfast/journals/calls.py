@@ -1,4 +1,4 @@
-"""The calls about the entries of one journal: append, read as a stream, list over parents."""
+"""The calls for journal entries: append, read as a stream, list over all parents."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ Appended = TypeVar("Appended", bound=Sequence[Any], covariant=True)
 
 
 class JournalSink(Protocol[Appended]):
-    """Where journals are written. What it returns has one item for each entry: `JournalCalls` appends at once and returns their
-    numbers; a transaction's `Steps` returns the entries, which get their numbers when the commit is done.
+    """The target of appends. It returns one item for each entry.
+
+    `JournalCalls` appends at once and returns the numbers; a transaction's `Steps` returns the entries, in which the commit sets
+    the numbers.
     """
 
     def append(
@@ -31,7 +33,7 @@ class JournalSink(Protocol[Appended]):
 
 
 class JournalCalls:
-    """The calls of one workspace about the journals of one name. Safe in threads."""
+    """The calls for the journals of one name in one workspace. Thread-safe."""
 
     def __init__(self, scope: Scope, journal: str) -> None:
         self._scope = scope
@@ -40,7 +42,7 @@ class JournalCalls:
     def append(
         self, parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entry], expected_last_number: int | None = None
     ) -> range:
-        """Appends entries, all or none, and returns their numbers; none: an empty range."""
+        """Appends entries, all or none, and returns their numbers; an empty range if there are no entries."""
         request = journal_service_pb2.JournalServiceAppendRequest(
             workspace=self._scope.workspace,
             actor=self._scope.actor,
@@ -61,14 +63,14 @@ class JournalCalls:
         return [range(each.first_number, each.last_number + 1) for each in answer.results]
 
     def read(self, parent_kind: str, parent_id: str, **fields: Any) -> Reader:
-        """The entries of one parent as a stream; `fields` are those of the request."""
+        """Returns the entries of one parent as a stream. `fields` are fields of the request."""
         request = journal_service_pb2.JournalServiceReadRequest(
             workspace=self._scope.workspace, journal=self._journal, parent_kind=parent_kind, parent_id=parent_id, **fields
         )
         return Reader(self._scope.connection, request)
 
     def list(self, limit: int | None, **fields: Any) -> Iterator[entry_pb2.Entry]:
-        """Entries over parents, read page by page; `fields` are those of the request."""
+        """Yields the entries of all parents, or of one, page by page. `fields` are fields of the request."""
         request = journal_service_pb2.JournalServiceListRequest(workspace=self._scope.workspace, journal=self._journal, **fields)
         if limit is not None and not request.page_size:
             request.page_size = min(max(limit, 0), LARGEST_PAGE)

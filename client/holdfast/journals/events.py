@@ -1,4 +1,4 @@
-"""The events of tasks, runs and sessions: saved one by one or many at once, queried in pages, followed live."""
+"""The events of tasks, runs and sessions: save one or many, query in pages, follow."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ Number = TypeVar("Number")  # what a sink returns for one entry
 
 
 class EventWrites(Generic[Number]):
-    """Writes events. The store returns numbers; a transaction returns the entries, which get theirs at the commit.
+    """Writes events. The store returns numbers; a transaction returns the entries, in which the commit sets the numbers.
 
-    The fields are told at `Events`.
+    `Events` describes the fields.
     """
 
     def __init__(self, sink: JournalSink[Sequence[Any]]) -> None:
         self._sink = sink
 
     def save(self, parent_id: str, /, *, type: str, parent_kind: str = "task", **fields: object) -> Number:
-        """Saves one event of a task (or a run, or a session) and returns its number. Durable when it returns.
+        """Saves one event of a task (or a run, or a session) and returns its number. It is durable when this returns.
 
         Raises ParentNotFound, TooLarge, InvalidArgument.
         """
@@ -42,10 +42,10 @@ class EventWrites(Generic[Number]):
         return saved
 
     def save_many(self, events: Iterable[EventLike], /, *, parent_id: str = "", parent_kind: str = "task") -> list[Number]:
-        """Saves events (messages, or dicts of their fields) as one commit, all or none, and returns their numbers in order.
+        """Saves events (messages, or dicts of their fields) in one commit, all or none, and returns their numbers in order.
 
-        Without a `parent_id` each belongs to the task that its `task_id` names. One call takes events of 1,000 parents, 10,000
-        of each, and 16 MiB; none at all do nothing. Raises as `save` does.
+        Without a `parent_id`, each event belongs to the task that its `task_id` names. One call takes at most 1,000 parents,
+        10,000 events of each, and 16 MiB; without events it does nothing. Raises the errors of `save`.
         """
         appends = appends_of(events, parent_kind, parent_id)
         numbers: dict[int, Number] = {}
@@ -55,10 +55,11 @@ class EventWrites(Generic[Number]):
 
 
 class Events(EventWrites[int]):
-    """The events of one workspace. Safe in threads.
+    """The events of one workspace. Thread-safe.
 
     An event has a `type` (required), `task_id`, `phase`, `iteration`, `source`, `message`, `data` (any JSON value), `duration_ms`
-    and `time` (when it happened). It belongs to a task, a run or a session, within which it is numbered 1, 2, 3 … At most 1 MiB.
+    and `time` (when it happened). Its parent is a task, a run or a session; the events of a parent are numbered 1, 2, 3 …
+    At most 1 MiB.
     """
 
     def __init__(self, scope: Scope) -> None:
@@ -81,11 +82,11 @@ class Events(EventWrites[int]):
         page_size: int = 0,
         limit: int | None = None,
     ) -> Iterator[entry_pb2.Entry]:
-        """The events that all of this fits, read page by page as they are asked for. Each names its parent.
+        """Yields the events that match all conditions; pages are requested as they are consumed. Each event names its parent.
 
-        `type` may be several, any of which fits. `since` and `until` (before it) are about an event's `time`, or when it was
-        saved if it has none. Ordered by parent and number, so those of one parent as they came; `descending` is the reverse,
-        of one parent the newest first. Raises InvalidArgument for a filter that does not parse, at the first event.
+        `type` may be several types; an event must have one of them. `since` (inclusive) and `until` (exclusive) compare the
+        event's `time`, or the time it was saved if it has none. Events are ordered by parent, then by number; `descending`
+        reverses this. If the filter does not parse, the first `next` raises InvalidArgument.
         """
         wanted = both(equal(task_id=task_id, phase=phase, source=source), _of_types(type))
         wanted = both(both(wanted, _at(">=", since)), both(_at("<", until), filter))
@@ -111,17 +112,17 @@ class Events(EventWrites[int]):
         follow: bool = False,
         parent_kind: str = "task",
     ) -> Reader:
-        """The events of one parent from number `start` to `end`, in order, at most `limit`; as `Transcripts.read`."""
+        """Returns the events of one parent with numbers `start` to `end`, in order, at most `limit`; see `Transcripts.read`."""
         how = {"start": start, "end": end, "limit": limit, "descending": descending, "filter": filter, "follow": follow}
         return self._calls.read(parent_kind, parent_id, **how)
 
     def follow(self, parent_id: str, /, *, start: int = 0, filter: str = "", parent_kind: str = "task") -> Reader:
-        """The events of one parent from `start` on and those yet to come, until its `close()` is called."""
+        """Returns the events of one parent from number `start`, then new ones as they are saved, until `Reader.close()`."""
         return self._calls.read(parent_kind, parent_id, start=start, filter=filter, follow=True)
 
 
 def event_of(value: EventLike, parent_kind: str, parent_id: str) -> entry_pb2.Entry:
-    """An event to append; one of a task is about that task unless it says otherwise. Raises as `entry_of` does."""
+    """Returns an event to append. If its parent is a task, `task_id` defaults to the parent. Raises the errors of `entry_of`."""
     entry = entry_pb2.Entry()
     entry.CopyFrom(entry_of(value, JOURNAL))
     if parent_kind == "task" and not entry.event.task_id:
@@ -130,14 +131,14 @@ def event_of(value: EventLike, parent_kind: str, parent_id: str) -> entry_pb2.En
 
 
 def appends_of(events: Iterable[EventLike], parent_kind: str, parent_id: str) -> list[tuple[Append, list[int]]]:
-    """One append for each parent, with the places that its events have among all."""
+    """Groups events by parent: returns an append for each parent, and the positions of its events in `events`."""
     appends: dict[str, tuple[Append, list[int]]] = {}
     for place, value in enumerate(events):
         entry = event_of(value, parent_kind, parent_id)
         owner = parent_id or (entry.event.task_id if parent_kind == "task" else "")
         if not owner:
             raise InvalidArgument(
-                "The event names no parent: give it a task_id, or say the parent_id of all.",
+                "The event names no parent: set its task_id, or pass a parent_id for all events.",
                 reason="VALUE_INVALID",
                 metadata={"field": "parent_id"},
             )
@@ -153,7 +154,7 @@ def _of_types(types: str | Iterable[str]) -> str:
 
 
 def _at(operator: str, time: datetime.datetime | Timestamp | None) -> str:
-    """A filter for the time of an event; one without a time counts from when it was saved."""
+    """Returns a filter on an event's time, or on the time it was saved if it has none."""
     if time is None:
         return ""
     literal = quoted_time(time)

@@ -1,4 +1,4 @@
-"""Reading a journal as a stream that goes on where it stood after an outage of the daemon."""
+"""Reads a journal as a stream that resumes at its position after an outage of the daemon."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from holdfast.wire.streams import Stream
 class Reader:
     """An iterator of entries. One thread iterates; any thread may `close`, which ends the iteration.
 
-    Memory stays flat: a frame of at most 3 MiB is held at a time. Keeps no connection when it is read to its end or closed.
+    It holds one frame of at most 3 MiB at a time. The call ends when the last entry was read or the reader is closed.
     """
 
     def __init__(self, connection: Connection, request: journal_service_pb2.JournalServiceReadRequest) -> None:
@@ -32,10 +32,10 @@ class Reader:
         return next(self._entries)
 
     def close(self) -> None:
-        """Ends the reading, also one that another thread waits on."""
+        """Ends the iteration, even while another thread waits for an entry."""
         self._stream.close()
-        # Ends the generator, which drops grpc's call object now: collected at the interpreter's end, it may wait for a lock for
-        # ever. ValueError: another thread runs the generator, and the closed stream ends it there.
+        # Closing the generator releases grpc's call object now. Released at interpreter exit instead, it may block on a lock.
+        # ValueError: another thread runs the generator, and the closed stream ends it there.
         with suppress(ValueError):
             self._entries.close()
 
@@ -56,7 +56,7 @@ class Reader:
                     return
 
     def _move(self, entries: Sequence[entry_pb2.Entry]) -> bool:
-        """Makes the request ask for what comes after these entries; whether nothing does."""
+        """Advances the request past these entries. Returns whether it has nothing left to ask for."""
         last, request = entries[-1].number, self._request
         if self._limited:
             request.limit = max(request.limit - len(entries), 0)

@@ -1,8 +1,8 @@
-"""Writing many transcript entries fast: they gather while a call is in flight, and the next call takes all of them.
+"""Appends many transcript entries fast: entries gather while a call is in flight, and the next call sends all of them.
 
-A call costs about half a millisecond whatever it carries, so batches carry the load. One thread of the writer's own sends,
-one batch at a time, so the order is kept; a batch is repeated under the same request id until it is acknowledged, so nothing
-is lost or doubled.
+A call costs about half a millisecond whatever its size, so larger batches raise the throughput. The writer has one thread, which
+sends one batch at a time and so keeps the order. It repeats a batch under the same request id until the batch is acknowledged,
+so no entry is lost or stored twice.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from holdfast.wire import forks
 from holdfast.wire.scope import Scope
 
 BATCH_ENTRIES = 4000
-BATCH_CHARACTERS = 2 << 20  # at most 8 MiB of UTF-8, half of what a request may have
+BATCH_CHARACTERS = 2 << 20  # at most 8 MiB of UTF-8, half the limit of a request
 IDLE_S = 5.0
 
-_LEAST_SIZE = BATCH_CHARACTERS // BATCH_ENTRIES  # so that one count bounds both
+_LEAST_SIZE = BATCH_CHARACTERS // BATCH_ENTRIES  # an entry counts at least this much, so one counter enforces both limits
 _CHECKED_CHARACTERS = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """Entries that are durable: their numbers in the journal, first and last, and the revision of their commit."""
+    """A durable batch: the first and last number of its entries, and the revision of its commit."""
 
     first_number: int
     last_number: int
@@ -43,9 +43,9 @@ class Acknowledged:
 class TranscriptWriter:
     """Appends entries to one transcript. Threads may share it; a forked child may not.
 
-    `write` only waits when a full batch has gathered while another is in flight. An error of the daemon's is raised by the next
-    `write` or `flush`, and at the end of the `with` block; what was acknowledged before it is durable. The rest is not,
-    except perhaps the batch that was in flight when the daemon became unreachable.
+    `write` waits only if a full batch has gathered while another is in flight. An error from the daemon is raised by the next
+    `write` or `flush`, and at the end of the `with` block. Entries acknowledged before the error are durable; later ones are
+    not, except that the batch in flight when the daemon became unreachable may be.
     """
 
     def __init__(
@@ -70,17 +70,17 @@ class TranscriptWriter:
 
     @property
     def written(self) -> int:
-        """How many entries were taken by `write`."""
+        """The number of entries that `write` has taken."""
         return self._written
 
     @property
     def acknowledged(self) -> int:
-        """How many of them are durable: always the first ones written."""
+        """The number of durable entries; always the first ones written."""
         return self._acknowledged
 
     @property
     def last_number(self) -> int:
-        """The number in the journal of the last entry that is durable; 0 before the first."""
+        """The journal number of the last durable entry; 0 before the first."""
         return self._last_number
 
     def write(
@@ -96,8 +96,8 @@ class TranscriptWriter:
     ) -> None:
         """Takes one entry; see `Transcripts` for its fields. It is durable after `flush`, or when the `with` block ends.
 
-        Raises InvalidArgument or TooLarge for an entry that the daemon would refuse: it is left out and the writer goes on.
-        Raises the error that ended the writer, or Closed.
+        Raises InvalidArgument or TooLarge for an entry that the daemon would refuse; the entry is dropped and the writer remains
+        usable. Raises the error that ended the writer, or Closed.
         """
         if self._generation != forks.generation:
             raise RuntimeError("The writer belongs to the process before the fork; open another one here.")
@@ -123,7 +123,7 @@ class TranscriptWriter:
                 self._wake()
 
     def flush(self) -> int:
-        """Waits until all written so far is durable; returns the last number. Raises the error that ended the writer."""
+        """Waits until all entries written so far are durable; returns the last number. Raises the error that ended the writer."""
         with self._lock:
             target = self._written
             while self._acknowledged < target and self._error is None:
@@ -132,12 +132,12 @@ class TranscriptWriter:
             return self._last_number
 
     def settle(self) -> None:
-        """As `flush`, but nothing when it is closed. Called by `Store.sync`."""
+        """Flushes unless the writer is closed. Called by `Store.sync`."""
         if not self._closed:
             self.flush()
 
     def close(self) -> None:
-        """Flushes and ends the writer, which takes nothing more then, also when this raises. Closing twice does nothing."""
+        """Flushes and closes the writer. It is closed even if the flush raises. Closing twice does nothing."""
         if self._closed:
             return
         try:
@@ -149,7 +149,7 @@ class TranscriptWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """What was written before an exception in the block happened too, so it is made durable as well."""
+        """Flushes also after an exception in the block. If the flush fails as well, its error becomes a note of the exception."""
         try:
             self.close()
         except HoldfastError as failure:
@@ -180,7 +180,7 @@ class TranscriptWriter:
         self._room = BATCH_CHARACTERS
 
     def _wake(self) -> None:
-        """Wakes the thread that sends, or starts it: it ends after `IDLE_S` without work."""
+        """Wakes the sending thread, or starts it: the thread ends after `IDLE_S` without work."""
         self._idle = False
         if self._sender is None:
             self._sender = threading.Thread(target=self._send_batches, name="holdfast-writer", daemon=True)
@@ -257,7 +257,7 @@ def _set_rarer(
 
 
 def _named(error: BaseException) -> BaseException:
-    """The error to raise: InvalidArgument for what Python cannot encode or protobuf does not take, else the error itself."""
+    """The error to raise: InvalidArgument if Python or protobuf rejects a value, else the error itself."""
     if isinstance(error, UnicodeEncodeError):
         return not_utf8("transcript")
     if isinstance(error, ValueError):
@@ -265,4 +265,4 @@ def _named(error: BaseException) -> BaseException:
     return error
 
 
-Writer = TranscriptWriter  # the class's first name, kept for programs that import `holdfast.Writer`
+Writer = TranscriptWriter  # the former name, for programs that import `holdfast.Writer`

@@ -1,1 +1,1 @@
-"""The collections of records, and the two kinds whose content is a blob."""
+"""The collections of records, and of the two kinds whose content is a blob: artifacts and checkpoints."""

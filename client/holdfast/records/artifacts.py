@@ -1,4 +1,4 @@
-"""Artifacts: files that came out of the work, kept with what is known about them."""
+"""Artifacts: files that agents produce, each with a record that describes it."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ class ArtifactWrites(CollectionWrites[record_pb2.Artifact]):
     """Writes artifacts. Content is uploaded at once."""
 
     def put(self, *, source: SourceLike, **fields: object) -> record_pb2.Artifact:
-        """Stores a file's content and the artifact that names it: bytes, a path (`str`, `Path`), or a binary file.
+        """Uploads a content and creates an artifact for it. `source` is bytes, a path (`str`, `Path`) or a binary file.
 
-        Unless given, `name` is the path's last part, and `content_type` is guessed from the name. Content is sent in constant
-        memory and is durable when this returns. Raises ParentNotFound, InvalidArgument (without a name), and the file's OSError.
+        `name` defaults to the path's last part, `content_type` to a guess from the name. The content is sent in constant memory;
+        content and record are durable when this returns. Raises ParentNotFound, InvalidArgument (without a name), OSError.
         """
         return self.create(None, **stored_content(self._sink.blobs, source, fields))
 
 
 class Artifacts(ArtifactWrites, Collection[record_pb2.Artifact]):
-    """The artifacts of one workspace. Safe in threads."""
+    """The artifacts of one workspace. Thread-safe."""
 
     def open(self, artifact: str | record_pb2.Artifact, /) -> BinaryIO:
-        """An artifact's content as a readable, seekable binary file. Takes the id or the artifact. Raises NotFound."""
+        """Returns an artifact's content as a readable, seekable binary file. Takes the id or the artifact. Raises NotFound."""
         found = self.get(artifact) if isinstance(artifact, str) else artifact
         return self._sink.blobs.open(found.content_digest)
 
 
 def stored_content(blobs: Blobs, source: SourceLike, fields: dict[str, object]) -> dict[str, object]:
-    """Uploads an artifact's content and returns the fields of an artifact that names it."""
+    """Uploads an artifact's content and returns the artifact's fields, with the digest."""
     chosen = source_of(source)
     about = dict(fields)
     if not about.get("name"):

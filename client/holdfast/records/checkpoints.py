@@ -1,4 +1,4 @@
-"""Checkpoints: the context of a session saved at one moment, and given back as it was saved."""
+"""Checkpoints: saves the contexts of sessions and loads them as they were saved."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ C = TypeVar("C", bound="record_pb2.Checkpoint | SavedCheckpoint")
 
 
 class SavedCheckpoint:
-    """A checkpoint: its message's fields, and `load()` for its context. `message` is the message itself."""
+    """A checkpoint. It has the fields of its message, `message` itself, and `load()`, which returns the context."""
 
     id: str
     version: int
@@ -55,14 +55,14 @@ class SavedCheckpoint:
     __hash__ = None  # type: ignore[assignment]
 
     def load(self) -> Any:
-        """The context as it was saved: bytes, text, or an equal JSON value. Raises DataLoss when its bytes are damaged."""
+        """Returns the context as it was saved: bytes, text, or an equal JSON value. Raises DataLoss when it is damaged."""
         return self._checkpoints.load(self)
 
 
 class CheckpointWrites(RecordWrites[C]):
-    """Writes checkpoints: the store's as `SavedCheckpoint`, a transaction's as messages. Contexts are uploaded at once.
+    """Writes checkpoints. The store returns `SavedCheckpoint`, a transaction returns messages. Contexts are uploaded at once.
 
-    Of a context that resembles the session's last one only what changed is sent.
+    If a context shares enough bytes with the session's last one, only the bytes that differ are sent.
     """
 
     def save(
@@ -78,13 +78,13 @@ class CheckpointWrites(RecordWrites[C]):
         metadata: object = None,
         id: str = "",
     ) -> C:
-        """Saves a context: bytes, text, or a JSON value. Durable when it returns.
+        """Saves a context: bytes, text, or a JSON value. It is durable when this returns (in a transaction: after the commit).
 
-        `parent` is the checkpoint that it comes from; None means the one that this transaction last saved in the session, or
-        that this client last saved or loaded in it, else the session's latest; an empty string means none. JSON values come
-        back equal, but for tuples, which become lists.
-        Raises ParentNotFound when there is no such session or parent; TypeError and InvalidArgument for contexts that could not
-        be given back as they are.
+        `parent` is the checkpoint that this one continues. None selects the checkpoint that this transaction last saved in the
+        session, else the one that this client last saved or loaded in it, else the session's latest. An empty string means no
+        parent. A JSON value is loaded as an equal value, except that tuples become lists.
+        Raises ParentNotFound when the session or the parent does not exist; TypeError and InvalidArgument for contexts that
+        could not be loaded as they are.
         """
         about = {"id": id, "name": name, "summary": summary, "tags": list(tags), "metadata": metadata}
         fields = {**about, **self._stored_context(session_id, context)}
@@ -98,14 +98,14 @@ class CheckpointWrites(RecordWrites[C]):
             return self._insert({**fields, "parent_id": self._parent_of(session_id, None)})
 
     def _stored_context(self, session_id: str, context: object) -> dict[str, object]:
-        """Uploads a context and returns the fields of a checkpoint that names it."""
+        """Uploads a context and returns the checkpoint's fields that describe it."""
         data, context_type = encode_context(context)
         content = upload_context(self._sink.blobs, data, self._sink.memory.content(session_id))
         self._sink.memory.remember_content(session_id, content)
         return {"session_id": session_id, "context_digest": content.digest, "context_type": context_type}
 
     def _parent_of(self, session_id: str, parent: str | SavedCheckpoint | None) -> str:
-        """The id of the checkpoint that the next one of the session comes from; empty when there is none."""
+        """The id of the session's next parent; empty when there is none."""
         if parent is not None:
             return parent if isinstance(parent, str) else parent.id
         if (head := self._sink.memory.head(session_id)) is not None:
@@ -120,10 +120,10 @@ class CheckpointWrites(RecordWrites[C]):
 
 
 class Checkpoints(CheckpointWrites[SavedCheckpoint], Records[SavedCheckpoint]):
-    """The checkpoints of one workspace. Safe in threads."""
+    """The checkpoints of one workspace. Thread-safe."""
 
     def load(self, checkpoint: str | SavedCheckpoint | record_pb2.Checkpoint, /) -> Any:
-        """The context of a checkpoint, named by its id or by itself, as it was saved. Raises NotFound, DataLoss."""
+        """Returns a checkpoint's context as it was saved. Takes the id or the checkpoint. Raises NotFound, DataLoss."""
         found = self.get(checkpoint) if isinstance(checkpoint, str) else checkpoint
         known = self._sink.memory.content(found.session_id)
         if known is None or known.digest != found.context_digest:
@@ -135,7 +135,7 @@ class Checkpoints(CheckpointWrites[SavedCheckpoint], Records[SavedCheckpoint]):
         return decode_context(known.data, found.context_type)
 
     def latest(self, session_id: str, /, *, tag: str | None = None) -> SavedCheckpoint:
-        """The session's newest checkpoint, or the newest that bears a tag. Raises NotFound when there is none."""
+        """Returns the session's newest checkpoint, or the newest one with a tag. Raises NotFound when there is none."""
         for found in self.list(session_id, tag=tag, order_by="number desc", limit=1):
             return found
         tagged = f" with the tag {tag!r}" if tag is not None else ""
@@ -154,7 +154,7 @@ class Checkpoints(CheckpointWrites[SavedCheckpoint], Records[SavedCheckpoint]):
         page_size: int = 0,
         limit: int | None = None,
     ) -> Iterator[SavedCheckpoint]:
-        """The checkpoints of a session (or of all), or those that bear a tag; else as every collection's `list`."""
+        """Lists the checkpoints of a session (empty: of all), or those with a tag. For the other options see `Records.list`."""
         wanted = f"session_id = {quoted(session_id)}" if session_id else ""
         if tag is not None:
             wanted = both(wanted, f"tags:{quoted(tag)}")

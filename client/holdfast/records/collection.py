@@ -1,4 +1,4 @@
-"""The same methods for every kind of record: one generic class, made once for each kind of the registry."""
+"""The methods that every kind of record has: one generic class, with an instance for each kind in the registry."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ M = TypeVar("M")
 
 
 class Records(RecordWrites[M]):
-    """The records of one kind. Safe in threads.
+    """The records of one kind. Thread-safe.
 
-    Values are the kind's protobuf messages. Where fields are taken, keywords and a message work alike; fields marked JSON take
-    plain values or `holdfast.Json`, times take aware datetimes. Reads raise NotFound (WorkspaceNotFound) for what is not there.
+    Values are the kind's protobuf messages. Methods that write take a message or keyword arguments; fields marked JSON take
+    plain values or `holdfast.Json`, times take aware datetimes. Reads raise NotFound for a missing record, WorkspaceNotFound
+    for a workspace to which nothing was written.
     """
 
     def __repr__(self) -> str:
         return f"<holdfast.{self._kind.noun} of workspace {self._scope.workspace!r}>"
 
     def get(self, id: str, /) -> M:
-        """The record of that id. Raises NotFound."""
+        """Returns the record with that id. Raises NotFound."""
         return self._value(self._sink.read(self._kind, id))
 
     def exists(self, id: str, /) -> bool:
-        """Whether there is a record of that id."""
+        """Whether a record with that id exists."""
         try:
             return bool(self._found([id]))
         except WorkspaceNotFound:
             return False
 
     def batch_get(self, ids: Iterable[str], /) -> dict[str, M]:
-        """The records that exist among `ids`, by id and in that order; up to 1,000 are read as of one revision."""
+        """Returns those records among `ids` that exist, by id, in the order of `ids`. Up to 1,000 are read as of one revision."""
         wanted = list(dict.fromkeys(ids))
         found: dict[str, M] = {}
         for start in range(0, len(wanted), LARGEST_PAGE):
@@ -46,38 +47,38 @@ class Records(RecordWrites[M]):
         return found
 
     def list(self, *, filter: str = "", order_by: str = "", page_size: int = 0, limit: int | None = None) -> Iterator[M]:
-        """The records that a filter matches, read page by page as they are asked for.
+        """Yields the records that match a filter; pages are requested as the records are consumed.
 
-        `filter` is AIP-160 (`status = "running" AND tags:"urgent"`), `order_by` names fields (`number desc`); the default is the
-        time of creation. `limit` ends it early. Raises InvalidArgument for a filter that does not parse, at the first record.
+        `filter` is AIP-160 (`status = "running" AND tags:"urgent"`), `order_by` names fields (`number desc`; default: time of
+        creation). `limit` is the largest number of records. The first `next` raises InvalidArgument if the filter does not parse.
         """
         return self._listed(filter, order_by, page_size, limit)
 
     def first(self, *, filter: str = "", order_by: str = "") -> M | None:
-        """The first record that `list` would give; None when there is none."""
+        """Returns the first record that `list` would yield; None if no record matches."""
         found = first_message(self._scope, self._kind, filter, order_by)
         return None if found is None else self._value(found)
 
     def count(self, filter: str = "") -> int:
-        """How many records a filter matches."""
+        """Returns the number of records that match a filter."""
         request = store_service_pb2.StoreServiceCountRequest(workspace=self._scope.workspace, kind=self._kind.name, filter=filter)
         return self._scope.connection.call(lambda stubs: stubs.store.Count, request).count
 
     def next_id(self) -> str:
-        """A new id for a record of this kind, which nobody else is given. TypeError where ids are made of a record's fields."""
+        """Returns a new id for a record of this kind; no other caller gets it. Raises TypeError if ids are made from fields."""
         if self._kind.id_template:
             raise TypeError(f"The id of a {self._kind.name} is made of its fields: {self._kind.id_template}")
         return new_id(self._scope, self._kind)
 
     def watch(self, *, ids: Iterable[str] = (), since: int | None = None, cursor: str = "") -> Watch:
-        """The changes of this kind; see `Store.watch`."""
+        """Returns the changes of records of this kind; see `Store.watch`."""
         return open_watch(self._scope, [self._kind.name], ids, since, cursor)
 
     def history(self, id: str, /) -> Iterator[store_service_pb2.Change]:
-        """The changes of one record, oldest first, each with the record as it was after it.
+        """Yields the changes of one record, oldest first. Each holds the record as it was after the change.
 
-        Read from the watch, so it begins with the oldest change that the job `compact` has kept. The whole history, as the
-        fields that differ, is in `store.audit.of(kind, id)`.
+        The changes come from a watch, so they begin with the oldest one that the job `compact` has kept. `store.audit.of(kind,
+        id)` has the whole history, as the fields that differ.
         """
         try:
             yield from self._replay(id, 0)
@@ -103,4 +104,4 @@ class Records(RecordWrites[M]):
 
 
 class Collection(CollectionWrites[M], Records[M]):
-    """The records of a kind whose `save` is the plain one."""
+    """The records of a kind whose `save` has no rules of its own."""

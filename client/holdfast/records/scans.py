@@ -1,4 +1,4 @@
-"""Several whole lists, all as of one revision."""
+"""Reads several whole lists as of one revision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from holdfast.wire.streams import Stream
 
 
 class Scan(Stream[store_service_pb2.StoreServiceScanRequest, store_service_pb2.StoreServiceScanResponse]):
-    """The lists of one Scan. After an outage all of them are read again: the store may have changed in between."""
+    """The lists of one Scan. After an outage it reads all of them again, because the store may have changed meanwhile."""
 
     def __init__(self, connection: Connection, request: store_service_pb2.StoreServiceScanRequest) -> None:
         super().__init__(connection, lambda stubs: stubs.store.Scan, lambda: request)
@@ -23,7 +23,7 @@ class Scan(Stream[store_service_pb2.StoreServiceScanRequest, store_service_pb2.S
         self._frames: list[store_service_pb2.StoreServiceScanResponse] = []
 
     def read(self) -> list[list[store_service_pb2.StoreServiceScanResponse]]:
-        """The frames of each list, in the order of the request."""
+        """Returns the frames of each list, in the order of the request."""
         for frame in self:
             self._frames.append(frame)
         lists: list[list[store_service_pb2.StoreServiceScanResponse]] = [[] for _ in range(self._count)]
@@ -37,16 +37,16 @@ class Scan(Stream[store_service_pb2.StoreServiceScanRequest, store_service_pb2.S
 
 
 def scan_request(workspace: str, lists: Sequence[tuple[str, str]]) -> store_service_pb2.StoreServiceScanRequest:
-    """The request for (kind, filter) lists in the order of creation."""
+    """Returns the request for (kind, filter) lists. Each list is in the order of creation."""
     return store_service_pb2.StoreServiceScanRequest(
         workspace=workspace, lists=[store_service_pb2.ScanList(kind=kind, filter=filter) for kind, filter in lists]
     )
 
 
 def scan(scope: Scope, *lists: tuple[str, str]) -> list[list[record_pb2.Record]]:
-    """The records of whole (kind, filter) lists, all as of one revision, each in the order of creation.
+    """Returns the records of (kind, filter) lists as of one revision, each list in the order of creation.
 
-    Raises NotFound without the workspace, ResourceExhausted when they have more than 256 MiB together.
+    Raises NotFound when the workspace does not exist, ResourceExhausted when the lists exceed 256 MiB together.
     """
     found: list[list[record_pb2.Record]] = []
     for frames in Scan(scope.connection, scan_request(scope.workspace, lists)).read():

@@ -1,1 +1,1 @@
-"""Values on their way to and from messages: fields, JSON, entries, filters, mutations. Nothing here calls the daemon."""
+"""Conversion between Python values and messages: fields, JSON, entries, filters, mutations. Nothing here calls the daemon."""

@@ -1,4 +1,4 @@
-"""Encoding a checkpoint's context and decoding it: bytes stay bytes, text is UTF-8, everything else is JSON."""
+"""Encodes and decodes a checkpoint's context: bytes stay bytes, text is UTF-8, everything else is JSON."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ JSON = "application/json"
 
 
 def encode_context(context: object) -> tuple[bytes, str]:
-    """The bytes of a context and its media type.
+    """Returns the bytes of a context and its media type.
 
-    Raises TypeError for what JSON does not have, such as keys that are no strings, and InvalidArgument for NaN, infinities and
-    lone surrogates. A tuple comes back as a list; everything else comes back equal.
+    Raises TypeError for values that JSON cannot represent, such as keys that are not strings, and InvalidArgument for NaN,
+    infinities and lone surrogates. A tuple is decoded as a list; every other value is decoded as an equal value.
     """
     if isinstance(context, bytes | bytearray | memoryview):
         return bytes(context), BYTES
@@ -30,7 +30,7 @@ def encode_context(context: object) -> tuple[bytes, str]:
 
 
 def decode_context(content: bytes, context_type: str) -> Any:
-    """The context that was encoded."""
+    """Returns the context that `encode_context` was given."""
     if context_type == JSON:
         return from_json(content)
     return content.decode() if context_type.startswith("text/") else content

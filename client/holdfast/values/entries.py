@@ -1,4 +1,4 @@
-"""Journal entries made from what callers give: messages, or the fields of an entry."""
+"""Makes journal entries from messages or from mappings of their fields, and checks them before they are sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CERTAINLY_FITS = ENTRY_LIMIT_BYTES // 4 - 4096  # characters; UTF-8 takes at mo
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """The fields of an entry that hold text: JSON, plain, and what must be set."""
+    """The text fields of an entry: those that hold JSON, those that hold plain text; and the required fields."""
 
     documents: tuple[str, ...]
     plain: tuple[str, ...]
@@ -28,7 +28,7 @@ class _Texts:
 
 @cache
 def _texts(name: str) -> _Texts:
-    """What the registry says of a journal's fields, by the full name of its message."""
+    """The text fields of a journal, by the name of its message."""
     fields = entry_pb2.DESCRIPTOR.message_types_by_name[name].fields
     rules = {each.name: each.GetOptions().Extensions[options_pb2.rules] for each in fields}
     texts = [each.name for each in fields if each.type == FieldDescriptor.TYPE_STRING]
@@ -40,7 +40,7 @@ def _texts(name: str) -> _Texts:
 
 
 def entry_of(value: entry_pb2.Entry | Message | Mapping[str, object], journal: str = "transcript") -> entry_pb2.Entry:
-    """An entry to append. Raises TypeError for unknown fields, InvalidArgument for text that cannot be stored, TooLarge."""
+    """Returns an entry to append. Raises TypeError for unknown fields, InvalidArgument for unstorable text, TooLarge."""
     if isinstance(value, entry_pb2.Entry):
         entry = value
     else:
@@ -56,7 +56,7 @@ def entry_of(value: entry_pb2.Entry | Message | Mapping[str, object], journal: s
 
 
 def check_entry(entry: entry_pb2.Entry, journal: str = "transcript") -> None:
-    """Raises for an entry that the daemon would refuse, and its whole batch with it."""
+    """Raises InvalidArgument or TooLarge for an entry that the daemon would refuse, because it would refuse the whole batch."""
     message: Message = getattr(entry, journal)
     check_text(message, journal)
     texts = _texts(message.DESCRIPTOR.name)
@@ -66,13 +66,13 @@ def check_entry(entry: entry_pb2.Entry, journal: str = "transcript") -> None:
     characters = sum(len(getattr(message, each)) for each in (*texts.plain, *texts.documents))
     if characters > _CERTAINLY_FITS and (size := entry.ByteSize()) > ENTRY_LIMIT_BYTES:
         raise TooLarge(
-            f"The entry has {size:,} bytes, the limit is {ENTRY_LIMIT_BYTES:,}. Put the content into a blob, append its digest.",
+            f"The entry has {size:,} bytes, the limit is {ENTRY_LIMIT_BYTES:,}. Put it into a blob and append the digest.",
             metadata={"limit": str(ENTRY_LIMIT_BYTES), "size": str(size)},
         )
 
 
 def check_text(message: Message, journal: str = "transcript") -> None:
-    """Raises for NUL characters, which the store does not take."""
+    """Raises InvalidArgument for NUL characters, which the store cannot hold in text."""
     for field in _texts(message.DESCRIPTOR.name).plain:
         if "\0" in getattr(message, field):
             raise _refused(journal, field, "holds a NUL character; put such content into a blob")

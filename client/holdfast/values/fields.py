@@ -1,8 +1,8 @@
-"""Plain Python values in and out of protobuf messages.
+"""Converts between Python values and protobuf messages.
 
-Going in, a field marked JSON takes any JSON value (or `Json(text)` for text as it is), a time takes an aware `datetime` or
-a `Timestamp`, a list of messages takes messages or dicts of their fields, and None leaves a field unset. Coming out, `plain`
-makes a dict of a message, with JSON decoded and times as `datetime`.
+`fill` sets fields: one marked JSON takes any JSON value (or `Json(text)`, which is stored as it is), a time takes an aware
+`datetime` or a `Timestamp`, a list of messages takes messages or dicts of their fields, and None clears. `plain` makes a dict
+from a message, with JSON decoded and times as `datetime`.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """JSON text for a field marked JSON, taken as it is: `metadata=Json('{"a": 1}')`. `Json("null")` is JSON's null."""
+    """JSON text for a field marked JSON, stored as it is: `metadata=Json('{"a": 1}')`. `Json("null")` is JSON's null."""
 
     text: str
 
 
 def json_value(text: str) -> Any:
-    """The Python value of a field marked JSON; None where it is unset (empty)."""
+    """Returns the Python value of a field marked JSON; None if it is unset (empty)."""
     return from_json(text) if text else None
 
 
 def json_field(value: object) -> str:
-    """The text of a field marked JSON for a Python value or `Json`; empty for None."""
+    """Returns the JSON text for a Python value or `Json`; empty for None."""
     if value is None:
         return ""
     if isinstance(value, Json):
-        from_json(value.text)  # raises ValueError for what is no JSON
+        from_json(value.text)  # raises ValueError if it is not JSON
         return value.text
     return to_json(value).decode()
 
 
 def timestamp(value: datetime.datetime | Timestamp) -> Timestamp:
-    """A `Timestamp` for an aware `datetime`. Raises ValueError for one without a time zone, which names no moment."""
+    """Returns a `Timestamp` for an aware `datetime`. Raises ValueError if it has no time zone."""
     if isinstance(value, Timestamp):
         return value
     if not isinstance(value, datetime.datetime):
@@ -57,10 +57,10 @@ def timestamp(value: datetime.datetime | Timestamp) -> Timestamp:
 
 
 def fill(message: Message, name: str, values: Mapping[str, object]) -> None:
-    """Sets fields of a message from Python values; None clears.
+    """Sets fields of a message from Python values; None clears a field.
 
-    Raises TypeError for a field that the message has not or a value of the wrong type, and InvalidArgument for text that
-    cannot be stored, always with the field named. `name` stands for the message in the errors.
+    Raises TypeError for a field that does not exist or a value of the wrong type, and InvalidArgument for text that cannot be
+    stored. Each error names the field; `name` is the message's name in it.
     """
     fields = fields_of(message.DESCRIPTOR)
     for key, value in values.items():
@@ -107,7 +107,7 @@ def _set_repeated(message: Message, field: Field, value: object) -> None:
 
 
 def _set_members(message: Message, name: str, field: Field, value: object) -> None:
-    """A list of messages: each a message, or a dict of its fields."""
+    """Sets a list of messages. Each element is a message, or a dict of its fields."""
     path, members = f"{name}.{field.name}", getattr(message, field.name)
     try:
         items = list(_items(value))
@@ -130,18 +130,18 @@ def _items(value: object) -> Iterable[Any]:
 
 
 def not_utf8(field: str) -> InvalidArgument:
-    """The error for text with a lone surrogate."""
+    """Returns the error for text with a lone surrogate."""
     return InvalidArgument(
-        f"{field}: the text holds a lone surrogate, which UTF-8 cannot say. Put such bytes into a blob.",
+        f"{field}: the text holds a lone surrogate, which UTF-8 cannot encode. Put such bytes into a blob.",
         reason="VALUE_INVALID",
         metadata={"field": field.rpartition(".")[2]},
     )
 
 
 def plain(message: Message) -> dict[str, Any]:
-    """A dict of every field: JSON decoded, times as UTC datetimes (to the microsecond), what is unset as its empty value or None.
+    """Returns a dict of every field: JSON decoded, times as UTC datetimes (in microseconds), unset fields as empty or None.
 
-    Members of a oneof appear only when set, so a `Record` or an `Entry` shows the one value that it has.
+    Members of a oneof appear only if set, so the dict of a `Record` or an `Entry` has one member.
     """
     result: dict[str, Any] = {}
     for field in message.DESCRIPTOR.fields:

@@ -1,4 +1,4 @@
-"""Text for filters, in AIP-160."""
+"""Builds filter expressions (AIP-160)."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\
 
 
 def quoted(text: str) -> str:
-    """A string as a filter's literal: `filter=f"title = {quoted(title)}"` means exactly this title."""
+    """Returns a string as a filter's literal: `filter=f"title = {quoted(title)}"`."""
     return f'"{text.translate(_ESCAPES)}"'
 
 
 def quoted_time(time: datetime.datetime | Timestamp) -> str:
-    """An aware `datetime` as a filter's literal: `filter=f"create_time > {quoted_time(yesterday)}"`."""
+    """Returns an aware `datetime` as a filter's literal: `filter=f"create_time > {quoted_time(yesterday)}"`."""
     return f'"{timestamp(time).ToJsonString()}"'
 
 
 def both(one: str, other: str) -> str:
-    """A filter that asks for both; an empty one asks for nothing."""
+    """Returns the conjunction of two filters. An empty filter matches everything."""
     return f"({one}) AND ({other})" if one and other else one or other
 
 
 def equal(**values: str | int) -> str:
-    """A filter that asks for these values of these fields; those that are empty are not asked for."""
+    """Returns a filter for records whose fields have these values. Empty values are ignored."""
     return " AND ".join(
         f"{name} = {quoted(value) if isinstance(value, str) else value}" for name, value in values.items() if value
     )

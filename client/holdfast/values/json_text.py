@@ -1,7 +1,7 @@
-"""JSON text that decodes to equal values. A value that would change on the way is refused.
+"""Encodes values as JSON text that decodes to equal values; refuses values that would change.
 
-Accepted are None, bool, int of any size, finite float, str, dict with str keys, list, and tuple, which comes back as a list.
-`google.protobuf.Struct` would turn 1 into 1.0 and lose 2**53 + 1, so JSON travels as text.
+It accepts None, bool, int of any size, finite float, str, dict with str keys, list, and tuple, which is decoded as a list.
+JSON is sent as text because `google.protobuf.Struct` would turn 1 into 1.0 and could not hold 2**53 + 1.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ _WHOLE_OR_FLOAT: frozenset[type] = _WHOLE | {float}
 
 
 def to_json(value: object) -> bytes:
-    """Compact JSON in UTF-8, keys in their own order.
+    """Returns compact JSON in UTF-8, with keys in the order of the dict.
 
-    Raises TypeError for values that JSON does not have, ValueError for NaN, infinities, lone surrogates and circles.
+    Raises TypeError for values that JSON cannot represent, ValueError for NaN, infinities, lone surrogates and cycles.
     """
     try:
         text = orjson.dumps(value, option=_PLAIN)
     except TypeError:
         return _long_way(value)
-    # orjson refuses keys that are no strings, but writes NaN as null, and classes such as UUID as text.
+    # orjson refuses keys that are not strings, but writes NaN as null, and classes such as UUID as text.
     _check_values(value, _WHOLE if b"null" in text else _WHOLE_OR_FLOAT)
     return text
 
 
 def from_json(text: str | bytes) -> Any:
-    """The value of JSON text, integers exact."""
+    """Returns the value of JSON text. Integers are exact."""
     return json.loads(text)
 
 
 def _long_way(value: object) -> bytes:
-    """Encodes integers over 64 bits and deep nesting, which orjson refuses; raises an error that names any other value."""
+    """Encodes integers over 64 bits and deep nesting, which orjson refuses. For other values, raises an error that names them."""
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"A string holds a lone surrogate, {error.object[error.start]!r}, which UTF-8 cannot say.") from None
+        raise ValueError(f"A string holds a lone surrogate, {error.object[error.start]!r}, which UTF-8 cannot encode.") from None
     except RecursionError:
         raise ValueError("The value is nested too deeply for JSON.") from None
     _check_keys(value)
@@ -51,7 +51,7 @@ def _long_way(value: object) -> bytes:
 
 
 def _check_values(value: object, harmless: frozenset[type]) -> None:
-    """Raises for values that encoders change. Goes through one level at a time, so that C code skips harmless types."""
+    """Raises for values that encoders change. Checks level by level: one set comparison in C skips a level of harmless types."""
     level = [value]
     while level:
         inside = _inside(level)
@@ -59,7 +59,7 @@ def _check_values(value: object, harmless: frozenset[type]) -> None:
 
 
 def _inside(level: list[Any]) -> list[object]:
-    """The values inside the containers of a level. Raises for values that JSON does not have."""
+    """The values inside the containers of a level. Raises for values that JSON cannot represent."""
     types = set(map(type, level))
     if types == {dict}:
         return list(chain.from_iterable(map(dict.values, level)))
@@ -81,14 +81,14 @@ def _check_single(item: object) -> None:
 
 
 def _check_keys(value: object) -> None:
-    """The standard library turns keys that are no strings into strings."""
+    """Raises for keys that are not strings, which the standard library would turn into strings."""
     stack = [value]
     while stack:
         item = stack.pop()
         if isinstance(item, dict):
             for key in item:
                 if not isinstance(key, str):
-                    raise TypeError(f"The key {key!r} is no string; it would come back as one.")
+                    raise TypeError(f"The key {key!r} is not a string; it would be decoded as one.")
             stack.extend(item.values())
         elif isinstance(item, list | tuple):
             stack.extend(item)

@@ -1,4 +1,4 @@
-"""The mutations of a commit, made from what callers give. Nothing is sent here."""
+"""Makes a commit's mutations from messages and fields. Sends nothing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from holdfast.values.fields import fill
 
 @runtime_checkable
 class Wrapped(Protocol):
-    """A value of the client's own around a record's message."""
+    """A value of the client that wraps a record's message, such as `SavedCheckpoint`."""
 
     @property
     def message(self) -> Message:
-        """The message inside."""
+        """The wrapped message."""
 
 
 class _Versioned(Protocol):
@@ -28,18 +28,21 @@ class _Versioned(Protocol):
 
 
 def insert(kind: Kind, message: object | None, fields: Mapping[str, object]) -> Mutation:
-    """Adds a record: the message, or a new one, with the fields set."""
+    """Returns a mutation that adds a record: the message, or an empty one, with the fields set."""
     return Mutation(insert=Insert(record=_record(kind, message, fields)))
 
 
 def upsert(kind: Kind, message: object | None, fields: Mapping[str, object]) -> Mutation:
-    """Adds a record or changes the given fields of the one that is there; a message is written with all of them."""
+    """Returns a mutation that adds a record, or changes the given fields of the stored one; a message writes all fields."""
     paths = ["*"] if message is not None else [name for name in fields if name != "id"]
     return Mutation(upsert=Upsert(record=_record(kind, message, fields), update_mask=FieldMask(paths=paths)))
 
 
 def update(kind: Kind, target: object, version: int, fields: Mapping[str, object]) -> Mutation:
-    """Changes the given fields of the record with that id; a message is written whole, if its version is still there."""
+    """Returns a mutation that changes the given fields of the record with that id.
+
+    With a message as `target` it writes all fields and expects the message's version.
+    """
     if isinstance(target, str):
         if not fields:
             raise TypeError(f"{kind.noun}.update: name the fields to change.")
@@ -51,12 +54,12 @@ def update(kind: Kind, target: object, version: int, fields: Mapping[str, object
 
 
 def delete(kind: Kind, id: str, version: int, cascade: bool) -> Mutation:
-    """Removes the record with that id."""
+    """Returns a mutation that deletes the record with that id."""
     return Mutation(delete=Delete(kind=kind.name, id=id, version=version, cascade=cascade))
 
 
 def record_of(mutation: Mutation) -> record_pb2.Record | None:
-    """The record that a mutation writes; None for a delete or an append."""
+    """Returns the record that a mutation writes; None for a delete or an append."""
     name = mutation.WhichOneof("operation")
     return getattr(mutation, name).record if name in ("insert", "update", "upsert") else None
 

@@ -1,6 +1,6 @@
-"""Which API version a client and its daemon speak, and whether the daemon has what a request needs.
+"""The API version that a client and its daemon use, and the check that the daemon supports a request.
 
-One `Agreement` belongs to one connection and stays when the daemon is replaced by another. `Connection` fills it in.
+`Connection` owns one `Agreement` and fills it in. It outlives a restart or an upgrade of the daemon.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ UPGRADE_DAEMON = (
 
 
 class Agreement:
-    """The version that both speak (`spoken`, `metadata`) and the newest that the daemon has (`has`). Safe in threads.
+    """The version that both speak (`spoken`, `metadata`) and the newest that the daemon has (`has`). Thread-safe.
 
-    `has` is above `spoken` only for a daemon that has more than it says.
+    `has` exceeds `spoken` only for a daemon that supports a newer version than it reports.
     """
 
     spoken: int
@@ -33,10 +33,10 @@ class Agreement:
         self._speak(API_VERSION)
 
     def settle(self, daemon: Mapping[str, str]) -> bool:
-        """Chooses the newest version that both speak. Returns whether it is another one than before.
+        """Chooses the newest version that both speak. Returns whether that differs from the version before.
 
-        `daemon` is what the daemon said of itself: `min` and `max`, and `daemon_version` if known. Without `min` and `max`
-        nothing changes. Raises VersionSkew when there is no version that both speak.
+        `daemon` holds the versions that the daemon reported: `min` and `max`, and `daemon_version` if known. Without `min` and
+        `max` nothing changes. Raises VersionSkew when no version is common to both.
         """
         oldest, newest = daemon.get("min", ""), daemon.get("max", "")
         if not (oldest.isdigit() and newest.isdigit()):
@@ -49,11 +49,11 @@ class Agreement:
         return agreed != before
 
     def more_than_said(self, version: int) -> None:
-        """Notes that the daemon has everything of a version that it does not say it speaks."""
+        """Records that the daemon supports a version that it does not report."""
         self.has = max(self.has, version)
 
     def check(self, need: Need) -> None:
-        """Raises VersionSkew, which names the need and both versions, when the daemon does not have it."""
+        """Raises VersionSkew, which names the need and both versions, when the daemon is too old for it."""
         if need.version <= self.has:
             return
         raise VersionSkew(
@@ -72,7 +72,7 @@ def _span(side: Mapping[str, str]) -> str:
 
 
 def _no_common_version(daemon: Mapping[str, str]) -> VersionSkew:
-    """The error for a daemon that shares no version with this client; it says which of them is behind."""
+    """The error for a daemon that shares no version with this client. Its message names the one to upgrade."""
     advice = UPGRADE_CLIENT if int(daemon["min"]) > API_VERSION else UPGRADE_DAEMON
     mine = _span({"min": str(OLDEST_API_VERSION), "max": str(API_VERSION)})
     said = f"This client speaks {mine} of the API, the daemon {_span(daemon)}. {advice}"

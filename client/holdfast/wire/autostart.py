@@ -160,7 +160,7 @@ def _free_socket(place: Place, deadline: float) -> Path:
 
 
 def _check_installed() -> None:
-    """Raises `StartFailed`, which says what to install, where only the client is installed."""
+    """Raises `StartFailed`, with the command to install the daemon, if only the client is installed."""
     missing = [each for each in DAEMON_MODULES if importlib.util.find_spec(each) is None]
     if missing:
         raise StartFailed(

@@ -41,7 +41,7 @@ class Buffering(Protocol):
 
 
 class _Line:
-    """What a connection and its copies with another timeout share: channel, revision seen, API version, writers."""
+    """The state that a connection shares with its copies of other timeouts: channel, revision seen, API version, writers."""
 
     def __init__(self, socket_path: Path | None) -> None:
         self.socket_path = socket_path
@@ -105,7 +105,7 @@ class Connection:
             self._line.writers.add(writer)
 
     def flush_writers(self) -> None:
-        """Waits until all entries given to the writers are durable. Raises the error that ended one of them."""
+        """Waits until all entries that the writers have taken are durable. Raises the error that ended one of them."""
         with self._line.lock:
             writers = list(self._line.writers)
         for each in writers:
@@ -156,7 +156,7 @@ class Connection:
             self.recover(error, patience)
 
     def metadata_for(self, request: Message) -> Metadata:
-        """What to send beside a request. Raises VersionSkew when the daemon is too old for the request."""
+        """Returns the metadata to send with a request. Raises VersionSkew when the daemon is too old for the request."""
         agreement = self._line.agreement
         if agreement.has < API_VERSION:
             need = need_of(request)
@@ -172,9 +172,10 @@ class Connection:
         return error_of(failure, method_name(request))
 
     def recover(self, error: HoldfastError, patience: Patience) -> None:
-        """Waits until the call may be tried again; raises `error` when a retry is no use or the time is up.
+        """Waits until the call may be tried again; raises `error` when a retry cannot help or the time is up.
 
-        A daemon that replaced another may refuse the API version of the call: then the call is tried again at once in another.
+        A daemon that was upgraded or downgraded may refuse the API version of the call: the caller then retries at once with
+        the version that was agreed anew.
         """
         if isinstance(error, VersionSkew) and self._line.agreement.settle(error.metadata):
             return
@@ -206,14 +207,14 @@ class Connection:
             return
 
     def _ask_again(self) -> None:
-        """Learns what the daemon has now: it may have been upgraded, or have more than it says."""
+        """Asks the daemon for its versions again: it may have been upgraded, or support more than it reports."""
         patience = Patience(self.timeout_s)
         self._agree(patience)
         if self._line.agreement.has == 1 and self._scans(patience):
             self._line.agreement.more_than_said(2)
 
     def _scans(self, patience: Patience) -> bool:
-        """Whether the daemon knows Scan. The last version that calls itself 1 has everything of version 2, Scan among it."""
+        """Whether the daemon knows Scan. The last release that reports version 1 supports all of version 2, including Scan."""
         request = store_service_pb2.StoreServiceScanRequest()  # without lists: refused by a daemon that knows the method
         try:
             with forks.calls:
@@ -237,7 +238,7 @@ class Connection:
             close_channel(stubs)
 
     def _misused(self, failure: ValueError) -> HoldfastError:
-        """The error for grpcio's ValueError on a closed channel: another thread closed the store or, worth a retry, moved."""
+        """Translates grpcio's ValueError on a closed channel: Closed if the store was closed, Unavailable if its socket moved."""
         if self._line.closed:
             return Closed("The store is closed.")
         if self._line.stubs is None:

@@ -1,4 +1,4 @@
-"""Lists that are read page by page, each page when its first item is asked for."""
+"""Reads lists page by page. A page is requested when its first item is needed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def page_items(
     items_of: Callable[[Page], Sequence[Item]],
     limit: int | None,
 ) -> Iterator[Item]:
-    """The items of all pages, at most `limit`. The request's page token moves along."""
+    """Yields the items of all pages, at most `limit`. Sets the request's page token for each page."""
     left = limit
     while left is None or left > 0:
         page = connection.call(method, request)

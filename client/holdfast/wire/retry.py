@@ -1,4 +1,4 @@
-"""Retries: while the daemon is away or too busy, with growing, randomised pauses, until the timeout."""
+"""Retries while the daemon is away or too busy, with growing, randomised pauses, until the timeout."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Patience:
         return max(self._deadline - time.monotonic(), 0.001)
 
     def pause_after(self, error: HoldfastError) -> None:
-        """Waits before the next attempt; raises `error` when a retry is no use or the time is up."""
+        """Waits before the next attempt; raises `error` when a retry cannot help or the time is up."""
         if not worth_retrying(error):
             raise error
         pause_s = self._pause_s * random.uniform(0.5, 1.0)

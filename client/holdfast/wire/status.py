@@ -68,7 +68,7 @@ def _class_of(code: grpc.StatusCode, reason: str) -> type[errors.HoldfastError]:
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and not reason:
         return errors.TooLarge  # gRPC's own limit of a message size; the daemon always sends a reason
     if code is grpc.StatusCode.CANCELLED and not reason:
-        # A stopping server drops calls that it had not begun. Our own close() is noticed before this.
+        # A stopping server drops calls that it has not begun. Our own close() is detected earlier.
         return errors.Unavailable
     found = _BY_CODE.get(code, errors.InternalError)
     refined = _BY_REASON.get(reason)

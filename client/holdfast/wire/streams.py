@@ -1,7 +1,7 @@
 """Server streams that survive a restart of the daemon: after an outage they are opened again at the position reached.
 
-`next_request` of the owner makes the request for the position reached, so the owner must advance it before it passes on what a
-frame held.
+The owner's `next_request` makes the request for that position. The owner must advance the position before it hands out the
+content of a frame.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Stream(Generic[Request, Frame]):
     """The frames of a server stream, across any number of calls.
 
     One thread iterates; any thread may `close`, which ends the iteration. An outage longer than the connection's `timeout_s`
-    raises Unavailable. Every other error of the daemon's is raised as it is.
+    raises Unavailable. Any other error from the daemon is raised unchanged.
     """
 
     call_timeout_s: float | None = None  # of one call; None: no limit
@@ -88,7 +88,7 @@ class Stream(Generic[Request, Frame]):
         self._cancel()
 
     def _open(self) -> Request | None:
-        """Begins a call and returns what it asks for; None when the stream is closed."""
+        """Begins a call and returns its request; None when the stream is closed."""
         self._check_process()
         request = self._next_request()
         stubs, metadata = self._connection.stubs(), self._connection.metadata_for(request)

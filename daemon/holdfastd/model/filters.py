@@ -242,11 +242,14 @@ def _word(token: Token) -> Literal:
 
 def _number(text: str, position: int) -> Literal:
     if text.lstrip("-").isdigit():
-        # Check the length first: int() raises ValueError for thousands of digits.
-        if len(text.lstrip("-0")) > 19 or int(text) not in _INT64:
+        # int() raises ValueError for thousands of digits, leading zeros among them.
+        digits = text.lstrip("-").lstrip("0") or "0"
+        value = int(digits) if len(digits) <= 19 else 2**64
+        value = -value if text.startswith("-") else value
+        if value not in _INT64:
             refuse("An integer has at most 64 bits.", position)
-        return Literal(LiteralKind.INTEGER, int(text), position)
-    value = float(text)
-    if not math.isfinite(value):
+        return Literal(LiteralKind.INTEGER, value, position)
+    real = float(text)
+    if not math.isfinite(real):
         refuse("The number is too large.", position)
-    return Literal(LiteralKind.REAL, value, position)
+    return Literal(LiteralKind.REAL, real, position)

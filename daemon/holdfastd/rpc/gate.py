@@ -9,12 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from holdfastd.errors import Exhausted, Stopping
 from holdfastd.rpc.message_first import MessageFirst
-from holdfastd.rpc.pool import CallPool
+from holdfastd.rpc.pool import CallPool, StreamPool
 
 SPARE_THREADS = 4  # beyond the limit, so that a refused stream has a thread to send RESOURCE_EXHAUSTED from
 
@@ -27,7 +26,7 @@ class Gate:
     ) -> None:
         self.message_first = message_first or MessageFirst()
         self.unary_pool = CallPool(unary_threads, "call", self.message_first)
-        self.stream_pool = ThreadPoolExecutor(stream_threads + SPARE_THREADS, thread_name_prefix="stream")
+        self.stream_pool = StreamPool(stream_threads + SPARE_THREADS, "stream", self.unary_pool)
         self._stream_max = stream_threads
         self._queue_max = queue_max
         self._lock = threading.Lock()
@@ -54,7 +53,7 @@ class Gate:
     def close(self) -> None:
         """Ends the threads, each when its call is done."""
         self.unary_pool.shutdown()
-        self.stream_pool.shutdown(wait=False, cancel_futures=True)
+        self.stream_pool.shutdown()
 
     def enter(self) -> None:
         """Counts a short call in; `leave` counts it out."""
@@ -81,8 +80,15 @@ class Gate:
 
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """Counts a stream for the time of the block. Raises RESOURCE_EXHAUSTED when `stream_threads` are open already."""
+        """Counts a stream for the time of the block. Raises RESOURCE_EXHAUSTED when `stream_threads` are open already, and when
+        the system started no thread for it."""
         self._check_stopping()
+        if self.stream_pool.refusing:
+            raise Exhausted(
+                "The system starts no more threads for streams. Try again, or raise the limit of processes (`ulimit -u`).",
+                reason="TOO_MANY_STREAMS",
+                retry_delay_s=1.0,
+            )
         with self._lock:
             if self._streams >= self._stream_max:
                 raise Exhausted(

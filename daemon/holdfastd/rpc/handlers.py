@@ -6,6 +6,7 @@ wrapper decodes the request, admits the call, checks the client's API version, a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
@@ -27,6 +28,7 @@ MAX_REQUEST_BYTES = 16 * 2**20
 # gRPC refuses larger messages by itself, without our details. Up to here we refuse them, and say what the limit is.
 MAX_TRANSPORT_BYTES = 2 * MAX_REQUEST_BYTES
 API_VERSION_KEY = "holdfast-api"
+_VERSION = re.compile("[0-9]{1,9}")
 
 UseCase = Callable[..., Any]
 Decode = Callable[[bytes], Any]  # a request, or the HoldfastError that refuses it
@@ -35,7 +37,7 @@ Decode = Callable[[bytes], Any]  # a request, or the HoldfastError that refuses 
 def _check_metadata(context: grpc.ServicerContext) -> None:
     for key, value in context.invocation_metadata():
         if key == API_VERSION_KEY:
-            check_api_version(int(value) if str(value).isdecimal() else -1)
+            check_api_version(int(value) if _VERSION.fullmatch(str(value)) else -1)
 
 
 def _decoder(method: MethodDescriptor) -> Decode:

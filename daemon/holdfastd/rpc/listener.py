@@ -81,8 +81,10 @@ class Listener:
             server.add_insecure_port(f"unix:{private}")
             before = set(threading.enumerate())
             server.start()
-            # grpcio keeps no reference to the thread that it starts, and names it after its function.
-            threads = [each for each in threading.enumerate() if each not in before and "_serve" in each.name]
+            # grpcio keeps no reference to the thread that it starts, and names it after its function. Under another name it is
+            # among the threads that are new.
+            new = [each for each in threading.enumerate() if each not in before]
+            threads = [each for each in new if "_serve" in each.name] or new
             os.chmod(private, 0o600)
         except (RuntimeError, OSError) as error:
             _end(server)
@@ -94,7 +96,7 @@ class Listener:
 
     def is_served(self) -> bool:
         """Whether the threads that serve are all alive. A dead one answers nobody, and no other can take its connections."""
-        return all(each.is_alive() for each in self._threads)
+        return bool(self._threads) and all(each.is_alive() for each in self._threads)
 
     def is_bound(self) -> bool:
         """Whether the public path still leads to our socket."""

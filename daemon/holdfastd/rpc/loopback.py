@@ -1,9 +1,9 @@
 """The calls that a daemon makes to itself before its socket is public: does a short call get its answer at all?
 
 A change in grpcio may show only as silence, which no `except` catches. So `fault_of` calls both ways of `MessageFirst` over a
-real connection. The service that answers is on every server, outside the contract and its reflection. The calls are written as
-HTTP/2 frames by hand: loading grpcio's client would add 20 ms to the start, and these calls take 2. Only the kinds of frames in
-the answers are looked at.
+real connection. The service that answers is outside the contract and its reflection; it is closed before the socket is public.
+The calls are written as HTTP/2 frames by hand: loading grpcio's client would add 20 ms to the start, and these calls take 2.
+Only the kinds of frames in the answers are looked at.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -40,13 +41,19 @@ def _in_pool(request: Empty, call: Call) -> Empty:
 _METHODS = {1: ("AtOnce", _at_once), 3: ("InPool", _in_pool)}  # HTTP/2 stream → method
 
 
-def loopback_handler(gate: Gate) -> grpc.GenericRpcHandler:
-    """The service that answers."""
-    handlers = {
-        name: unary_handler(UnaryHandler(use_case, gate, f"{_SERVICE}.{name}", PATIENCE_S, Empty.FromString))
-        for name, use_case in _METHODS.values()
-    }
-    return grpc.method_handlers_generic_handler(_SERVICE, handlers)
+class LoopbackService(grpc.GenericRpcHandler):
+    """The service that answers, while `is_open`. Otherwise its methods are UNIMPLEMENTED, as unknown ones are."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.is_open = False
+        self._handlers = {
+            f"/{_SERVICE}/{name}": unary_handler(UnaryHandler(use_case, gate, f"{_SERVICE}.{name}", PATIENCE_S, Empty.FromString))
+            for name, use_case in _METHODS.values()
+        }
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The handler of a call; None when it is not one of ours, or when the service is closed."""
+        return self._handlers.get(handler_call_details.method) if self.is_open else None
 
 
 def fault_of(path: Path, patience_s: float = PATIENCE_S) -> str:

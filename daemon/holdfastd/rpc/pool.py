@@ -1,4 +1,7 @@
-"""The threads that run short calls.
+"""The threads that run calls: one pool for short calls, one for streams.
+
+grpcio submits calls in its serving thread, which an exception would end, and with it every connection. So neither pool raises
+when the system starts no more threads: a short call waits for a thread that there is, and a stream is refused by one of them.
 
 grpcio hands each unary call to `CallPool.submit`, because the handler names the pool as its executor. The pool offers the call
 to `MessageFirst`, which receives its message and comes back with `run`; a call that it declines runs as grpcio submitted it.
@@ -32,7 +35,7 @@ _COUNTED = _Counted()
 
 
 class CallPool(ThreadPoolExecutor):
-    """At most `threads` threads, each started when work finds no idle one. What the work raises ends no thread."""
+    """At most `threads` threads, each started when work finds no idle one. An exception of the work ends no thread."""
 
     def __init__(self, threads: int, name: str, message_first: MessageFirst) -> None:
         super().__init__(threads, thread_name_prefix=name)
@@ -52,13 +55,8 @@ class CallPool(ThreadPoolExecutor):
         return _COUNTED
 
     def run(self, fn: Callable[..., Any], *args: Any) -> None:
-        """Runs `fn` in one of the threads. Raises RuntimeError when there is none and none starts; `fn` then never runs."""
-        with self._lock:
-            starts = not self._idle and self._started < self._max_workers
-            self._idle -= bool(self._idle)
-            self._started += starts
-        if starts:
-            self._start()
+        """Runs `fn` in one of the threads. When none is idle and none starts, `fn` waits for the next one that is."""
+        self._start_if_needed()
         self._work.put((fn, args))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -68,15 +66,23 @@ class CallPool(ThreadPoolExecutor):
         for _ in range(started):
             self._work.put(None)
 
-    def _start(self) -> None:
+    def _start_if_needed(self) -> bool:
+        """Takes an idle thread or starts one. False when one was needed and the system started none."""
+        with self._lock:
+            starts = not self._idle and self._started < self._max_workers
+            self._idle -= bool(self._idle)
+            self._started += starts
+        return not starts or self._start()
+
+    def _start(self) -> bool:
         try:
             threading.Thread(target=self._serve, name=f"{self._thread_name_prefix}_{self._started - 1}", daemon=True).start()
         except RuntimeError:
             with self._lock:
                 self._started -= 1
-                if not self._started:
-                    raise
-            log.exception("call_thread_not_started", extra={"threads": self._started})
+            log.exception("call_thread_not_started", extra={"pool": self._thread_name_prefix, "threads": self._started})
+            return False
+        return True
 
     def _serve(self) -> None:
         work = self._work.get()  # a new thread does not count as idle: `run` started it for this work
@@ -96,3 +102,35 @@ class CallPool(ThreadPoolExecutor):
             with self._lock:
                 self._idle += 1
         return self._work.get()
+
+
+class StreamPool(CallPool):
+    """The threads of streams. A stream for which no thread starts is refused: it would wait until another stream ends.
+
+    refuses: a pool whose thread makes the call that `submit` was given, with `refusing` set for its time.
+    """
+
+    def __init__(self, threads: int, name: str, refuses: CallPool) -> None:
+        super().__init__(threads, name, refuses._message_first)
+        self._refuses = refuses
+        self._refused = threading.local()
+
+    @property
+    def refusing(self) -> bool:
+        """Whether the call that this thread makes has no thread of its own, so that its handler must refuse it."""
+        return getattr(self._refused, "now", False)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Called by grpcio for each stream, in its serving thread."""
+        if self._start_if_needed():
+            self._work.put((fn, args))
+        else:
+            self._refuses.run(self._refuse, fn, args)
+        return _COUNTED
+
+    def _refuse(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._refused.now = True
+        try:
+            fn(*args)
+        finally:
+            self._refused.now = False

@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection
 from holdfast.v1 import admin_service_pb2, blob_service_pb2, journal_service_pb2, store_service_pb2
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.handlers import MAX_TRANSPORT_BYTES, UseCase, service_handler
-from holdfastd.rpc.loopback import fault_of, loopback_handler
+from holdfastd.rpc.loopback import LoopbackService, fault_of
 from holdfastd.rpc.message_first import Drift
 
 SERVICES: Mapping[str, ServiceDescriptor] = {
@@ -53,6 +53,7 @@ class Servers:
         self._gate = gate
         self._health = health
         self._timeout_s = timeout_s
+        self._loopback = LoopbackService(gate)
 
     def build(self) -> grpc.Server:
         """A server that is not yet bound."""
@@ -60,7 +61,7 @@ class Servers:
         contract = [
             service_handler(service, self._use_cases[name], self._gate, self._timeout_s) for name, service in SERVICES.items()
         ]
-        server.add_generic_rpc_handlers([*contract, loopback_handler(self._gate)])
+        server.add_generic_rpc_handlers([*contract, self._loopback])
         self._health.add_to(server)
         names = [*(each.full_name for each in SERVICES.values()), health.SERVICE_NAME, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, server)
@@ -68,7 +69,11 @@ class Servers:
 
     def fault_of(self, socket: Path) -> str:
         """Why a started server does not answer at its socket; empty when it does."""
-        return fault_of(socket)
+        self._loopback.is_open = True
+        try:
+            return fault_of(socket)
+        finally:
+            self._loopback.is_open = False
 
     def fall_back(self, fault: str) -> bool:
         """Has all calls take grpcio's own way, after a fault. False when they did so already."""

@@ -59,12 +59,17 @@ class Writer:
         self._idle = threading.Condition(self._lock)
         self._next_drop = 0.0
         self._work = Bell()
-        threading.Thread(target=self._serve, name="writer", daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
+        self._thread.start()
 
     @property
     def queued(self) -> int:
         """How many commands wait."""
         return len(self._queue)
+
+    def is_alive(self) -> bool:
+        """Whether the writer's thread runs. Without it no command is ever applied."""
+        return self._thread.is_alive()
 
     @property
     def revision(self) -> int:

@@ -1,5 +1,5 @@
 # Generated from client/holdfast/journals/entry_pages.py by `make generate-async`. Do not edit.
-"""Lists of journal entries, read page by page as they are asked for."""
+"""Lists journal entries page by page."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ from tests.async_client.generated.wire.scope import Scope
 def entry_pages(
     scope: Scope, request: journal_service_pb2.JournalServiceListRequest, limit: int | None
 ) -> AsyncIterator[entry_pb2.Entry]:
-    """The entries that the request asks for, at most `limit`. The request's page token moves along."""
+    """Yields the entries that the request selects, at most `limit`. Sets the request's page token for each page."""
     return page_items(scope.connection, lambda stubs: stubs.journal.List, request, lambda page: page.entries, limit)

@@ -1,5 +1,5 @@
 # Generated from client/holdfast/journals/transcripts.py by `make generate-async`. Do not edit.
-"""The transcripts of sessions and tasks: appended in batches, read as a stream, followed live."""
+"""The transcripts of sessions and tasks: append in batches, read as a stream, follow."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tests.async_client.generated.wire.scope import Scope
 JOURNAL = "transcript"
 
 EntryLike = entry_pb2.Entry | entry_pb2.Transcript | Mapping[str, object]
-# What a sink returns for one entry and for many.
+# The types that a sink returns for one entry and for several.
 Number = TypeVar("Number")
 Numbers = TypeVar("Numbers", bound=Sequence[Any])
 
 
 class TranscriptWrites(Generic[Number, Numbers]):
-    """Writes transcripts. The store returns numbers; a transaction returns the entries, which get theirs at the commit.
+    """Writes transcripts. The store returns numbers; a transaction returns the entries, in which the commit sets the numbers.
 
-    The fields are told at `Transcripts`.
+    `Transcripts` describes the fields.
     """
 
     def __init__(self, sink: JournalSink[Numbers]) -> None:
@@ -48,10 +48,10 @@ class TranscriptWrites(Generic[Number, Numbers]):
         parent_kind: str = "session",
         expected_last_number: int | None = None,
     ) -> Number:
-        """Appends one entry and returns its number. Durable when it returns.
+        """Appends one entry and returns its number. It is durable when this returns.
 
-        `expected_last_number` is the last entry that the caller has seen; VersionMismatch when there are others.
-        Raises ParentNotFound, TooLarge, InvalidArgument.
+        `expected_last_number` is the number of the last entry that the caller knows. Raises VersionMismatch if the transcript
+        ends with another number, ParentNotFound, TooLarge, InvalidArgument.
         """
         fields = {"role": role, "content": content, "task_id": task_id, "phase": phase, "iteration": iteration}
         entry = entry_of({**fields, "metadata": metadata, "time": time})
@@ -67,18 +67,19 @@ class TranscriptWrites(Generic[Number, Numbers]):
         parent_kind: str = "session",
         expected_last_number: int | None = None,
     ) -> Numbers:
-        """Appends entries (messages, or dicts of their fields), all or none, and returns their numbers; none: an empty range.
+        """Appends entries (messages, or dicts of their fields), all or none, and returns their numbers.
 
-        One call takes 10,000 entries and 16 MiB; `writer` takes any number. Raises as `append` does.
+        Without entries it returns an empty range. One call takes at most 10,000 entries and 16 MiB; `writer` takes any number.
+        Raises the errors of `append`.
         """
         return await self._sink.append(parent_kind, parent_id, [entry_of(each) for each in entries], expected_last_number)
 
 
 class Transcripts(TranscriptWrites[int, range]):
-    """The transcripts of one workspace. Safe in threads.
+    """The transcripts of one workspace. Thread-safe.
 
     An entry has a `role` (required), `content`, `task_id`, `phase`, `iteration`, `metadata` (any JSON value) and `time` (when the
-    author wrote it). It is numbered 1, 2, 3 … within its transcript. At most 1 MiB; put more into a blob.
+    author wrote it). The entries of a transcript are numbered 1, 2, 3 … At most 1 MiB; put larger content into a blob.
     """
 
     def __init__(self, scope: Scope) -> None:
@@ -100,16 +101,16 @@ class Transcripts(TranscriptWrites[int, range]):
         follow: bool = False,
         parent_kind: str = "session",
     ) -> Reader:
-        """The entries from number `start` to `end`, in order, at most `limit`; 0 means no bound.
+        """Returns the entries with numbers `start` to `end`, in order, at most `limit`; 0 means no bound.
 
-        Reading past the end gives nothing. With `follow` it waits for more, until closed. After an outage it goes on
-        where it stood. Raises NotFound when there is no such parent, and InvalidArgument for a filter that does not parse.
+        A `start` past the last entry yields nothing. With `follow` the reader waits for new entries until it is closed. After an
+        outage it resumes at its position. Raises NotFound for a missing parent, InvalidArgument for a filter that does not parse.
         """
         how = {"start": start, "end": end, "limit": limit, "descending": descending, "filter": filter, "follow": follow}
         return self._calls.read(parent_kind, parent_id, **how)
 
     def follow(self, parent_id: str, /, *, start: int = 0, filter: str = "", parent_kind: str = "session") -> Reader:
-        """The entries from `start` on and those yet to come, until its `close()` is called."""
+        """Returns the entries from number `start`, then new ones as they are appended, until `Reader.close()`."""
         return self._calls.read(parent_kind, parent_id, start=start, filter=filter, follow=True)
 
     def list(
@@ -122,9 +123,9 @@ class Transcripts(TranscriptWrites[int, range]):
         page_size: int = 0,
         limit: int | None = None,
     ) -> AsyncIterator[entry_pb2.Entry]:
-        """Entries over all parents (or one), read page by page. Each names its parent.
+        """Yields the entries of all parents, or of one, page by page. Each entry names its parent.
 
-        Ordered by transcript and number; `descending` is the reverse.
+        Entries are ordered by transcript, then by number; `descending` reverses this.
         """
         return self._calls.list(
             limit,

@@ -1,5 +1,5 @@
 # Generated from client/holdfast/records/listing.py by `make generate-async`. Do not edit.
-"""Reading the records of one kind that a filter matches. Collections call this, and so do writes that read first."""
+"""Lists the records of one kind that match a filter. Called by collections, and by writes that read stored records first."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ V = TypeVar("V")
 def list_records(
     scope: Scope, kind: Kind, value_of: Callable[[Any], V], filter: str, order_by: str, page_size: int, limit: int | None
 ) -> AsyncIterator[V]:
-    """The records that a filter matches, page by page, each as `value_of` makes it of its message.
+    """Yields the records that match a filter, page by page; `value_of` converts each message.
 
-    Raises InvalidArgument for negative sizes when it is called, and for a filter that does not parse at the first record.
+    Raises InvalidArgument for negative sizes at once, and for a filter that does not parse at the first `next`.
     """
     if page_size < 0 or (limit is not None and limit < 0):
         raise InvalidArgument("page_size and limit may not be negative.", reason="VALUE_INVALID")
@@ -37,7 +37,7 @@ def list_records(
 
 
 async def first_message(scope: Scope, kind: Kind, filter: str = "", order_by: str = "") -> Any | None:
-    """The message of the first record that a filter matches; None when there is none, or no such workspace."""
+    """Returns the message of the first record that matches a filter; None if no record matches or the workspace is missing."""
     found = list_records(scope, kind, _itself, filter, order_by, 0, 1)
     try:
         return await anext(found, None)

@@ -1,7 +1,7 @@
 # Generated from client/holdfast/records/sink.py by `make generate-async`. Do not edit.
-"""Where collections of records write: the store's `CommitSink` sends each write at once, a transaction's `Steps` gathers them.
+"""The sinks of collections: the store's `CommitSink` sends each write at once, a transaction's `Steps` gathers them.
 
-A collection makes mutations and gives them to its sink, so one body serves the store and its transactions.
+A collection makes mutations and passes them to its sink, so the same code serves the store and its transactions.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from tests.async_client.generated.wire.scope import Scope
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A mutation that waits for its commit, and what the caller was given: a record's message, a list of entries, or None."""
+    """A mutation that waits for its commit, and the value returned for it: a record's message, a list of entries, or None."""
 
     mutation: Mutation
     shown: Any
 
 
 class Sink(Protocol):
-    """What a collection writes to, and reads when a write depends on what is there."""
+    """The target of a collection's writes, and the source of the stored data on which a write depends."""
 
     @property
     def scope(self) -> Scope: ...
 
     @property
     def blobs(self) -> Blobs:
-        """Where contents go. They are uploaded at once and are kept when a record that is committed names them."""
+        """The store's blobs. Contents are uploaded at once and kept if a committed record refers to them."""
 
     @property
     def memory(self) -> SessionMemory | TransactionMemory:
-        """What is known of the sessions that checkpoints are saved in."""
+        """The last context and checkpoint of each session, as this client remembers them."""
 
     @property
     def deferred(self) -> bool:
-        """Whether the commit comes later. Then `write` raises no error of the daemon's, so the caller cannot try again."""
+        """Whether `write` returns before the commit. Its errors are then raised at the commit, too late for a retry."""
 
     async def write(self, *mutations: Mutation) -> Any:
-        """Writes mutations that apply together; returns the message of the last one's record, or None when it is a delete."""
+        """Writes mutations that apply together; returns the message of the last mutation's record, or None for a delete."""
 
     async def read(self, kind: Kind, id: str) -> Any:
-        """The message of a record as it will be when the next mutation applies. Raises NotFound."""
+        """Returns the message of a record as the next mutation will find it. Raises NotFound."""
 
     def steps(self, kind: Kind) -> Sequence[Step]:
         """The steps about records of this kind that wait for their commit, in order."""
@@ -60,7 +60,7 @@ class Sink(Protocol):
 
 
 class CommitSink:
-    """Commits each write at once. Safe in threads."""
+    """Commits each write at once. Thread-safe."""
 
     deferred = False
 
@@ -70,29 +70,29 @@ class CommitSink:
         self.memory = memory or SessionMemory()
 
     async def write(self, *mutations: Mutation) -> Any:
-        """Applies the mutations as one commit; returns the last record as it is stored."""
+        """Applies the mutations as one commit; returns the last mutation's record as it is stored."""
         answer = await self.scope.commit(mutations)
         record = record_of(mutations[-1])
         return None if record is None else await self._stored(KINDS[record.WhichOneof("value") or ""], answer.results[-1])
 
     async def read(self, kind: Kind, id: str) -> Any:
-        """The message of a stored record. Raises NotFound."""
+        """Returns the message of a stored record. Raises NotFound."""
         request = store_service_pb2.StoreServiceGetRequest(workspace=self.scope.workspace, kind=kind.name, id=id)
         return getattr((await self.scope.connection.call(lambda stubs: stubs.store.Get, request)).record, kind.name)
 
     def steps(self, kind: Kind) -> Sequence[Step]:
-        """None: nothing waits."""
+        """Always empty: each write was committed at once."""
         return ()
 
     def wrote(self, kind: Kind, id: str) -> bool:
-        """False: nothing waits."""
+        """Always false: each write was committed at once."""
         return False
 
     async def _stored(self, kind: Kind, result: MutationResult) -> Any:
-        # An answer that would grow too large comes without the records.
+        # The daemon omits the records if the answer would be too large.
         return getattr(result.record, kind.name) if result.HasField("record") else await self.read(kind, result.id)
 
 
 async def new_id(scope: Scope, kind: Kind) -> str:
-    """A new id for a record of this kind. No other caller is given it."""
+    """Returns a new id for a record of this kind. No other caller gets it."""
     return (await scope.allocate(kind.name, 1))[0] if kind.sequence_ids else random_id(kind.id_prefix)

@@ -1,5 +1,5 @@
 # Generated from client/holdfast/records/steps.py by `make generate-async`. Do not edit.
-"""The sink of a transaction: steps gathered in order, sent as one commit, and then told to the callers that wait for them."""
+"""The sink of a transaction: gathers steps in order, sends them as one commit, and fills in the messages it returned."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from holdfast.values.mutations import record_of
 
 
 class Steps:
-    """The steps of one transaction. For one thread."""
+    """The steps of one transaction. Not thread-safe."""
 
     deferred = True
 
@@ -33,13 +33,13 @@ class Steps:
         self._over = False
 
     async def write(self, *mutations: Mutation) -> Any:
-        """Adds the mutations; returns a copy of the last one's message, which is filled in when the commit is done."""
+        """Adds the mutations; returns a copy of the last one's message, which the commit fills in."""
         return [await self._add(each) for each in mutations][-1]
 
     async def append(
         self, parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entry], expected_last_number: int | None = None
     ) -> list[entry_pb2.Entry]:
-        """Adds an append; returns copies of its entries, which get their numbers when the commit is done."""
+        """Adds an append; returns copies of its entries, in which the commit sets the numbers."""
         expected = expected_last_number
         append = Append(parent_kind=parent_kind, parent_id=parent_id, entries=entries, expected_last_number=expected)
         return (await self.append_all([append]))[0]
@@ -53,7 +53,7 @@ class Steps:
         return shown
 
     async def read(self, kind: Kind, id: str) -> Any:
-        """The message of a record as the steps so far will leave it. Raises NotFound, also for one that they delete."""
+        """Returns the message of a record with the steps so far applied. Raises NotFound, also if a step deletes it."""
         steps = [each.mutation for each in self.steps(kind) if _target(each.mutation) == id]
         message = kind.message_class() if steps and steps[0].HasField("insert") else await self._read_stored(kind, id, bool(steps))
         for each in steps:
@@ -73,7 +73,7 @@ class Steps:
         return last is not None and not last.HasField("delete")
 
     async def end(self, *, commit: bool) -> None:
-        """Sends the steps as one commit, or drops them. No step can be added after it."""
+        """Sends the steps as one commit, or drops them. No step can be added afterwards."""
         self._check_open()
         self._over = True
         if commit:
@@ -121,14 +121,14 @@ class Steps:
 
 
 def _target(mutation: Mutation) -> str:
-    """The id of the record that a mutation is about; empty when only the daemon knows it."""
+    """The id of the record that a mutation changes; empty if the daemon will assign it."""
     if (record := record_of(mutation)) is None:
         return mutation.delete.id
     return str(getattr(record, record.WhichOneof("value") or "").id)
 
 
 def _copy(message: Any) -> Any:
-    """A copy, so that what the caller does to its message changes nothing in the step, and the other way round."""
+    """Copies a message, so that later changes to the copy do not change the original, nor the reverse."""
     made = type(message)()
     made.CopyFrom(message)
     return made
@@ -154,7 +154,7 @@ def _mask(mutation: Mutation) -> FieldMask:
 
 
 def _settle(step: Step, result: MutationResult, answer: StoreServiceCommitResponse) -> None:
-    """Fills in what the caller was given with what the commit made of it."""
+    """Updates the returned message, or entries, with the result of the commit."""
     if step.mutation.HasField("append"):
         for number, entry in enumerate(step.shown, result.first_number):
             entry.number, entry.revision = number, answer.revision
@@ -166,7 +166,7 @@ def _settle(step: Step, result: MutationResult, answer: StoreServiceCommitRespon
 
 
 def _settle_alone(shown: Any, result: MutationResult, answer: StoreServiceCommitResponse) -> None:
-    """Fills in what the result itself tells: an answer that would grow too large comes without the records."""
+    """Updates the returned message from the result alone: the daemon omits the records if the answer would be too large."""
     shown.id, shown.version = result.id, result.version
     shown.update_time.CopyFrom(answer.commit_time)
     if result.version == 1:

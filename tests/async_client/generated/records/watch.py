@@ -1,5 +1,5 @@
 # Generated from client/holdfast/records/watch.py by `make generate-async`. Do not edit.
-"""Watching the store's changes: each once, in order, across outages of the daemon."""
+"""Watches the store's changes: each once, in order, across outages of the daemon."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.async_client.streams import Stream
 class Watch:
     """An iterator of changes. One thread iterates; any thread may `close`, which ends the iteration.
 
-    After an outage it goes on from the cursor of the last frame: nothing is missed and nothing comes twice.
+    After an outage it resumes at the cursor of the last frame, so it neither misses nor repeats a change.
     """
 
     def __init__(
@@ -40,9 +40,10 @@ class Watch:
 
     @property
     def cursor(self) -> str:
-        """Where another watch of the same kinds and ids can resume: after the last frame whose changes were all handed out.
+        """The position at which another watch of the same kinds and ids can resume: after the last frame that was consumed.
 
-        Changes handed out from the frame in hand come again there. Empty before the first frame is through.
+        That watch repeats the changes already taken from a frame that is only partly consumed. Empty before the first frame
+        was consumed.
         """
         return self._cursor
 
@@ -53,10 +54,10 @@ class Watch:
         return await anext(self._changes)
 
     async def close(self) -> None:
-        """Ends the watch, also one that another thread waits on."""
+        """Ends the watch, even while another thread waits for a change."""
         self._stream.close()
-        # Ends the generator, which drops grpc's call object now: collected at the interpreter's end, it may wait for a lock for
-        # ever. RuntimeError: another task runs the generator, and the closed stream ends it there.
+        # Closing the generator releases grpc's call object now. Released at interpreter exit instead, it may block on a lock.
+        # RuntimeError: another task runs the generator, and the closed stream ends it there.
         with suppress(RuntimeError):
             await self._changes.aclose()
 
@@ -77,7 +78,7 @@ class Watch:
 async def open_watch(
     scope: Scope, kinds: Iterable[str], ids: Iterable[str], since: int | None, cursor: str, *, replay_only: bool = False
 ) -> Watch:
-    """A watch from a cursor, from a revision, or (with neither) from now on: the present revision is read before this returns."""
+    """Opens a watch at a cursor, after a revision, or (with neither) after the present revision, which this call reads."""
     if since is None and not cursor:
         request = admin_service_pb2.AdminServiceGetStatusRequest()
         since = (await scope.connection.call(lambda stubs: stubs.admin.GetStatus, request)).revision

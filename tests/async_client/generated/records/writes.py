@@ -1,5 +1,5 @@
 # Generated from client/holdfast/records/writes.py by `make generate-async`. Do not edit.
-"""What writes records of one kind. A transaction has this half of a collection; the store's collections add what reads."""
+"""The methods of a collection that write. Transactions have only these; the store's collections add those that read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ M = TypeVar("M")
 
 
 class RecordWrites(Generic[M]):
-    """Writes records of one kind; `Records` says what fields take.
+    """Writes records of one kind. `Records` describes the values that fields take.
 
-    The store returns records as they are stored. A transaction returns messages that have an id and the given fields, and are
-    filled in when the commit is done.
+    The store returns records as they are stored. A transaction returns messages with the id and the given fields; the commit
+    fills in the rest.
     """
 
     def __init__(self, sink: Sink, kind: Kind) -> None:
@@ -26,43 +26,43 @@ class RecordWrites(Generic[M]):
         self._kind = kind
 
     async def create(self, message: M | None = None, /, **fields: object) -> M:
-        """Adds a record and returns it. Without an `id` it is given one.
+        """Adds a record and returns it. Without an `id` it gets a new one.
 
-        Raises AlreadyExists when the id is taken, ParentNotFound when a record it refers to is not there, and InvalidArgument.
+        Raises AlreadyExists when the id is taken, ParentNotFound when it refers to a missing record, and InvalidArgument.
         """
         return await self._written(mutations.insert(self._kind, message, fields))
 
     async def update(self, id: str | M, /, *, version: int = 0, **fields: object) -> M:
         """Changes a record and returns it.
 
-        With an id, the given fields change and None clears one; `version`, when not 0, is the version that must still be there.
-        With a message, all its fields are written and its own version must still be there.
+        With an id, the given fields change; None clears a field. `version`, if not 0, is the version that the stored record must
+        have. With a message, all its fields are written, and the stored record must have the message's version.
         Raises NotFound, VersionMismatch (read again and decide), InvalidArgument.
         """
         return await self._written(mutations.update(self._kind, id, version, fields))
 
     async def delete(self, id: str, /, *, version: int = 0, cascade: bool = False) -> None:
-        """Removes a record. Raises NotFound, VersionMismatch, or HasDependents unless `cascade` is set."""
+        """Deletes a record. Raises NotFound, VersionMismatch, or HasDependents unless `cascade` is set."""
         await self._sink.write(mutations.delete(self._kind, id, version, cascade))
 
     async def _written(self, *steps: Mutation) -> M:
         return self._value(await self._sink.write(*steps))
 
     def _expected(self, found: Any) -> int:
-        """The version that a delete of a record just read expects; 0 (any) when an earlier step of the transaction changes it."""
+        """The version that a delete of `found` must expect; 0 (any) if an earlier step of the transaction changes the record."""
         return 0 if self._sink.wrote(self._kind, found.id) else found.version
 
     def _value(self, message: Any) -> M:
-        """What callers are given for a record's message."""
+        """Converts a record's message to the value that callers get."""
         return cast(M, message)
 
 
 class CollectionWrites(RecordWrites[M]):
-    """Writes records of a kind whose `save` is the plain one."""
+    """Writes records of a kind whose `save` has no rules of its own."""
 
     async def save(self, message: M | None = None, /, **fields: object) -> M:
         """Adds the record, or changes the given fields of the one with that id, and returns it.
 
-        A message is written with all its fields. Raises InvalidArgument without an id, and what `create` raises.
+        With a message, all its fields are written. Raises InvalidArgument without an id, and the errors of `create`.
         """
         return await self._written(mutations.upsert(self._kind, message, fields))

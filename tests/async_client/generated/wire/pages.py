@@ -1,5 +1,5 @@
 # Generated from client/holdfast/wire/pages.py by `make generate-async`. Do not edit.
-"""Lists that are read page by page, each page when its first item is asked for."""
+"""Reads lists page by page. A page is requested when its first item is needed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def page_items(
     items_of: Callable[[Page], Sequence[Item]],
     limit: int | None,
 ) -> AsyncIterator[Item]:
-    """The items of all pages, at most `limit`. The request's page token moves along."""
+    """Yields the items of all pages, at most `limit`. Sets the request's page token for each page."""
     left = limit
     while left is None or left > 0:
         page = await connection.call(method, request)

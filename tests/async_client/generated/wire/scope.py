@@ -1,5 +1,5 @@
 # Generated from client/holdfast/wire/scope.py by `make generate-async`. Do not edit.
-"""What every call about a workspace carries, and the two calls that both records and journals make."""
+"""The connection, workspace and actor of every call, and the two calls that records and journals share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.async_client.connection import Connection
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The connection, the workspace that calls are about, and the actor that writes are by."""
+    """The connection, the workspace of the calls, and the actor that is recorded with writes."""
 
     connection: Connection
     workspace: str
@@ -22,7 +22,7 @@ class Scope:
     async def commit(
         self, mutations: Sequence[store_service_pb2.Mutation], *, return_records: bool = True
     ) -> store_service_pb2.StoreServiceCommitResponse:
-        """Applies the mutations as one commit. They apply once, however often the call is repeated."""
+        """Applies the mutations as one commit. A request id makes them apply once even if the call is repeated."""
         request = store_service_pb2.StoreServiceCommitRequest(
             workspace=self.workspace,
             actor=self.actor,
@@ -33,7 +33,7 @@ class Scope:
         return await self.connection.call(lambda stubs: stubs.store.Commit, request)
 
     async def allocate(self, kind: str, count: int) -> list[str]:
-        """New ids of a kind whose ids are numbered. No other caller is given them."""
+        """Returns `count` new ids of a kind whose ids are numbered. The daemon gives each id to one caller only."""
         request = store_service_pb2.StoreServiceAllocateIdRequest(
             workspace=self.workspace, actor=self.actor, request_id=request_id(), kind=kind, count=count
         )
