@@ -100,7 +100,7 @@ class Command(AsWritten):
         """Refuses arguments that no parameter takes."""
         rest = super().parse_args(ctx, args)
         if rest and not ctx.resilient_parsing:
-            ctx.fail(f"unrecognized arguments: {' '.join(rest)}")
+            ctx.fail(f"unrecognized argument{'s:' if len(rest) > 1 else ''} {' '.join(rest)}")
         return rest
 
 

@@ -45,7 +45,8 @@ def cat(
     length: int | None,
     force: bool,
 ) -> int:
-    """Writes content to stdout, or with `--all` the contexts of a session into a directory.
+    """Writes a blob, a checkpoint's context, or the content of an artifact or an execution log to stdout; with `--all`
+    writes the contexts of a session into a directory.
 
     examples:
       holdfast cat sha256:2cf24d…  > greeting.txt
