@@ -127,6 +127,7 @@ def test_verify_leaves_no_trace_of_its_progress(address: Asked) -> None:
     assert "\x1b[2K" in shown or "\x1b[?25l" in shown
     assert "no problems found" in shown
     assert subprocess.run([*COMMAND, *address, "verify"], capture_output=True, check=True).stderr == b""
+    assert on_terminal(*address, "verify", TERM="dumb").startswith("no problems found")
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
