@@ -23,20 +23,20 @@ _FLAGS_OF_THE_COMMAND = ("-h", "--help", "--version", "--config", "--dry-run")
 _EXAMPLES = """\
 examples:
   holdfastd                                              the user's store, on the user's socket
-  holdfastd --data-dir ./store --socket ./store.sock     a store of your own
+  holdfastd --data-dir ./store --socket ./store.sock     a store in the current directory
   holdfastd --persistence memory --idle-exit 60          a store deleted with the daemon, a minute after the last call
   holdfastd --config holdfast.toml --log-level debug
   holdfastd migrate --dry-run --data-dir ./store         lists the migrations that are due
 
-Every setting can also stand in the file (data_dir = "./store") or in the environment (HOLDFAST_DATA_DIR=./store).
-A flag beats the environment, the environment beats the file. SIGTERM and SIGINT stop in order, a second one at once.
+Every setting can also be set in the file (data_dir = "./store") or in the environment (HOLDFAST_DATA_DIR=./store).
+Flags override the environment, which overrides the file. SIGTERM or SIGINT stops in order; a second one stops at once.
 """
 
 log = logs.logger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code: 0 done, 1 refused to start (see the log), 2 wrong usage, 70 a defect."""
+    """Runs the command and returns its exit code: 0 done, 1 refused to start (see the log), 2 wrong usage, 70 failed."""
     words = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     _check_flags(parser, words)
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command == "migrate":
             return _migrate(settings, dry_run)
         if dry_run:
-            parser.error("--dry-run belongs to migrate")
+            parser.error("--dry-run works only with migrate")
         return _serve(settings)
     except HoldfastError as error:
         log.error("refused_to_start", extra={"reason": error.reason, "text": error.message})
@@ -72,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command", nargs="?", choices=["serve", "migrate"], default="serve", help="serve (the default) or migrate"
     )
-    parser.add_argument("--dry-run", action="store_true", help="with migrate: only list what is due")
-    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="the settings' file")
+    parser.add_argument("--dry-run", action="store_true", help="with migrate: list the due migrations, apply none")
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="a TOML file with settings")
     parser.add_argument("--version", action="version", version=f"holdfastd {__version__}")
     for setting in fields(Settings):
         _add_flag(parser, setting)

@@ -1,6 +1,6 @@
-"""The assembly: opens a store, makes every part over it once, and joins the parts. The one place to add a part or a job.
+"""The composition root: opens a store, makes each part of the daemon once, and connects the parts. Add parts and jobs here.
 
-`Daemon` adds what is around it: locks, socket, `daemon.json`, the order of stopping. The tests' engine makes the same parts
+`Daemon` calls it, and adds locks, socket, `daemon.json` and the order of stopping. The tests' engine makes the same parts
 without a socket.
 """
 
@@ -29,6 +29,7 @@ from holdfastd.service.blobs.sweep import BlobSweep
 from holdfastd.service.commits import Commits
 from holdfastd.service.feed import Feed
 from holdfastd.service.journals import Journals
+from holdfastd.service.pending import NeverWaits
 from holdfastd.service.reading import Reading
 from holdfastd.service.records import Records
 from holdfastd.service.watches import Watches
@@ -52,17 +53,17 @@ class OpenStore:
     """One store, opened: its engine, its connections, its id."""
 
     engine: Engine
-    connection: Connection  # the writer's; no other one changes rows
+    connection: Connection  # the writer's; rows are changed through no other connection
     readers: Readers
     store_id: str
     schema_version: int
 
 
 def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[BaseException], None]) -> OpenStore:
-    """Opens the database, making it where there is none, and migrates it. `exits` closes it: readers, last checkpoint, the rest.
+    """Opens the database, creates it when it is missing, and migrates it. `exits` closes readers, last checkpoint and writer.
 
-    Raises SETUP when the database is no store, or when its schema is not the one that this version and its registry of kinds
-    need; `exits` then closes what was opened.
+    Raises SETUP when the file is not a Holdfast database, or when its schema lacks what the registry of kinds needs; `exits`
+    then closes what was opened.
     """
     database = Database(settings.database_path)
     connection = database.open_writer()
@@ -77,10 +78,10 @@ def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[
 
 
 class Parts:
-    """Every part of a daemon over one open store. Making them starts the writer's thread; nothing is served yet.
+    """All parts of a daemon over one open store. The constructor starts the writer's thread; no call is served yet.
 
-    on_sync_failure: must end the process. was_clean: whether the last daemon stopped in order; otherwise the job `recover`
-    runs at start. extra_handlers: what the writer does for commands of the caller's own.
+    on_sync_failure: must end the process. was_clean: whether the last daemon stopped in order; if not, the job `recover` runs
+    at start. extra_handlers: functions for command types that are not in `store/commands.py`; tests pass them.
     """
 
     def __init__(
@@ -159,7 +160,7 @@ class Parts:
         )
 
     def use_cases(self) -> dict[str, dict[str, UseCase]]:
-        """What answers each method of the contract, by service and method."""
+        """The function that answers each method of the contract, by service and method."""
         records, commit_calls, blobs, admin = self.records, self.commits, BlobCalls(self.blobs), self.admin
         return {
             "StoreService": {
@@ -168,11 +169,11 @@ class Parts:
                 "List": records.list,
                 "Scan": records.scan,
                 "Count": records.count,
-                "Commit": commit_calls.commit,
+                "Commit": NeverWaits(commit_calls.commit),
                 "Watch": self.watches.watch,
-                "AllocateId": commit_calls.allocate_id,
+                "AllocateId": NeverWaits(commit_calls.allocate_id),
             },
-            "JournalService": {"Append": commit_calls.append, "Read": self.journals.read, "List": self.journals.list},
+            "JournalService": {"Append": NeverWaits(commit_calls.append), "Read": self.journals.read, "List": self.journals.list},
             "BlobService": {"Put": blobs.put, "Get": blobs.get, "Stat": blobs.stat},
             "AdminService": {"GetStatus": admin.get_status, "RunJob": admin.run_job, "Verify": admin.verify},
         }

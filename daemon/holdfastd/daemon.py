@@ -1,7 +1,7 @@
 """The life of a daemon: takes the locks, opens the store and its parts in order, serves, and closes in reverse.
 
-`composition.py` says which parts there are; this module decides when they open and close. A `Daemon` can be opened and
-closed in any process, as the tests do; `supervisor.py` runs one in the main thread and calls `keep_reachable`.
+`composition.py` makes the parts; this module decides when they open and close. `supervisor.py` runs a `Daemon` in the main
+thread and calls `keep_reachable`; tests open and close one in their own process.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from holdfastd.settings import Settings
 EXIT_SYNC_FAILED = 70
 EXIT_THREAD_DIED = 70
 EXIT_STUCK = 75
-# Readers share the GIL with the writer; a shorter switch interval lets the writer have it back sooner. Appends ran at 0.94 of
-# a no-op call with Python's 5 ms and at 0.96 with this (0.41 and 0.51 while each append still held a thread).
+# Readers share the GIL with the writer; with a shorter switch interval the writer gets it back sooner. Throughput of appends,
+# as a share of a no-op call's: 0.94 with Python's 5 ms, 0.96 with this (0.41 and 0.51 when each append held a thread).
 SWITCH_INTERVAL_S = 0.0002
 
 log = logs.logger(__name__)
@@ -75,7 +75,7 @@ class Daemon:
         self._exits.close()
 
     def _with_memory(self, exits: ExitStack) -> Settings:
-        """The settings; for a store in memory, with a temporary directory that is deleted when the daemon closes."""
+        """The settings. A store in memory gets a temporary directory, which is deleted when the daemon closes."""
         if not self._given.in_memory:
             return self._given
         directory = tempfile.mkdtemp(prefix="holdfast-")
@@ -106,13 +106,13 @@ class Daemon:
     def _serve(self, exits: ExitStack) -> None:
         self._listener = Listener(self.settings.socket, self._parts.servers())
         self._listener.bind()
-        # The socket goes once the calls are done; its lock is held until everything else is closed.
+        # The socket is removed after the last call has ended; its lock is held until everything else is closed.
         exits.callback(self._listener.unlink)
         exits.callback(self._stop_serving)
         self._data_dir_lock.write(self._card() | {"pid": os.getpid(), "socket": str(self.settings.socket)})
 
     def _card(self) -> dict[str, Any]:
-        """The part of `daemon.json` that stays after the daemon stops."""
+        """The part of `daemon.json` that remains when the daemon has stopped."""
         return {
             "store_id": self._store.store_id,
             "version": __version__,
@@ -132,28 +132,28 @@ class Daemon:
             log.warning("calls_cut_off")
 
     def _drain_writer(self) -> None:
-        """Waits for the queued commits. A writer that hangs uses the connection, so it cannot be closed: ends the process."""
+        """Waits for the queued commits. Ends the process when the writer hangs: its connection is in use and cannot be closed."""
         if not self._parts.writer.stop(self.settings.grace_s):
             log.critical("writer_not_drained", extra={"grace_s": self.settings.grace_s, **_stack_tops()})
             self._end_process(EXIT_STUCK)
         failpoints.hit("stop.writer_drained")
 
     def _mark_clean(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
-        """Records in `daemon.json` that the next daemon need not recover; not when closing failed or files are in doubt."""
+        """Marks `daemon.json` clean, so that the next start skips `recover`. Not when closing failed or files are doubtful."""
         if error is None and not self._parts.blob_sweep.has_doubtful_files:
             self._data_dir_lock.write(self._card() | {"clean": True})
             failpoints.hit("stop.marked_clean")
 
     def on_sync_failure(self, error: BaseException) -> None:
-        """Ends the process. After a failed fsync the page cache may hold what the disk does not, so reads cannot be trusted."""
+        """Ends the process: after a failed fsync, reads may return pages from the cache that are not on disk."""
         log.critical("sync_failed", extra={"error": type(error).__name__, "errno": getattr(error, "errno", None)})
         self._end_process(EXIT_SYNC_FAILED)
 
     def keep_reachable(self) -> None:
         """Binds the socket again when it was removed, and restores a deleted `daemon.json`. Call it about once a second.
 
-        Ends the process when a serving thread or the writer's has died: callers would only time out, and no other daemon would be
-        started.
+        Ends the process when a serving thread or the writer's thread has died: callers would only time out, and while the process
+        held the locks no other daemon could start.
         """
         if not self._listener.is_served():
             log.critical("serving_thread_died", extra={"socket": self.settings.socket})

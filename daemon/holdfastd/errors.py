@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class HoldfastError(Exception):
-    """The base class. Only its subclasses are raised."""
+    """The base class. Raise its subclasses only."""
 
     reason = "INTERNAL"
 
@@ -21,7 +21,7 @@ class HoldfastError(Exception):
 
 
 class InvalidArgument(HoldfastError):
-    """The request is wrong and fails each time: change it."""
+    """The request is wrong and would fail again: change it."""
 
     reason = "INVALID_ARGUMENT"
 
@@ -67,7 +67,7 @@ class Exhausted(HoldfastError):
 
 
 class DiskFull(Exhausted):
-    """The disk has no room for the write: free some. Reads still work."""
+    """The disk has no room for the write: free some space. Reads still work."""
 
     reason = "DISK_FULL"
 

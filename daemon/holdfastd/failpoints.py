@@ -32,7 +32,7 @@ class _Point:
 
 
 def parse(text: str) -> dict[str, _Point]:
-    """Failpoints by name; ValueError on what is not `name=kill|sleep:SECONDS|fail:ERRNO[@HIT]`."""
+    """Failpoints by name. ValueError for a part that is not `name=kill|sleep:SECONDS|fail:ERRNO[@HIT]`."""
     points = {}
     for part in filter(None, text.split(",")):
         name, found, action = part.partition("=")

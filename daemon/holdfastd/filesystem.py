@@ -1,7 +1,7 @@
-"""The file systems that the store lies on: whether they are local, and how much room they have.
+"""The file systems that hold the store: whether they are local, and how much space is free.
 
-Over a network `flock` may not reach other hosts, WAL's shared memory does not work, and an fsync promises less, so two
-daemons could write at once and corrupt the store. The daemon therefore checks before it opens anything.
+On a network file system `flock` may not exclude other hosts, WAL's shared memory does not work, and fsync guarantees less, so
+two daemons could write at once and corrupt the store. The daemon therefore checks before it opens a file of the store.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _refuse_non_local(path: Path, name: str) -> None:
     if (mount := find_mount(path)) is not None and not is_local(mount[1]):
         raise SetupError(
             f"{path} is on a {mount[1]} file system (mounted on {mount[0]}), where file locks and the database's shared memory "
-            f"cannot be trusted. Put {name} on a local disk, or set force_nonlocal if you know that one machine alone uses it."
+            f"cannot be trusted. Put {name} on a local disk, or set force_nonlocal if only one machine uses it."
         )
 
 
@@ -50,7 +50,7 @@ def is_local(file_system: str) -> bool:
 
 
 def find_mount(path: Path) -> tuple[Path, str] | None:
-    """The mount point that `path` is (or would be made) under, and its file system's type; None without /proc."""
+    """The mount point and file system type of `path`, which need not exist yet; None without /proc."""
     try:
         lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
@@ -65,22 +65,22 @@ def find_mount(path: Path) -> tuple[Path, str] | None:
 
 
 def _read_line(line: str) -> tuple[Path, str]:
-    """See proc_pid_mountinfo(5): the fifth field is the mount point, the type comes after a lone dash."""
+    """Mount point and file system type, per proc_pid_mountinfo(5): the fifth field, and the first field after a single dash."""
     before, _, after = line.partition(" - ")
     point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), before.split(" ")[4])
     return Path(point), after.split(" ", 1)[0]
 
 
 def has_room(directory: Path) -> bool:
-    """Whether the database's disk has room for writes that do not give space back."""
+    """Whether the disk of this directory has room for commands that do not free space."""
     return _free_bytes(directory) >= RESERVED_DISK_BYTES
 
 
 def low_disk_warnings(settings: Settings) -> list[str]:
-    """What `status` says about a disk that is nearly full; nothing while there is room."""
+    """The warning of `GetStatus` about a disk that is nearly full; empty while there is room."""
     free = _free_bytes(settings.database_path.parent)
     if free < LOW_DISK_BYTES:
-        return [f"The disk of {settings.data_dir} has {free // 2**20} MiB left; a full one refuses writes."]
+        return [f"The disk of {settings.data_dir} has {free // 2**20} MiB left; writes are refused when it is full."]
     return []
 
 

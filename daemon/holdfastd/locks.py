@@ -1,7 +1,7 @@
 """The two locks of a daemon: one for the data directory, one for the socket. The kernel releases them when the process ends.
 
-A lock is an exclusive `flock` on a file whose content describes the holder. Releasing a lock leaves its file in place,
-because unlinking it would let two processes lock two files of the same name. `ensure` handles files that others unlinked.
+A lock is an exclusive `flock` on a file whose content describes the holder. Releasing a lock leaves its file in place: if the
+file were unlinked, two processes could lock two files of the same name. `ensure` handles files that others unlinked.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 from holdfastd.errors import SetupError
 
 SOCKET_PATH_MAX_BYTES = 107  # sun_path has 108, one for the final NUL
-# A client takes the lock for a moment to see whether a daemon runs. Retry, so that this does not stop a daemon from starting.
+# A client takes the lock for a moment to see whether a daemon runs. Retry, so that a daemon that starts meanwhile does not fail.
 _ATTEMPTS, _PAUSE_S = 10, 0.02
 
 
 class LockHeld(SetupError):
-    """Another process holds the lock. `holder` is what that process wrote into the file, empty when it has not written yet."""
+    """Another process holds the lock. `holder` is what that process wrote into the file; empty when it wrote nothing yet."""
 
     reason = "LOCK_HELD"
 
@@ -42,7 +42,7 @@ class FileLock:
 
     @property
     def is_new(self) -> bool:
-        """Whether the file is empty, so that no process held the lock before. Only while the lock is held."""
+        """Whether the file is empty: no process has held the lock before. Call it only while the lock is held."""
         return os.fstat(self._descriptor).st_size == 0
 
     def acquire(self) -> Mapping[str, Any]:
@@ -66,9 +66,9 @@ class FileLock:
         os.fsync(self._descriptor)
 
     def ensure(self) -> None:
-        """Locks the file now at the path when it is not the locked one. Raises LockHeld when another process has locked it.
+        """Locks the file at the path when it is no longer the file that was locked. Raises LockHeld when another process has it.
 
-        The old file stays locked until the new one is.
+        The old file stays locked until the new one is locked.
         """
         if _is_at(self._descriptor, self.path):
             return
@@ -107,7 +107,7 @@ class DataDirLock:
             if isinstance(error, LockHeld):
                 raise _owned(self._data_dir, error.holder) from error
             raise
-        # An empty file is a new one. A file that cannot be parsed was cut off by a crash.
+        # An empty file is new, so there was no last daemon. A crash may leave a file that cannot be parsed: not clean.
         return left.get("clean") is True or self._file.is_new
 
     def _lock_directory(self) -> None:
@@ -216,7 +216,7 @@ def _owned(data_dir: Path, holder: Mapping[str, Any]) -> LockHeld:
 
 
 def _make_directory(path: Path) -> None:
-    """Creates the directory (0700) and its missing parents, and syncs them: acknowledged writes will lie below."""
+    """Creates the directory (0700) and its missing parents, and syncs them, so that a crash cannot lose the files in it."""
     missing = [each for each in (path, *path.parents) if not each.exists()]
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
 """Logging: one line for each event on stderr, as logfmt (`time=… level=info event=serving socket=…`).
 
 An event has a short fixed name and fields: `log = logs.logger(__name__); log.info("serving", extra={"socket": …})`. No field
-may hold content of entries, records or blobs. The text of a foreign exception may quote such content, so it is not logged.
+may hold content of entries, records or blobs. The message of an exception that is neither ours nor an OSError is not logged,
+because it may quote such content.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def logger(name: str) -> logging.Logger:
 
 
 def start(level: str) -> None:
-    """Sends events of `level` and above to stderr, in place of earlier calls' handlers. Called by `__main__`."""
+    """Sends events of `level` and above to stderr; replaces the handler of an earlier call. Called by `__main__`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter())
     root = logging.getLogger()

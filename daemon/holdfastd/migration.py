@@ -1,4 +1,4 @@
-"""`holdfastd migrate`: applies the pending migrations to a store that no daemon serves, or lists them."""
+"""`holdfastd migrate`: applies the pending migrations to a store that no daemon serves; with `--dry-run` lists them."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A setting is a field of `Settings`. Its name is the key in the file, `HOLDFAST_` and the name in capitals is its environment
 variable, and the name with dashes (without a trailing `_s`) is its flag. Every value is checked; an error names the key, the
-value, where it was set and what is allowed. Only `__main__` and tests call this.
+value, where it was set and what is allowed. Only `__main__` and tests call `load_settings`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Validate = Callable[[Any], Any]
 """Converts text or a TOML value to the setting's type. Raises ValueError with what is allowed."""
 
 _ENVIRONMENT_PREFIX = "HOLDFAST_"
-# Environment variables without the prefix, which the founding documents name. HOLDFAST_ and the name overrides them.
+# These two environment variables also work without the prefix. The variable with the prefix overrides them.
 _PLAIN_NAMES = {"persistence": "PERSISTENCE", "persist_db_path": "PERSIST_DB_PATH"}
 _TRUE, _FALSE = ("true", "on", "yes", "1"), ("false", "off", "no", "0")
 
@@ -76,7 +76,7 @@ def _setting(default: Any, check: Validate, text: str, metavar: str = "N") -> An
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings. `load_settings` makes it, and derives the paths that were not given."""
+    """All settings. `load_settings` creates it, and derives the paths that were not given."""
 
     data_dir: Path = field(metadata={"check": _path, "help": "where the store is kept", "metavar": "DIR"})
     socket: Path = field(metadata={"check": _path, "help": "the Unix socket to listen on", "metavar": "PATH"})
@@ -84,24 +84,24 @@ class Settings:
         "sqlite", _choice("sqlite", "memory"), "memory: the store is deleted when the daemon stops", "sqlite|memory"
     )
     persist_db_path: Path | None = field(
-        default=None, metadata={"check": _path, "help": "the database file; the rest lies beside it in PATH.d", "metavar": "PATH"}
+        default=None, metadata={"check": _path, "help": "the database file; the other files are in PATH.d", "metavar": "PATH"}
     )
     idle_exit_s: float = _setting(0.0, _seconds(0, 1e9), "stop after this long without a call; 0: never", "SECONDS")
-    grace_s: float = _setting(10.0, _seconds(0, 3600), "how long calls in progress may take when the daemon stops", "SECONDS")
-    default_timeout_s: float = _setting(60.0, _seconds(0.1, 86400), "deadline of short calls that have none", "SECONDS")
+    grace_s: float = _setting(10.0, _seconds(0, 3600), "time for calls in progress when the daemon stops", "SECONDS")
+    default_timeout_s: float = _setting(60.0, _seconds(0.1, 86400), "deadline of short calls that set none", "SECONDS")
     unary_threads: int = _setting(32, _whole(1, 1024), "threads for short calls")
     stream_threads: int = _setting(256, _whole(1, 8192), "threads for streams; each open stream occupies one")
     readers: int = _setting(4, _whole(1, 64), "read-only connections to the database")
     writer_queue_max: int = _setting(10_000, _whole(1, 1_000_000), "commits that may be queued for the writer")
     batch_max: int = _setting(1_000, _whole(1, 100_000), "commits in one batch of the writer")
-    inline_max_bytes: int = _setting(32 << 10, _whole(0, 1 << 20), "blobs up to this compressed size are in the database")
+    inline_max_bytes: int = _setting(32 << 10, _whole(0, 1 << 20), "blobs up to this compressed size are stored in the database")
     delta: bool = _setting(True, _switch, "whether blobs may be stored as the difference from a base", "on|off")
-    lease_s: float = _setting(3600.0, _seconds(1, 1e9), "how long an uploaded blob may stay without a reference", "SECONDS")
-    sweep_interval_s: float = _setting(300.0, _seconds(1, 1e9), "time between two blob sweeps", "SECONDS")
-    checkpoint_interval_s: float = _setting(1.0, _seconds(1, 3600), "time between two checks of the write-ahead log", "SECONDS")
-    housekeeping_interval_s: float = _setting(300.0, _seconds(1, 1e9), "time between two rounds of housekeeping", "SECONDS")
+    lease_s: float = _setting(3600.0, _seconds(1, 1e9), "how long a blob that no record refers to is kept", "SECONDS")
+    sweep_interval_s: float = _setting(300.0, _seconds(1, 1e9), "time between blob sweeps", "SECONDS")
+    checkpoint_interval_s: float = _setting(1.0, _seconds(1, 3600), "time between checks of the write-ahead log", "SECONDS")
+    housekeeping_interval_s: float = _setting(300.0, _seconds(1, 1e9), "time between runs of housekeeping", "SECONDS")
     request_retention_s: float = _setting(3600.0, _seconds(1, 1e9), "how long answers to request ids are kept", "SECONDS")
-    request_retention_commits: int = _setting(1_000_000, _whole(1, 1 << 62), "for how many commits they are kept at most")
+    request_retention_commits: int = _setting(1_000_000, _whole(1, 1 << 62), "and for how many later commits at most")
     force_nonlocal: bool = _setting(False, _switch, "accept a network file system; can corrupt the store", "on|off")
     log_level: str = _setting("info", _choice("debug", "info", "warning", "error"), "what to log", "LEVEL")
 
@@ -141,7 +141,7 @@ def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str], conf
 
 
 def _put_on_top(values: dict[str, Any], layer: dict[str, Any]) -> None:
-    """Updates `values`. data_dir and persist_db_path exclude each other, so setting one removes the other of a lower layer."""
+    """Updates `values`. data_dir and persist_db_path exclude each other: a layer that sets one removes the other set below it."""
     if "data_dir" in layer and "persist_db_path" in layer:
         raise SetupError("data_dir and persist_db_path (PERSIST_DB_PATH) both say where the store is. Give only one.")
     for one, other in (("data_dir", "persist_db_path"), ("persist_db_path", "data_dir")):
@@ -192,7 +192,7 @@ def _from_file(config: Path | None) -> dict[str, Any]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    # Clients use the prefix too, so an unknown name is refused only when it resembles a setting.
+    # Clients read variables with this prefix too, so an unknown name is refused only when it resembles a setting.
     names = {_ENVIRONMENT_PREFIX + each.name.upper() for each in fields(Settings)} | {"HOLDFAST_CONFIG"}
     for name in environment:
         if name.startswith(_ENVIRONMENT_PREFIX) and name not in names and (hint := suggestion(name, names, cutoff=0.9)):

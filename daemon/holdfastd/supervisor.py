@@ -1,6 +1,6 @@
 """Runs a daemon under trio in the main thread: signals, the jobs' timers, the check of the socket, idle exit, stopping.
 
-No call passes through this module. The root nursery of the process is opened here and nowhere else.
+`__main__` calls `run`. gRPC calls do not pass through this module. Only this module opens the root nursery of the process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from holdfastd.errors import SetupError
 
 EXIT_FAILED = 70
 WATCH_INTERVAL_S = 1.0
-# Stopping waits up to the grace for calls, jobs and the writer each. This much later the watchdog ends the process.
+# Stopping waits up to `grace_s` each for calls, jobs and the writer. The watchdog ends the process this much later.
 WATCHDOG_MARGIN_S = 10.0
 
 log = logs.logger(__name__)
@@ -47,7 +47,7 @@ async def _supervise(daemon: Daemon) -> int:
 
 
 async def _watch_until_end(daemon: Daemon, signals: AsyncIterator[int]) -> bool:
-    """Runs the tasks of the main thread until one of them asks to stop. Returns False when one of them failed instead."""
+    """Runs the tasks of the main thread until one of them asks to stop. Returns False when one of them failed."""
     failed = False
     try:
         async with trio.open_nursery() as background:
@@ -63,7 +63,7 @@ async def _watch_until_end(daemon: Daemon, signals: AsyncIterator[int]) -> bool:
 
 
 async def _close(daemon: Daemon) -> bool:
-    """Closes the daemon in another thread, so that this one still receives signals. Returns whether no step failed."""
+    """Closes the daemon in another thread, so that this one still receives signals. Returns False when a step failed."""
     guard = watchdog(3 * daemon.settings.grace_s + WATCHDOG_MARGIN_S)
     try:
         await trio.to_thread.run_sync(daemon.close)
@@ -104,7 +104,7 @@ async def _keep_reachable(daemon: Daemon) -> None:
         try:
             daemon.keep_reachable()
             complaint = ""
-        except (SetupError, OSError) as error:  # logged once, tried again each time
+        except (SetupError, OSError) as error:  # retried every second, logged once
             if str(error) != complaint:
                 complaint = str(error)
                 log.error("socket_lost", extra={"text": complaint})

@@ -19,7 +19,7 @@ from holdfastd.model.call import Call
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.handlers import service_handler
 from holdfastd.rpc.message_first import MessageFirst
-from holdfastd.service.pending import Pending, never_waits
+from holdfastd.service.pending import NeverWaits, Pending
 
 PATIENCE_S = 10.0
 SERVICE = pb.DESCRIPTOR.services_by_name["StoreService"]
@@ -43,13 +43,11 @@ class UseCases:
             raise NotFound("There is nobody.", reason="RECORD_NOT_FOUND", kind="task", id="nobody")
         return pb.StoreServiceGetResponse(record={"id": threading.current_thread().name})
 
-    @never_waits
     def allocate_id(self, request: pb.StoreServiceAllocateIdRequest, call: Call) -> Any:
         if request.actor == "busy":
             raise Exhausted("Too many.", retry_delay_s=1.5)
         return pb.StoreServiceAllocateIdResponse(ids=[threading.current_thread().name])
 
-    @never_waits
     def commit(self, request: pb.StoreServiceCommitRequest, call: Call) -> Any:
         def post(command: object, call: Call, tell: Callable[[Any], None]) -> None:
             if request.actor == "stopping":
@@ -85,8 +83,8 @@ class Served:
         names = dict.fromkeys(each.name for each in SERVICE.methods)
         cases = names | {
             "Get": self.use_cases.get,
-            "AllocateId": self.use_cases.allocate_id,
-            "Commit": self.use_cases.commit,
+            "AllocateId": NeverWaits(self.use_cases.allocate_id),
+            "Commit": NeverWaits(self.use_cases.commit),
         }
         self.server.add_generic_rpc_handlers([service_handler(SERVICE, cases, self.gate, 5.0)])  # type: ignore[arg-type]
         self.server.add_insecure_port(f"unix:{directory}/s")

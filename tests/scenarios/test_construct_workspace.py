@@ -204,7 +204,7 @@ def test_rows_and_files_are_checked_against_each_other(
         problems = [problem for frame in store.verify(read_blobs=True) for problem in frame.problems]
         assert len(problems) == 1 and made.content_digest in problems[0].subject
         path.unlink()
-        assert [problem for frame in store.verify() for problem in frame.problems], "a missing file must be found by its row"
+        assert [problem for frame in store.verify() for problem in frame.problems], "a missing file is found without read_blobs"
 
 
 def test_the_schema_has_a_simple_migrate_command(tmp_path: Path) -> None:

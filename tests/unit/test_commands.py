@@ -11,6 +11,7 @@ import pytest
 
 from holdfastd.model import commands
 from holdfastd.model.commands import Command, Commit, Exclusive, Request
+from holdfastd.service.pending import NeverWaits
 from holdfastd.store.commands import handlers
 from tests.support.engine import Engine, append, commit_of, delete, insert_task
 
@@ -71,3 +72,8 @@ def test_only_a_request_with_an_id_has_a_key() -> None:
 )
 def test_a_lone_append_has_entries_and_no_condition(commit: Commit, is_lone: bool) -> None:
     assert (commit.lone_append is not None) == is_lone
+
+
+def test_the_calls_that_only_queue_a_command_run_in_the_serving_thread(engine: Engine) -> None:
+    calls = {name: each for methods in engine.parts.use_cases().values() for name, each in methods.items()}
+    assert {name for name, each in calls.items() if isinstance(each, NeverWaits)} == {"Commit", "AllocateId", "Append"}

@@ -40,6 +40,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
             "column retries of table task_state_phases (kind task_state, field phases.retries).",
         ),
         ("ALTER TABLE pattern RENAME TO other;", "table pattern (kind pattern)."),
+        ("DROP TABLE request;", "table request (of the store itself)."),
         (
             "ALTER TABLE transcript RENAME COLUMN content TO other;",
             "column content of table transcript (journal transcript, field content).",

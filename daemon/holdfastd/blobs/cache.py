@@ -1,4 +1,4 @@
-"""A cache of plain contents: the next delta of a growing context finds its base here instead of reading it."""
+"""A cache of plain contents. When a context grows, the base of its next delta is found here and need not be read and rebuilt."""
 
 from __future__ import annotations
 

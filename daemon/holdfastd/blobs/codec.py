@@ -1,11 +1,11 @@
 """The codecs of blobs that are stored whole. The codec of deltas is in `delta.py`.
 
-`zstd`: independent frames of up to 1 MiB plain, each with a checksum, and when there are several a seek table behind them
-(zstd's seekable format: a skippable frame, so `zstd -d` reads the file). `raw`: the plain bytes, where zstd does not pay.
-Both stream: they need memory for one block, however large the blob.
+`zstd`: independent frames of up to 1 MiB of plain bytes, each with a checksum. After several frames comes a seek table, as in
+zstd's seekable format: it is a skippable frame, so `zstd -d` can read the file. `raw`: the plain bytes, when zstd saves little.
+Both work on one block at a time, so memory does not grow with the blob.
 
-All stored bytes, of deltas too, are written through `Spool.write` and read through `BlobContents._open`: these are the two
-places for encryption.
+All stored bytes, of deltas too, are written through `Spool.write` and read through `BlobContents._open`. Encryption would be
+added in these two places.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from holdfastd.blobs.seekable import FRAME_BYTES, Frame, SeekTable, write_table
 from holdfastd.model.blobs import RAW, ZSTD, named_digest
 
 _LEVEL = 3
-_PAYS = 0.95  # of the plain size: a larger frame is not worth decompressing
+_PAYS = 0.95  # a first frame above this share of its plain size makes the blob raw
 
 
 class Damaged(Exception):
-    """The stored bytes are not those that were stored. The caller knows of which blob."""
+    """The stored bytes have changed since they were written. The error does not name the blob; its caller knows it."""
 
 
 class Sink(Protocol):
@@ -68,7 +68,7 @@ class Encoder:
             self._emit(block)
 
     def finish(self) -> None:
-        """Writes the last block and the seek table. `digest` and `stored_digest` are final after it."""
+        """Writes the last block and the seek table. Read `digest` and `stored_digest` after this."""
         if self._block or not self.size_bytes:
             self._emit(bytes(self._block))
             self._block.clear()
@@ -89,7 +89,7 @@ class Encoder:
             return
         frame = self._compressor.compress(block)
         if not self._frames and len(frame) > _PAYS * len(block):
-            self.codec = RAW  # decided by the first block, before anything was written
+            self.codec = RAW  # the first block decides, before anything is written
             self._write(block)
             return
         self._frames.append(Frame(len(frame), len(block)))
@@ -102,9 +102,9 @@ class Encoder:
 
 
 def plain_chunks(stored: StoredBytes, codec: str, size_bytes: int, offset: int, length: int) -> Iterator[bytes]:
-    """The plain bytes from `offset` on, `length` of them, in chunks of up to 1 MiB. Not for deltas.
+    """`length` plain bytes from `offset` on, in chunks of up to 1 MiB. Not for deltas.
 
-    Reads only the frames that the range touches. Raises Damaged, before it yields any byte of a damaged frame.
+    Reads only the frames that the range touches. Raises Damaged before it yields any byte of a damaged frame.
     """
     if length == 0:
         return
@@ -133,14 +133,14 @@ def _read_table(stored: StoredBytes, size_bytes: int) -> SeekTable:
     except ValueError as error:
         raise Damaged(str(error)) from error
     if table.plain_bytes != size_bytes:
-        raise Damaged("the seek table tells another size")
+        raise Damaged("the seek table gives another size")
     return table
 
 
 def _decode_frame(data: bytes, frame: Frame) -> bytes:
     try:
         if len(data) != frame.stored_bytes or zstandard.frame_content_size(data) != frame.plain_bytes:
-            raise Damaged("a frame has another size than the seek table tells")
+            raise Damaged("a frame has another size than in the seek table")
         return zstandard.ZstdDecompressor().decompress(data)
     except zstandard.ZstdError as error:
         raise Damaged(f"a frame does not decompress: {error}") from error

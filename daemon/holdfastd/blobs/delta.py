@@ -1,8 +1,8 @@
 """The delta codec: a blob as its difference from its base.
 
-Most contexts are the one before plus a few messages. So the common prefix and suffix are copied from the base, and the middle
-is compressed with the part of the base around the cut as a raw-content dictionary. A window is enough: on 204 growing
-contexts the whole base as dictionary takes seven times the time for a quarter fewer bytes.
+A context usually equals the previous one plus a few messages. So the common prefix and suffix are copied from the base, and the
+middle is compressed with the part of the base around the cut as a raw-content dictionary. Using the whole base as dictionary
+would take seven times as long for a quarter fewer bytes (204 growing contexts).
 
 Payload: version, prefix, suffix, dictionary start and end (offsets into the base), then a zstd frame of the middle.
 """
@@ -20,14 +20,14 @@ from holdfastd.blobs.codec import Damaged
 _HEADER = struct.Struct("<BIIII")
 _VERSION = 1
 _LEVEL = 6
-_BEFORE = 128 * 1024  # bytes of the base before the cut: twice as many take 1.7 times the time for 5 % fewer bytes
+_BEFORE = 128 * 1024  # bytes of the base before the cut; twice as many take 1.7 times as long for 5 % fewer bytes
 _AFTER = 32 * 1024  # bytes of the base after the cut
 _MAX_WINDOW_LOG = 27
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A content as the first `prefix` bytes of its base, a new middle, and the last `suffix` bytes of the base."""
+    """How a content is made from its base: the base's first `prefix` bytes, a new middle, the base's last `suffix` bytes."""
 
     prefix: int
     suffix: int
@@ -37,7 +37,7 @@ class Cut:
         return cls(*trim(base, content))
 
     def fits(self, base_size: int) -> bool:
-        """Whether the base is long enough."""
+        """Whether prefix and suffix fit into a base of `base_size` bytes."""
         return self.prefix >= 0 and self.suffix >= 0 and self.prefix + self.suffix <= base_size
 
     def splice(self, base: bytes, middle: bytes) -> bytes:
@@ -52,7 +52,7 @@ def encode_delta(base: bytes, content: bytes, cut: Cut) -> bytes:
     Args:
         base: the plain bytes of the base, under 4 GiB.
         content: the plain bytes to store.
-        cut: their common prefix and suffix; these need not be as long as possible.
+        cut: a common prefix and suffix of both; need not be the longest.
     """
     middle = content[cut.prefix : len(content) - cut.suffix]
     start = max(0, cut.prefix - _BEFORE)
@@ -62,7 +62,7 @@ def encode_delta(base: bytes, content: bytes, cut: Cut) -> bytes:
 
 
 def decode_delta(base: bytes, payload: bytes, size_bytes: int) -> bytes:
-    """The content, of `size_bytes`, from which `encode_delta` made the payload. Raises Damaged when the payload does not fit."""
+    """Rebuilds the content, of `size_bytes`, from its base and its payload. Raises Damaged when the payload does not fit."""
     if len(payload) < _HEADER.size:
         raise Damaged("the delta is shorter than its header")
     version, prefix, suffix, start, end = _HEADER.unpack_from(payload)

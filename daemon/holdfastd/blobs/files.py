@@ -1,9 +1,9 @@
 """The blob files under the data directory.
 
 An upload writes `blobs/tmp/<upload id>`. `Draft.commit` (`service/blobs/draft.py`) syncs that file, renames it to
-`blobs/<aa>/<digest hex>-<upload id>.zst` (`.delta` for a delta, no suffix when raw) and syncs the directory. An upload id is
-never used twice, so neither is a path: a path read from a row can be unlinked whoever else is writing the same digest.
-containerd's content store does the same; it lost blobs until it synced the parent directory too.
+`blobs/<aa>/<digest hex>-<upload id>.zst` (`.delta` for a delta, no suffix when raw) and syncs the directory. Upload ids are
+random and never used twice, so a path is never used twice either. A path read from a row can therefore be unlinked while another
+upload writes the same digest. containerd's content store lost blobs until it synced the parent directory too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _READ_BYTES = 1024 * 1024
 
 
 class SyncFailed(Exception):
-    """An fsync failed, so the page cache can no longer be trusted: the daemon stops."""
+    """An fsync failed. The page cache can no longer be trusted, so the daemon stops."""
 
 
 @contextlib.contextmanager
@@ -38,15 +38,15 @@ def _disk_full_as_such() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
-        raise DiskFull("There is no room for the blob on the data directory's disk. Free some; reads go on.") from error
+        raise DiskFull("The data directory's disk has no room for the blob. Free some space. Reads still work.") from error
 
 
 class BlobFiles:
-    """The files of one data directory. Thread-safe.
+    """The blob files of one data directory. Paths are relative to it. Thread-safe.
 
     live: ids of the uploads of this process that have not ended.
-    doubtful: published files whose row had a commit of unknown outcome, each with its stored size; the sweep asks the writer.
-    Single operations on both are atomic in CPython.
+    doubtful: path → stored size, for published files whose row was committed with unknown outcome. The sweep resolves them.
+    Both are used without a lock, because single operations on a set or dict are atomic in CPython.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class BlobFiles:
         on_sync_failure: Callable[[BaseException], None],
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
-        """Makes `blobs/tmp` where it is missing. `on_sync_failure` must end the process."""
+        """Creates `blobs/tmp` when it is missing. `on_sync_failure` must end the process."""
         self._data_dir = data_dir
         self._on_sync_failure = on_sync_failure
         self._new_id = new_id
@@ -65,7 +65,7 @@ class BlobFiles:
         self._make_directory(f"{BLOBS}/{_TEMPORARY}")
 
     def create(self) -> FileDraft:
-        """A new temporary file. The caller ends it as described in `FileDraft`. Raises DiskFull."""
+        """Creates a temporary file. The caller ends the upload as described in `FileDraft`. Raises DiskFull."""
         upload_id = self._new_id()
         self.live.add(upload_id)
         try:
@@ -83,11 +83,11 @@ class BlobFiles:
         return StoredFile(os.open(self._data_dir / path, os.O_RDONLY | os.O_CLOEXEC))
 
     def size(self, path: str) -> int:
-        """How large the file is. Raises FileNotFoundError."""
+        """The file's size in bytes. Raises FileNotFoundError."""
         return (self._data_dir / path).stat().st_size
 
     def unlink(self, path: str) -> bool:
-        """Removes a file; whether it was there."""
+        """Removes a file. Returns whether it existed."""
         try:
             (self._data_dir / path).unlink()
         except FileNotFoundError:
@@ -101,16 +101,16 @@ class BlobFiles:
                 yield f"{BLOBS}/{directory}/{entry}"
 
     def is_live(self, path: str) -> bool:
-        """Whether an upload of this process, which has not ended, writes this file, temporary or published."""
+        """Whether this file, temporary or published, belongs to an upload of this process that has not ended."""
         return path.rsplit("/", 1)[-1].rsplit("-", 1)[-1].partition(".")[0] in self.live
 
     def dead_temporary_files(self) -> list[str]:
-        """The temporary files that no upload of this process writes: an earlier process left them."""
+        """The temporary files that no upload of this process writes; earlier processes left them."""
         found = [f"{BLOBS}/{_TEMPORARY}/{name}" for name in sorted(os.listdir(self._data_dir / BLOBS / _TEMPORARY))]
         return [path for path in found if not self.is_live(path)]
 
     def _make_directory(self, relative: str) -> None:
-        """Makes the directory and its parents in the data directory, each synced into its parent."""
+        """Creates the directory and its parents within the data directory, and syncs the parent of each new one."""
         missing = [relative, *(str(each) for each in Path(relative).parents if str(each) != ".")]
         for each in reversed(missing):
             try:
@@ -141,8 +141,8 @@ class BlobFiles:
 class FileDraft:
     """The file that one upload writes. Used by one thread at a time.
 
-    It is temporary until `rename`, and until then `discard` ends the upload and removes it. Afterwards `settle`, `doubt` or
-    `remove` ends the upload.
+    Until `rename` the file is temporary, and `discard` ends the upload and removes it. After `rename`, end the upload with
+    `settle`, `doubt` or `remove`.
     """
 
     def __init__(self, files: BlobFiles, upload_id: str, descriptor: int) -> None:
@@ -152,7 +152,7 @@ class FileDraft:
         self._descriptor: int | None = descriptor
 
     def write(self, data: bytes) -> None:
-        """Appends all of it. Raises DiskFull."""
+        """Appends all of `data`. Raises DiskFull."""
         assert self._descriptor is not None
         view = memoryview(data)
         with _disk_full_as_such():
@@ -160,12 +160,12 @@ class FileDraft:
                 view = view[os.write(self._descriptor, view) :]
 
     def sync(self) -> None:
-        """Makes the bytes durable. Raises SyncFailed, and then the process ends."""
+        """Makes the bytes durable. On failure ends the process, or raises SyncFailed if the process goes on."""
         assert self._descriptor is not None
         self._files._sync(self._descriptor)
 
     def rename(self, digest: str, codec: str) -> str:
-        """Gives the file its final path and returns that. The path is durable after `sync_directory`. Raises DiskFull."""
+        """Renames the file to its final path and returns the path. It is durable after `sync_directory`. Raises DiskFull."""
         hex_digest = digest_hex(digest)
         directory = f"{BLOBS}/{hex_digest[:2]}"
         path = f"{directory}/{hex_digest}-{self._upload_id}{_SUFFIXES[codec]}"
@@ -177,7 +177,7 @@ class FileDraft:
         return path
 
     def sync_directory(self) -> None:
-        """Makes the final path durable. Raises SyncFailed, and then the process ends."""
+        """Makes the final path durable. Fails as `sync`."""
         self._files._sync_directory(str(Path(self._path).parent))
 
     def settle(self) -> None:
@@ -185,12 +185,12 @@ class FileDraft:
         self._files.live.discard(self._upload_id)
 
     def doubt(self, stored_bytes: int) -> None:
-        """Ends the upload: nobody knows whether a row names the file until the sweep asks the writer."""
+        """Ends the upload with unknown outcome: until the sweep asks the writer, a row may or may not name the file."""
         self._files.doubtful[self._path] = stored_bytes
         self.settle()
 
     def remove(self) -> None:
-        """Ends the upload: no row names the file."""
+        """Ends the upload and removes the file, which no row names."""
         self._files.unlink(self._path)
         self.settle()
 
@@ -207,7 +207,7 @@ class FileDraft:
 
 
 class StoredFile:
-    """A published file, open for reading. It stays readable after the file is unlinked."""
+    """A published file that is open for reading. It stays readable after it is unlinked."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -230,7 +230,7 @@ class StoredFile:
 
 
 class StoredContent:
-    """Stored bytes from a row, with the methods of StoredFile."""
+    """Stored bytes from the database, with the methods of StoredFile."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content

@@ -1,8 +1,7 @@
-"""The seek table of zstd's seekable format: to read a range of a large blob, only the frames that it touches are read.
+"""The seek table of zstd's seekable format. With it, a range of a large blob is read from only the frames that it touches.
 
-The table is a skippable frame at the end of the file: for each frame an entry (stored size, plain size), then a footer with
-their number.
-Format: contrib/seekable_format/zstd_seekable_compression_format.md of facebook/zstd.
+The table is a skippable frame at the end of the file: one entry (stored size, plain size) for each frame, then a footer with the
+number of entries. Format: contrib/seekable_format/zstd_seekable_compression_format.md of facebook/zstd.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def write_table(frames: Sequence[Frame]) -> bytes:
 
 
 class SeekTable:
-    """The position of each frame, among the stored bytes and among the plain ones."""
+    """The offset of each frame in the stored bytes and in the plain bytes."""
 
     def __init__(self, frames: Sequence[Frame]) -> None:
         self._frames = frames
@@ -55,7 +54,7 @@ class SeekTable:
 
     @classmethod
     def of_single(cls, stored_bytes: int, plain_bytes: int) -> SeekTable:
-        """The table of a file with one frame, which stores none."""
+        """The table of a file with one frame; such a file stores no table."""
         return cls([Frame(stored_bytes, plain_bytes)])
 
     @classmethod
@@ -83,7 +82,7 @@ class SeekTable:
         return self._plain_starts[-1]
 
     def covering(self, offset: int, length: int) -> Iterator[tuple[Frame, int, int]]:
-        """The frames that hold these plain bytes, each with its offset in the file and the offset of its first plain byte."""
+        """The frames that hold these plain bytes, each with its offset in the stored bytes and in the plain bytes."""
         index = bisect.bisect_right(self._plain_starts, offset) - 1
         while index < len(self._frames) and self._plain_starts[index] < offset + length:
             yield self._frames[index], self._offsets[index], self._plain_starts[index]
@@ -91,7 +90,7 @@ class SeekTable:
 
 
 def _starts(sizes: Iterator[int] | Sequence[int]) -> list[int]:
-    """The running sums: the start of each, and at the end the total."""
+    """The running sums of the sizes: the start of each frame, then the total."""
     starts = [0]
     for size in sizes:
         starts.append(starts[-1] + size)

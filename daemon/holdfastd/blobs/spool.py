@@ -1,6 +1,6 @@
-"""Where stored bytes are collected while their number is unknown: in memory first, then in a temporary file.
+"""Collects the stored bytes of one upload, whose number is not known yet: in memory first, then in a temporary file.
 
-All stored bytes pass `Spool.write`: those of whole blobs frame by frame, those of a delta at once.
+All stored bytes are written through `Spool.write`: those of a whole blob frame by frame, those of a delta in one call.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from holdfastd.blobs.files import FileDraft
 
 
 class Spool:
-    """Keeps up to `inline_max_bytes` in memory and more in a temporary file. Used by one thread at a time."""
+    """Keeps up to `inline_max_bytes` in memory; moves them to a temporary file when there are more. For one thread at a time."""
 
     def __init__(self, create_file: Callable[[], FileDraft], inline_max_bytes: int) -> None:
         self._create_file = create_file
@@ -31,17 +31,17 @@ class Spool:
         self._file.write(data)
 
     def file(self) -> FileDraft | None:
-        """The temporary file that holds all bytes; None when they are few enough for the row: see `content`."""
+        """The temporary file with all bytes. None when they are few enough for the database; then read `content`."""
         if self._file is None and not self._inline_max_bytes:
-            self._file = self._create_file()  # nothing was written, but without inlining every blob has a file
+            self._file = self._create_file()  # nothing was written, but with inline_max_bytes 0 every blob has a file
         return self._file
 
     def content(self) -> bytes:
-        """All bytes, when there is no file."""
+        """All bytes. Valid when `file` returned None."""
         return bytes(self._memory)
 
     def discard(self) -> None:
-        """Drops the bytes and removes the temporary file; a file that was renamed stays."""
+        """Drops the bytes and removes the temporary file. A file that was renamed stays."""
         self._memory.clear()
         if self._file is not None:
             self._file.discard()

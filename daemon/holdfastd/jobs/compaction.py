@@ -1,6 +1,6 @@
-"""The job `compact`: sets the oldest revision that a watch may resume from. Deletes nothing: history is kept.
+"""The job `compact`: raises the oldest revision after which a watch may resume. The history itself is kept.
 
-`RunJob(job="compact", options={"revision": "1200"})`; without the option, the newest revision.
+`RunJob(job="compact", options={"revision": "1200"})`; without the option it is the newest revision.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class CompactionJob:
         self._reading = reading
 
     def run(self, run: JobRun) -> Mapping[str, int]:
-        """Counts: `oldest_revision`, as it is afterwards."""
+        """Counts: `oldest_revision` after the run."""
         text = run.options.get("revision", "")
         if text and not text.isdecimal():
             raise InvalidArgument(f"The option revision is a number, not {text!r}.", reason="VALUE_INVALID", field="revision")

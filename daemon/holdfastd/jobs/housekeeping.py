@@ -1,6 +1,6 @@
 """The job `housekeeping`: expires remembered answers to request ids, and gives free database pages back to the file system.
 
-Each command does a bounded amount of work, so that commits of callers run between two of them.
+Each of its commands does a bounded amount of work, so that callers' commits run in between.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PAGES_A_TURN = 500
 
 
 class HousekeepingJob:
-    """The job `housekeeping`. Answers expire when older than `retention_s` or more than `retention_commits` revisions back."""
+    """The job `housekeeping`. An answer expires after `retention_s` seconds or `retention_commits` later commits."""
 
     def __init__(self, writer: Writer, reading: Reading, readers: Readers, retention_s: float, retention_commits: int) -> None:
         self._writer = writer
@@ -29,7 +29,7 @@ class HousekeepingJob:
         self._retention_commits = retention_commits
 
     def run(self, run: JobRun) -> Mapping[str, int]:
-        """Counts: `requests_expired`, `pages_freed` (in a dry run only the pages are counted)."""
+        """Counts: `requests_expired`, `pages_freed`. A dry run counts only the pages."""
         if run.dry_run:
             return {"requests_expired": 0, "pages_freed": self._empty_pages(run)}
         return {"requests_expired": self._expire(run), "pages_freed": self._free(run)}

@@ -1,4 +1,4 @@
-"""Runs the jobs, by their timers and on demand; never two runs of the same job at a time.
+"""Runs the jobs, on their timers and on demand; never two runs of the same job at a time.
 
 The timers are trio tasks in the main thread; the jobs run in worker threads and write through the one writer.
 """
@@ -43,10 +43,10 @@ class Scheduler:
         options: Mapping[str, str] | None = None,
         progress: Progress = quiet,
     ) -> Mapping[str, int]:
-        """Runs a job now, in this thread, and returns its counts.
+        """Runs a job in this thread and returns its counts.
 
-        Waits while the same job is running, until the caller's deadline. Raises NOT_FOUND (JOB_NOT_FOUND), which lists the
-        jobs, and UNAVAILABLE when the daemon stops.
+        While the same job is running, waits until the caller's deadline. Raises NOT_FOUND (JOB_NOT_FOUND), with the names of
+        all jobs, and UNAVAILABLE when the daemon stops.
         """
         if (job := self._jobs.get(name)) is None:
             known = ", ".join(self.names)
@@ -87,7 +87,7 @@ class Scheduler:
             self._turns[name].notify_all()
 
     async def serve(self) -> None:
-        """Runs the timers until cancelled. `stop` waits for a job that is running then."""
+        """Runs the timers until cancelled. A job that is running then goes on; `stop` waits for it."""
         async with trio.open_nursery() as nursery:
             for job in self._jobs.values():
                 if job.at_start or job.interval_s is not None:

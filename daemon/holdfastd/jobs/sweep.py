@@ -1,4 +1,4 @@
-"""The jobs `sweep` and `recover`. Both return counts by name; a dry run changes nothing and counts what a run would do now."""
+"""The jobs `sweep` and `recover`. A run returns counts by name; a dry run returns what a run would count, and changes nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _BATCH = 200
 
 
 class SweepJob:
-    """Deletes blobs that nothing needs, then their files, then what dead processes left. Its counts of bytes are stored bytes."""
+    """Deletes the rows of blobs that nothing needs, then their files, then temporary files that earlier processes left.
+
+    `bytes_freed` counts stored bytes.
+    """
 
     def __init__(self, sweep: BlobSweep) -> None:
         self._sweep = sweep
@@ -51,7 +54,7 @@ class SweepJob:
 
 
 class RecoveryJob:
-    """After an unclean stop, while calls are served: deletes files that no row names, the trash and the temporary files."""
+    """Runs once after an unclean stop, while calls are served. Deletes orphans, files in the trash, and old temporary files."""
 
     def __init__(self, sweep: BlobSweep) -> None:
         self._sweep = sweep

@@ -1,6 +1,6 @@
-"""Blobs as every floor knows them: what a row holds, what a Put says, and the commands that the writer applies.
+"""Values that describe blobs, for every layer: digests, rows, the header and result of a Put, totals, problems. Pure data.
 
-Pure data. `store/blobs.py` applies the commands, `service/blobs.py` makes them.
+The commands that the writer applies to blobs are in `model/commands.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def digest_of(content: bytes) -> str:
-    """The name of these bytes: `sha256:` and 64 hexadecimal digits."""
+    """The digest of these bytes: `sha256:` and 64 hexadecimal digits."""
     return named_digest(hashlib.sha256(content).hexdigest())
 
 
@@ -37,7 +37,7 @@ def digest_hex(digest: str) -> str:
 
 
 def check_digest(digest: str, field: str = "digest") -> str:
-    """The digest itself; INVALID_ARGUMENT that names the field when it is not `sha256:` and 64 lowercase hexadecimal digits."""
+    """Returns the digest. INVALID_ARGUMENT, with the field's name, unless it is `sha256:` and 64 lowercase hexadecimal digits."""
     if _DIGEST.fullmatch(digest) is None:
         message = f"{field} must be `sha256:` and 64 lowercase hexadecimal digits, not {digest[:80]!r}."
         raise InvalidArgument(message, reason="VALUE_INVALID", field=field)
@@ -46,10 +46,11 @@ def check_digest(digest: str, field: str = "digest") -> str:
 
 @dataclass(frozen=True, slots=True)
 class BlobRow:
-    """All there is to know about a blob without reading it. Times are nanoseconds since 1970 UTC.
+    """A row of the table `blob`: everything but the bytes. Times are nanoseconds since 1970 UTC.
 
-    `path` is relative to the data directory and empty when the bytes lie in the row. A delta has a base, which is pinned
-    for as long; `depth` counts the bases below it, `step` the deltas since the last one of the upper level.
+    `path` is relative to the data directory; it is empty when the stored bytes are in the database. The base of a delta is
+    kept as long as the delta. `depth`: number of bases below it. `step`: number of deltas since the last link of the upper
+    level.
     """
 
     digest: str
@@ -68,7 +69,7 @@ class BlobRow:
 
 @dataclass(frozen=True, slots=True)
 class PutHeader:
-    """What a Put is going to send. `delta`: how many bytes of the base's beginning and end it copies; None: all is sent."""
+    """The header of a Put. `delta`: number of bytes to copy from the base's start and from its end; None: a full upload."""
 
     digest: str = ""
     size_bytes: int | None = None
@@ -78,7 +79,7 @@ class PutHeader:
 
 @dataclass(frozen=True, slots=True)
 class PutResult:
-    """Answer of a Put. It is durable."""
+    """The result of a Put. The blob is durable."""
 
     digest: str
     size_bytes: int
@@ -90,7 +91,7 @@ class PutResult:
 
 @dataclass(frozen=True, slots=True)
 class BlobStat:
-    """A blob's row and how many fields of records refer to it."""
+    """A blob's row, and the number of record fields that refer to it."""
 
     row: BlobRow
     reference_count: int
@@ -98,7 +99,7 @@ class BlobStat:
 
 @dataclass(frozen=True, slots=True)
 class BlobTotals:
-    """All blobs together, in bytes: plain and as stored."""
+    """Number of all blobs, and the sum of their plain and of their stored bytes."""
 
     count: int
     size_bytes: int
@@ -107,7 +108,7 @@ class BlobTotals:
 
 @dataclass(frozen=True, slots=True)
 class BlobProblem:
-    """Something wrong that verify found."""
+    """A problem that verify found."""
 
     reason: str
     subject: str

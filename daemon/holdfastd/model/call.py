@@ -1,6 +1,6 @@
 """The caller of an operation: its deadline, and whether it still waits for the answer.
 
-`rpc/` makes one from a gRPC context; jobs and tests make their own. Every function that may wait takes one.
+`rpc/` creates a `Call` from a gRPC context; jobs and tests create their own. Every function that may wait takes one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Call:
             callback()
 
     def on_end(self, callback: Callable[[], None]) -> None:
-        """Runs the callback when the call ends, in the thread that ends it; at once when it has already ended."""
+        """Runs the callback when the call ends, in the thread that ends it; immediately when it has already ended."""
         with self._lock:
             if not self._gone:
                 self._callbacks.append(callback)

@@ -95,7 +95,7 @@ def _check_time(field: Field) -> Check:
     def check(message: Message) -> None:
         stamp = getattr(message, name)
         if UnknownFieldSet(stamp):
-            raise InvalidArgument(f"{name} is no plain time.", reason="VALUE_INVALID", field=name)
+            raise InvalidArgument(f"{name} has fields that a time does not have.", reason="VALUE_INVALID", field=name)
         if not 0 <= stamp.nanos < 10**9 or not MIN_TIME_NS <= time_ns(stamp) <= MAX_TIME_NS:
             raise InvalidArgument(f"{name} lies outside the years 1678 to 2261.", reason="VALUE_INVALID", field=name)
 
@@ -103,11 +103,11 @@ def _check_time(field: Field) -> Check:
 
 
 def _accept(message: Message) -> None:
-    """The check of a field that takes every value."""
+    """The check of a field that accepts every value."""
 
 
 def check_of(field: Field) -> Check:
-    """The check of one field. The check of a JSON field also replaces the text by its canonical form."""
+    """The check of one field. The check of a JSON field also replaces the text with its canonical form."""
     if field.output_only:
         return _accept
     if field.member is not None:
@@ -129,14 +129,14 @@ def _checks(shape: Shape) -> tuple[Check, ...]:
 
 
 def check_values(shape: Shape, message: Message) -> None:
-    """Checks every field that a caller may set, and replaces JSON texts by their canonical form, in place."""
+    """Checks every field that a caller may set, and replaces JSON texts with their canonical form, in place."""
     refuse_unknown_fields(shape, message)
     for check in _checks(shape):
         check(message)
 
 
 def refuse_unknown_fields(shape: Shape, message: Message) -> None:
-    """INVALID_ARGUMENT for a field that only a newer daemon can store; the columns here would lose it."""
+    """INVALID_ARGUMENT for a field that this daemon does not know: there is no column to store it in."""
     if unknown := UnknownFieldSet(message):
         raise InvalidArgument(
             f"The {shape.name} has a field (number {unknown[0].field_number}) that this daemon does not know and would lose."
@@ -148,7 +148,7 @@ def refuse_unknown_fields(shape: Shape, message: Message) -> None:
 
 
 def check_size(message: Message, limit: int, noun: str) -> None:
-    """INVALID_ARGUMENT that names the limit when the message is larger."""
+    """INVALID_ARGUMENT (TOO_LARGE), with the limit, when the message has more than `limit` bytes."""
     if (size := message.ByteSize()) > limit:
         raise InvalidArgument(
             f"The {noun} has {size:,} bytes; the limit is {limit:,}. Put large content into a blob.",
@@ -168,20 +168,20 @@ def check_required(shape: Shape, message: Message) -> None:
 def check_record(kind: Kind, message: RecordMessage) -> None:
     """All checks of a record that need no read of the store."""
     check_values(kind, message)
-    check_size(message, MAX_RECORD_BYTES, f"{kind.name} record")  # last: canonical JSON may be longer than what came
+    check_size(message, MAX_RECORD_BYTES, f"{kind.name} record")  # last: canonical JSON may be longer than the given text
     if message.id:
         check_id(message.id, f"{kind.name}.id")
 
 
 def set_defaults(kind: Shape, message: Message) -> None:
-    """Sets the empty fields that have a default."""
+    """Sets each empty field that has a default to it, in place."""
     for field in kind.fields:
         if field.default_value and not getattr(message, field.name):
             setattr(message, field.name, field.default_value)
 
 
 def check_mask(kind: Kind, message: Message, paths: Iterable[str]) -> tuple[str, ...]:
-    """The fields that an update replaces: the named ones; all of them for `*`; the set ones for an empty mask."""
+    """The names of the fields that an update replaces. `*` means every field, an empty mask every field that is set."""
     settable = [field.name for field in kind.fields if not field.output_only and field.name != "id"]
     named = list(paths)
     if named == ["*"]:
@@ -193,7 +193,7 @@ def check_mask(kind: Kind, message: Message, paths: Iterable[str]) -> tuple[str,
         if name not in settable:
             known = ", ".join(settable)
             raise InvalidArgument(
-                f"update_mask names {name!r}, which is not a field of {kind.name} that can be set. Those are: {known}.",
+                f"update_mask names {name!r}, which is not a field of {kind.name} that can be set. These are: {known}.",
                 reason="FIELD_UNKNOWN",
                 field=name,
             )

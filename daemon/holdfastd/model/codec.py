@@ -1,7 +1,7 @@
 """Conversion between messages and rows. Only this module knows how each field type is stored.
 
-Times are nanoseconds since 1970 UTC, booleans 0 and 1, JSON canonical text. An unset field is NULL where the column may be
-NULL (`Field.nullable`), else the type's zero.
+Times are stored as nanoseconds since 1970 UTC, booleans as 0 and 1, JSON as canonical text. An unset field is stored as NULL
+where the column may be NULL (`Field.nullable`), else as the type's zero.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def canonical_json(text: str, field: str) -> str:
-    """The same value with sorted keys and no blanks.
+    """The same JSON value as text with sorted keys and no blanks.
 
     INVALID_ARGUMENT when the text is not JSON, holds a number beyond a double's range, a NUL, or half of a surrogate pair.
     """
@@ -99,7 +99,7 @@ def child_columns(field: Field) -> tuple[str, ...]:
 
 
 def child_rows(field: Field, message: Message) -> list[tuple[Any, ...]]:
-    """The values of those columns, one row for each element."""
+    """The values of `child_columns`, one row for each element."""
     elements = getattr(message, field.name)
     return [to_row(field.member, each) for each in elements] if field.member else [(each,) for each in elements]
 

@@ -1,7 +1,7 @@
-"""Commands: everything that the writer can be asked to do, each with its result. Pure data.
+"""Commands: everything that the writer can be asked to do, and the result of each. Pure data.
 
-`service/` and `jobs/` make commands, `writer/` queues them, and `store/commands.py` says which function applies each. A commit
-is the command that changes records and journals; what it is made of is in `model/mutations.py`.
+`service/` and `jobs/` create commands, `writer/` queues them, and `store/commands.py` maps each to the function that applies
+it. The command `Commit` changes records and journals; its mutations are in `model/mutations.py`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ RequestKey = tuple[str, str, str]  # workspace, actor, request id
 
 
 class Command(Generic[R_co]):
-    """One command; the type parameter is its result. The attributes say what the writer does differently for it.
+    """One command; the type parameter is the type of its result. The attributes tell the writer how to treat it.
 
-    exclusive: it runs by itself while no transaction is open, instead of in a batch.
-    gives_space: it frees space, so it is applied also when the disk is full.
-    request_key: its answer is remembered under this key and repeated to a command with the same key; None: not remembered.
-    lone_append: the append that the command consists of, if it can be applied without a savepoint.
+    exclusive: run it alone while no transaction is open, instead of in a batch.
+    gives_space: it frees space, so apply it even when the disk is full.
+    request_key: remember its answer under this key, and repeat the answer to a command with the same key; None: do not.
+    lone_append: the only mutation of the command, if that is an unconditional append; it may need no savepoint.
     """
 
     __slots__ = ()
@@ -48,7 +48,7 @@ class Command(Generic[R_co]):
 
 @dataclass(frozen=True, slots=True)
 class Exclusive(Command[R]):
-    """Call `work` in the writer's thread while no transaction is open. Result: what it returns."""
+    """Call `work` in the writer's thread while no transaction is open. Result: the value that `work` returns."""
 
     exclusive: ClassVar[bool] = True
 
@@ -60,7 +60,7 @@ class Exclusive(Command[R]):
 
 @dataclass(frozen=True, slots=True)
 class Request(Command[R_co]):
-    """A command whose answer is remembered when it has a request id. `fingerprint` tells one request body from another."""
+    """A command whose answer is remembered when it has a request id. `fingerprint` is a digest of the request's body."""
 
     workspace: str
     actor: str
@@ -103,7 +103,7 @@ class Commit(Request[Committed]):
 
 @dataclass(frozen=True, slots=True)
 class Allocated:
-    """Result of AllocateIds: the ids, and the newest revision when they were taken."""
+    """Result of AllocateIds: the ids, and the newest revision at that time."""
 
     ids: tuple[str, ...]
     revision: int
@@ -111,7 +111,7 @@ class Allocated:
 
 @dataclass(frozen=True, slots=True)
 class AllocateIds(Request[Allocated]):
-    """Take `count` numbers from a kind's counter."""
+    """Allocate `count` new ids of a kind."""
 
     kind: Kind
     count: int
@@ -119,7 +119,7 @@ class AllocateIds(Request[Allocated]):
 
 @dataclass(frozen=True, slots=True)
 class ExpireRequests(Command[int]):
-    """Delete up to `limit` remembered answers that were committed before a time or before a revision. Result: how many."""
+    """Delete up to `limit` remembered answers that are older than a time or a revision. Result: the number deleted."""
 
     gives_space: ClassVar[bool] = True
 
@@ -130,14 +130,14 @@ class ExpireRequests(Command[int]):
 
 @dataclass(frozen=True, slots=True)
 class CompactWatches(Command[int]):
-    """Let watches resume no earlier than after this revision. Deletes nothing. Result: the oldest revision now."""
+    """Raise the oldest revision after which watches may resume. Deletes nothing. Result: the new oldest revision."""
 
     revision: int
 
 
 @dataclass(frozen=True, slots=True)
 class FreePages(Command[int]):
-    """Return up to `limit` empty pages to the file system. Result: how many empty pages are left."""
+    """Return up to `limit` empty pages to the file system. Result: the number of empty pages left."""
 
     gives_space: ClassVar[bool] = True
 
@@ -158,9 +158,9 @@ class StoredBlob:
 
 @dataclass(frozen=True, slots=True)
 class StoreBlob(Command[StoredBlob]):
-    """Insert the row of bytes that are durable already, or renew the lease of the blob if it exists.
+    """Insert the row of a blob, or renew the lease if the blob exists. Bytes that are not in `content` must be durable already.
 
-    NOT_FOUND (BASE_NOT_FOUND) when the base is gone, or has another depth than this delta was made for.
+    NOT_FOUND (BASE_NOT_FOUND) when the base is gone, or was stored again at a depth other than `depth` - 1.
     """
 
     digest: str
@@ -187,7 +187,7 @@ class RenewBlob(Command[StoredBlob | None]):
 
 @dataclass(frozen=True, slots=True)
 class SweepCounts:
-    """Result of SweepBlobs. `examined` is 0 when no candidate was due; `files_deleted` counts files moved to the trash."""
+    """Result of SweepBlobs. `examined` is 0 when no candidate was due; `files_deleted` counts paths put into the trash."""
 
     examined: int
     blobs_deleted: int
@@ -197,7 +197,7 @@ class SweepCounts:
 
 @dataclass(frozen=True, slots=True)
 class SweepBlobs(Command[SweepCounts]):
-    """Examine up to `limit` candidates that are due, and delete those without a reference, a dependent delta or a lease."""
+    """Examine up to `limit` due candidates. Delete those that have no reference, no dependent delta and no running lease."""
 
     gives_space: ClassVar[bool] = True
 
@@ -206,7 +206,7 @@ class SweepBlobs(Command[SweepCounts]):
 
 @dataclass(frozen=True, slots=True)
 class EmptyTrash(Command[None]):
-    """Delete these paths from the trash; their files are unlinked already."""
+    """Remove these paths from the trash table; their files have been unlinked."""
 
     gives_space: ClassVar[bool] = True
 
@@ -215,7 +215,7 @@ class EmptyTrash(Command[None]):
 
 @dataclass(frozen=True, slots=True)
 class DiscardFile(Command[bool]):
-    """Put a file of an interrupted Put into the trash, unless a blob's row names it. Result: whether it is in the trash."""
+    """Put the file of an interrupted Put into the trash, unless a row names it already. Result: whether it was put there."""
 
     gives_space: ClassVar[bool] = True
 

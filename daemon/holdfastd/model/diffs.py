@@ -1,7 +1,7 @@
-"""The difference between two images of a record as JSON text, for the audit; `Audit.diff` in the contract describes the format.
+"""The difference between two images of a record as JSON text, for the audit. `Audit.diff` in the contract defines the format.
 
-The text is built here and not by the json module: fields marked JSON hold canonical text of any depth, which is copied
-unparsed.
+The text is built by hand, not by the json module, because fields of type JSON already hold canonical text, which is copied
+without parsing it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from google.protobuf.message import Message
 from holdfast.contract.kinds import COMMON_FIELDS, Field, FieldType, Kind, Shape
 
 MAX_DIFF_BYTES = 2**20
-MAX_VALUE_BYTES = 32 * 2**10  # when a diff is over its limit, a longer value is replaced by its size
+MAX_VALUE_BYTES = 32 * 2**10  # in a diff over its limit, each longer value is replaced by its size
 
 Difference = tuple[str, str | None, str | None]  # the field, its value before and after as JSON text; None: unset
 
 
 def diff_json(kind: Kind, before: bytes | None, after: bytes | None) -> str:
-    """The fields that differ, as canonical JSON. None means: no record. Raises DecodeError when an image is damaged."""
+    """The fields that differ, as canonical JSON. An image is None where there was no record. DecodeError: a damaged image."""
     found = _differences(kind, _message(kind, before), _message(kind, after))
     text = _object((name, _sides(old, new, None)) for name, old, new in found)
     if len(text.encode()) <= MAX_DIFF_BYTES:

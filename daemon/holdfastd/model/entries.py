@@ -1,7 +1,7 @@
-"""Journal entries to rows and back: `checking` and `codec` in one pass.
+"""Converts journal entries to rows and back; checks them in the same pass.
 
-A journal takes tens of thousands of entries a second, so one `attrgetter` fetches all fields, and only fields that need a
-check or a conversion are handled one by one.
+It runs for tens of thousands of entries a second, so one `attrgetter` fetches all fields of an entry, and only the fields that
+need a check or a conversion are handled one by one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class EntryCodec:
         self._zero_counts = frozenset(field.name for field in fields if field.optional or field.type is FieldType.TIME)
 
     def row(self, message: Message) -> list[Any]:
-        """The values of the journal's columns. Raises INVALID_ARGUMENT with the field that is wrong or the limit exceeded."""
+        """The values of the journal's columns. Raises INVALID_ARGUMENT, with the wrong field or the limit exceeded."""
         check_size(message, MAX_ENTRY_BYTES, f"{self._journal.name} entry")
         refuse_unknown_fields(self._journal, message)
         values = list(self._get(message))
@@ -55,7 +55,7 @@ class EntryCodec:
         return values
 
     def add(self, entries: Any, number: int, revision: int, create_time: Timestamp, columns: Sequence[Any]) -> entry_pb2.Entry:
-        """Adds an entry with these columns to a repeated field. ValueError or TypeError when they do not fit."""
+        """Appends an entry with these column values to a repeated field. ValueError or TypeError when they do not fit."""
         values = {
             name: value
             for name, value in zip(self._names, columns, strict=True)
@@ -72,7 +72,7 @@ class EntryCodec:
 
 
 def _conversion(field: Field) -> Convert | None:
-    """The function that checks a field and gives its column value; None for fields that `row` handles without one."""
+    """The function that checks a field and returns its column value; None for a field that `row` handles without one."""
     plain = field.type in (FieldType.STRING, FieldType.INTEGER, FieldType.REAL)
     if plain and not (field.nullable or field.values):
         return None
@@ -101,5 +101,5 @@ def create_time(ns: int) -> Timestamp:
 
 @cache
 def entry_codec(journal: Journal) -> EntryCodec:
-    """The journal's codec, made once."""
+    """The journal's codec, created once."""
     return EntryCodec(journal)

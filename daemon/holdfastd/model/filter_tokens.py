@@ -15,7 +15,7 @@ from holdfastd.errors import InvalidArgument
 
 
 class TokenKind(enum.Enum):
-    """The kinds of tokens."""
+    """The kinds of token."""
 
     WORD = "word"
     SEGMENT = "segment"  # a bare name after a dot, which may be a keyword or a number
@@ -35,7 +35,7 @@ class Token:
     position: int
 
     def describe(self) -> str:
-        """The token in an error message."""
+        """How an error message names the token."""
         return "the end of the filter" if self.kind is TokenKind.END else quoted(self.text)
 
 
@@ -107,7 +107,7 @@ def _next_token(text: str, position: int, after_dot: bool) -> tuple[Token, int]:
 def _check_characters(text: str) -> None:
     for position, character in enumerate(text):
         if character == "\0" or "\ud800" <= character <= "\udfff":
-            refuse("A filter holds neither NUL nor lone surrogates.", position)
+            refuse("A filter must not hold NUL or a lone surrogate.", position)
 
 
 def tokens(text: str) -> Iterator[Token]:

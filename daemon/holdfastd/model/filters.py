@@ -1,4 +1,4 @@
-"""The filter language, a subset of AIP-160 (https://google.aip.dev/160): text in, tree out.
+"""The parser of the filter language, a subset of AIP-160 (https://google.aip.dev/160): text to syntax tree.
 
     expression  = factor { "AND" factor }
     factor      = term { "OR" term }              OR binds tighter than AND
@@ -8,9 +8,9 @@
     operator    = "=" | "!=" | "<" | "<=" | ">" | ">=" | ":"
     value       = string | word | [ "-" ] number | timestamp | "true" | "false" | "null" | "*"
 
-Strings are written "…" or '…' with the escapes \\\\ \\" \\' \\n \\r \\t. `field:*` asks whether the field holds
-anything. `predicates.py` defines what each comparison means for each type of field. AIP-160's functions and words without an
-operator are refused; a wildcard inside a string is a plain character.
+Strings are written "…" or '…' with the escapes \\\\ \\" \\' \\n \\r \\t. `field:*` tests for presence. `predicates.py` defines
+what each comparison means for each type of field. Unlike AIP-160, this language has no functions and no words without an
+operator, and a wildcard inside a string is a plain character.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class LiteralKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A value. Literals of different kinds are unequal, although 1, 1.0 and True are equal in Python."""
+    """A value. The kind is compared too: 1, 1.0 and True are equal in Python, but not as literals."""
 
     kind: LiteralKind
     value: str | int | float | bool | None
@@ -100,7 +100,7 @@ Node = Comparison | Not | And | Or
 
 
 def conjuncts(node: Node | None) -> Iterator[Comparison]:
-    """The comparisons that every matching record satisfies: those joined by AND at the top."""
+    """The comparisons that are joined by AND at the top of the tree, so that every matching record satisfies each of them."""
     if isinstance(node, And):
         for each in node.operands:
             yield from conjuncts(each)
@@ -180,7 +180,7 @@ class _Parser:
 
     def _enter(self) -> None:
         if self._nesting == MAX_NESTING:
-            refuse(f"A filter nests at most {MAX_NESTING} deep.", self._peek().position, limit=MAX_NESTING)
+            refuse(f"A filter has at most {MAX_NESTING} levels of nesting.", self._peek().position, limit=MAX_NESTING)
         self._nesting += 1
         self._index += 1
 

@@ -1,4 +1,4 @@
-"""Ids that the daemon makes of numbers and fields. Random ids: `holdfast.contract.ids`."""
+"""Ids that the daemon makes from a kind's counter or from a record's fields. Random ids: `holdfast.contract.ids`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from holdfastd.model.names import check_id
 
 
 def sequence_id(kind: Kind, number: int) -> str:
-    """`TASK-001`: the prefix and at least three digits."""
+    """The kind's prefix and the number with at least three digits: `TASK-001`."""
     return f"{kind.id_prefix}{number:03d}"
 
 
 def template_id(kind: Kind, message: RecordMessage) -> str:
-    """The id that a kind's template makes of the record's own fields. INVALID_ARGUMENT when one of them is empty."""
+    """The kind's id template filled in from the record's fields. INVALID_ARGUMENT when one of these is empty."""
     names = [name for _, name, _, _ in Formatter().parse(kind.id_template) if name]
     values = {name: getattr(message, name) for name in names}
     for name, value in values.items():
@@ -25,7 +25,7 @@ def template_id(kind: Kind, message: RecordMessage) -> str:
 
 
 def was_given(kind: Kind, message: RecordMessage) -> bool:
-    """Whether the message's id is the template's with an earlier number: `ship@3` when the next number is 5."""
+    """Whether the message's id is one that the template gave for an earlier number: `ship@3` when the next number is 5."""
     for field in kind.columns:
         number = getattr(message, field.name) if field.number_within else 0
         before, marker, after = kind.id_template.partition(f"{{{field.name}}}")

@@ -1,4 +1,4 @@
-"""What a job is: a name, a function that runs, and a timer. `jobs/scheduler.py` runs them."""
+"""The definition of a job: name, function, timer. `composition.py` lists the jobs, `jobs/scheduler.py` runs them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from holdfastd.model.call import Call
 
 Progress = Callable[[str, int, int], None]
-"""Called with the name of a phase, how much of it is done, and the total (0: not known)."""
+"""Called with the name of a phase, the amount done, and the total (0: not known)."""
 
 
 def quiet(phase: str, done: int, total: int) -> None:
-    """Discards the progress of a run on a timer."""
+    """Discards progress; for runs on a timer."""
 
 
 def _always() -> bool:
@@ -24,8 +24,8 @@ def _always() -> bool:
 class JobRun:
     """The arguments of one run of a job.
 
-    `call` is the caller's, or the daemon's own for a timer. A job calls `call.check()`, or passes `call` to what does, between
-    its steps, so that it ends soon when the daemon stops or the caller has gone. A dry run changes nothing.
+    `call` belongs to the caller of RunJob, or to the timer. Between its steps a job calls `call.check()`, or passes `call` to a
+    function that does, so that it ends soon after the daemon stops or the caller goes. A dry run changes nothing.
     """
 
     call: Call
@@ -38,9 +38,10 @@ class JobRun:
 class Job:
     """A job and its timer. `run` returns counts by name; each job is a class with this method.
 
-    `interval_s`: pause between runs; None for a job without a timer. `is_due` is called before each run on the timer and skips
-    it when false; it is called in the main thread, so it must be quick. `at_start`: also run as soon as the daemon serves.
-    `log_level`: of runs on the timer whose counts are not all zero.
+    interval_s: pause between runs; None for a job without a timer.
+    is_due: called in the main thread before each run on the timer, so it must be quick; False skips the run.
+    at_start: also run once as soon as the daemon serves.
+    log_level: log level of runs on the timer whose counts are not all zero.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Mutations: what the command Commit is made of. Pure data; `service/` checks them before they are queued."""
+"""Mutations, the parts of the command `Commit`, and their results. Pure data; `service/` checks them before they are queued."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSERT, UPDATE, DELETE, APPEND, DROP = 1, 2, 3, 4, 5
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """Add a record; an empty id is filled in."""
+    """Add a record. An empty id is filled in."""
 
     kind: Kind
     message: RecordMessage
@@ -22,7 +22,7 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """Add a record, or replace the fields of the mask."""
+    """Add a record, or replace the fields of the mask when it exists."""
 
     kind: Kind
     message: RecordMessage
@@ -31,7 +31,7 @@ class Upsert:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Replace the fields of the mask; `version` 0 means any."""
+    """Replace the fields of the mask. `version` is the version expected; 0 means any."""
 
     kind: Kind
     message: RecordMessage
@@ -41,7 +41,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete a record, with `cascade` also its dependents; `version` 0 means any."""
+    """Delete a record; with `cascade` also its dependents. `version` is the version expected; 0 means any."""
 
     kind: Kind
     id: str
@@ -64,7 +64,10 @@ Mutation = Insert | Upsert | Update | Delete | Append
 
 
 class Change(NamedTuple):
-    """What a commit did to one record or journal, in the order of the columns of `changes`. The image of a journal is None."""
+    """What a commit did to one record or journal. The fields are in the order of the columns of `changes`.
+
+    `image` is None for a journal.
+    """
 
     kind: str
     id: str
@@ -77,7 +80,7 @@ class Change(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What one mutation did. `ordinal` is its change's place in the commit; a cascade adds changes, but no results."""
+    """What one mutation did. `ordinal` is the position of its change in the commit. A cascade adds changes, but no results."""
 
     kind: str
     id: str
@@ -85,4 +88,4 @@ class Result(NamedTuple):
     first_number: int = 0
     last_number: int = 0
     image: bytes | None = None
-    ordinal: int = -1  # -1: no change of a record
+    ordinal: int = -1  # -1: the mutation changed no record

@@ -1,4 +1,4 @@
-"""What requests name: ids, actors and workspaces, checked; kinds and journals, found in the registry."""
+"""Names in requests: checks ids, actors and workspaces, and finds kinds and journals in the registry."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def check_id(value: str, field: str) -> str:
 
 
 def check_name(value: str, field: str) -> str:
-    """Checks a workspace, actor or request id: as an id, but blanks are allowed, and it may be empty."""
+    """Checks and returns a workspace, actor or request id. The rules of `check_id`, but blanks and an empty name are allowed."""
     return check_id(value.replace(" ", "_"), field) and value if value else value
 
 
 def kind_named(name: str) -> Kind:
-    """The kind of that name; INVALID_ARGUMENT that lists the kinds when there is none."""
+    """The kind of that name. INVALID_ARGUMENT, with the names of all kinds, when there is none."""
     if (kind := KINDS.get(name)) is None:
         known = ", ".join(sorted(KINDS))
         raise InvalidArgument(f"There is no kind {name!r}. The kinds are: {known}.", reason="KIND_UNKNOWN", kind=name)
@@ -37,7 +37,7 @@ def kind_named(name: str) -> Kind:
 
 
 def journal_named(name: str) -> Journal:
-    """The journal of that name, `transcript` when empty; INVALID_ARGUMENT that lists the journals when there is none."""
+    """The journal of that name; an empty name means `transcript`. INVALID_ARGUMENT, with all names, when there is none."""
     if (journal := JOURNALS.get(name or "transcript")) is None:
         known = ", ".join(sorted(JOURNALS))
         raise InvalidArgument(f"There is no journal {name!r}. The journals are: {known}.", reason="JOURNAL_UNKNOWN", journal=name)
@@ -49,7 +49,7 @@ def stored_journal(name: str) -> Journal:
     journal = journal_named(name)
     if journal.derived:
         raise InvalidArgument(
-            f"The {name} is derived from the store's history: it takes no Append and no Read. Use List.",
+            f"The {name} is derived from the store's history, so Append and Read do not work on it. Use List.",
             reason="JOURNAL_DERIVED",
             journal=name,
         )

@@ -28,7 +28,7 @@ class OrderKey:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A total order of a kind's records: the last key is the id, and no field is in it twice."""
+    """A total order of a kind's records: the last key is the id, and no field appears twice."""
 
     keys: tuple[OrderKey, ...]
 
@@ -58,7 +58,7 @@ def _read(kind: Kind, text: str) -> Order:
     for part in (text if text.strip() else "create_time").split(","):
         key = _key(kind, part, position)
         if any(each.field is key.field for each in keys):
-            _refuse(f"{key.field.name} is in the order twice.", position)
+            _refuse(f"{key.field.name} is named twice.", position)
         keys.append(key)
         position += len(part) + 1
     return _total(kind, keys)
@@ -66,7 +66,7 @@ def _read(kind: Kind, text: str) -> Order:
 
 def _key(kind: Kind, part: str, position: int) -> OrderKey:
     if (match := _KEY.fullmatch(part)) is None:
-        _refuse("Expected a field's name, then perhaps asc or desc, then a comma or the end.", position)
+        _refuse("Expected a field's name, optionally asc or desc, then a comma or the end.", position)
     if match["direction"] not in (None, "asc", "desc"):
         _refuse("Expected asc, desc, a comma or the end after the field's name.", position + match.start("direction"))
     return OrderKey(_field(kind, match["name"], position + match.start("name")), match["direction"] == "desc")

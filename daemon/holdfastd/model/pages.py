@@ -1,7 +1,7 @@
 """Page sizes and page tokens.
 
-A token holds the key of the page's last row, so the next page begins after that key, whatever was written or deleted
-meanwhile. It is opaque but not secret: its checksum detects damage, and its values are only bound as SQL parameters.
+A token holds the key of the page's last row. The next page begins after that key, even when rows were written or deleted
+meanwhile. A token is opaque but not secret: its checksum detects damage, and its values are only bound as SQL parameters.
 Layout: version (1 byte), fingerprint of the list (8), the key as JSON, checksum (4); base64url without padding.
 """
 
@@ -27,7 +27,7 @@ _HEAD_BYTES = len(_VERSION) + _FINGERPRINT_BYTES
 
 
 def page_size(requested: int) -> int:
-    """How many rows the page has at most: 100 for 0, never above 1000. INVALID_ARGUMENT below 0."""
+    """The maximum number of rows in the page: 100 when 0 was requested, at most 1000. INVALID_ARGUMENT below 0."""
     if requested < 0:
         raise InvalidArgument(f"page_size is {requested}; it must not be negative.", reason="VALUE_INVALID", field="page_size")
     return min(requested or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
@@ -54,8 +54,8 @@ def decode_token(token: str, scope: Sequence[str], key_length: int) -> tuple[Key
     body = _undamaged_body(token)
     if body[len(_VERSION) : _HEAD_BYTES] != _fingerprint(scope):
         raise _invalid(
-            "page_token belongs to another list: workspace, kind, filter, order_by and everything else but page_size"
-            " must stay as they were on the first page. Start again without page_token."
+            "page_token belongs to another list. Between pages only page_size may change; workspace, kind, filter, order_by"
+            " and the rest must stay as they were. Start again without page_token."
         )
     return _key(body[_HEAD_BYTES:], key_length)
 
@@ -90,7 +90,7 @@ def _key(payload: bytes, key_length: int) -> tuple[KeyValue, ...]:
 
 
 def _bindable(value: object) -> bool:
-    """Whether SQL takes the value as a parameter. The checksum is no signature: a caller can forge a token."""
+    """Whether SQL accepts the value as a parameter. A caller can forge a token, because the checksum is not a signature."""
     if isinstance(value, bool):
         return False
     if isinstance(value, int):

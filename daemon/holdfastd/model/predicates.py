@@ -1,9 +1,9 @@
-"""The type check of filters: what a comparison means for a field of a kind or a journal.
+"""The type check of filters, and the meaning of each comparison for a field of a kind or a journal.
 
-`store/conditions.py` turns these predicates into SQL. The logic has two values, not SQL's three:
+`store/conditions.py` turns these predicates into SQL. Unlike SQL's logic, this one has two values:
 
 - `!=` is true exactly where `=` is false; NOT inverts its operand.
-- A string that is unset equals "" (references and digests too) and is compared as "".
+- An unset string (a reference or digest too) is compared as "".
 - An unset time, number or boolean and a missing JSON key match no comparison, so they match every `!=` and every NOT.
   `= null` matches unset fields; inside JSON it matches a key whose value is null.
 - `:*` matches strings that are not empty, numbers and booleans that are not zero, and other fields that are set.
@@ -35,8 +35,9 @@ _ORDERINGS = (Operator.LESS, Operator.LESS_EQUAL, Operator.GREATER, Operator.GRE
 class Predicate:
     """A comparison that fits its field.
 
-    `keys` lead into JSON. `operand` has the column's own type: nanoseconds for a time, 0 or 1 for a boolean.
-    `kind` is the literal's type: ANYTHING tests for presence, NULL for an unset field.
+    keys: the path inside a JSON field, or the field of a list's elements.
+    kind: the literal's type; ANYTHING tests for presence, NULL for an unset field.
+    operand: the value in the column's type: nanoseconds for a time, 0 or 1 for a boolean.
     """
 
     field: Field
@@ -52,7 +53,7 @@ def can_be_unset(field: Field) -> bool:
 
 
 def filterable_fields(shape: Shape) -> Mapping[str, Field]:
-    """The fields that filters may name. Entries have `number`, `revision` and `create_time` besides their own."""
+    """The fields that filters may name. Entries have `number`, `revision` and `create_time` as well as their own."""
     if isinstance(shape, Journal):
         return {**_entry_fields(), **{each.name: each for each in shape.columns}}
     if isinstance(shape, Kind) and shape.readiness is not None:
@@ -64,7 +65,7 @@ def _plain(name: str, kind: FieldType) -> Field:
     return Field(name, kind, output_only=True)
 
 
-# Computed, no column: whether all records that this one waits for are done (`Kind.readiness`).
+# Computed, not a column: whether all records that this one waits for are done (`Kind.readiness`).
 READY = _plain("ready", FieldType.BOOLEAN)
 
 
@@ -80,8 +81,8 @@ def _entry_fields() -> Mapping[str, Field]:
 def check(shape: Shape, comparison: Comparison) -> Predicate:
     """The comparison with its field found and its value converted.
 
-    Raises InvalidArgument: FIELD_UNKNOWN, or FILTER_INVALID when operator or value do not fit the field; the position
-    is in the metadata.
+    Raises InvalidArgument with the position in the metadata: FIELD_UNKNOWN, or FILTER_INVALID when operator or value do not
+    fit the field.
     """
     field = _field(shape, comparison)
     keys = comparison.path[1:]
@@ -94,7 +95,7 @@ def check(shape: Shape, comparison: Comparison) -> Predicate:
 
 
 def _within(field: Field, member: Shape, comparison: Comparison) -> Predicate:
-    """A comparison with a field of a list's elements: true when it is true for any element."""
+    """A comparison of a field of a list's elements; it matches when any element does."""
     literal = comparison.literal
     if len(comparison.path) == 1:
         if comparison.operator is not Operator.HAS or literal.kind is not LiteralKind.ANYTHING:
@@ -130,14 +131,14 @@ def _operand(field: Field, comparison: Comparison) -> Operand:
 
 def _check_null(field: Field, comparison: Comparison) -> None:
     if comparison.operator is Operator.HAS:
-        refuse("null is no member of anything: use = null.", comparison.literal.position)
+        refuse('":" does not work with null: use = null.', comparison.literal.position)
     if not can_be_unset(field):
         refuse(f"{field.name} is never null.", comparison.literal.position)
 
 
 def _refuse_value(field: Field, expected: str, literal: Literal) -> NoReturn:
     found = quoted(str(literal.value)) if literal.kind is LiteralKind.TEXT else f"a value of type {literal.kind.value}"
-    refuse(f"{field.name} wants {expected}, not {found}.", literal.position)
+    refuse(f"{field.name} expects {expected}, not {found}.", literal.position)
 
 
 def _string(field: Field, operator: Operator, literal: Literal) -> Operand:

@@ -16,7 +16,7 @@ _RANGE_NS = range(-(2**63), 2**63)
 def parse_time_ns(text: str) -> int | None:
     """Nanoseconds since 1970 UTC; a date alone means 00:00 UTC of that day.
 
-    None when the text is no RFC 3339 time, has no offset, or does not fit into 64 bits (years 1678 to 2261).
+    None when the text is not an RFC 3339 time, has no offset, or does not fit into 64 bits (years 1678 to 2261).
     """
     if (match := _TIME.fullmatch(text)) is None:
         return None

@@ -8,11 +8,14 @@ import grpc
 
 from holdfastd.model.call import Call
 
-_ENDLESS_S = 1e9  # grpcio gives a call without a deadline one in the far future, too large for a lock's timeout
+_ENDLESS_S = 1e9  # grpcio reports a missing deadline as one in the far future; a lock's timeout cannot be that long
 
 
 class GrpcCall(Call):
-    """Made in the handler's thread. Asks gRPC for the end of the call only when `on_end` is used, since that costs time."""
+    """A `Call` over a gRPC context. Registers with gRPC for the end of the call only when `on_end` is used, as that costs time.
+
+    `default_timeout_s`: the deadline of a call that has none; None for a stream, which may last.
+    """
 
     def __init__(self, context: grpc.ServicerContext, default_timeout_s: float | None) -> None:
         remaining_s = context.time_remaining()

@@ -1,7 +1,7 @@
-"""Admission of calls: how many may run at once, and how many do. Thread-safe.
+"""Admission of calls: limits and counts the calls in progress. Thread-safe.
 
-Short calls and streams have separate thread pools, so that a thousand followers cannot starve one Get. A call that finds its
-pool full is refused with a time to try again, so no queue grows without a bound.
+Short calls and streams have separate thread pools, so that open streams cannot take the threads of short calls. Short calls
+wait in a bounded queue. When that is full, or all streams are open, a call is refused with a delay after which to retry.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Gate:
         return self._unary + self._streams
 
     def last_activity(self) -> float:
-        """When a call last began or ended, by time.monotonic."""
+        """When a call last ended, by time.monotonic; when the daemon started if none has."""
         return self._last_activity
 
     def warnings(self) -> list[str]:
-        """What `GetStatus` warns of."""
+        """Warnings for `GetStatus`."""
         return self.message_first.warnings()
 
     def stop(self) -> None:
@@ -51,12 +51,12 @@ class Gate:
         self._stopping = True
 
     def close(self) -> None:
-        """Ends the threads, each when its call is done."""
+        """Ends each thread when its call is done. Does not wait."""
         self.unary_pool.shutdown()
         self.stream_pool.shutdown()
 
     def enter(self) -> None:
-        """Counts a short call in; `leave` counts it out."""
+        """Counts a short call as begun. Call `leave` when it is answered."""
         with self._lock:
             self._unary += 1
 
@@ -65,11 +65,11 @@ class Gate:
         self._check_stopping()
         if self.unary_pool.waiting() > self._queue_max:
             raise Exhausted(
-                f"{self._queue_max:,} calls wait already. Try again shortly.", retry_delay_s=0.2, limit=self._queue_max
+                f"{self._queue_max:,} calls are waiting. Try again shortly.", retry_delay_s=0.2, limit=self._queue_max
             )
 
     def leave(self) -> None:
-        """Counts a short call out, in whichever thread answered it."""
+        """Counts a short call as ended. Any thread may call it."""
         with self._lock:
             self._unary -= 1
         self._last_activity = time.monotonic()
@@ -80,8 +80,8 @@ class Gate:
 
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """Counts a stream for the time of the block. Raises RESOURCE_EXHAUSTED when `stream_threads` are open already, and when
-        the system started no thread for it."""
+        """Counts a stream while the block runs. Raises RESOURCE_EXHAUSTED when `stream_threads` streams are open, or when the
+        system could not start a thread for it."""
         self._check_stopping()
         if self.stream_pool.refusing:
             raise Exhausted(
@@ -92,7 +92,7 @@ class Gate:
         with self._lock:
             if self._streams >= self._stream_max:
                 raise Exhausted(
-                    f"{self._stream_max:,} streams are open already. Close some or try again.",
+                    f"{self._stream_max:,} streams are open. Close some or try again.",
                     reason="TOO_MANY_STREAMS",
                     retry_delay_s=1.0,
                     limit=self._stream_max,

@@ -1,4 +1,4 @@
-"""Handlers made from the protobuf descriptors: one wrapper for each way of calling, none for each method.
+"""gRPC handlers, built from the protobuf descriptors. There is one wrapper for each type of call: unary, client or server stream.
 
 A use case takes the request (or an iterator of requests) and a `Call`, and returns the answer (or an iterator of answers). The
 wrapper decodes the request, admits the call, checks the client's API version, and ends the call with its answer or its error.
@@ -22,10 +22,10 @@ from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.message_first import Sender
 from holdfastd.rpc.replies import Reply, refuse
 from holdfastd.service.decoding import check_api_version
-from holdfastd.service.pending import Pending
+from holdfastd.service.pending import NeverWaits, Pending
 
 MAX_REQUEST_BYTES = 16 * 2**20
-# gRPC refuses larger messages by itself, without our details. Up to here we refuse them, and say what the limit is.
+# Between the two limits we refuse a message with our error details; above this one gRPC refuses it without them.
 MAX_TRANSPORT_BYTES = 2 * MAX_REQUEST_BYTES
 API_VERSION_KEY = "holdfast-api"
 _VERSION = re.compile("[0-9]{1,9}")
@@ -41,7 +41,7 @@ def _check_metadata(context: grpc.ServicerContext) -> None:
 
 
 def _decoder(method: MethodDescriptor) -> Decode:
-    """Decodes a request. A request that is refused comes back as the error: grpcio turns an exception here into INTERNAL."""
+    """The decoder of a method's requests. It returns the error of a bad one: grpcio would turn an exception into INTERNAL."""
     request_class = message_factory.GetMessageClass(method.input_type)
 
     def decode(data: bytes) -> Any:
@@ -70,12 +70,12 @@ def _whole(request: Any) -> Any:
 
 
 class UnaryHandler:
-    """A unary use case, as `MessageFirst` (`receive`) or grpcio's own way (`__call__`) calls it."""
+    """A unary use case. `MessageFirst` calls `receive`; when that is off, grpcio calls `__call__`."""
 
-    experimental_non_blocking = True  # grpcio then passes `__call__` a callback and does not wait for a result
+    experimental_non_blocking = True  # grpcio passes a callback to `__call__` and does not wait for a result
 
     def __init__(self, use_case: UseCase, gate: Gate, method: str, timeout_s: float, decode: Decode) -> None:
-        self.never_waits: bool = getattr(use_case, "never_waits", False)
+        self.never_waits = isinstance(use_case, NeverWaits)
         self.experimental_thread_pool = gate.unary_pool  # the executor that grpcio submits the calls to
         self._use_case = use_case
         self._gate = gate
@@ -94,7 +94,7 @@ class UnaryHandler:
             if isinstance(answer, Pending):
                 answer.deliver(reply.succeed, reply.fail)
                 return
-        except BaseException as error:  # SystemExit too: the caller waits for an answer
+        except BaseException as error:  # also SystemExit: the caller must get an answer
             reply.fail(error)
         else:
             reply.succeed(answer)
@@ -104,7 +104,7 @@ class UnaryHandler:
 
 
 class _StreamSender:
-    """Answers a call that grpcio took its own way; to grpcio the answer is a stream of one message."""
+    """Sends the answer of a call that did not go through `MessageFirst`. To grpcio the answer is a stream of one message."""
 
     def __init__(
         self, context: grpc.ServicerContext, send_response: Callable[[bytes | None], None], run: Callable[..., None]
@@ -128,7 +128,7 @@ class _StreamSender:
 
 
 def unary_handler(handler: UnaryHandler) -> grpc.RpcMethodHandler[Any, Any]:
-    """The handler for grpcio. It is a streaming one, since only those may answer later; on the wire there is no difference."""
+    """The handler for grpcio. It is of the streaming type, the only one that may answer later. The wire format is the same."""
     return grpc.unary_stream_rpc_method_handler(handler)
 
 
@@ -160,7 +160,7 @@ def _streaming(use_case: UseCase, gate: Gate, name: str) -> UseCase:
 
 
 def _encode(answer: Any) -> bytes:
-    """grpcio sends a message beside an error's status too; callers ignore it."""
+    """The encoded answer; empty after a refusal, because grpcio sends a message with an error too, which callers ignore."""
     data: bytes = b"" if answer is None else answer.SerializeToString()
     return data
 
@@ -177,6 +177,6 @@ def _handler(method: MethodDescriptor, use_case: UseCase, gate: Gate, timeout_s:
 def service_handler(
     service: ServiceDescriptor, use_cases: Mapping[str, UseCase], gate: Gate, timeout_s: float
 ) -> grpc.GenericRpcHandler:
-    """A service of the contract; every method of it must have its use case."""
+    """The handler of one service of the contract. `use_cases` must have an entry for every method."""
     handlers = {method.name: _handler(method, use_cases[method.name], gate, timeout_s) for method in service.methods}
     return grpc.method_handlers_generic_handler(service.full_name, handlers)

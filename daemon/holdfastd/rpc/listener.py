@@ -1,9 +1,9 @@
-"""The public socket: binds gRPC servers to it, and notices when the socket or a server's thread is gone.
+"""The public socket: binds gRPC servers to it, and detects when the socket or a server's thread is gone.
 
-grpcio unlinks its path when it binds and again when it stops. So a server is bound to a private name beside the public one,
-and the socket is then renamed onto the public name; the name that grpcio unlinks later no longer exists. The first server must
-answer a call of the daemon's own before that rename. The caller holds the socket's lock throughout. Used by the main thread,
-`stop` by the thread that shuts down.
+grpcio unlinks its path when it binds and again when it stops. So a server is bound to a private name in the same directory, and
+the socket is then renamed to the public name; the name that grpcio unlinks later no longer exists. Before the first rename the
+daemon calls itself through the private name, and the server must answer. The caller holds the socket's lock throughout. The
+main thread uses this; the thread that shuts down calls `stop`.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ import grpc
 from holdfastd.errors import SetupError
 
 LINGER_S, POLL_S, CUT_OFF_S = 0.25, 0.02, 1.0
-_PRIVATE_NAMES = 10  # one digit; `locks.check_socket_path` leaves room for it
+_PRIVATE_NAMES = 10  # numbered with one digit; `locks.check_socket_path` leaves room for it
 
 
 class ServerSource(Protocol):
-    """Where the servers come from."""
+    """Builds and tests the servers; `rpc/server.py` implements it."""
 
     def build(self) -> grpc.Server:
         """A server that is not yet bound."""
 
     def fault_of(self, socket: Path) -> str:
-        """Why a started server does not answer at its socket; empty when it does."""
+        """Calls a started server at its socket. Returns why it does not answer; empty when it does."""
 
     def fall_back(self, fault: str) -> bool:
-        """Changes what may have caused the fault. False when there is nothing left to change."""
+        """Turns off what may have caused the fault. False when there is nothing left to turn off."""
 
 
 class Listener:
-    """Serves on `socket`. A server that lost its socket goes on serving its connections beside the next one."""
+    """Serves on `socket`. After a new bind, the old server goes on serving the connections that it has."""
 
     def __init__(self, socket: Path, servers: ServerSource) -> None:
         self._socket = socket
@@ -49,17 +49,17 @@ class Listener:
         self._binds = 0
 
     def bind(self) -> None:
-        """Builds a server, starts it, and puts its socket (0600) at the public path.
+        """Builds a server, starts it, and renames its socket (0600) to the public path.
 
-        Raises SETUP when that fails, when no server answers, and when either path holds something else than a socket, which
-        is left alone.
+        Raises SETUP when a step fails, when no server answers, and when the public or the private path holds something other
+        than a socket; that file is left unchanged.
         """
         _refuse_other_files(self._socket)
         private, server, threads = self._start()
         while not self._servers and (fault := self._source.fault_of(private)):
             _end(server)
             if not self._source.fall_back(fault):
-                raise SetupError(f"The daemon gets no answer at its own socket: {fault}. grpcio is {grpc.__version__}.")
+                raise SetupError(f"The daemon does not answer at its own socket: {fault}. grpcio is {grpc.__version__}.")
             private, server, threads = self._start()
         try:
             _refuse_other_files(self._socket)
@@ -72,7 +72,7 @@ class Listener:
         self._bound = os.stat(self._socket)
 
     def _start(self) -> tuple[Path, grpc.Server, list[threading.Thread]]:
-        """A server that serves at a private name, and its thread."""
+        """Starts a server at a private name. Returns the socket's path, the server and its threads."""
         private = self._socket.with_name(f".{self._socket.name}.{self._binds % _PRIVATE_NAMES}")
         self._binds += 1
         _refuse_other_files(private)
@@ -81,8 +81,8 @@ class Listener:
             server.add_insecure_port(f"unix:{private}")
             before = set(threading.enumerate())
             server.start()
-            # grpcio keeps no reference to the thread that it starts, and names it after its function. Under another name it is
-            # among the threads that are new.
+            # grpcio keeps no reference to the thread that it starts, so find it by the name of its function, `_serve`. If no new
+            # thread has that name, take all new threads.
             new = [each for each in threading.enumerate() if each not in before]
             threads = [each for each in new if "_serve" in each.name] or new
             os.chmod(private, 0o600)
@@ -95,7 +95,7 @@ class Listener:
         return error if isinstance(error, SetupError) else SetupError(f"The socket {self._socket} cannot be bound: {error}")
 
     def is_served(self) -> bool:
-        """Whether the threads that serve are all alive. A dead one answers nobody, and no other can take its connections."""
+        """Whether all serving threads are alive. No other thread can take over the connections of a dead one."""
         return bool(self._threads) and all(each.is_alive() for each in self._threads)
 
     def is_bound(self) -> bool:
@@ -106,12 +106,12 @@ class Listener:
             return False
 
     def stop(self, grace_s: float, wake_streams: Callable[[], None], active_calls: Callable[[], int]) -> bool:
-        """Refuses new calls, wakes the streams that follow something, and waits for all calls. Returns whether none was cut off.
+        """Refuses new calls, wakes the following streams, and waits for all calls. Returns False when a call was cut off.
 
         Calls that still run after `grace_s` are cancelled. Calls of other services (a Watch of grpc.health.v1 never ends by
-        itself) are cancelled as soon as no call of ours runs.
+        itself) are cancelled LINGER_S after the last call of the contract ended.
         """
-        # grpcio's grace is longer than ours, so that this function does the cutting off and knows of it.
+        # grpcio gets a longer grace, so that this function cancels the calls and can report it.
         stopped = [server.stop(grace_s + CUT_OFF_S) for server in self._servers]
         wake_streams()
         deadline = time.monotonic() + grace_s
@@ -121,7 +121,7 @@ class Listener:
             if active_calls():
                 lingers_until = None
             elif lingers_until is None:
-                lingers_until = now + LINGER_S  # the last answers are still on their way
+                lingers_until = now + LINGER_S  # grpcio may still be sending the last answers
             if now >= (deadline if lingers_until is None else min(deadline, lingers_until)):
                 break
             stopped[0].wait(POLL_S)
@@ -140,7 +140,7 @@ class Listener:
 
 
 def _end(server: grpc.Server) -> None:
-    # Not stop(None): that waits without end for a serving thread that has died.
+    # Not stop(None): it would wait forever for a serving thread that has died.
     server.stop(0).wait(CUT_OFF_S)
 
 
@@ -153,4 +153,4 @@ def _refuse_other_files(path: Path) -> None:
     except OSError as error:
         raise SetupError(f"The socket {path} cannot be bound: {error}") from error
     if not stat.S_ISSOCK(found.st_mode):
-        raise SetupError(f"{path} is there and is no socket; it is left as it is. Give another --socket, or move it away.")
+        raise SetupError(f"{path} exists and is no socket. Give another --socket, or move the file away.")

@@ -1,9 +1,9 @@
-"""The calls that a daemon makes to itself before its socket is public: does a short call get its answer at all?
+"""Test calls that a daemon makes to itself before its socket is public: does it answer a short call?
 
-A change in grpcio may show only as silence, which no `except` catches. So `fault_of` calls both ways of `MessageFirst` over a
-real connection. The service that answers is outside the contract and its reflection; it is closed before the socket is public.
-The calls are written as HTTP/2 frames by hand: loading grpcio's client would add 20 ms to the start, and these calls take 2.
-Only the kinds of frames in the answers are looked at.
+A change in grpcio may leave a call without any answer, which no `except` catches. So `fault_of` makes two calls over a real
+connection: one whose handler runs in the serving thread, one in the pool. The service for them is not part of the contract or of
+reflection; it is closed before the socket is public. The HTTP/2 frames are written by hand: loading grpcio's client would add
+20 ms to the start, and these calls take 2. Of the answers only the types and flags of the frames are read.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from google.protobuf.empty_pb2 import Empty
 
 from holdfastd.model.call import Call
 from holdfastd.rpc.gate import Gate
-from holdfastd.rpc.handlers import UnaryHandler, unary_handler
-from holdfastd.service.pending import never_waits
+from holdfastd.rpc.handlers import UnaryHandler, UseCase, unary_handler
+from holdfastd.service.pending import NeverWaits
 
 PATIENCE_S = 4.0
 _SERVICE = "holdfastd.Loopback"
-_DATA, _HEADERS, _RST_STREAM, _SETTINGS = 0, 1, 3, 4  # kinds of frames, RFC 9113 section 6
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS = 0, 1, 3, 4  # types of frames, RFC 9113 section 6
 _END_STREAM, _END_HEADERS = 1, 4  # flags
 _EMPTY_MESSAGE = bytes(5)  # gRPC's prefix: not compressed, no bytes
 
 
-@never_waits
 def _at_once(request: Empty, call: Call) -> Empty:
     return request
 
@@ -38,11 +37,14 @@ def _in_pool(request: Empty, call: Call) -> Empty:
     return request
 
 
-_METHODS = {1: ("AtOnce", _at_once), 3: ("InPool", _in_pool)}  # HTTP/2 stream → method
+_METHODS: dict[int, tuple[str, UseCase]] = {
+    1: ("AtOnce", NeverWaits(_at_once)),
+    3: ("InPool", _in_pool),
+}  # HTTP/2 stream → method
 
 
 class LoopbackService(grpc.GenericRpcHandler):
-    """The service that answers, while `is_open`. Otherwise its methods are UNIMPLEMENTED, as unknown ones are."""
+    """The service for the test calls. It answers only while `is_open`; otherwise gRPC answers UNIMPLEMENTED."""
 
     def __init__(self, gate: Gate) -> None:
         self.is_open = False
@@ -52,12 +54,12 @@ class LoopbackService(grpc.GenericRpcHandler):
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """The handler of a call; None when it is not one of ours, or when the service is closed."""
+        """The handler of a call; None for a method of another service, or while the service is closed."""
         return self._handlers.get(handler_call_details.method) if self.is_open else None
 
 
 def fault_of(path: Path, patience_s: float = PATIENCE_S) -> str:
-    """Calls every method at the socket. Returns what is wrong, or nothing when all were answered in time."""
+    """Calls every method at the socket. Returns the fault; empty when all were answered within `patience_s`."""
     waiting = {stream: name for stream, (name, _) in _METHODS.items()}
     try:
         with socket.socket(socket.AF_UNIX) as connection:
@@ -85,7 +87,7 @@ def _requests() -> bytes:
 
 
 def _headers(method: str) -> bytes:
-    """Literal fields that are neither indexed nor compressed (RFC 7541, section 6.2.2)."""
+    """The headers of a call, as literal fields without indexing or compression (RFC 7541, section 6.2.2)."""
     fields = {
         ":method": "POST",
         ":scheme": "http",
@@ -102,7 +104,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def _frames(connection: socket.socket, deadline: float) -> Iterator[tuple[int, int, int]]:
-    """Kind, flags and stream of each frame that arrives. Raises TimeoutError at the deadline."""
+    """Type, flags and stream of each frame that arrives. Raises TimeoutError at the deadline."""
     data = b""
     while received := connection.recv(65536):
         data += received

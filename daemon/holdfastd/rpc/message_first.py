@@ -1,14 +1,17 @@
 """Receives the message of a unary call before a thread is taken for it. The only file that uses private parts of grpcio.
 
-By grpcio's own way a unary call takes a thread when its headers arrive, wakes it when its message arrives, and holds it until
-the answer: 429 µs of the daemon's CPU an append, against 247 µs this way. grpcio has no public call for it, but hands each call
-to the executor that its handler names (`experimental_thread_pool`). That executor, `CallPool`, offers the call to
-`MessageFirst.receive`, which asks gRPC for the message. grpcio's serving thread then calls `_Call.on_message`, and that runs
-the handler: at once when it never waits, otherwise in a thread of the pool. The rest repeats what `grpc._server` does.
+grpcio itself takes a thread when the headers of a unary call arrive, wakes it when the message arrives, and holds it until the
+answer: 429 µs of the daemon's CPU per append, against 247 µs here. grpcio has no public function for this, but it submits each
+call to the executor that the handler names (`experimental_thread_pool`):
 
-Private parts may change in any version, so three guards keep a change from harming callers. Only a version in
-`TESTED_VERSIONS` takes this way. `loopback.py` tries it before the socket is public. And a failure in it refuses that one call
-and switches it off until the process ends; calls then take grpcio's own way, with the same answers.
+1. grpcio submits the call to that executor, `CallPool`, which offers it to `MessageFirst.receive`.
+2. `receive` asks gRPC for the message.
+3. When the message has arrived, grpcio's serving thread calls `_Call.on_message`.
+4. `on_message` runs the handler: in the serving thread when the handler never waits, otherwise in a thread of the pool.
+
+The rest repeats what `grpc._server` does. Private parts may change in any version, so there are three guards. This path is used
+only with a version in `TESTED_VERSIONS`. `loopback.py` tries it before the socket is public. A failure in it refuses that one
+call and switches the path off until the process ends; grpcio then handles calls itself, with the same answers.
 """
 
 from __future__ import annotations
@@ -23,20 +26,20 @@ import grpc
 
 from holdfastd import logs
 
-# The versions that CI ran `tests/end_to_end/test_call_pool.py` with, by both ways.
+# The versions with which CI ran `tests/end_to_end/test_call_pool.py`, with this path on and off.
 TESTED_VERSIONS = frozenset({"1.85.1"})
 
-# Larger requests are decoded and checked in the pool: the serving thread serves everybody, and 4 KiB cost it 1 to 2 ms.
+# Larger requests are decoded and checked in the pool: all calls wait for the serving thread, and 4 KiB take 1 to 2 ms.
 SMALL_REQUEST_BYTES = 4 * 2**10
 
 _NOT_BEGUN = b"The daemon could not receive this call; nothing was applied. Try again."
-_UNKNOWN_OUTCOME = b"The daemon could not send its answer. Whether the call was applied is not known; its log tells more."
+_UNKNOWN_OUTCOME = b"The daemon could not send its answer. It is not known whether the call was applied; see the daemon's log."
 
-Run = Callable[..., None]  # a function and its arguments; runs it in the pool
+Run = Callable[..., None]  # called with a function and its arguments; runs the function in the pool
 
 
 def _private(name: str) -> Any:
-    """A private module of grpcio, or None when this version has none of that name."""
+    """A private module of grpcio; None when this version does not have it."""
     with suppress(ImportError):
         return importlib.import_module(name)
     return None
@@ -48,7 +51,7 @@ log = logs.logger(__name__)
 
 
 class Sender(Protocol):
-    """The caller's end of one short call. Any thread may use it, once; neither method blocks."""
+    """Sends the answer of one short call. Use it once, from any thread; neither method blocks."""
 
     def send(self, answer: bytes | None) -> None:
         """Sends an encoded answer with OK; None ends the call with the status that was set in its context."""
@@ -58,7 +61,7 @@ class Sender(Protocol):
 
 
 class Receiver(Protocol):
-    """What a handler needs so that its calls can be received first."""
+    """A handler whose calls `MessageFirst` can receive."""
 
     never_waits: bool
 
@@ -67,11 +70,11 @@ class Receiver(Protocol):
 
 
 class Drift(Exception):
-    """grpcio did something else than the listed versions do. Its text is ours."""
+    """grpcio did something that the tested versions do not do. We wrote its text, so it may be logged."""
 
 
 class MessageFirst:
-    """Whether messages are received first, and why not. Thread-safe; one for the life of a daemon."""
+    """The switch of this path, and its entry point `receive`. Thread-safe; a daemon has one."""
 
     def __init__(self, version: str = grpc.__version__) -> None:
         self._version = version
@@ -86,26 +89,27 @@ class MessageFirst:
             log.warning("grpcio_not_tested", extra={"grpcio": version, "tested": ",".join(sorted(TESTED_VERSIONS))})
 
     def warnings(self) -> list[str]:
-        """For `GetStatus`: empty while messages are received first."""
+        """Warnings for `GetStatus`; empty while this path is on."""
         return [self._warning] if self._warning else []
 
     def switch_off(self, error: BaseException) -> bool:
-        """From now on every call takes grpcio's own way. Returns False when that was so before."""
+        """From now on grpcio handles every call itself. Returns False when that was already so."""
         with self._lock:
             if not self._is_on:
                 return False
             self._is_on = False
             self._warning = (
                 f"Receiving messages first failed with grpcio {self._version} ({type(error).__name__}), so calls take a slower "
-                "way through it until the daemon restarts. The log line message_first_off says where."
+                "way through it until the daemon restarts. The log line message_first_off has the traceback."
             )
         log.error("message_first_off", extra={"grpcio": self._version, "why": _why(error)}, exc_info=error)
         return True
 
     def receive(self, run: Run, args: tuple[Any, ...]) -> bool:
-        """Asks gRPC for the message of the call that `submit` was given. False: nothing was done, grpcio must take the call.
+        """Asks gRPC for the message of a submitted call. False: nothing was done, and grpcio must handle the call itself.
 
-        Runs in grpcio's serving thread with the call's condition held, so `on_message` cannot run before this returns.
+        args: the arguments that grpcio passed to `submit`. Runs in grpcio's serving thread with the call's condition held, so
+        `on_message` cannot run before this returns.
         """
         if not self._is_on:
             return False
@@ -121,7 +125,7 @@ class MessageFirst:
 
 
 class _Call:
-    """One call whose message is received first; also the `Sender` of its answer."""
+    """One call on this path; also the `Sender` of its answer."""
 
     __slots__ = ("_deserializer", "_handler", "_never_waits", "_path", "_rpc_event", "_run", "_state")
 
@@ -135,7 +139,7 @@ class _Call:
         self._deserializer = deserializer
 
     def start(self) -> None:
-        """Asks for the message. When it raises, nothing was done that grpcio could not do again."""
+        """Asks gRPC for the message. When it raises, grpcio can still handle the call itself."""
         operation = cygrpc.ReceiveMessageOperation(0)
         if type(operation) is not cygrpc.ReceiveMessageOperation:  # gRPC would crash on it
             raise Drift("ReceiveMessageOperation made something else")
@@ -143,13 +147,13 @@ class _Call:
         due.add(token)
         try:
             self._rpc_event.call.start_server_batch((operation,), self.on_message)
-        except Exception as error:  # gRPC may have begun to receive or not, so grpcio cannot take the call any more
+        except Exception as error:  # gRPC may have begun to receive, so grpcio can no longer handle the call itself
             due.discard(token)
             self._path.switch_off(error)
             self._abort("unavailable", _NOT_BEGUN)
 
     def on_message(self, event: Any) -> Any:
-        """Runs in the serving thread, which an exception or a wrong result here would end."""
+        """Runs in the serving thread. An exception or a wrong result here would end that thread."""
         try:
             data = event.batch_operations[0].message()
             if data is not None and type(data) is not bytes:
@@ -174,7 +178,7 @@ class _Call:
         return context
 
     def _finish(self) -> Any:
-        """Tells grpcio that the message is no longer due; gives the serving thread what it does with that."""
+        """Tells grpcio that the message is no longer due. Returns what `on_message` must return to the serving thread."""
         finished = grpc_server._possibly_finish_call(self._state, grpc_server._RECEIVE_MESSAGE_TOKEN)
         ended, callbacks = finished
         if (ended is not None and ended is not self._state) or type(callbacks) not in (list, tuple):
@@ -194,7 +198,7 @@ class _Call:
                 self._handler.receive(data, context, self)
             else:
                 self._run(self._handler.receive, data, context, self)
-        except Exception:  # no thread could be started: that is no fault of grpcio, so this way stays on
+        except Exception:  # no thread could be started; grpcio is not at fault, so this path stays on
             log.exception("call_not_taken")
             self._abort("internal", _NOT_BEGUN)
 
@@ -216,11 +220,11 @@ class _Call:
         self._abort("unimplemented", f'"{method}" requires exactly one request message.'.encode())
 
     def _abort(self, code: str, details: bytes) -> None:
-        """Ends the call with a status, unless it has one; cancels it when that fails."""
+        """Ends the call with this status, unless it has one already. Cancels the call when that fails."""
         state = self._state
         try:
             with state.condition:
-                if state.statused:  # gRPC would accept a second status, and never be done with it
+                if state.statused:  # gRPC would accept a second status and then never finish the call
                     return
                 grpc_server._abort(state, self._rpc_event.call, getattr(cygrpc.StatusCode, code), details)
             if not state.statused and state.client is not grpc_server._CANCELLED:

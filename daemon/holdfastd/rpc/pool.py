@@ -1,10 +1,10 @@
 """The threads that run calls: one pool for short calls, one for streams.
 
-grpcio submits calls in its serving thread, which an exception would end, and with it every connection. So neither pool raises
-when the system starts no more threads: a short call waits for a thread that there is, and a stream is refused by one of them.
+grpcio submits calls in its serving thread. An exception there would end that thread and all its connections. So neither pool
+raises when the system can start no more threads: a short call waits for an existing thread, and a stream is refused by one.
 
-grpcio hands each unary call to `CallPool.submit`, because the handler names the pool as its executor. The pool offers the call
-to `MessageFirst`, which receives its message and comes back with `run`; a call that it declines runs as grpcio submitted it.
+The handler of each unary call names the pool as its executor, so grpcio calls `CallPool.submit`. The pool offers the call to
+`MessageFirst`, which receives its message and then calls `run`. A call that it declines runs as grpcio submitted it.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ log = logs.logger(__name__)
 
 
 class _Counted(Future[None]):
-    """What `submit` gives back. grpcio counts calls with it, for a limit that this daemon does not set."""
+    """The result of `submit`. grpcio would count calls with it, for a limit that this daemon does not set."""
 
     def __init__(self) -> None:
-        """Skips Future's own, which makes locks for a result that nobody waits for."""
+        """Does not call Future's, which creates locks for a result that is never read."""
 
     def add_done_callback(self, fn: Callable[[Any], object]) -> None:
-        """Never calls it."""
+        """Ignores the callback."""
 
 
 _COUNTED = _Counted()
 
 
 class CallPool(ThreadPoolExecutor):
-    """At most `threads` threads, each started when work finds no idle one. An exception of the work ends no thread."""
+    """At most `threads` threads. A thread is started when there is work and none is idle. An exception of the work ends none."""
 
     def __init__(self, threads: int, name: str, message_first: MessageFirst) -> None:
         super().__init__(threads, thread_name_prefix=name)
@@ -49,25 +49,25 @@ class CallPool(ThreadPoolExecutor):
         return self._work.qsize()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Called by grpcio for each call, in its serving thread, with the call's lock held."""
+        """grpcio calls this for each call, in its serving thread, with the call's lock held."""
         if not self._message_first.receive(self.run, args):
             self.run(fn, *args)
         return _COUNTED
 
     def run(self, fn: Callable[..., Any], *args: Any) -> None:
-        """Runs `fn` in one of the threads. When none is idle and none starts, `fn` waits for the next one that is."""
+        """Runs `fn` in one of the threads. When none is idle and none can be started, `fn` waits until one is idle."""
         self._start_if_needed()
         self._work.put((fn, args))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Ends the threads, each when its work is done. Does not wait."""
+        """Ends each thread when the queued work is done. Does not wait."""
         with self._lock:
             started, self._started = self._started, self._max_workers
         for _ in range(started):
             self._work.put(None)
 
     def _start_if_needed(self) -> bool:
-        """Takes an idle thread or starts one. False when one was needed and the system started none."""
+        """Takes an idle thread, or starts one below the limit. Returns False when the system could not start it."""
         with self._lock:
             starts = not self._idle and self._started < self._max_workers
             self._idle -= bool(self._idle)
@@ -90,7 +90,7 @@ class CallPool(ThreadPoolExecutor):
             fn, args = work
             try:
                 fn(*args)
-            except BaseException:  # SystemExit too: a thread that died would still count as started
+            except BaseException:  # also SystemExit: a thread that died would still count as started
                 log.exception("call_thread_failed")
             del work, fn, args
             work = self._next()
@@ -105,9 +105,9 @@ class CallPool(ThreadPoolExecutor):
 
 
 class StreamPool(CallPool):
-    """The threads of streams. A stream for which no thread starts is refused: it would wait until another stream ends.
+    """The threads of streams. A stream is refused when no thread can be started for it; it would wait for another to end.
 
-    refuses: a pool whose thread makes the call that `submit` was given, with `refusing` set for its time.
+    refuses: the pool whose threads run the handlers of such streams; `refusing` is True there.
     """
 
     def __init__(self, threads: int, name: str, refuses: CallPool) -> None:
@@ -117,11 +117,11 @@ class StreamPool(CallPool):
 
     @property
     def refusing(self) -> bool:
-        """Whether the call that this thread makes has no thread of its own, so that its handler must refuse it."""
+        """Whether this thread runs a stream for which no thread could be started, so that the handler must refuse it."""
         return getattr(self._refused, "now", False)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Called by grpcio for each stream, in its serving thread."""
+        """grpcio calls this for each stream, in its serving thread."""
         if self._start_if_needed():
             self._work.put((fn, args))
         else:

@@ -1,4 +1,4 @@
-"""How a call is answered or refused: one `Reply` for each short call, and `refuse`, the one way from an error to a status."""
+"""Answers and refuses calls: `Reply` sends the answer of a short call; `refuse` sets the status of an error, for all calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logs.logger(__name__)
 
 
 class Reply:
-    """The one answer to a short call, from whichever thread has it. Its methods do not raise."""
+    """The answer of one short call. Call `succeed` or `fail` once, from any thread; they do not raise."""
 
     __slots__ = ("_context", "_gate", "_method", "_sender")
 
@@ -27,7 +27,7 @@ class Reply:
         self._method = method
 
     def succeed(self, answer: Any) -> None:
-        """Sends the answer. A caller that has gone is sent nothing."""
+        """Sends the answer; nothing when the caller has gone."""
         try:
             self._sender.send(answer.SerializeToString())
         except Exception as error:
@@ -48,7 +48,10 @@ class Reply:
 
 
 def refuse(context: grpc.ServicerContext, error: BaseException, method: str) -> None:
-    """Sets the status that the call ends with; the caller of this then ends it. What is not ours is logged, and INTERNAL."""
+    """Sets the status of the call in its context; the caller of this function then ends the call.
+
+    An error that is not a HoldfastError is logged and becomes INTERNAL.
+    """
     if isinstance(error, HoldfastError):
         status = to_status(error)
     else:

@@ -1,4 +1,6 @@
-"""The gRPC servers: the contract's services, reflection and health. Each bind builds one, over the same use cases."""
+"""The gRPC servers: the contract's services, reflection and health. Each bind of the listener builds a server, over the same
+use cases.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,7 @@ class Health:
             self._servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     def say_not_serving(self) -> None:
-        """From now on every check answers NOT_SERVING, and watchers are told."""
+        """From now on every check answers NOT_SERVING; health watches are notified."""
         self._servicer.enter_graceful_shutdown()
 
     def add_to(self, server: grpc.Server) -> None:
@@ -46,7 +48,7 @@ class Health:
 
 
 class Servers:
-    """Builds servers over the use cases, by service and method. `timeout_s`: for short calls that come without a deadline."""
+    """Builds servers over the use cases (by service and method). `timeout_s`: the deadline of short calls that have none."""
 
     def __init__(self, use_cases: Mapping[str, Mapping[str, UseCase]], gate: Gate, health: Health, timeout_s: float) -> None:
         self._use_cases = use_cases
@@ -68,7 +70,7 @@ class Servers:
         return server
 
     def fault_of(self, socket: Path) -> str:
-        """Why a started server does not answer at its socket; empty when it does."""
+        """Calls a started server at its socket. Returns why it does not answer; empty when it does."""
         self._loopback.is_open = True
         try:
             return fault_of(socket)
@@ -76,5 +78,5 @@ class Servers:
             self._loopback.is_open = False
 
     def fall_back(self, fault: str) -> bool:
-        """Has all calls take grpcio's own way, after a fault. False when they did so already."""
+        """Switches `MessageFirst` off after a fault. False when it was off already."""
         return self._gate.message_first.switch_off(Drift(f"the daemon's call to itself ended with {fault}"))

@@ -75,4 +75,4 @@ def _cut(message: str) -> str:
 
 def internal() -> grpc.Status:
     """The status of an error that is not ours."""
-    return to_status(errors.HoldfastError("The daemon failed at this call; its log tells more. Nothing was acknowledged."))
+    return to_status(errors.HoldfastError("The daemon failed during this call; see its log. Nothing was acknowledged."))

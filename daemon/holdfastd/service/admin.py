@@ -24,7 +24,7 @@ from holdfastd.store.engine import Readers
 
 
 class Jobs(Protocol):
-    """The scheduler, as far as callers may use it."""
+    """The part of the scheduler that AdminService uses."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
@@ -36,7 +36,7 @@ class Jobs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the daemon is, from start to stop."""
+    """The part of the status that does not change while the daemon runs. Times are nanoseconds since 1970 UTC."""
 
     store_id: str
     schema_version: int
@@ -106,7 +106,7 @@ class Admin:
         )
 
     def run_job(self, request: pb.AdminServiceRunJobRequest, call: Call) -> Iterator[pb.AdminServiceRunJobResponse]:
-        """Runs a job and streams its progress; the last frame has the counts."""
+        """Runs a job and streams its progress. The last frame has the counts."""
 
         def work(progress: Progress) -> Mapping[str, int]:
             return self._jobs.run(request.job, call, dry_run=request.dry_run, options=dict(request.options), progress=progress)
@@ -157,7 +157,7 @@ def _problems(phase: str, found: list[verify.Problem] | list[BlobProblem]) -> pb
 
 
 def _streamed(work: Callable[[Progress], Mapping[str, int]]) -> Iterator[tuple[str, int, int] | Mapping[str, int]]:
-    """Runs the work in a thread of its own; yields its progress reports, then its result. Raises what it raises."""
+    """Runs the work in a new thread. Yields its progress reports, then its result. Raises its exception."""
     frames: queue.SimpleQueue[tuple[str, int, int] | Mapping[str, int] | Exception] = queue.SimpleQueue()
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""Answers within a byte budget: gRPC clients take 4 MiB by default."""
+"""Answers within a byte budget, because gRPC clients refuse messages above 4 MiB by default."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ ROOM_FOR_THE_REST = 64 * 2**10
 
 
 class Budget:
-    """Counts an answer's bytes. The first record or entry always fits: each is smaller than an answer."""
+    """Counts the bytes of one answer. The first record or entry is always accepted: their own limits are below the budget."""
 
     def __init__(self) -> None:
         self._left = MAX_ANSWER_BYTES - ROOM_FOR_THE_REST
         self._empty = True
 
     def takes(self, size: int) -> bool:
-        """Whether that many bytes still fit; when they do, they are counted."""
+        """Whether `size` more bytes fit; counts them when they do."""
         if size > self._left and not self._empty:
             return False
         self._left -= size + 8  # tag and length
@@ -28,7 +28,7 @@ class Budget:
 
 
 def fill_record(record: record_pb2.Record, kind: Kind, id: str, image: bytes) -> None:
-    """Sets a Record from an encoded message of its kind. Raises ValueError when the bytes are not that record's."""
+    """Fills a Record from an encoded message of its kind. ValueError when the bytes are damaged or another record's."""
     message: RecordMessage = getattr(record, kind.name)
     try:
         message.MergeFromString(image)

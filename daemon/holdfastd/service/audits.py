@@ -1,4 +1,4 @@
-"""JournalService.List of the audit: the changes of one record or of all, as entries with their differences."""
+"""JournalService.List of the audit: the changes of one record or of a workspace, as entries that show each difference."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Audits:
         self._reading = reading
 
     def list(self, request: pb.JournalServiceListRequest, call: Call) -> pb.JournalServiceListResponse:
-        """One page of changes, ordered by revision and place within the commit. Two statements, and one for each time bound."""
+        """One page of changes, ordered by revision and by position within the commit."""
         if request.parent_kind and request.parent_kind not in STORED_JOURNALS:
             kind_named(request.parent_kind)
         node = parse_filter(request.filter)
@@ -86,7 +86,7 @@ def _rows(
 
 
 def _fill(response: pb.JournalServiceListResponse, rows: Sequence[Row]) -> int:
-    """Adds rows until the answer is full; returns how many were added."""
+    """Adds rows until the answer is full. Returns the number of rows consumed."""
     budget = Budget()
     for taken, row in enumerate(rows):
         try:

@@ -11,7 +11,7 @@ from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed
 from holdfastd.model.names import check_name, kind_named
 from holdfastd.service.answers import Budget, fill_record
 from holdfastd.service.decoding import append_of, fingerprint, mutations_of, workspace_of
-from holdfastd.service.pending import Pending, never_waits
+from holdfastd.service.pending import Pending
 from holdfastd.writer.writer import Writer
 
 MAX_IDS = 1_000
@@ -24,12 +24,11 @@ WriteRequest = (
 
 
 class Commits:
-    """The writing use cases. Thread-safe. An answer is delivered when its command is durable."""
+    """The writing use cases. Each returns a `Pending`, which is answered when its command is durable. Thread-safe."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
-    @never_waits
     def commit(
         self, request: store_service_pb2.StoreServiceCommitRequest, call: Call
     ) -> Pending[Committed, store_service_pb2.StoreServiceCommitResponse] | store_service_pb2.StoreServiceCommitResponse:
@@ -37,7 +36,7 @@ class Commits:
         mutations = mutations_of(request)
         if not mutations:
             return store_service_pb2.StoreServiceCommitResponse(revision=self._writer.revision)
-        return_records = request.return_records  # so that `answer` does not keep the request in memory
+        return_records = request.return_records  # copied, so that `answer` does not keep the whole request in memory
 
         def answer(committed: Committed) -> store_service_pb2.StoreServiceCommitResponse:
             response = store_service_pb2.StoreServiceCommitResponse(revision=committed.revision)
@@ -47,7 +46,6 @@ class Commits:
 
         return Pending(self._writer, Commit(*_who(request), mutations), call, answer)
 
-    @never_waits
     def append(
         self, request: journal_service_pb2.JournalServiceAppendRequest, call: Call
     ) -> Pending[Committed, journal_service_pb2.JournalServiceAppendResponse] | journal_service_pb2.JournalServiceAppendResponse:
@@ -67,11 +65,10 @@ class Commits:
 
         return Pending(self._writer, Commit(*_who(request), (mutation,)), call, answer)
 
-    @never_waits
     def allocate_id(
         self, request: store_service_pb2.StoreServiceAllocateIdRequest, call: Call
     ) -> Pending[Allocated, store_service_pb2.StoreServiceAllocateIdResponse]:
-        """Takes ids that are never given again."""
+        """Allocates ids; a later call never gets the same ones."""
         count = request.count or 1
         if not 1 <= count <= MAX_IDS:
             raise InvalidArgument(f"count is 1 to {MAX_IDS:,}.", reason="VALUE_INVALID", field="count", limit=MAX_IDS)

@@ -1,4 +1,4 @@
-"""Decodes requests: checks all that can be checked without the store, and makes mutations of the contract's messages."""
+"""Decodes requests: checks everything that needs no read of the store, and converts the contract's messages to mutations."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MAX_ENTRIES = 10_000
 
 
 def check_api_version(version: int) -> None:
-    """Refuses a version that the daemon does not speak with FAILED_PRECONDITION, which says whether client or daemon is behind.
+    """FAILED_PRECONDITION when the daemon does not speak this version; the message says whether to upgrade client or daemon.
 
-    `min` and `max` in its metadata are the versions to choose another from. Clients that name no version, such as grpcurl, are
-    not checked.
+    `min` and `max` in the error's metadata are the versions that the daemon speaks. Clients that send no version, such as
+    grpcurl, are not checked.
     """
     if not MIN_API_VERSION <= version <= MAX_API_VERSION:
         older = "client" if version < MIN_API_VERSION else "daemon"
@@ -44,12 +44,12 @@ def workspace_of(name: str) -> str:
 
 
 def fingerprint(request: Message) -> bytes:
-    """A digest of the request's body, which tells a retry from another request under the same request id."""
+    """A digest of the request's body. A retry has the same digest; another request under the same request id does not."""
     return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=16).digest()
 
 
 def check_count(count: int, limit: int, noun: str) -> None:
-    """INVALID_ARGUMENT that names the limit when there are more."""
+    """INVALID_ARGUMENT (TOO_LARGE), with the limit, when `count` is above it."""
     if count > limit:
         raise InvalidArgument(
             f"{count:,} {noun} in one request; the limit is {limit:,}. Split the request.",
@@ -117,7 +117,9 @@ def append_of(parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entr
     rows = []
     for position, entry in enumerate(entries):
         if entry.WhichOneof("value") != name:
-            raise InvalidArgument(f"Entry {position} is not one of the {name}, as the first is.", reason="JOURNAL_UNKNOWN")
+            raise InvalidArgument(
+                f"Entry {position} does not belong to the {name}, to which the first entry belongs.", reason="JOURNAL_UNKNOWN"
+            )
         rows.append(to_row(getattr(entry, name)))
     return Append(journal, parent_kind, parent_id, tuple(rows), expected)
 
@@ -136,7 +138,7 @@ def check_parent(journal: Journal, parent_kind: str) -> None:
     """INVALID_ARGUMENT when records of that kind have no such journal."""
     if parent_kind not in journal.parents:
         raise InvalidArgument(
-            f"A {parent_kind or 'record without a kind'} has no {journal.name}. Have: {', '.join(journal.parents)}.",
+            f"A {parent_kind or 'record without a kind'} has no {journal.name}. These have one: {', '.join(journal.parents)}.",
             reason="VALUE_INVALID",
             field="parent_kind",
         )
@@ -152,7 +154,7 @@ _OPERATIONS: dict[str, Callable[[Any], Mutation]] = {
 
 
 def mutations_of(request: store_service_pb2.StoreServiceCommitRequest) -> tuple[Mutation, ...]:
-    """The request's mutations. INVALID_ARGUMENT has the position of the wrong one in its metadata `mutation`."""
+    """The request's mutations, checked. INVALID_ARGUMENT has the position of the wrong one in its metadata `mutation`."""
     check_count(len(request.mutations), MAX_MUTATIONS, "mutations")
     mutations = []
     for position, mutation in enumerate(request.mutations):

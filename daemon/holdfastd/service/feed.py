@@ -1,7 +1,7 @@
 """The feed: the writer publishes the topics of each batch, and streams that follow a topic subscribe to it.
 
-The feed only wakes subscribers; it carries no data. A subscriber reads from the store, from its own position, so a slow one
-misses and repeats nothing and delays nobody. Thread-safe.
+The feed only wakes subscribers; it carries no data. A subscriber reads from the store, from its own position. So a slow
+subscriber misses nothing, gets nothing twice, and does not delay others. Thread-safe.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class Subscription:
         self._touched.set()
 
     def clear(self) -> None:
-        """Call before reading: everything published after this wakes the next `wait`."""
+        """Call it before reading: anything published after it ends the next `wait`. UNAVAILABLE when the feed is closed."""
         self._touched.clear()
         if self._feed.closed:
             raise Stopping("The daemon is stopping. Resume from where the stream ended.")
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether anything happened within the time."""
+        """Waits until woken or for `timeout_s`. Returns whether it was woken."""
         return self._touched.wait(timeout_s)
 
 
@@ -71,7 +71,7 @@ class Feed:
 
     @contextmanager
     def subscribe(self, topics: Iterable[Topic], call: Call) -> Iterator[Subscription]:
-        """A subscription for the time of the block."""
+        """Subscribes to the topics while the block runs."""
         subscription = Subscription(self)
         wanted = list(topics)
         with self._lock:
@@ -88,7 +88,7 @@ class Feed:
                         del self._topics[topic]
 
     def wake_all(self) -> None:
-        """Wakes every subscription: something was committed, and nothing says what it touched."""
+        """Wakes every subscription; for a commit of another process, whose topics are not known."""
         with self._lock:
             for subscriptions in self._topics.values():
                 for subscription in subscriptions:
@@ -103,10 +103,10 @@ class Feed:
 def follow(
     feed: Feed, topics: Iterable[Topic], call: Call, read: Callable[[], Iterator[Frame]], sign_of_life: Callable[[], Frame]
 ) -> Iterator[Frame]:
-    """Yields the frames of `read`, and again those of a new `read` each time a commit touches one of the topics.
+    """Calls `read` and yields its frames; calls it again each time a commit touches one of the topics.
 
-    `read` keeps its own position and yields what was added since. After HEARTBEAT_S without a change, yields `sign_of_life()`.
-    Ends when the call ends; raises UNAVAILABLE when the daemon stops.
+    `read` keeps its own position and yields what was added since its last call. After HEARTBEAT_S without a change, yields
+    `sign_of_life()`. Ends when the call ends; raises UNAVAILABLE when the daemon stops.
     """
     with feed.subscribe(topics, call) as subscription:
         while call.is_active():

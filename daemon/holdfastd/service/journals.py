@@ -1,4 +1,4 @@
-"""JournalService's reads: Read, with or without following, and List."""
+"""The reads of JournalService: Read, with or without `follow`, and List."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Journals:
         self._audits = Audits(reading)
 
     def read(self, request: pb.JournalServiceReadRequest, call: Call) -> Iterator[pb.JournalServiceReadResponse]:
-        """Frames of one journal's entries; with `follow`, until the caller ends the call."""
+        """Frames with one journal's entries. With `follow` the stream continues until the caller ends the call."""
         cursor = _Cursor(self._reading, request, call)
         if not request.follow:
             return cursor.frames()
@@ -45,7 +45,7 @@ class Journals:
         return _until(cursor, follow(self._feed, topics, call, cursor.frames, cursor.sign_of_life))
 
     def list(self, request: pb.JournalServiceListRequest, call: Call) -> pb.JournalServiceListResponse:
-        """One page of entries of many parents, ordered by journal and number. For the audit see `Audits.list`."""
+        """One page of entries of many parents, ordered by journal id and number. `Audits.list` answers for the audit."""
         journal = journal_named(request.journal)
         if journal.derived:
             return self._audits.list(request, call)
@@ -80,9 +80,9 @@ class _Cursor:
         check_parent(self.journal, request.parent_kind)
         check_id(request.parent_id, "parent_id")
         if request.descending and request.follow:
-            raise InvalidArgument("descending and follow do not go together.", reason="VALUE_INVALID", field="descending")
+            raise InvalidArgument("descending cannot be used with follow.", reason="VALUE_INVALID", field="descending")
         if min(request.start, request.end, request.limit) < 0:
-            raise InvalidArgument("start, end and limit are not negative.", reason="VALUE_INVALID", field="start")
+            raise InvalidArgument("start, end and limit must not be negative.", reason="VALUE_INVALID", field="start")
         self._reading = reading
         self._request = request
         self._call = call
@@ -94,18 +94,19 @@ class _Cursor:
 
     @property
     def ended(self) -> bool:
-        """Whether no later entry can be within the requested range and limit."""
+        """Whether the requested range or limit has been read to its end."""
         return self._left == 0 or (bool(self._request.end) and not self._request.descending and self._start > self._request.end)
 
     def sign_of_life(self) -> pb.JournalServiceReadResponse:
         return pb.JournalServiceReadResponse(last_number=self._last, revision=self._revision)
 
     def frames(self) -> Iterator[pb.JournalServiceReadResponse]:
-        """The entries from this position on, one frame a page; at least one frame, which has the journal's bounds."""
+        """Frames with the entries from this position on, one for each page. The first call yields at least one frame, which has
+        the numbers of the journal's first and last entry."""
         more, first = True, self._page == ROWS_FIRST_FRAME
         while first or (more and not self.ended):
             frame, more = self._next()
-            # The last frame is sent even when it is empty, so that a follower learns that the range has ended.
+            # Send the last frame even when it is empty, so that a follower learns that the range has ended.
             if frame.entries or frame.unreadable or first or self.ended:
                 yield frame
             first = False
@@ -159,7 +160,7 @@ class _Cursor:
                 self._left = 0
         elif more:
             self._start = rows[taken - 1][0] + 1
-        else:  # every entry up to the journal's end was examined
+        else:  # every entry up to the journal's end was read
             self._start = max(self._start, head.last_number + 1)
 
 
@@ -171,7 +172,7 @@ def _until(cursor: _Cursor, frames: Iterator[pb.JournalServiceReadResponse]) -> 
 
 
 def _fill_frame(frame: pb.JournalServiceReadResponse, journal: Journal, rows: Sequence[Sequence[Any]]) -> int:
-    """Adds the rows to the frame and returns how many fit. The size is measured once, because nearly always all fit."""
+    """Adds the rows to the frame and returns how many fit. Measures the size once at the end, since usually all of them fit."""
     add, entries = entry_codec(journal).add, frame.entries
     for number, revision, created, *columns in rows:
         try:
@@ -184,7 +185,7 @@ def _fill_frame(frame: pb.JournalServiceReadResponse, journal: Journal, rows: Se
 
 
 def _cut_frame(frame: pb.JournalServiceReadResponse, rows: Sequence[Sequence[Any]]) -> int:
-    """Removes the entries that exceed the budget from the frame; returns how many of the rows are left in it."""
+    """Removes the entries beyond the budget from the frame. Returns the number of rows that are left in it."""
     budget = Budget()
     fitting = next(place for place, entry in enumerate(frame.entries) if not budget.takes(entry.ByteSize()))
     number = frame.entries[fitting].number

@@ -1,4 +1,4 @@
-"""An answer that waits for the writer without a thread."""
+"""Answers that are sent when the writer is done. No thread waits for them. `rpc/handlers.py` delivers them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from holdfastd.writer.writer import Writer
 
 R = TypeVar("R")
 Answer = TypeVar("Answer")
-UseCase = TypeVar("UseCase", bound=Callable[..., Any])
 
 
-def never_waits(use_case: UseCase) -> UseCase:
-    """Marks a use case that neither reads the store nor blocks, so it may run in the thread that serves the socket."""
-    use_case.never_waits = True  # type: ignore[attr-defined]
-    return use_case
+@dataclass(frozen=True, slots=True)
+class NeverWaits:
+    """A use case that neither reads the store nor blocks, so that it may run in the thread that serves the socket."""
+
+    use_case: Callable[..., Any]
+
+    def __call__(self, request: Any, call: Call) -> Any:
+        return self.use_case(request, call)
 
 
 @dataclass(frozen=True, slots=True)
 class Pending(Generic[R, Answer]):
-    """A command that is not queued yet, and how its result becomes the answer. Call `deliver` once."""
+    """A command that is not queued yet, and the function that converts its result to the answer. Call `deliver` once."""
 
     writer: Writer
     command: Command[R]
@@ -32,9 +35,9 @@ class Pending(Generic[R, Answer]):
     answer: Callable[[R], Answer]
 
     def deliver(self, succeed: Callable[[Answer], None], fail: Callable[[Exception], None]) -> None:
-        """Queues the command. Calls `succeed` once it is durable or `fail` once it is refused, in the writer's thread.
+        """Queues the command. In the writer's thread, calls `succeed` when it is durable or `fail` when it is refused.
 
-        Neither may raise. A command that cannot be queued raises here, and then neither is called.
+        Neither may raise. Raises as `Writer.post` when the command cannot be queued, and then calls neither.
         """
 
         def tell(waiter: Waiter[R]) -> None:

@@ -1,4 +1,7 @@
-"""Snapshots of a workspace at a revision. Every read of a caller begins with one."""
+"""Snapshots of a workspace at a revision, for the reads of records, journals and history.
+
+Blobs belong to no workspace, so `service/blobs` takes its snapshots directly from the store's readers.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from holdfastd.store.engine import Connection, Readers
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One consistent state of the store, and the workspace that the caller reads."""
+    """One consistent state of the store, its revision, and the workspace that the caller reads."""
 
     connection: Connection
     workspace: str
@@ -31,15 +34,15 @@ class Reading:
 
     @property
     def dialect(self) -> Dialect:
-        """That of the engine, for statements that are made before a snapshot is taken."""
+        """The engine's dialect, for statements that are built before a snapshot is taken."""
         return self._readers.dialect
 
     @contextmanager
     def snapshot(self, call: Call, workspace: str, min_revision: int = 0) -> Iterator[Snapshot]:
-        """A snapshot for the time of the block; never yield to gRPC inside it.
+        """Holds a snapshot while the block runs; do not yield to gRPC inside it.
 
-        NOT_FOUND when the workspace does not exist (`default` reads as empty); OUT_OF_RANGE when the store is older
-        than `min_revision`: the caller has seen another store, or one that was restored since.
+        NOT_FOUND when the workspace does not exist (`default` reads as empty). OUT_OF_RANGE when the store's revision is below
+        `min_revision`: the caller has read another store, or this one was restored from a backup.
         """
         name = workspace_of(workspace)
         with self._readers.snapshot(call) as connection:
@@ -52,7 +55,7 @@ class Reading:
                 )
             if name != DEFAULT_WORKSPACE and not workspaces.exists(connection, name):
                 raise NotFound(
-                    f"There is no workspace {name}. The first write to it makes it.", reason="WORKSPACE_NOT_FOUND", workspace=name
+                    f"There is no workspace {name}. The first write creates it.", reason="WORKSPACE_NOT_FOUND", workspace=name
                 )
             yield Snapshot(connection, name, revision)
 

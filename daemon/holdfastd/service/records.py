@@ -23,7 +23,7 @@ from holdfastd.store.pages import DamagedImage, Image, fetch, image_of, images
 
 MAX_KEYS = 1_000
 MAX_LISTS = 100
-MAX_SCAN_BYTES = 256 * 2**20  # read into memory as a whole: no snapshot stays open while frames are sent
+MAX_SCAN_BYTES = 256 * 2**20  # a scan is read into memory, because no snapshot may stay open while frames are sent
 ROWS_AT_ONCE = 500
 KEYS_AT_ONCE = 20
 MAX_TOKEN_BYTES = 64 * 2**10
@@ -51,7 +51,7 @@ class Records:
             fill_record(response.record, kind, id, image)
         except ValueError as error:
             raise DataLoss(
-                f"The {kind.name} {id} cannot be read: {error}. Change it, or restore a backup; verify tells more.",
+                f"The {kind.name} {id} cannot be read: {error}. Update it, or restore a backup. Run verify for details.",
                 reason="RECORD_DAMAGED",
                 kind=kind.name,
                 id=id,
@@ -99,7 +99,7 @@ class Records:
             yield from _frames(number, kind, rows, snapshot.revision)
 
     def count(self, request: pb.StoreServiceCountRequest, call: Call) -> pb.StoreServiceCountResponse:
-        """How many records of a kind there are."""
+        """The number of records of a kind that match a filter."""
         kind = kind_named(request.kind)
         sql, parameters = query.count(self._reading.dialect, kind, workspace_of(request.workspace), parse_filter(request.filter))
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
@@ -110,7 +110,7 @@ def _token(scope: Sequence[str], key: Sequence[object]) -> str:
     token = encode_token(scope, key)
     if len(token) > MAX_TOKEN_BYTES:
         raise InvalidArgument(
-            "A page would end at a record whose value is too long to order by. Order by something else, or filter it out.",
+            "The last record of the page has a value that is too long to order by. Order by something else, or filter it out.",
             reason="ORDER_BY_INVALID",
             limit=MAX_TOKEN_BYTES,
         )
@@ -123,7 +123,10 @@ def _count(snapshot: Snapshot, sql: str, parameters: Sequence[object]) -> pb.Sto
 
 
 def _fill_page(response: pb.StoreServiceListResponse, snapshot: Snapshot, kind: Kind, rows: Sequence[Sequence[Any]]) -> int:
-    """Adds rows until the answer is full and returns how many were added. A row is an image or NULL, the order key, the id."""
+    """Adds rows until the answer is full, and returns the number added. A row has the image or NULL, then the order key.
+
+    The last value of the order key is the id.
+    """
     budget = Budget()
     for taken, row in enumerate(rows):
         image, id = row[0], row[-1]
@@ -136,7 +139,7 @@ def _fill_page(response: pb.StoreServiceListResponse, snapshot: Snapshot, kind: 
 
 
 def _add(response: RecordsResponse, kind: Kind, id: str, image: Image) -> None:
-    """Adds a record to an answer, or the reason why it cannot be read."""
+    """Adds a record to an answer; if it cannot be read, adds its id and the reason to `unreadable`."""
     if isinstance(image, DamagedImage):
         response.unreadable.add(kind=kind.name, id=id, reason=image.reason)
         return
@@ -153,7 +156,7 @@ def _whole_list(dialect: Dialect, workspace: str, asked: pb.ScanList) -> query.Q
 
 
 class _ScanBudget:
-    """Counts the bytes that a scan holds in memory."""
+    """Limits the bytes that a scan holds in memory."""
 
     def __init__(self) -> None:
         self._left = MAX_SCAN_BYTES
@@ -162,7 +165,7 @@ class _ScanBudget:
         self._left -= len(image) if isinstance(image, bytes) else 0
         if self._left < 0:
             raise Exhausted(
-                f"The lists have more than {MAX_SCAN_BYTES:,} bytes together. Read them in pages, by List.",
+                f"The lists have more than {MAX_SCAN_BYTES:,} bytes in total. Read them in pages, with List.",
                 reason="SCAN_TOO_LARGE",
                 limit=MAX_SCAN_BYTES,
             )
@@ -184,7 +187,7 @@ def _read_whole(
 
 
 def _frames(number: int, kind: Kind, left: deque[tuple[str, Image]], revision: int) -> Iterator[pb.StoreServiceScanResponse]:
-    """The frames of one list, at least one. Records are dropped from memory once they are in a frame."""
+    """The frames of one list, at least one. Takes each record out of `left` when it is added to a frame, to free memory."""
     first = True
     while left or first:
         frame, budget, first = pb.StoreServiceScanResponse(list=number, revision=revision), Budget(), False
@@ -198,7 +201,7 @@ ImagesByKey = dict[tuple[str, str], Image]
 
 
 def _find(snapshot: Snapshot, keys: Sequence[pb.RecordKey]) -> tuple[ImagesByKey, int]:
-    """The records of the keys, and how many keys were looked up. Stops when the records fill an answer."""
+    """The records found, and the number of keys looked up. Stops when the records fill an answer."""
     found: ImagesByKey = {}
     size = sought = 0
     while sought < len(keys) and size <= MAX_ANSWER_BYTES:

@@ -30,7 +30,7 @@ class Watches:
         self._feed = feed
 
     def watch(self, request: pb.StoreServiceWatchRequest, call: Call) -> Iterator[pb.StoreServiceWatchResponse]:
-        """Frames of changes. With `replay_only` the stream ends at the present."""
+        """Frames of changes. With `replay_only` the stream ends at the newest revision."""
         cursor = _Cursor(self._reading, request, call)
         if request.replay_only:
             return cursor.frames()
@@ -84,7 +84,7 @@ class _Cursor:
             )
         if place[0] < oldest:
             raise OutOfRange(
-                f"The oldest revision to resume after is {oldest}, not {place[0]}. List the records, then watch from there.",
+                f"Watches resume after revision {oldest} or later, not {place[0]}. List the records, then watch from there.",
                 reason="REVISION_COMPACTED",
                 oldest_revision=oldest,
             )
@@ -97,7 +97,7 @@ class _Cursor:
         return pb.StoreServiceWatchResponse(cursor=f"{revision}.{ordinal}", revision=sent)
 
     def frames(self) -> Iterator[pb.StoreServiceWatchResponse]:
-        """The frames of the changes after the position; moves the position."""
+        """The frames of the changes after the position. Moves the position."""
         more = True
         while more:
             frame, more = self._next()
@@ -137,7 +137,7 @@ def _parse_cursor(text: str) -> tuple[int, int]:
 
 
 def _fill(noted: list[Noted], sent: list[pb.Change], workspace: str) -> int:
-    """Adds changes until the frame is full; returns how many were added."""
+    """Adds changes until the frame is full. Returns the number added."""
     budget = Budget()
     for taken, each in enumerate(noted):
         change = _change(each, workspace)

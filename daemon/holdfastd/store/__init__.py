@@ -1,1 +1,1 @@
-"""SQL: everything that is kept in the database. What only one engine says is in the package of that engine."""
+"""All SQL of the store, for every engine. What is specific to one engine is in its package (`store/sqlite`)."""

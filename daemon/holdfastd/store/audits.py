@@ -1,7 +1,7 @@
-"""Pages of the audit: the view `audit` over commits and changes, each change with the image before it.
+"""Pages of the audit: rows of the view `audit` over commits and changes, each update with the image before it.
 
-Entries are in the order of the history, (revision, ordinal). For one record the index by record gives that order; otherwise
-the history is scanned, from the first commit that a filter on the time allows.
+Rows are in the order of the history, (revision, ordinal). For one record the index by record gives that order. Otherwise the
+history is scanned, from the first to the last commit that a filter on the time allows.
 """
 
 from __future__ import annotations
@@ -57,10 +57,11 @@ def select_page(
     descending: bool = False,
     limit: int,
 ) -> Query:
-    """Changes of a workspace in the order of history or its reverse, at most `limit`, of `revisions`, after a place.
+    """At most `limit` changes of a workspace, in the order of history or its reverse.
 
-    An empty `kind` or `id` means every one. Columns: revision, ordinal, number, create_time, those of the audit's
-    message, the image, and for an update the image before it. Raises InvalidArgument when the filter does not fit.
+    revisions: the first and the last revision. after: only changes after this place in the order. An empty `kind` or `id` means
+    all. Columns: revision, ordinal, number, create_time, those of the audit's message, the image, and for an update the image
+    before it. Raises InvalidArgument when the filter does not fit the audit.
     """
     one_record = {"kind", "id"} <= _pinned(node) | ({"kind"} if kind else set()) | ({"id"} if id else set())
     conditions = [Where(f"{'e.workspace' if one_record else dialect.walked('e.workspace')} = ?", (workspace,))]
@@ -78,7 +79,7 @@ def select_page(
 
 
 def _span(revisions: tuple[int, int], after: Place | None, descending: bool) -> list[Where]:
-    """The changes of these revisions that come after the place."""
+    """The conditions for the changes of these revisions that come after the place."""
     first, last = revisions
     if descending:
         place = min(after or (END, END), (last, END))
@@ -88,7 +89,7 @@ def _span(revisions: tuple[int, int], after: Place | None, descending: bool) -> 
 
 
 def span(connection: Connection, node: Node | None) -> tuple[int, int]:
-    """The first and the last revision that the filter's own times leave."""
+    """The first and the last revision that the filter's comparisons with times allow. One query for each such comparison."""
     first, last = 1, END
     for operator, time in _times(node):
         if operator in (Operator.GREATER, Operator.GREATER_EQUAL, Operator.EQUAL):

@@ -1,4 +1,4 @@
-"""Queries for broken rules between the rows of blobs and those of records."""
+"""The checks of verify that compare the rows of blobs with each other and with the rows of records."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def dangling_references(connection: Connection) -> Iterator[BlobProblem]:
     for digest, kind, id in connection.execute(
         "SELECT r.digest, r.kind, r.id FROM blob_reference AS r LEFT JOIN blob AS b ON b.digest = r.digest WHERE b.digest IS NULL"
     ).fetchall():
-        yield BlobProblem("reference_dangling", f"{kind}/{id}", f"it refers to the blob {digest}, which is not there")
+        yield BlobProblem("reference_dangling", f"{kind}/{id}", f"it refers to the blob {digest}, which does not exist")
     for digest, base in connection.execute(
         "SELECT d.digest, d.base_digest FROM blob AS d LEFT JOIN blob AS b ON b.digest = d.base_digest"
         " WHERE d.base_digest IS NOT NULL AND b.digest IS NULL"
     ).fetchall():
-        yield BlobProblem("blob_base_missing", digest, f"its base {base} is not there")
+        yield BlobProblem("blob_base_missing", digest, f"its base {base} does not exist")
 
 
 def unkept_references(connection: Connection) -> Iterator[BlobProblem]:
@@ -45,9 +45,9 @@ def unkept_references(connection: Connection) -> Iterator[BlobProblem]:
 
 
 def unswept(connection: Connection) -> Iterator[BlobProblem]:
-    """Blobs that nothing needs and that are no candidates, so that no sweep would ever delete them."""
+    """Blobs that nothing needs and that are not candidates, so that no sweep would ever delete them."""
     for (digest,) in connection.execute(_UNSWEPT).fetchall():
-        yield BlobProblem("blob_unswept", digest, "nothing needs it, and it is no candidate of the sweep")
+        yield BlobProblem("blob_unswept", digest, "nothing needs it, and it is not a candidate of the sweep")
 
 
 _FIELD_WITHOUT_ROW = """

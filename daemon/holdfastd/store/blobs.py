@@ -1,8 +1,9 @@
 """The rows of blobs: what is stored, what keeps it, and what the sweep may delete.
 
-A blob is kept while a record refers to it, a delta is based on it, or its lease runs. The statement that ends one of these
-makes the blob a candidate, and the sweep examines candidates only, never all blobs. So each blob that nothing refers to has
-a row in `blob_candidate`; a deleted blob's path is in `blob_trash` from the same commit on.
+A blob is kept while a record refers to it, a delta is based on it, or its lease runs. The sweep examines only candidates, never
+all blobs. A blob becomes a candidate when it is stored (due at the end of its lease), when it loses a reference, and when a delta
+based on it is deleted. So each blob that nothing refers to has a row in `blob_candidate`. The transaction that deletes a blob's
+row puts its path into `blob_trash`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _UPPER_LEVEL = f"""
 _TOTALS = """
     SELECT count(*), CAST(coalesce(sum(size_bytes), 0) AS BIGINT), CAST(coalesce(sum(stored_bytes), 0) AS BIGINT) FROM blob
 """
-_AT_ONCE = 0  # due since 1970
+_AT_ONCE = 0  # a due time in 1970
 _DUE = "SELECT digest FROM blob_candidate WHERE due_time <= ? ORDER BY due_time, digest LIMIT ?"
 _MAKE_CANDIDATE = """
     INSERT INTO blob_candidate (digest, due_time) VALUES (?, ?)
@@ -57,7 +58,7 @@ _NEEDED = """
 
 
 class Link(NamedTuple):
-    """One blob of a chain: its row, and its stored bytes where they lie in the database."""
+    """One blob of a chain: its row, and its stored bytes if they are in the database."""
 
     row: BlobRow
     content: bytes | None
@@ -85,18 +86,18 @@ def upper_level(connection: Connection, digest: str) -> BlobRow | None:
 
 
 def stat(connection: Connection, digest: str) -> BlobStat | None:
-    """The row of a blob and how many fields refer to it."""
+    """The row of a blob and the number of fields that refer to it."""
     row = blob(connection, digest)
     return None if row is None else BlobStat(row, reference_count(connection, digest))
 
 
 def reference_count(connection: Connection, digest: str) -> int:
-    """How many fields of records refer to the blob."""
+    """The number of record fields that refer to the blob."""
     return int(connection.execute("SELECT count(*) FROM blob_reference WHERE digest = ?", (digest,)).fetchone()[0])
 
 
 def totals(connection: Connection) -> BlobTotals:
-    """All blobs together."""
+    """Number and size of all blobs."""
     row = connection.execute(_TOTALS).fetchone()
     return BlobTotals(*row)
 
@@ -123,7 +124,7 @@ def named_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
 
 
 def page(connection: Connection, after: str, limit: int) -> list[BlobRow]:
-    """Rows in the order of their digests, beginning after `after`."""
+    """Up to `limit` rows in the order of their digests, beginning after `after`."""
     rows = connection.execute(f"SELECT {_COLUMNS} FROM blob WHERE digest > ? ORDER BY digest LIMIT ?", (after, limit)).fetchall()
     return [BlobRow(*row) for row in rows]
 
@@ -184,7 +185,7 @@ def unreference(connection: Connection, digest: str, workspace: str, kind: str, 
 
 
 def store_blob(connection: Connection, command: StoreBlob, now_ns: int) -> StoredBlob:
-    """Inserts the row of durable bytes with a lease. When the digest has a row, that stays and only its lease is renewed."""
+    """Inserts the row of a blob with a lease. When the digest has a row already, only renews that row's lease."""
     renewed = renew_blob(connection, RenewBlob(command.digest, command.lease_ns), now_ns)
     if renewed is not None:
         return renewed
@@ -210,9 +211,10 @@ def renew_blob(connection: Connection, command: RenewBlob, now_ns: int) -> Store
 
 
 def sweep(connection: Connection, command: SweepBlobs, now_ns: int) -> SweepCounts:
-    """Examines the candidates that are due: leased ones stay candidates, needed ones do not, the others are deleted.
+    """Examines the due candidates: a leased blob stays a candidate, a needed one does not, any other is deleted.
 
-    Deleting a delta makes its base a candidate at once, so a chain needs as many of these commands as it has blobs.
+    Deleting a delta makes its base a candidate, which the next command examines. So it takes one command for each blob of a chain
+    to delete the chain.
     """
     due = [row[0] for row in connection.execute(_DUE, (now_ns, command.limit)).fetchall()]
     gone = [row for digest in due if (row := _examine(connection, digest, now_ns)) is not None]
@@ -226,7 +228,7 @@ def empty_trash(connection: Connection, command: EmptyTrash, now_ns: int) -> Non
 
 
 def discard_file(connection: Connection, command: DiscardFile, now_ns: int) -> bool:
-    """Puts a file into the trash unless a row names it; whether it did."""
+    """Puts a file into the trash, unless a blob's row or the trash names it. Returns whether it did."""
     if named_paths(connection, [command.path]):
         return False
     connection.execute("INSERT INTO blob_trash (path, stored_bytes) VALUES (?, ?)", (command.path, command.stored_bytes))
@@ -260,12 +262,12 @@ def _check_base(connection: Connection, command: StoreBlob) -> None:
     base = blob(connection, command.base_digest)
     # A base that was swept and stored again may have another depth than the row that the delta was made for.
     if base is None or base.depth + 1 != command.depth:
-        message = f"The base {command.base_digest} is not there any more. Send the whole."
+        message = f"The base {command.base_digest} does not exist any more. Send the whole content."
         raise NotFound(message, reason="BASE_NOT_FOUND", digest=command.base_digest)
 
 
 def _examine(connection: Connection, digest: str, now_ns: int) -> BlobRow | None:
-    """Examines one candidate; its row when it was deleted."""
+    """Examines one candidate. Returns its row when it was deleted, else None."""
     row = blob(connection, digest)
     if row is not None and row.lease_expire_time > now_ns:
         connection.execute(_MAKE_CANDIDATE, (digest, row.lease_expire_time))

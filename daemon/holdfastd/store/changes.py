@@ -1,6 +1,6 @@
-"""Reads the store's history, the tables `commits` and `changes`: for watches, retried requests and status.
+"""Reads the store's history, the tables `commits` and `changes`, for watches, retried requests and status.
 
-`store/ledger.py` writes it.
+`store/ledger.py` writes these tables.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ def time_of(connection: Connection, revision: int) -> int:
 
 
 def images(connection: Connection, revision: int) -> dict[int, bytes]:
-    """The images that a commit left, by their change's ordinal."""
+    """The images of a commit's changes, by ordinal."""
     return dict(connection.execute("SELECT ordinal, image FROM changes WHERE revision = ? AND image IS NOT NULL", (revision,)))
 
 
 @lru_cache(maxsize=256)
 def page_sql(dialect: Dialect, kinds: int, ids: int) -> str:
-    """The statement behind `page`, for so many kinds and ids."""
+    """The statement of `page` for this number of kinds and ids."""
     by_kind = f" AND changes.kind IN ({', '.join('?' * kinds)})" if kinds else ""
     by_id = f" AND changes.id IN ({', '.join('?' * ids)})" if ids else ""
     # Use the record index only for one record; for a workspace SQLite would sort every page. The expression forces a range
@@ -90,9 +90,9 @@ def page(
     limit: int,
     limit_bytes: int,
 ) -> list[Noted]:
-    """Changes after a (revision, ordinal) and up to a revision, in order; empty `kinds` or `ids` mean all.
+    """Changes after the place `after` (revision, ordinal) and up to the revision `until`, in order.
 
-    At most `limit`, and fewer when their images alone have more than `limit_bytes`.
+    Empty `kinds` or `ids` mean all. At most `limit` changes; fewer when their rows exceed `limit_bytes`.
     """
     cursor = connection.execute(
         page_sql(connection.dialect, len(kinds), len(ids)), (*after, until, workspace, *kinds, *ids, limit)

@@ -1,4 +1,4 @@
-"""Which function applies which command: the one table from `model/commands.py` to `store/`."""
+"""The table from each command of `model/commands.py` to the function that applies it. The writer looks functions up here."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _free_pages(connection: Connection, command: FreePages, now_ns: int) -> int:
 
 
 def handlers(of: ledger.Ledger) -> Handlers:
-    """The function for each command, over the writer's ledger. All but Exclusive are called inside a transaction."""
+    """The function for each type of command. `of`: the writer's ledger. All but Exclusive run inside a transaction."""
     return {
         Commit: partial(commits.commit, of),
         AllocateIds: partial(commits.allocate_ids, of),

@@ -1,6 +1,7 @@
-"""Applies a commit: its mutations in order, then its history and answer, which the ledger keeps until the end of the batch.
+"""Applies a commit: its mutations in order. Then gives its history and answer to the ledger, which writes them with the batch.
 
-The writer calls this inside its transaction, under the commit's savepoint.
+The writer calls this inside its transaction. After an error it rolls back to the commit's savepoint; an append that has none
+fails the whole batch (`Ledger.prepare`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from holdfastd.store import changes, deletes, journals, records, workspaces
 from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
 
-# Each update leaves the whole record in the history, so a few small updates of a large record make a large commit.
+# Each update adds the whole record to the history, so a few small updates of a large record make a large commit.
 MAX_COMMIT_IMAGE_BYTES = 64 * 2**20
 
 
@@ -49,7 +50,7 @@ class _Unit:
         self.image_bytes += len(image)
         if self.image_bytes > MAX_COMMIT_IMAGE_BYTES:
             raise InvalidArgument(
-                f"The records of this commit come to more than {MAX_COMMIT_IMAGE_BYTES:,} bytes. Split it.",
+                f"The records of this commit have more than {MAX_COMMIT_IMAGE_BYTES:,} bytes in total. Split it.",
                 reason="TOO_LARGE",
                 limit=MAX_COMMIT_IMAGE_BYTES,
             )
@@ -57,7 +58,7 @@ class _Unit:
 
 
 def commit(ledger: Ledger, connection: Connection, command: Commit, now_ns: int) -> Committed:
-    """Applies a commit, or repeats the earlier answer when its request id was applied before."""
+    """Applies a commit. When its request id was applied before, changes nothing and returns the remembered answer."""
     known = ledger.recall(command)
     if known is not None:
         return _answer_again(connection, command.workspace, *known)
@@ -72,7 +73,7 @@ def commit(ledger: Ledger, connection: Connection, command: Commit, now_ns: int)
 
 
 def _answer(results: Iterable[Result]) -> list[Sequence[Any]]:
-    """What is remembered of the results: all but the images, which are in `changes`."""
+    """The answer to remember: the results without their images, which are in `changes`."""
     return [(each.kind, each.id, each.version, each.first_number, each.last_number, each.ordinal) for each in results]
 
 
@@ -121,7 +122,7 @@ def _refuse_id(kind: Kind, message: RecordMessage, made: str) -> NoReturn:
     """The caller supplied the next id and lost a race: ALREADY_EXISTS. Any other id is INVALID_ARGUMENT."""
     if was_given(kind, message):
         raise AlreadyExists(
-            f"The {kind.name} id {message.id} was given before; the next is {made}.",
+            f"The {kind.name} id {message.id} is taken; the next is {made}.",
             reason="ID_TAKEN",
             kind=kind.name,
             id=message.id,
@@ -135,7 +136,7 @@ def _refuse_id(kind: Kind, message: RecordMessage, made: str) -> NoReturn:
 def _update(unit: _Unit, mutation: Update) -> Result:
     kind = mutation.kind
     if kind.immutable:
-        raise InvalidArgument(f"A {kind.name} is never changed; insert another.", reason="KIND_IMMUTABLE", kind=kind.name)
+        raise InvalidArgument(f"A {kind.name} cannot be changed; insert another.", reason="KIND_IMMUTABLE", kind=kind.name)
     id = mutation.message.id
     before = records.load_expected(unit.connection, kind, unit.workspace, id, mutation.version)
     after = type(before)()
@@ -143,7 +144,7 @@ def _update(unit: _Unit, mutation: Update) -> Result:
     for name in mutation.mask:
         _replace(kind, after, mutation.message, name)
     set_defaults(kind, after)
-    check_size(after, MAX_RECORD_BYTES, f"{kind.name} record")  # each part was small enough; together they may not be
+    check_size(after, MAX_RECORD_BYTES, f"{kind.name} record")  # the stored and the new fields were checked apart
     unit.stamp(after)
     image = records.update(unit.connection, kind, unit.workspace, before, after)
     return unit.record(kind, UPDATE, after, image)
@@ -154,7 +155,7 @@ def _replace(kind: Kind, after: RecordMessage, values: RecordMessage, name: str)
     value = getattr(values, name)
     if kind.by_name[name].immutable and before != value:
         raise InvalidArgument(
-            f"{kind.name}.{name} is fixed once the record is made.", reason="FIELD_IMMUTABLE", kind=kind.name, field=name
+            f"{kind.name}.{name} cannot be changed after the insert.", reason="FIELD_IMMUTABLE", kind=kind.name, field=name
         )
     after.ClearField(name)
     if kind.by_name[name].repeated:
@@ -184,7 +185,7 @@ def _upsert(unit: _Unit, mutation: Upsert) -> Result:
 
 
 def _find(unit: _Unit, kind: Kind, message: RecordMessage) -> str:
-    """The id of the record that an upsert without an id means; empty when there is none yet."""
+    """The id of the record that an upsert without an id refers to; empty when there is none yet."""
     if kind.id_template and not any(field.number_within for field in kind.columns):
         return template_id(kind, message)
     return records.find_by_key(unit.connection, kind, unit.workspace, message)
@@ -217,7 +218,7 @@ _APPLY: dict[type[Mutation], Callable[[_Unit, Any], Result]] = {
 
 
 def make_ids(connection: Connection, workspace: str, kind: Kind, count: int, now_ns: int) -> list[str]:
-    """New ids of a kind. Those of a sequence skip what callers chose on their own."""
+    """New ids of a kind. Sequence ids skip the numbers that callers chose themselves."""
     if not kind.sequence_ids:
         return sorted(random_id(kind.id_prefix, now_ns) for _ in range(count))
     last = workspaces.take_numbers(connection, workspace, kind.name, count)
@@ -225,7 +226,7 @@ def make_ids(connection: Connection, workspace: str, kind: Kind, count: int, now
 
 
 def allocate_ids(ledger: Ledger, connection: Connection, command: AllocateIds, now_ns: int) -> Allocated:
-    """Takes ids that are never given again, or repeats the earlier answer when the request id was used before."""
+    """Takes new ids, which are never given again. When the request id was used before, returns the remembered answer."""
     known = ledger.recall(command)
     if known is not None:
         return Allocated(tuple(str(id) for (id,) in known[1]), ledger.revision)
@@ -236,7 +237,7 @@ def allocate_ids(ledger: Ledger, connection: Connection, command: AllocateIds, n
 
 
 def compact_watches(ledger: Ledger, connection: Connection, command: CompactWatches, now_ns: int) -> int:
-    """Raises the oldest revision that a watch may resume after, and never lowers it. Returns the oldest revision."""
+    """Raises the oldest revision after which a watch may resume; never lowers it. Returns the oldest revision."""
     oldest = max(changes.oldest_revision(connection), min(command.revision, ledger.revision))
     changes.set_oldest_revision(connection, oldest)
     return oldest

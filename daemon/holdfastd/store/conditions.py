@@ -1,7 +1,7 @@
-"""Filters as SQL conditions. `query.py` calls this; what the comparisons mean is said in `model/predicates.py`.
+"""Compiles filters to SQL conditions, for `query.py` and `audits.py`. `model/predicates.py` defines what comparisons mean.
 
-Values and JSON paths are bound, never pasted; names come from the registry. A condition may be NULL where it should be
-false, which is the same under AND, OR and WHERE; negation is `IS NOT TRUE`, so the logic has two values.
+Values and JSON paths are bound, never pasted; names come from the registry. A condition may be NULL where it should be false.
+AND, OR and WHERE treat both alike, and negation is `IS NOT TRUE`, so in effect the logic has two values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from holdfastd.store.sql import quoted
 
 
 def compile_filter(dialect: Dialect, shape: Shape, node: Node | None, *, alias: str) -> Where:
-    """The condition on the rows of the shape's table, which the statement calls `alias`; never three-valued in effect.
+    """The condition on the rows of the shape's table, which has the name `alias` in the statement.
 
     Raises InvalidArgument (FIELD_UNKNOWN, FILTER_INVALID) when the filter does not fit the shape.
     """
@@ -90,7 +90,7 @@ class _Compiler:
         if test.operator is Operator.HAS:
             found = self.dialect.contains(column, value)
         elif test.operator is Operator.EQUAL and not value and test.field.nullable and not test.field.optional:
-            return Where(f"{column} IS NULL")  # such columns never hold '', and this can use an index
+            return Where(f"{column} IS NULL")  # such a column never holds '', and this condition can use an index
         else:
             found = Where(f"{column} {_operator(test)} ?", (value,))
         if test.field.nullable and _empty_matches(test.operator, value):
@@ -135,7 +135,7 @@ def _ready(kind: Kind, test: Predicate, alias: str) -> Where:
     readiness, outer = kind.readiness, quoted(alias)
     reference = kind.by_name[readiness.waits_for].reference
     assert reference is not None
-    # CROSS JOIN: SQLite then goes from the edges to the others, and not through all others for each record
+    # CROSS JOIN makes SQLite start from the record's edges; otherwise it may scan all others for each record
     # (https://sqlite.org/optoverview.html#manual_control_of_query_plans_using_cross_join).
     edges, others = quoted(f"{kind.name}_{readiness.waits_for}"), quoted(reference.kind)
     waiting = Where(
@@ -158,7 +158,7 @@ def _present(column: str, field: Field) -> Where:
 
 
 def _empty_matches(operator: Operator, value: str) -> bool:
-    """Whether the empty string compares so with the value: then what is unset does too."""
+    """Whether the comparison is true for the empty string, and so for unset fields too."""
     match operator:
         case Operator.GREATER:
             return False

@@ -1,6 +1,6 @@
-"""Deletes a record. What depends on it refuses the delete or, with cascade, is deleted first or loses its reference.
+"""Deletes a record. If others depend on it, the delete is refused; with cascade they are deleted first or lose their reference.
 
-The schema's foreign keys do not cascade, because every deleted row needs its row in `changes`.
+`store/commits.py` calls `delete`. The schema's foreign keys do not cascade, because each deleted record needs a row in `changes`.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def _refuse_dependents(connection: Connection, workspace: str, kind: Kind, id: s
             counts[f"{journal.name} entries"] += head.last_number - head.first_number + 1
     if counts:
         told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        advice = "Delete that first." if cascade else "Ask for cascade to delete or unlink these too."
+        advice = "Delete these first." if cascade else "Use cascade to delete or unlink these too."
         raise FailedPrecondition(
-            f"{kind.name} {id} is not deleted, for this hangs on it: {told}. {advice}",
+            f"{kind.name} {id} cannot be deleted, because these depend on it: {told}. {advice}",
             reason="HAS_DEPENDENTS",
             **{name.replace(" ", "_"): count for name, count in counts.items()},
         )
@@ -51,10 +51,11 @@ def _refuse_dependents(connection: Connection, workspace: str, kind: Kind, id: s
 def delete(
     connection: Connection, heads: Heads, workspace: str, kind: Kind, message: RecordMessage, cascade: bool, stamp: Stamp
 ) -> list[Change]:
-    """Removes a record and returns the changes in the order in which they were made, the record's own last.
+    """Deletes a record. Returns the changes in the order in which they were made; the record's own change is the last.
 
-    `stamp` raises a message's version and sets its update time, for records that lose a reference.
-    Raises FAILED_PRECONDITION (HAS_DEPENDENTS) with the counts when something hangs on it and `cascade` is not asked for.
+    stamp: raises a message's version and sets its update time; called for records that lose a reference.
+    Raises FAILED_PRECONDITION (HAS_DEPENDENTS), with the counts, when records depend on it and `cascade` is not set, or when a
+    reference to it does not allow a cascade.
     """
     _refuse_dependents(connection, workspace, kind, message.id, cascade)
     changes: list[Change] = []
@@ -72,7 +73,7 @@ def delete(
 
 
 def _remove(connection: Connection, heads: Heads, workspace: str, kind: Kind, message: RecordMessage) -> Iterator[Change]:
-    """Deletes a record that nothing refers to any more, and its journals."""
+    """Deletes a record that no other refers to any more, and its journals."""
     id = message.id
     for journal, head in journals.of_parent(connection, workspace, kind.name, id):
         journals.drop(connection, heads, journal, head)
@@ -84,13 +85,13 @@ def _remove(connection: Connection, heads: Heads, workspace: str, kind: Kind, me
 def _owned(
     connection: Connection, workspace: str, kind: Kind, id: str, stamp: Stamp, changes: list[Change]
 ) -> Iterator[tuple[Kind, RecordMessage]]:
-    """The records that have to be deleted first, one at a time; other references to it are cleared, with their changes."""
+    """Yields the records that must be deleted before this one. Clears the other references to it and adds their changes."""
     for referrer, ids in _referring(connection, workspace, kind, id):
         reference = referrer.field.reference
         assert reference is not None
         for other_id in ids:
             message = records.load(connection, referrer.kind, workspace, other_id)
-            if message is None:  # deleted already, by another of its references
+            if message is None:  # deleted already, because of another of its references
                 continue
             if reference.owned or reference.follows:
                 yield referrer.kind, message
@@ -101,7 +102,7 @@ def _owned(
 def _clear(
     connection: Connection, workspace: str, referrer: Referrer, message: RecordMessage, target_id: str, stamp: Stamp
 ) -> Change:
-    """Takes the reference to the target out of a record, under a new version."""
+    """Removes the reference to the target from a record, which gets a new version."""
     before = type(message)()
     before.CopyFrom(message)
     if referrer.field.repeated:

@@ -1,6 +1,6 @@
-"""What engines spell differently in SQL. A connection has the dialect of its engine; nothing here is global.
+"""The SQL expressions that differ between engines. A connection has the dialect of its engine.
 
-The rest of `store/` is one text that every engine takes: `?` for each value, names from the registry in double quotes.
+All other SQL of `store/` is the same for every engine: `?` for each value, names from the registry in double quotes.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ class Where:
 
 
 class Dialect(Hashable, Protocol):
-    """Expressions. Values and JSON paths become parameters and are never part of the text. Texts are cached by dialect."""
+    """Builds expressions. Values and JSON paths are parameters, never part of the text. Texts are cached by dialect."""
 
     def contains(self, text: str, parameter: str) -> Where:
         """Whether a text holds another; no character is a wildcard."""
 
     def any_of(self, column: str, values: Sequence[str]) -> Where:
-        """Whether a column is one of the strings. The text is the same for any number of them."""
+        """Whether a column equals one of the strings. The SQL text does not depend on their number."""
 
     def walked(self, column: str) -> str:
-        """A column in a form that enters no index, so that rows are walked in the statement's order and not sorted for it."""
+        """The column in a form for which no index is used, so that rows are scanned in the statement's order and not sorted."""
 
     def json_present(self, column: str, keys: Sequence[str]) -> Where:
         """Whether the keys lead to a value, null included."""
 
     def json_compares(self, column: str, keys: Sequence[str], operator: str, kind: LiteralKind, operand: Parameter) -> Where:
-        """Whether the keys lead to a value of the literal's type that compares so."""
+        """Whether the keys lead to a value of the literal's type for which the comparison is true."""
 
     def json_array_has(self, column: str, keys: Sequence[str], kind: LiteralKind, operand: Parameter) -> Where:
         """Whether the keys lead to an array with that element."""

@@ -1,7 +1,7 @@
-"""What the store asks of a database engine. `store/sqlite` implements it; the writer and the use cases know only this.
+"""The interface of a database engine. `store/sqlite` implements it; the writer and the use cases depend only on this.
 
-An engine opens the connections, puts a batch into one transaction, and says what its driver's errors mean. The SQL is not
-its own: `store/*.py` is one text with `?` for values, and what engines spell differently is in the connection's `dialect`.
+An engine opens connections, runs a batch in one transaction, and translates its driver's errors. The SQL is in `store/*.py`, the
+same for all engines; the few expressions that differ are in the connection's `dialect`.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from holdfastd.model.jobs import Job
 from holdfastd.store.dialect import Dialect
 
 Alone = Callable[[Callable[[], Any], Call], Any]
-"""Runs the work in the writer's turn, while no transaction is open."""
+"""Runs the work in the writer's thread, while no transaction is open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """What refused a statement. `columns` are those of a UNIQUE constraint, in its order, and empty for every other."""
+    """The constraint that refused a statement. `columns`: of a UNIQUE constraint, in its order; empty for any other."""
 
     columns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The newest durable commit, as a batch finds it and leaves it.
+    """The newest durable commit. A batch reads it when it begins and writes it when it ends. `time`: nanoseconds since 1970 UTC.
 
-    writer: the daemon that committed it; after a COMMIT without an answer it tells whether the batch went in.
-    epoch: rises when the store moves to another place; a daemon that was opened on an older one must not write.
+    writer: the daemon that committed it; when a COMMIT got no answer, it shows whether the batch was committed.
+    epoch: raised when the store moves to another place; a daemon that opened an older epoch must not write.
     """
 
     revision: int
@@ -65,37 +65,37 @@ class Connection(Protocol):
 
     @property
     def in_transaction(self) -> bool:
-        """Whether a transaction is open. After an error it may not be: some engines roll the whole of it back."""
+        """Whether a transaction is open. Check it after an error: some engines roll back the whole transaction."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor: ...
 
     def insert_rows(self, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
-        """Adds the rows in few statements, or in a bulk copy. `table` and `columns` are quoted where they need it."""
+        """Inserts the rows in few statements, or with a bulk copy. The caller quotes `table` and `columns` if they need it."""
 
     def together(self) -> AbstractContextManager[Any]:
-        """A block whose statements may be sent without waiting for each answer; none of them may read.
+        """A block whose statements may be sent without waiting for each result. None of them may read.
 
-        An error may come from any statement of the block, or at its end.
+        Any statement of the block, or its end, may raise the error of an earlier statement.
         """
 
     def close(self) -> None: ...
 
 
 class Readers(Protocol):
-    """Connections that cannot write, lent out a snapshot at a time. Thread-safe."""
+    """A pool of connections that cannot write, each lent out for one snapshot. Thread-safe."""
 
     @property
     def dialect(self) -> Dialect: ...
 
     def snapshot(self, call: Call) -> AbstractContextManager[Connection]:
-        """One consistent state of the store for the time of the block; never yield to gRPC inside it.
+        """Holds one consistent state of the store while the block runs; do not yield to gRPC inside it.
 
-        Raises RESOURCE_EXHAUSTED when no connection becomes free in time, CANCELLED or DEADLINE_EXCEEDED when the caller is
-        gone, UNAVAILABLE when the daemon stops.
+        Raises RESOURCE_EXHAUSTED when no connection becomes free in time, CANCELLED or DEADLINE_EXCEEDED when the caller no
+        longer waits, UNAVAILABLE when the daemon stops.
         """
 
     def close(self) -> None:
-        """Lets no new snapshot begin, waits for those that run, closes."""
+        """Refuses new snapshots, waits for the open ones, and closes the connections."""
 
 
 class Engine(Protocol):
@@ -108,37 +108,37 @@ class Engine(Protocol):
         """A pool of `count` connections that cannot write."""
 
     def begin_batch(self, connection: Connection) -> Head:
-        """Opens the transaction of a batch, which no other can overlap, and gives the head that it stands on."""
+        """Begins the transaction of a batch, with the write lock. Returns the head that the batch continues from."""
 
     def end_batch(self, connection: Connection, head: Head) -> None:
-        """Makes the batch durable, with `head` as the newest commit. After an error nobody in the batch is acknowledged."""
+        """Commits the batch durably, with `head` as the newest commit. After an error no command of it may be acknowledged."""
 
     def refusal(self, error: Exception) -> Constraint | None:
-        """The constraint that refused a statement; None when the error is something else. Asks the database nothing."""
+        """The constraint that refused a statement; None for any other error. Sends no statement to the database."""
 
     def translate(self, error: Exception) -> HoldfastError | None:
-        """Our error for the driver's; None when it is not one that a caller can do something about."""
+        """Our error for the driver's; None when a caller could do nothing about it."""
 
     def is_sync_failure(self, error: Exception) -> bool:
-        """Whether an error of the writer's connection may have been a failed sync, after which the process must end."""
+        """Whether an error of the writer's connection may be a failed fsync, after which the process must end."""
 
     def follow(self, wake: Callable[[], None]) -> None:
         """Calls `wake`, in any thread, whenever another process has committed. This process's own commits do not count."""
 
     def jobs(self, interval_s: float, alone: Alone, on_sync_failure: Callable[[BaseException], None]) -> tuple[Job, ...]:
-        """The jobs that only this engine needs, to be run every `interval_s`."""
+        """The jobs that only this engine needs. They run every `interval_s`."""
 
     def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
-        """What is to be done last, when writer and readers are gone."""
+        """The last work on the database, after writer and readers have ended."""
 
     def size_bytes(self) -> int:
-        """The bytes that the database takes."""
+        """The size of the database on disk."""
 
     def empty_pages(self, connection: Connection) -> int:
-        """How many pages hold nothing; 0 from an engine that gives space back by itself."""
+        """The number of free pages; 0 from an engine that gives space back by itself."""
 
     def free_pages(self, connection: Connection, limit: int) -> int:
-        """Gives up to `limit` empty pages back to the file system; returns how many are still empty."""
+        """Gives up to `limit` free pages back to the file system. Returns the number still free."""
 
     def check(self, connection: Connection) -> Iterator[tuple[str, str, str]]:
-        """The engine's own check of its files and references: reason, subject and detail of each fault."""
+        """Runs the engine's own checks of its files and foreign keys. Yields reason, subject and detail of each fault."""

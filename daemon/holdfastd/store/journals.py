@@ -1,6 +1,6 @@
-"""Journals in SQL: finding one, appending to it, and deleting it with its parent.
+"""Journals in SQL: finds one, appends to it, deletes it with its parent.
 
-The writer caches the last number of the journals that it appends to (`Heads`), so that an append is an insert and no query.
+The writer caches the last number of the journals to which it appends (`Heads`), so that an append is one insert without a query.
 The cache is cleared whenever a command is rolled back.
 """
 
@@ -18,7 +18,7 @@ from holdfastd.store.sql import entry_columns, quoted
 
 @dataclass(slots=True)
 class Head:
-    """A journal and the numbers of its first and last entry; `journal_id` is 0 until its row is inserted."""
+    """A journal's id and the numbers of its first and last entry. `journal_id` is 0 until the journal's row is inserted."""
 
     journal_id: int
     first_number: int
@@ -30,10 +30,10 @@ MAX_HEADS = 10_000
 
 
 class Heads(dict[JournalKey, Head]):
-    """The journals that were appended to lately. Used only by the thread that holds the writer's connection."""
+    """The heads of journals with recent appends. Used only by the thread that holds the writer's connection."""
 
     def put(self, key: JournalKey, head: Head) -> None:
-        """Adds a journal; when there are too many, the others are dropped."""
+        """Adds a journal. When MAX_HEADS are cached, drops all others first."""
         if len(self) >= MAX_HEADS:
             self.clear()
         self[key] = head
@@ -62,7 +62,7 @@ def append(connection: Connection, heads: Heads, workspace: str, mutation: Appen
     _check_expected(mutation, head.last_number)
     if not mutation.rows:
         return 0, 0
-    if not head.journal_id:  # only now, so that an append of nothing makes no journal
+    if not head.journal_id:  # after the checks, so that an append without entries creates no journal
         head.journal_id = _make(connection, key)
     first = head.last_number + 1
     rows = [(head.journal_id, number, revision, now_ns, *row) for number, row in enumerate(mutation.rows, first)]
@@ -77,14 +77,14 @@ def _check_expected(mutation: Append, last_number: int) -> None:
     if expected is not None and expected != last_number:
         raise VersionMismatch(
             f"The {mutation.journal.name} of {mutation.parent_kind} {mutation.parent_id} ends at entry {last_number},"
-            f" not {expected}. Read on and decide.",
+            f" not {expected}. Read the new entries and decide.",
             expected=expected,
             actual=last_number,
         )
 
 
 def _find(connection: Connection, journal: Journal, key: JournalKey) -> Head:
-    """The journal's head, without an id when it has no row yet. FAILED_PRECONDITION when the parent does not exist."""
+    """The journal's head; with id 0 when the journal has no row yet. FAILED_PRECONDITION when the parent does not exist."""
     workspace, _, parent_kind, parent_id = key
     found = find(connection, journal, workspace, parent_kind, parent_id)
     if found is not None:

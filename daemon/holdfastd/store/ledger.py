@@ -1,11 +1,11 @@
-"""What the writer keeps in memory: the newest revision, known workspaces and journals, remembered answers, unwritten history.
+"""The writer's state in memory: the newest revision, known workspaces and journals, remembered answers, unwritten history.
 
 The answer to a request is remembered under its key, so that a retried request applies once. Keys are scoped to workspace and
-actor, and only successes are remembered, in the transaction that made them. A remembered answer has no records; they are read
-again from the images in `changes`.
+actor. Only successes are remembered, in the transaction that applies the request. A remembered answer holds no records; they
+are read again from the images in `changes`.
 
 The rows of `commits`, `changes` and `request` of a whole batch are written together at its end (`flush`), because no statement
-of the batch reads them before. Used only by the thread that holds the writer's connection.
+of the batch reads them earlier. Used only by the thread that holds the writer's connection.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class Mark(NamedTuple):
 
 
 class Ledger:
-    """The writer's memory. `revision` and `commit_time` are the newest commit's."""
+    """The writer's state. `revision` and `commit_time` are those of the newest commit, durable or in this batch."""
 
     def __init__(self, connection: Connection) -> None:
         self.revision, self.commit_time = changes.newest(connection)
         self.heads = Heads()
         self._workspaces: set[str] = set()
-        self._remembered: dict[RequestKey, Remembered | None] = {}  # as `begin` found them
+        self._remembered: dict[RequestKey, Remembered | None] = {}  # the stored answers to the requests of this batch
         self._commits: list[Row] = []
         self._changes: list[Row] = []
         self._requests: dict[RequestKey, Row] = {}
@@ -65,15 +65,15 @@ class Ledger:
     # One batch
 
     def begin(self, head: Head, connection: Connection, commands: Iterable[Command[Any]]) -> None:
-        """Continues from the head of the batch, and looks up the request keys of all its commands."""
+        """Starts a batch from `head`, and looks up the request keys of all its commands."""
         self.revision, self.commit_time = head.revision, head.time
         keys = [key for command in commands if (key := command.request_key) is not None]
         self._remembered = _find(connection, keys)
 
     def prepare(self, connection: Connection, command: Command[Any]) -> bool:
-        """Call before each command, outside its savepoint; returns whether it needs one.
+        """Call before each command, outside its savepoint. Returns whether the command needs a savepoint.
 
-        When the same request came earlier in this batch, its history is written now, because its answer is made from it.
+        When the same request came earlier in this batch, writes the history now, because the repeated answer is read from it.
         """
         key = command.request_key
         if key is not None and key in self._requests:
@@ -82,10 +82,10 @@ class Ledger:
         return not self._cannot_be_refused(command, key)
 
     def _cannot_be_refused(self, command: Command[Any], key: RequestKey | None) -> bool:
-        """Whether the command is a new request that appends to a known journal without a condition.
+        """Whether the command is a new request that appends unconditionally to a journal in the cache.
 
-        Such a command is one insert, so a savepoint would cost more than it saves; if it does fail, the whole batch is
-        rolled back.
+        Such a command is only an insert, which does not fail in normal operation, so it runs without a savepoint. If it fails
+        nevertheless, the whole batch is rolled back.
         """
         append = command.lone_append
         if append is None or not isinstance(command, Commit) or (key is not None and self._remembered[key] is not None):
@@ -106,11 +106,11 @@ class Ledger:
         self._commits, self._changes, self._requests = [], [], {}
 
     def mark(self) -> Mark:
-        """The point before a command."""
+        """The current point in the batch; call it before a command."""
         return Mark(self.revision, len(self._commits), len(self._changes), len(self._requests))
 
     def reset(self, mark: Mark) -> None:
-        """Returns to a mark, after what followed it was rolled back."""
+        """Returns to a mark, after the transaction or savepoint was rolled back to it. Clears the caches."""
         self.revision = mark.revision
         del self._commits[mark.commits :], self._changes[mark.changes :]
         while len(self._requests) > mark.requests:
@@ -121,7 +121,7 @@ class Ledger:
     # One command
 
     def next_time(self, now_ns: int) -> int:
-        """The time of the next commit: never before the previous one's, whatever the clock says."""
+        """The time of the next commit: now, or the previous commit's time if the clock has gone back."""
         self.commit_time = max(self.commit_time, now_ns)
         return self.commit_time
 
@@ -150,14 +150,14 @@ class Ledger:
         return found.revision, orjson.loads(found.answer)
 
     def note(self, command: Commit, revision: int, time_ns: int, made: Iterable[Change]) -> None:
-        """Keeps a commit and its changes for `flush`, and makes its revision the newest."""
+        """Keeps the rows of a commit and its changes for `flush`; its revision becomes the newest."""
         workspace = command.workspace
         self._commits.append((revision, time_ns, workspace, command.actor, command.request_id))
         self._changes += [(revision, ordinal, workspace, *change) for ordinal, change in enumerate(made)]
         self.revision = revision
 
     def remember(self, command: Request[Any], revision: int, now_ns: int, answer: Sequence[Row]) -> None:
-        """Keeps the answer to a request for `flush`; nothing when the request has no id."""
+        """Keeps the answer to a request for `flush`; does nothing when the request has no id."""
         if (key := command.request_key) is not None:
             self._requests[key] = (*key, revision, now_ns, command.fingerprint, orjson.dumps(answer))
 
@@ -172,7 +172,7 @@ def _find_sql(count: int) -> str:
 
 
 def _find(connection: Connection, keys: Sequence[RequestKey]) -> dict[RequestKey, Remembered | None]:
-    """What is stored under each of these keys; None where nothing is."""
+    """The stored answer for each of these keys; None for a key without one."""
     found: dict[RequestKey, Remembered | None] = dict.fromkeys(keys)
     for start in range(0, len(keys), KEYS_A_STATEMENT):
         some = keys[start : start + KEYS_A_STATEMENT]
@@ -182,7 +182,7 @@ def _find(connection: Connection, keys: Sequence[RequestKey]) -> dict[RequestKey
 
 
 def expire_requests(connection: Connection, command: ExpireRequests, now_ns: int) -> int:
-    """Deletes the oldest remembered answers that are past either bound, at most `limit`; returns how many."""
+    """Deletes up to `limit` remembered answers that are older than either bound, oldest first. Returns how many."""
     by_revision = connection.execute("SELECT commit_time FROM commits WHERE revision = ?", (command.before_revision,)).fetchone()
     bound = max(command.before_time, by_revision[0] if by_revision else command.before_time)
     deleted = connection.execute(

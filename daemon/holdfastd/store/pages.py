@@ -1,4 +1,4 @@
-"""Pages of records, as the images that their rows hold. A row that cannot be read is named and left out; the page stands."""
+"""Reads pages of rows within a byte limit, and the images of records. A damaged row becomes a `DamagedImage`, not an error."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ Image = bytes | DamagedImage
 
 
 def fetch(cursor: Cursor, limit_bytes: int) -> tuple[list[Sequence[Any]], bool]:
-    """The rows up to and including the one that takes their size past `limit_bytes`, and whether these were all.
+    """The rows up to and including the one with which their size exceeds `limit_bytes`, and whether these were all rows.
 
-    An answer holds no more than that, and a full page of the largest records would take a gigabyte of memory. Rows are measured
-    in groups by the length of their `marshal` form, which is little more than their text and as fast as a copy.
+    An answer cannot hold more, and a full page of the largest records would take a gigabyte of memory. Rows are measured in
+    groups, by the length of their `marshal` form: it is little longer than their values, and as fast as a copy.
     """
     taken: list[Sequence[Any]] = []
     size, count = 0, 1
@@ -54,7 +54,7 @@ def _up_to(rows: list[Sequence[Any]], limit_bytes: int) -> tuple[list[Sequence[A
 
 
 def images(connection: Connection, kind: Kind, workspace: str, ids: Sequence[str]) -> Iterator[tuple[str, Image]]:
-    """The ids and images of those of the records that exist, in no order."""
+    """The ids and images of the records that exist, in no particular order."""
     named = connection.dialect.any_of("id", ids)
     sql = f"SELECT image, id FROM {quoted(kind.name)} WHERE workspace = ? AND {named.sql}"
     for image, id in connection.execute(sql, (workspace, *named.parameters)).fetchall():
@@ -62,7 +62,7 @@ def images(connection: Connection, kind: Kind, workspace: str, ids: Sequence[str
 
 
 def image_of(connection: Connection, kind: Kind, workspace: str, id: str, image: bytes | None) -> Image:
-    """The image of a row, made of its columns where it has none. Call it row by row: columns may be large."""
+    """The image of a row; built from the columns when the row has none. Call it row by row, because columns may be large."""
     if image is not None:
         return image if isinstance(image, bytes) else DamagedImage("its image is damaged")
     try:

@@ -1,8 +1,8 @@
-"""The SELECTs of lists, counts and journal reads, made from filters and orders. The store's readers run them.
+"""Builds the SELECTs of lists, counts and journal reads from filters and orders. The use cases run them on a reader.
 
-Pages are found by key, never by OFFSET: the condition after a row is one that SQLite answers by seeking in an index,
-so a page deep in the list costs what the first one costs wherever an index has the order. The text depends on the
-shape of the request only, not on its values, so that prepared statements are found again.
+Pages are found by key, never by OFFSET: SQLite seeks to the row after the key, so where an index has the order, a page deep in
+the list costs as much as the first. The text depends only on the shape of the request, not on its values, so that the prepared
+statement is reused.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def select_page(
     after: Sequence[Parameter] | None,
     limit: int | None,
 ) -> Query:
-    """The rows of a kind that the filter matches, in order, at most `limit` (None: all), after the row with the key `after`.
+    """At most `limit` rows (None: all) of a kind that match the filter, in order, after the row with the key `after`.
 
-    Each row is the record's image and then its values of the order's keys, which place it and of which the last is the id.
+    Columns: the record's image, then its values of the order's keys; the last of these is the id.
     Raises InvalidArgument when the filter does not fit the kind.
     """
     columns = ", ".join(["t.image", *(_column("t", each.field.name) for each in order.keys)])
@@ -53,7 +53,7 @@ def select_page(
 
 
 def count(dialect: Dialect, kind: Kind, workspace: str, node: Node | None) -> Query:
-    """One row with one column: how many records of the kind the filter matches."""
+    """One row with one column: the number of records of the kind that match the filter."""
     where = all_of([Where("t.workspace = ?", (workspace,)), compile_filter(dialect, kind, node, alias="t")])
     return f"SELECT count(*) FROM {quoted(kind.name)} AS t WHERE {where.sql}", where.parameters
 
@@ -69,7 +69,7 @@ def read_entries(
     descending: bool = False,
     limit: int,
 ) -> Query:
-    """Entries of one journal by number, from `start` to `end` (both included; 0 as `end`: no end), at most `limit`.
+    """At most `limit` entries of one journal by number, from `start` to `end` (both included; `end` 0: no end).
 
     Columns: number, revision, create_time, then those of `journal.columns`.
     """
@@ -93,10 +93,10 @@ def list_entries(
     descending: bool = False,
     limit: int,
 ) -> Query:
-    """Entries over parents, ordered by journal and number, at most `limit`, after the key (journal_id, number).
+    """At most `limit` entries of many parents, ordered by (journal_id, number), after the key `after`.
 
-    An empty `parent_kind` or `parent_id` means every one. Columns: journal_id, parent_kind, parent_id, number,
-    revision, create_time, then those of `journal.columns`; the first and the fourth are the key for the next page.
+    An empty `parent_kind` or `parent_id` means all. Columns: journal_id, parent_kind, parent_id, number, revision,
+    create_time, then those of `journal.columns`. journal_id and number are the key for the next page.
     """
     leader = "j" if parent_kind and parent_id else _leader(journal, node)
     conditions = [Where("j.workspace = ? AND j.journal = ?", (workspace, journal.name))]
@@ -114,14 +114,14 @@ def list_entries(
 
 
 def _leader(journal: Journal, node: Node | None) -> str:
-    """The table that SQLite should go through first: it sorts unless the order is by that table's own column."""
+    """The alias of the table that SQLite reads first. ORDER BY must name this table's columns, or SQLite sorts the rows."""
     pinned = ENTRY_INDEXES.get(journal.name, ())
     leads = any(each.operator is Operator.EQUAL and each.path[0] in pinned for each in conjuncts(node))
     return "e" if leads else "j"
 
 
 def _after_entry(leader: str, journal_id: Parameter, number: Parameter, *, descending: bool) -> Where:
-    """The entries after that one, in the form by which the leading table and then the other are entered."""
+    """The condition for the entries after that one, in a form that can use the indexes of the leading table and the other."""
     past, other = ("<", str(_MAX_NUMBER)) if descending else (">", "0")
     if leader == "e":
         return Where(f"(e.journal_id, e.number) {past} (?, ?)", (journal_id, number))
@@ -148,7 +148,7 @@ def all_of(conditions: Sequence[Where]) -> Where:
 
 
 def _order_term(key: OrderKey) -> str:
-    """A term of ORDER BY. NULLs are first going up and last going down, as SQLite has them; PostgreSQL has to be told."""
+    """A term of ORDER BY. NULLs come first in ascending and last in descending order: SQLite's default, not PostgreSQL's."""
     column = _column("t", key.field.name)
     direction = "DESC" if key.descending else "ASC"
     if not can_be_unset(key.field):
@@ -157,7 +157,7 @@ def _order_term(key: OrderKey) -> str:
 
 
 def _after(keys: Sequence[OrderKey], values: Sequence[Parameter]) -> Where:
-    """The condition on the rows that come after the one with these values."""
+    """The condition for the rows that come after the row with these values."""
     directions = {each.descending for each in keys}
     if len(directions) == 1 and _vector_works(keys, values):
         return _after_vector(keys, values)
@@ -165,9 +165,10 @@ def _after(keys: Sequence[OrderKey], values: Sequence[Parameter]) -> Where:
 
 
 def _vector_works(keys: Sequence[OrderKey], values: Sequence[Parameter]) -> bool:
-    """Whether a comparison of row values says it all, which is what SQLite seeks by best.
+    """Whether one comparison of row values is correct; SQLite seeks best with that.
 
-    With a NULL in a row it is NULL, so false: right where NULLs lie before the row, that is going up.
+    For a row with a NULL the comparison is NULL, which excludes the row. That is correct only in ascending order, in which NULLs
+    come before the row.
     """
     return None not in values and not (keys[0].descending and any(can_be_unset(each.field) for each in keys))
 
@@ -179,7 +180,7 @@ def _after_vector(keys: Sequence[OrderKey], values: Sequence[Parameter]) -> Wher
 
 
 def _first_bound(key: OrderKey, value: Parameter) -> Where:
-    """What is implied already, in a form that enters an index."""
+    """A condition on the first key that `_after_steps` implies. SQLite can use an index for this one."""
     column = _column("t", key.field.name)
     if not key.descending and value is not None:
         return Where(f"{column} >= ?", (value,))
@@ -189,7 +190,7 @@ def _first_bound(key: OrderKey, value: Parameter) -> Where:
 
 
 def _after_steps(keys: Sequence[OrderKey], values: Sequence[Parameter]) -> Where:
-    """One alternative a key: the keys before it are the same and it is past its value."""
+    """One alternative for each key: the keys before it are equal, and this one is past its value."""
     alternatives = []
     for index, (key, value) in enumerate(zip(keys, values, strict=True)):
         same = [_same(*each) for each in zip(keys[:index], values[:index], strict=True)]

@@ -1,11 +1,11 @@
-"""Records in SQL: reading one, and the inserts, updates and deletes that a commit is made of.
+"""Records in SQL: reads one, and inserts, updates and deletes them for a commit.
 
-Called by `store/commits.py` inside the writer's transaction (and `load` by readers). Every write returns the message
-as it is afterwards; the caller keeps its bytes as the image of the change.
+`store/commits.py` and `store/deletes.py` call the writing functions inside the writer's transaction; readers call `exists` and
+`image`. `insert` and `update` return the record's encoded message, which the caller keeps as the image of the change.
 
-References and unique keys are looked up before a statement, so that a refusal can name what is missing or taken; foreign
-keys and unique constraints are the net below. Nothing is read after a failed statement: PostgreSQL then answers nothing
-until the savepoint is rolled back. That an id is taken is known by the columns of the constraint that refused it.
+References and unique keys are looked up before the statement, so that an error can name what is missing or taken. Foreign keys
+and unique constraints catch the rest. Nothing is read after a failed statement, because PostgreSQL answers no query until the
+savepoint is rolled back: that an id is taken follows from the columns of the constraint that refused the insert.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def image(connection: Connection, kind: Kind, workspace: str, id: str) -> bytes 
 
 
 def load(connection: Connection, kind: Kind, workspace: str, id: str) -> RecordMessage | None:
-    """The record's message; None when there is no such record. A damaged image is passed over: the next write mends it."""
+    """The record's message; None when there is no such record. Ignores a damaged image, which the next write replaces."""
     found = image(connection, kind, workspace, id)
     if found is None:
         return None
@@ -49,13 +49,13 @@ def load(connection: Connection, kind: Kind, workspace: str, id: str) -> RecordM
 
 
 def image_from_columns(connection: Connection, kind: Kind, workspace: str, id: str) -> bytes | None:
-    """The encoded message of a record that has no image: a migration has changed its columns."""
+    """The encoded message of a record without an image, as a migration that changes columns leaves it; None: no such record."""
     message = from_columns(connection, kind, workspace, id)
     return message.SerializeToString() if message is not None else None
 
 
 def from_columns(connection: Connection, kind: Kind, workspace: str, id: str) -> RecordMessage | None:
-    """What the record's columns and child tables say. Raises ValueError or TypeError when that is no message."""
+    """The record's message, built from its columns and child tables. ValueError or TypeError when the values do not fit."""
     row = connection.execute(kind_sql(kind).columns, (workspace, id)).fetchone()
     if row is None:
         return None
@@ -67,7 +67,7 @@ def from_columns(connection: Connection, kind: Kind, workspace: str, id: str) ->
 
 
 def load_expected(connection: Connection, kind: Kind, workspace: str, id: str, version: int) -> RecordMessage:
-    """The record; NOT_FOUND when there is none, ABORTED when `version` is set and is not the record's."""
+    """The record. NOT_FOUND when there is none; ABORTED when `version` is not 0 and differs from the record's."""
     message = load(connection, kind, workspace, id)
     if message is None:
         raise not_found(kind, workspace, id)
@@ -84,12 +84,12 @@ def load_expected(connection: Connection, kind: Kind, workspace: str, id: str, v
 
 
 def not_found(kind: Kind, workspace: str, id: str) -> NotFound:
-    """The error for a record that is not there."""
+    """The error for a record that does not exist."""
     return NotFound(f"There is no {kind.name} {id} in workspace {workspace}.", reason="RECORD_NOT_FOUND", kind=kind.name, id=id)
 
 
 def insert(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> bytes:
-    """Adds a record whose id, version, times and numbers are set; fills its blob sizes in. Returns its image."""
+    """Inserts a record whose id, version, times and numbers are set; sets its blob sizes. Returns its image."""
     check_required(kind, message)
     _check_named_kinds(connection, kind, workspace, message)
     id = message.id
@@ -101,7 +101,7 @@ def insert(connection: Connection, kind: Kind, workspace: str, message: RecordMe
         connection.execute(kind_sql(kind).insert, (workspace, *codec.to_row(kind, message), encoded))
     except connection.Error as error:
         if _is_taken(kind, connection.engine.refusal(error)):
-            raise AlreadyExists(f"There is a {kind.name} {id} already.", reason="ID_TAKEN", kind=kind.name, id=id) from error
+            raise AlreadyExists(f"The {kind.name} {id} exists already.", reason="ID_TAKEN", kind=kind.name, id=id) from error
         raise
     for field in kind.children:
         _insert_children(connection, kind, field, workspace, message)
@@ -113,7 +113,7 @@ def insert(connection: Connection, kind: Kind, workspace: str, message: RecordMe
 
 
 def update(connection: Connection, kind: Kind, workspace: str, before: RecordMessage, after: RecordMessage) -> bytes:
-    """Replaces a record whose version and times are set. Only what differs is written to child tables and references.
+    """Replaces a record whose version and times are set. Child tables and references are written only where they differ.
 
     Returns its image.
     """
@@ -134,7 +134,7 @@ def update(connection: Connection, kind: Kind, workspace: str, before: RecordMes
 
 
 def delete(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
-    """Removes a record that nothing refers to any more."""
+    """Deletes a record that no other refers to any more."""
     id = message.id
     for field in kind.children:
         connection.execute(child_sql(kind, field).delete, (workspace, id))
@@ -151,7 +151,7 @@ def _insert_children(connection: Connection, kind: Kind, field: Field, workspace
 
 
 def set_numbers(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
-    """Gives a new record its numbers: 1, 2, 3 … within what its other fields name."""
+    """Sets the numbered fields of a new record: 1, 2, 3 … for each value of the field `number_within`."""
     for field in kind.columns:
         if field.number_within:
             owner = getattr(message, field.number_within)
@@ -159,7 +159,7 @@ def set_numbers(connection: Connection, kind: Kind, workspace: str, message: Rec
 
 
 def find_by_key(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> str:
-    """The id of the record that has the message's values in a unique key; empty when there is none, or no key is whole."""
+    """The id of the record with the message's values in a unique key. Empty when there is none, or no key has all its values."""
     return next((id for key in kind.keys if (id := _holder(connection, kind, workspace, message, key))), "")
 
 
@@ -190,7 +190,7 @@ def _move_references(
 
 
 def _check_named_kinds(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
-    """References whose kind another field names have no foreign key, so they are looked up."""
+    """Checks the references whose kind is in another field. They have no foreign key, so nothing else would refuse them."""
     for field in kind.references:
         assert field.reference is not None
         if field.reference.kind_field:
@@ -218,7 +218,7 @@ def _require_parent(connection: Connection, field: Field, target: Kind, workspac
 def _check_parents(
     connection: Connection, kind: Kind, workspace: str, message: RecordMessage, references: Iterable[Field]
 ) -> None:
-    """What the references name exists. The record itself may be among it: `_check_itself` refuses that."""
+    """Checks that the referenced records exist. Skips references to the record itself; `_check_itself` refuses those."""
     for field in references:
         assert field.reference is not None
         if field.reference.kind:
@@ -231,22 +231,22 @@ def _check_parents(
 def _check_keys(
     connection: Connection, kind: Kind, workspace: str, message: RecordMessage, keys: Iterable[tuple[str, ...]]
 ) -> None:
-    """No other record has the message's values in one of these unique keys."""
+    """Checks that no other record has the message's values in one of these unique keys."""
     for key in keys:
         other = _holder(connection, kind, workspace, message, key)
         if other not in ("", message.id):
             raise AlreadyExists(
-                f"{kind.name} {other} has the same {' and '.join(key)} already.", reason="KEY_TAKEN", kind=kind.name, id=other
+                f"{kind.name} {other} has the same {' and '.join(key)}.", reason="KEY_TAKEN", kind=kind.name, id=other
             )
 
 
 def _is_taken(kind: Kind, refused: Constraint | None) -> bool:
-    """Whether an insert was refused because the id is taken. After `_check_keys` a key that is taken is that same record's."""
+    """Whether an insert was refused because the id is taken. `_check_keys` has excluded that another record has a unique key."""
     return refused is not None and refused.columns[1:] in (("id",), *kind.keys)
 
 
 def _check_itself(kind: Kind, message: RecordMessage) -> None:
-    """A record does not refer to itself. For a new one that is every way round there is: nothing refers to it yet."""
+    """Checks that a record does not refer to itself. A new record can be in no longer cycle, as nothing refers to it yet."""
     for field in kind.references:
         if field.reference is None or field.reference.kind != kind.name:
             continue
@@ -256,7 +256,7 @@ def _check_itself(kind: Kind, message: RecordMessage) -> None:
 
 
 def _check_cycles(connection: Connection, kind: Kind, workspace: str, message: RecordMessage, changed: Sequence[Field]) -> None:
-    """No references of the changed fields lead back to the record. Every other field was checked when it was set."""
+    """Checks that the references of the changed fields do not lead back to the record. The others were checked when set."""
     _check_itself(kind, message)
     id = message.id
     for field in changed:

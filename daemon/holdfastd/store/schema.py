@@ -1,7 +1,7 @@
-"""The tables and columns that the registry of kinds needs, and the check that a database has them.
+"""The tables and columns that the store and the registry of kinds need, and the check that a database has them.
 
-The daemon runs the check when it starts, after migrating, so that a forgotten migration stops the start instead of failing
-the first call that uses the column. `tests/architecture/test_schema.py` holds types, keys and indexes against the registry.
+The daemon runs the check at start, after migrating, so that a forgotten migration fails the start and not the first call that
+uses the column. `tests/architecture/test_schema.py` compares types, keys and indexes with the registry.
 """
 
 from __future__ import annotations
@@ -13,12 +13,17 @@ from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind
 from holdfastd.errors import SetupError
 from holdfastd.model.codec import child_columns
 
+# The tables that do not belong to a kind or a journal.
+OWN_TABLES = (
+    *("meta", "workspace", "commits", "changes", "request", "counter", "journal"),
+    *("blob", "blob_inline", "blob_reference", "blob_candidate", "blob_trash"),
+)
 _NAMED_AT_MOST = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table that a kind or a journal (`owner`) needs. `columns` gives the field that each column holds, if any."""
+    """A table that a kind or a journal (`owner`) needs. `columns` maps each column to its field; an empty name: no field."""
 
     name: str
     owner: str
@@ -26,7 +31,7 @@ class Table:
     field: str = ""  # of a child table: the repeated field whose elements are its rows
 
     def lacks(self, found: Collection[str] | None) -> Iterator[str]:
-        """How a message names each thing that is missing. `found`: the columns in the database, None without the table."""
+        """The name of each missing thing, for a message. `found`: the columns in the database; None when the table is missing."""
         if found is None:
             yield f"table {self.name} ({_holds(self.owner, self.field)})"
             return
@@ -44,13 +49,17 @@ def tables() -> Iterator[Table]:
 
 
 def check_schema(columns: Mapping[str, Collection[str]]) -> None:
-    """Raises SETUP that names each table and column that the registry needs and the database, `columns` by table, lacks."""
-    lacks = [each for table in tables() for each in table.lacks(columns.get(table.name))]
+    """Raises SETUP, with their names, when the database lacks tables or columns that the store or the registry needs.
+
+    columns: the column names of each table in the database.
+    """
+    lacks = [f"table {name} (of the store itself)" for name in OWN_TABLES if name not in columns]
+    lacks += [each for table in tables() for each in table.lacks(columns.get(table.name))]
     if lacks:
         more = f" and {len(lacks) - _NAMED_AT_MOST} more" if len(lacks) > _NAMED_AT_MOST else ""
         raise SetupError(
-            f"The database does not have what this holdfastd stores. It lacks: {', '.join(lacks[:_NAMED_AT_MOST])}{more}. "
-            "Write a migration that adds it, or run the version of holdfastd that this store was made with."
+            f"The database does not fit this holdfastd. It lacks: {', '.join(lacks[:_NAMED_AT_MOST])}{more}. "
+            "Write a migration that adds them, or run the version of holdfastd that created this store."
         )
 
 

@@ -1,6 +1,6 @@
-"""The SQL text of a kind's own table and child tables, made once from the registry.
+"""The SQL statements of a kind's table and child tables, built once from the registry.
 
-Identifiers come from the registry only and are quoted; values are always bound.
+Identifiers come only from the registry and are quoted; values are always bound.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from holdfastd.model.codec import child_columns
 
 
 def quoted(name: str) -> str:
-    """An identifier of the registry as SQL."""
+    """An identifier of the registry, quoted for SQL."""
     return f'"{name}"'
 
 
@@ -34,7 +34,7 @@ class ChildSql:
     """Statements on the child table of one repeated field."""
 
     table: str
-    columns: tuple[str, ...]  # of an insert: workspace, id, ordinal and then the field's own
+    columns: tuple[str, ...]  # for an insert: workspace, id, ordinal, then the field's own
     select: str  # WHERE workspace = ? AND id = ?
     delete: str
 

@@ -1,6 +1,7 @@
-"""Consistency checks of the rows: what must hold in every store at every moment. The crash tests rely on them.
+"""Consistency checks of the rows. They hold in every store at any time; verify runs them, and the crash tests rely on them.
 
-Each check runs in a snapshot of its own, yields what it finds and changes nothing. `blob_checks.py` has those of blobs.
+Each check runs in its own snapshot, yields the problems that it finds, and changes nothing. The checks of blobs are in
+`blob_checks.py`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from holdfastd.store import records
 from holdfastd.store.engine import Connection
 from holdfastd.store.sql import quoted
 
-MAX_FOUND = 100  # of one sort; a longer list would help nobody
+MAX_FOUND = 100  # problems reported by one query
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong: what sort, where, and what was found."""
+    """A problem: its type (`reason`), the row or record (`subject`), and what was found (`detail`)."""
 
     reason: str
     subject: str
@@ -32,13 +33,13 @@ TableCheck = Callable[[Connection], Iterator[Problem]]
 
 
 def database(connection: Connection) -> Iterator[Problem]:
-    """What the engine itself finds wrong with its files and references."""
+    """The faults that the engine's own checks find."""
     for fault in connection.engine.check(connection):
         yield Problem(*fault)
 
 
 def revisions(connection: Connection) -> Iterator[Problem]:
-    """Revisions are 1, 2, 3 … and each has its changes."""
+    """Checks that revisions are 1, 2, 3 … and that each has changes."""
     low, high, count = connection.execute("SELECT COALESCE(MIN(revision), 1), MAX(revision), COUNT(*) FROM commits").fetchone()
     if count and (low != 1 or high != count):
         yield Problem("revision_gap", "commits", f"{count} commits between revision {low} and {high}")
@@ -57,7 +58,7 @@ def revisions(connection: Connection) -> Iterator[Problem]:
 
 
 def journals(connection: Connection) -> Iterator[Problem]:
-    """Entries are numbered without gaps, and every append that history tells of is there."""
+    """Checks that entries are numbered without gaps, and that every append in the history has its entries."""
     for name in STORED_JOURNALS:
         table = quoted(name)
         yield from _rows(
@@ -65,14 +66,14 @@ def journals(connection: Connection) -> Iterator[Problem]:
             "journal_gap",
             "SELECT journal.parent_kind || '/' || journal.parent_id,"
             " 'entries ' || MIN(number) || ' to ' || MAX(number) || ': ' || COUNT(*)"
-            " || ' of them, the first is to be ' || first_number"
+            " || ' of them, the first should be ' || first_number"
             f" FROM journal JOIN {table} AS entry ON entry.journal_id = journal.journal_id GROUP BY journal.journal_id"
             " HAVING MIN(number) <> first_number OR MAX(number) - MIN(number) + 1 <> COUNT(*)",
         )
         yield from _rows(
             connection,
             "journal_short",
-            "SELECT journal.parent_kind || '/' || journal.parent_id, 'history tells of entry ' || MAX(changes.last_number)"
+            "SELECT journal.parent_kind || '/' || journal.parent_id, 'the history has entry ' || MAX(changes.last_number)"
             f" || ', the last one is ' || COALESCE((SELECT MAX(number) FROM {table} WHERE journal_id = journal.journal_id), 0)"
             " FROM changes JOIN journal ON journal.workspace = changes.workspace AND journal.journal = changes.kind"
             " AND journal.parent_kind = changes.parent_kind AND journal.parent_id = changes.id"
@@ -85,7 +86,7 @@ def journals(connection: Connection) -> Iterator[Problem]:
 
 
 def images(kind: Kind) -> TableCheck:
-    """Every record of a kind is what its newest change says, in its columns and in its image, and none is left that has gone."""
+    """The check that each record of a kind equals its newest change, in columns and image, and that deleted records are gone."""
 
     def check(connection: Connection) -> Iterator[Problem]:
         newest = (
@@ -101,13 +102,13 @@ def images(kind: Kind) -> TableCheck:
                 yield Problem(reason, f"{kind.name}/{id}", f"{detail}in workspace {workspace}")
         (count,) = connection.execute(f"SELECT COUNT(*) FROM {quoted(kind.name)}").fetchone()
         if count != seen:
-            yield Problem("record_without_history", kind.name, f"{count - seen} records that no change tells of")
+            yield Problem("record_without_history", kind.name, f"{count - seen} records without a change in the history")
 
     return check
 
 
 def _held_against(connection: Connection, kind: Kind, workspace: str, id: str, action: int, image: bytes) -> tuple[str, str]:
-    """What is wrong with a record whose newest change is this; empty when nothing is."""
+    """Compares a record with its newest change. Returns reason and detail of the problem; empty strings when there is none."""
     try:
         record = records.from_columns(connection, kind, workspace, id)
     except (TypeError, ValueError) as error:
@@ -119,14 +120,14 @@ def _held_against(connection: Connection, kind: Kind, workspace: str, id: str, a
     except DecodeError:
         return "history_damaged", "the newest change cannot be read, "
     if record is not None and record != newest:
-        return "record_differs", f"version {record.version} is not what its newest change says, "
+        return "record_differs", f"version {record.version} differs from its newest change, "
     if record is not None and records.image(connection, kind, workspace, id) not in (image, record.SerializeToString()):
-        return "image_differs", f"the image of version {record.version} is not what its newest change says, "
+        return "image_differs", f"the image of version {record.version} differs from its newest change, "
     return "", ""
 
 
 def links(connection: Connection) -> Iterator[Problem]:
-    """References whose kind a field names, which no foreign key holds, lead somewhere."""
+    """Checks that the references whose kind is in another field name existing records; they have no foreign key."""
     for kind in KINDS.values():
         for field in kind.references:
             assert field.reference is not None
@@ -139,7 +140,7 @@ def _loose_ends(connection: Connection, kind: Kind, kind_field: str, field: str)
         yield from _rows(
             connection,
             "reference_dangling",
-            f"SELECT '{kind.name}/' || one.id, '{field} leads to {target.name} ' || one.{quoted(field)}"
+            f"SELECT '{kind.name}/' || one.id, '{field} refers to the missing {target.name} ' || one.{quoted(field)}"
             f" FROM {quoted(kind.name)} AS one"
             f" LEFT JOIN {quoted(target.name)} AS other ON other.workspace = one.workspace AND other.id = one.{quoted(field)}"
             f" WHERE one.{quoted(kind_field)} = '{target.name}' AND other.id IS NULL",
@@ -152,7 +153,7 @@ def _rows(connection: Connection, reason: str, sql: str) -> Iterator[Problem]:
 
 
 def checks() -> dict[str, TableCheck]:
-    """Every check by its phase."""
+    """All checks, by the name of their phase."""
     return {
         "database": database,
         "revisions": revisions,

@@ -1,6 +1,6 @@
 """Workspaces and their counters in SQL. The first write to a workspace inserts its row, in `store/ledger.py`.
 
-A counter gives each number once, also across crashes, because it moves inside the transaction that uses the number.
+A counter gives each number once, also after a crash, because it is raised in the transaction that uses the number.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ def exists(connection: Connection, name: str) -> bool:
 
 
 def names(connection: Connection) -> list[str]:
-    """Every workspace, by name."""
+    """The names of all workspaces, sorted."""
     return [name for (name,) in connection.execute("SELECT name FROM workspace ORDER BY name")]
 
 
 def take_numbers(connection: Connection, workspace: str, counter: str, count: int) -> int:
-    """Moves the counter by `count` and returns the last number taken."""
+    """Raises the counter by `count`. Returns the last number taken."""
     row = connection.execute(
         "INSERT INTO counter (workspace, name, value) VALUES (?, ?, ?)"
         " ON CONFLICT (workspace, name) DO UPDATE SET value = counter.value + excluded.value RETURNING value",
@@ -29,7 +29,7 @@ def take_numbers(connection: Connection, workspace: str, counter: str, count: in
 
 
 def raise_counter(connection: Connection, workspace: str, counter: str, value: int) -> None:
-    """Moves the counter up to a number that a caller chose, so that the number is never given again."""
+    """Raises the counter to a number that a caller chose, if it is lower, so that the number is not given again."""
     connection.execute(
         "INSERT INTO counter (workspace, name, value) VALUES (?, ?, ?)"
         " ON CONFLICT (workspace, name) DO UPDATE SET value = excluded.value WHERE excluded.value > counter.value",

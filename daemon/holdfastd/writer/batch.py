@@ -25,8 +25,8 @@ R = TypeVar("R")
 class Waiter(Generic[R]):
     """A command in the writer's queue, its caller, and its outcome.
 
-    tell: called once with this waiter, in the writer's thread; it must be quick and must not raise.
-    begun: the writer has taken it from the queue.
+    tell: called once with this waiter when the outcome is known, usually in the writer's thread. It must be quick and not raise.
+    begun: whether the waiter has left the queue.
     """
 
     __slots__ = ("begun", "call", "command", "error", "result", "tell")
@@ -40,19 +40,19 @@ class Waiter(Generic[R]):
         self.begun = False
 
     def fail(self, error: Exception) -> None:
-        """Sets why the command was not applied."""
+        """Sets the error with which the command was refused."""
         self.result = None
         self.error = error
 
     def outcome(self) -> R:
-        """The result; raises the error. Only after `tell` was called."""
+        """Returns the result or raises the error. Call it only after `tell` was called."""
         if self.error is not None:
             raise self.error
         return self.result  # type: ignore[return-value]  # without an error it was set, to None where R has it
 
 
 class _BatchGone(Exception):
-    """The transaction is gone because of `cause`, which the command of `waiter` met, or the batch as a whole (None)."""
+    """The transaction was lost because of `cause`, an error of the command of `waiter`; None: an error of the whole batch."""
 
     def __init__(self, waiter: Waiter[Any] | None, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -63,9 +63,9 @@ class _BatchGone(Exception):
 class Batcher:
     """Runs batches on the writer's connection, in one thread at a time.
 
-    revision: the newest durable one; any thread may read it.
-    on_sync_failure: called when it is unknown what is on disk; in the daemon it ends the process.
-    has_room: whether the disk has space for commands that do not give space.
+    revision: the newest durable revision; any thread may read it.
+    on_sync_failure: called after a failed fsync, when it is unknown what is on disk. In the daemon it ends the process.
+    has_room: whether the disk has space for commands that do not free any.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Batcher:
         self.revision = ledger.revision
 
     def run(self, batch: Sequence[Waiter[Any]]) -> list[Waiter[Any]]:
-        """Applies the batch and returns the waiters whose results are durable; every other one has its error set."""
+        """Applies the batch. Returns the waiters whose results are durable; every other waiter has its error set."""
         try:
             return self._attempt(batch)
         except _BatchGone as gone:
@@ -143,7 +143,7 @@ class Batcher:
         failpoints.hit("writer.after_commit")
 
     def _apply(self, waiter: Waiter[Any]) -> bool:
-        """Applies one command; False when it was refused, and then nothing of it is left."""
+        """Applies one command. Returns False when it was refused; then its changes are undone."""
         command = waiter.command
         try:
             waiter.call.check()
@@ -160,7 +160,7 @@ class Batcher:
             failpoints.hit("writer.in_batch")
             if guarded:
                 self._connection.execute("RELEASE command")
-        except Exception as error:  # of any class: it refuses this command only, unless the transaction is gone
+        except Exception as error:  # any error refuses only this command, unless the transaction is lost
             self._ledger.reset(start)
             self._undo(waiter, error, guarded)
             waiter.fail(self._known(error))
@@ -168,9 +168,9 @@ class Batcher:
         return True
 
     def _check_room(self, command: Command[Any]) -> None:
-        """Refuses commands that take space before the disk is quite full.
+        """Refuses commands that take space while the disk still has a little.
 
-        On a full disk SQLite may report an I/O error that looks like a failed sync, and commands that give space need a little.
+        Commands that free space need that. On a full disk SQLite may also report an I/O error that looks like a failed sync.
         """
         if self._is_full and not command.gives_space:
             raise DiskFull("The disk is full; nothing was written. Free some space and try again.", retry_delay_s=5.0)

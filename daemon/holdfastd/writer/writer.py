@@ -1,7 +1,8 @@
 """The writer: a bounded queue of commands and the one thread that applies them, a batch at a time.
 
-`post` does not block; its callback runs in the writer's thread once the command is durable or refused. Commands that come while
-a batch is synced make up the next batch, so eight callers cost one sync and one wake-up. Thread-safe.
+`post` does not block; its callback runs in the writer's thread once the command is durable or refused (or in the thread of another
+`post`, when a full queue drops a command whose caller has gone). Commands that arrive while a batch is synced form the next batch,
+so many callers share one sync. Thread-safe.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ DROP_INTERVAL_S = 0.1
 
 
 class Bell:
-    """Wakes one thread for each ring. Cheaper than a `threading.Event`: it is a single lock."""
+    """Wakes one waiting thread. It is one lock, so it is cheaper than a `threading.Event`."""
 
     __slots__ = ("_lock",)
 
@@ -33,19 +34,19 @@ class Bell:
         self._lock.acquire()
 
     def ring(self) -> None:
-        """Wakes the thread that waits, or the next that will. Do not ring twice before a `wait`."""
+        """Wakes the waiting thread; if none waits, the next `wait` returns at once. Do not ring twice before a `wait`."""
         self._lock.release()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Whether it rang within the time."""
+        """Waits for a ring. Returns False when there was none within `timeout_s`."""
         return self._lock.acquire(timeout=-1 if timeout_s is None else timeout_s)
 
 
 class Writer:
-    """Applies commands one batch at a time, in the order in which they came.
+    """Applies commands in the order in which they were queued, one batch at a time.
 
-    queue_max: commands that may wait. batch_max: commands in one transaction.
-    publish: called after each batch with its results, in order, before the callbacks.
+    queue_max: the most commands in the queue. batch_max: the most commands in one transaction.
+    publish: called after each batch with its durable results, in order, before the callbacks.
     """
 
     def __init__(self, batcher: Batcher, publish: Publish, *, queue_max: int, batch_max: int) -> None:
@@ -64,7 +65,7 @@ class Writer:
 
     @property
     def queued(self) -> int:
-        """How many commands wait."""
+        """The number of commands in the queue."""
         return len(self._queue)
 
     def is_alive(self) -> bool:
@@ -73,15 +74,15 @@ class Writer:
 
     @property
     def revision(self) -> int:
-        """The newest revision that is durable."""
+        """The newest durable revision."""
         return self._batcher.revision
 
     def post(self, command: Command[R], call: Call, tell: Callable[[Waiter[R]], None]) -> None:
-        """Queues the command; calls `tell` once, in the writer's thread, when it is durable or refused.
+        """Queues the command. Calls `tell` once, usually in the writer's thread, when the command is durable or refused.
 
-        The store may refuse it, and it is refused with DEADLINE_EXCEEDED or CANCELLED when its caller gives up before it is
-        begun. A refused command changes nothing. RESOURCE_EXHAUSTED when the queue is full and UNAVAILABLE when the daemon is
-        stopping are raised here, and then `tell` is not called.
+        A refused command changes nothing. The error is the store's, or DEADLINE_EXCEEDED or CANCELLED when the caller no longer
+        waits before the command is begun. A full queue fails its abandoned commands, in the thread of the next `post`. Raises
+        RESOURCE_EXHAUSTED when the queue is full and UNAVAILABLE when the daemon is stopping; then `tell` is not called.
         """
         self._enqueue(Waiter(command, call, tell))
 
@@ -96,11 +97,11 @@ class Writer:
         return waiter.outcome()
 
     def run_exclusively(self, work: Callable[[], R], call: Call) -> R:
-        """Calls `work` in the writer's turn while no transaction is open, such as the end of a checkpoint."""
+        """Calls `work` in the writer's thread while no transaction is open, and returns its result; used by checkpoints."""
         return self.submit(Exclusive(work), call)
 
     def stop(self, timeout_s: float) -> bool:
-        """Refuses commands from now on and waits for those in the queue; whether all of them are done."""
+        """Refuses new commands and waits for the queued ones. Returns False when some are not done after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         with self._lock:
             self._stopping = True
@@ -120,7 +121,7 @@ class Writer:
                 raise Stopping("The daemon is stopping; nothing was applied. Reconnect and try again.")
             if len(self._queue) >= self._queue_max:
                 raise Exhausted(
-                    f"{self._queue_max:,} commits wait for the writer already; nothing was applied. Try again shortly.",
+                    f"{self._queue_max:,} commits are waiting for the writer; nothing was applied. Try again shortly.",
                     retry_delay_s=0.1,
                     limit=self._queue_max,
                 )
@@ -131,7 +132,7 @@ class Writer:
         self._work.ring()
 
     def _drop_dead(self) -> None:
-        """Makes room in a full queue: fails the commands whose callers have given up. It scans the queue, so not too often."""
+        """Makes room in a full queue: fails the commands whose callers no longer wait. Scans the queue every DROP_INTERVAL_S."""
         with self._lock:
             if (now := time.monotonic()) < self._next_drop:
                 return
@@ -145,7 +146,7 @@ class Writer:
             each.tell(each)
 
     def _give_up(self, waiter: Waiter[Any]) -> None:
-        """Removes a waiter whose deadline has passed from the queue, unless it was begun."""
+        """Removes a waiter whose deadline has passed from the queue and raises DEADLINE_EXCEEDED; nothing when it was begun."""
         with self._lock:
             if waiter.begun:
                 return
@@ -161,7 +162,7 @@ class Writer:
                 return
 
     def _take(self) -> list[Waiter[Any]]:
-        """The next batch: one exclusive command, or all commands before the next exclusive one. Empty when the queue is."""
+        """The next batch: one exclusive command, or up to `batch_max` commands before the next exclusive one; may be empty."""
         with self._lock:
             if not self._queue:
                 self._busy = False

@@ -1,4 +1,4 @@
-"""What callers may do with blobs: `Blobs` on plain values, and `BlobCalls`, BlobService in the contract's messages."""
+"""The operations on blobs: `Blobs` with plain values, and `BlobCalls`, which is BlobService with the contract's messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHUNK_MAX_BYTES = 3 * MIB
 
 
 class Blobs:
-    """The blobs of one store. Holds no snapshot while it yields, and writes rows through the writer only. Thread-safe."""
+    """The blobs of one store. Holds no snapshot while it yields; changes rows only through the writer. Thread-safe."""
 
     def __init__(self, writer: Writer, readers: Readers, files: BlobFiles, settings: BlobSettings) -> None:
         self._readers = readers
@@ -36,21 +36,21 @@ class Blobs:
     def begin(self, header: PutHeader, call: Call) -> Upload:
         """Begins a Put. The caller feeds the upload, and ends it with `finish` or `abort`.
 
-        Raises INVALID_ARGUMENT (VALUE_INVALID, TOO_LARGE, SIZE_MISMATCH), and for a delta NOT_FOUND (BASE_NOT_FOUND): then
-        the caller must send the whole content.
+        Raises INVALID_ARGUMENT (VALUE_INVALID, TOO_LARGE, SIZE_MISMATCH). For a delta also NOT_FOUND (BASE_NOT_FOUND), after
+        which the caller must send the whole content.
         """
         return begin(self._uploads, header, call)
 
     def read(self, digest: str, offset: int, length: int, call: Call) -> BlobRange:
         """A range in chunks of up to 1 MiB; `length` 0 means to the end.
 
-        Raises NOT_FOUND (BLOB_NOT_FOUND), OUT_OF_RANGE; here or with any chunk DATA_LOSS (BLOB_DAMAGED; metadata `digest`
-        is the blob that was asked for, `damaged_digest` the damaged one). Chunks before a DATA_LOSS must not be trusted.
+        Raises NOT_FOUND (BLOB_NOT_FOUND) or OUT_OF_RANGE. Raises DATA_LOSS (BLOB_DAMAGED) here or with any chunk, and then the
+        earlier chunks must be discarded; its metadata has `digest`, the requested blob, and `damaged_digest`, the damaged one.
         """
         return self._contents.read(check_digest(digest), offset, length, call)
 
     def stat(self, digest: str, call: Call) -> BlobStat:
-        """The row and its number of references. Raises NOT_FOUND (BLOB_NOT_FOUND)."""
+        """The row, and the number of references to the blob. Raises NOT_FOUND (BLOB_NOT_FOUND)."""
         check_digest(digest)
         with self._readers.snapshot(call) as connection:
             found = rows.stat(connection, digest)
@@ -64,7 +64,7 @@ class Blobs:
             return rows.totals(connection)
 
     def verify(self, read_blobs: bool, report: Report, call: Call) -> Iterator[BlobProblem]:
-        """Everything wrong with rows, files and references; with `read_blobs` also with the contents. Changes nothing."""
+        """The problems of rows, files and references; with `read_blobs` also of the contents. Changes nothing."""
         uncached = BlobContents(self._readers, self._files, ContentCache(0))
         return verify_blobs(self._readers, uncached, self._files, read_blobs, report, call)
 
@@ -76,7 +76,7 @@ class BlobCalls:
         self._blobs = blobs
 
     def put(self, requests: Iterator[pb.BlobServicePutRequest], call: Call) -> pb.BlobServicePutResponse:
-        """Stores the content of the stream. A stream that breaks off stores nothing."""
+        """Stores the content of the stream; nothing when the stream breaks off."""
         header = _header(next(requests, None))
         upload = self._blobs.begin(header, call)
         try:
@@ -99,7 +99,7 @@ class BlobCalls:
         return response
 
     def get(self, request: pb.BlobServiceGetRequest, call: Call) -> Iterator[pb.BlobServiceGetResponse]:
-        """Frames of a blob or of a range of it; at least one, also of an empty blob."""
+        """Frames of a blob or of a range of it. An empty blob has one frame too, with its size."""
         found = self._blobs.read(request.digest, request.offset, request.length, call)
         first = True
         for chunk in found:
@@ -109,7 +109,7 @@ class BlobCalls:
             yield pb.BlobServiceGetResponse(size_bytes=found.size_bytes)
 
     def stat(self, request: pb.BlobServiceStatRequest, call: Call) -> pb.BlobServiceStatResponse:
-        """A blob's row."""
+        """A blob's row and its reference count, without reading the content."""
         stat = self._blobs.stat(request.digest, call)
         row = stat.row
         response = pb.BlobServiceStatResponse(
@@ -137,8 +137,11 @@ def _header(request: pb.BlobServicePutRequest | None) -> PutHeader:
 
 
 def _wait_for_end(call: Call) -> None:
-    """Gives grpcio time to report that the caller has gone. Its stream ends as one that is complete, and grpcio may report
-    that end first; without an announced size, a part of a content would then be stored as a blob."""
+    """Waits END_OF_CALL_S, in which grpcio may report that the caller has gone.
+
+    When a caller goes, grpcio ends the request stream as if it were complete, perhaps before it reports that. Without a size in
+    the header, the part received so far would be stored as a blob.
+    """
     gone = threading.Event()
     call.on_end(gone.set)
     gone.wait(END_OF_CALL_S)

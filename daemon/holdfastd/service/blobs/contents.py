@@ -1,8 +1,8 @@
 """Reading blobs: streams of blobs that are stored whole, and the contents of deltas, rebuilt from their chains.
 
-Only verified bytes leave this module. A stream checks each frame and, when it is read from end to end, the digest before it
-yields the last chunk; a chain checks the stored digest of every link and the digest of the rebuilt content. Snapshots end
-before the first byte is yielded.
+Only verified bytes leave this module. A stream checks each frame; when the whole blob is read, it also checks the digest before
+it yields the last chunk. Rebuilding a chain checks the stored digest of each delta and the digest of the result. No snapshot is
+held while bytes are yielded.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from holdfastd.store.engine import Readers
 
 CHUNK_BYTES = 1024 * 1024
 HASHES_KEPT = 64
-_ATTEMPTS = 3  # a sweep and a Put may replace the file while it is read, but not again and again
+_ATTEMPTS = 3  # a sweep and a Put may replace the file between reading the row and opening the file
 
 Result = TypeVar("Result")
 
 
 class FileMissing(Exception):
-    """A row names a file that is not there: a sweep removed both since the row was read, or the file is lost."""
+    """A row names a file that does not exist: a sweep removed both after the row was read, or the file is lost."""
 
     def __init__(self, digest: str) -> None:
         super().__init__(f"the file of {digest} is missing")
@@ -43,7 +43,7 @@ class FileMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BlobRange:
-    """A range of one blob, to be iterated once. `size_bytes` is the plain size of the whole blob."""
+    """A range of one blob; iterate over it once. `size_bytes` is the plain size of the whole blob."""
 
     size_bytes: int
     chunks: Iterator[bytes]
@@ -72,7 +72,7 @@ class BlobContents:
     def whole(self, digest: str, call: Call, links: Sequence[Link] = ()) -> bytes:
         """The whole content in memory, verified. For blobs that are small enough to be a base or a delta.
 
-        links: the chain of this blob or of one above it, where the caller has read it already; it spares a snapshot.
+        links: the chain of this blob, or of a blob based on it, if the caller has read it already; this saves a snapshot.
         Raises NOT_FOUND (BLOB_NOT_FOUND), DATA_LOSS (BLOB_DAMAGED).
         """
         if (cached := self._cache.get(digest)) is not None:
@@ -95,7 +95,7 @@ class BlobContents:
             return rows.blob(connection, digest) is not None
 
     def hashed(self, digest: str) -> Hashed | None:
-        """The hash states of a content, when it was hashed lately."""
+        """The hash states of a content; None unless it is among the last HASHES_KEPT remembered."""
         return self._hashed.get(digest)
 
     def remember_hash(self, hashed: Hashed) -> None:
@@ -105,7 +105,7 @@ class BlobContents:
             self._hashed.popitem(last=False)
 
     def is_cached(self, digest: str) -> bool:
-        """Whether `whole` will probably need no links: the content may leave the cache before."""
+        """Whether the content is in the cache, so that `whole` needs no links. It may be evicted before `whole` is called."""
         return self._cache.get(digest) is not None
 
     def remember(self, digest: str, content: bytes) -> None:
@@ -127,7 +127,7 @@ class BlobContents:
             pass
 
     def _with_links(self, digest: str, links: Sequence[Link], call: Call, use: Callable[[Sequence[Link]], Result]) -> Result:
-        """What `use` makes of the blob's chain. When a file of it is missing, the chain is read anew: a sweep may have
+        """Calls `use` with the blob's chain. When a file is missing, reads the chain again and repeats the call: a sweep may have
         removed the blob, and a Put may have stored it again under another path."""
         for _ in range(_ATTEMPTS):
             try:
@@ -144,7 +144,7 @@ class BlobContents:
         return BlobRange(row.size_bytes, _stream(self._open(links[0]), row, row.digest, offset, length, call))
 
     def _rebuild(self, links: Sequence[Link], call: Call) -> bytes:
-        """The content of the first link, from the nearest content that is cached or stored whole."""
+        """The content of the first link, rebuilt from the nearest link that is cached or stored whole."""
         wanted = links[0].row.digest
         deltas: list[Link] = []
         content = None
@@ -178,7 +178,7 @@ class BlobContents:
         return payload
 
     def _open(self, link: Link) -> StoredFile | StoredContent:
-        """The stored bytes of a blob, from its file or its row. All reads of stored bytes pass here. Raises FileMissing."""
+        """The stored bytes of a blob, from its file or its row. All stored bytes are read through it. Raises FileMissing."""
         try:
             return self._files.open(link.row.path) if link.row.path else StoredContent(link.content or b"")
         except FileNotFoundError as error:
@@ -186,7 +186,7 @@ class BlobContents:
 
 
 def _links_from(links: Sequence[Link], digest: str) -> Sequence[Link]:
-    """The rest of the chain from this blob on; nothing when it is not in it."""
+    """The chain from this blob on; empty when the blob is not in it."""
     return next((links[place:] for place, link in enumerate(links) if link.row.digest == digest), ())
 
 
@@ -216,7 +216,7 @@ def _slices(content: bytes, offset: int, length: int) -> Iterator[bytes]:
 def _stream(
     stored: StoredFile | StoredContent, row: BlobRow, wanted: str, offset: int, length: int, call: Call
 ) -> Iterator[bytes]:
-    """The chunks of the range. Yields the last one only after all checks that the range allows. Closes `stored`."""
+    """The chunks of the range. Yields the last one only after all checks that the range allows. Closes `stored` at its end."""
     hasher = hashlib.sha256() if length == row.size_bytes else None
     left = length
     with closing(stored):

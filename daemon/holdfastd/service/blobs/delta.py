@@ -1,7 +1,8 @@
-"""Which blob a content becomes a delta of, and when it is stored whole instead.
+"""Chooses whether a content is stored as a delta or whole, and on which base.
 
-Two levels keep chains short: 15 deltas, each on the one before it; the next one is attached to the last delta of the upper
-level, 16 back. A content has at most 32 bases; the next content is stored whole and begins a new chain.
+Chains have two levels, which keeps them short. On the lower level each of 15 deltas is based on the one before it. The next
+delta is based on the last link of the upper level, 16 back, and becomes its newest. A blob has at most 32 bases below it; the
+next content is stored whole and begins a new chain.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from holdfastd.store import blobs as rows
 from holdfastd.store.blobs import Link
 from holdfastd.store.engine import Connection
 
-_PAYS = 0.8  # of the stored bytes of the full copy: a larger delta is not worth its chain
-_SURELY_PAYS = 1 / 20  # of the plain content: a delta below it is accepted without compressing the full copy for comparison
+_PAYS = 0.8  # a delta is kept up to this share of the full copy's stored bytes: reading it costs its whole chain
+_SURELY_PAYS = 1 / 20  # a delta up to this share of the plain content is kept without compressing the full copy to compare
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What one snapshot says about the base that a Put names, and about the digest to be stored.
+    """What one snapshot shows of the base that a Put names, and of the digest to store.
 
-    exists: the digest to be stored has a row.
+    exists: the digest to store has a row already.
     row: the row of the named base; None when there is none.
-    place: the row that a delta is based on, which is `row` or below it; None when the content must be stored whole.
+    place: the row on which to base the delta: `row` or a base below it; None when the content must be stored whole.
     step: the step of that delta.
     links: the chain of the named base; empty when the contents of `row` and `place` are cached.
     """
@@ -43,14 +44,14 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class SentBase:
-    """The content of the base that the caller cut its content against, and where it cut."""
+    """The content of the base that the client named, and the cut that the client made against it."""
 
     content: bytes
     cut: Cut
 
 
 def read_base(uploads: Uploads, digest: str, base_digest: str, call: Call) -> Base:
-    """Reads in one snapshot all rows that a Put of `digest` with this base needs."""
+    """Reads all rows that a Put of `digest` with this base needs, in one snapshot."""
     with uploads.readers.snapshot(call) as connection:
         exists = rows.blob(connection, digest) is not None
         row = rows.blob(connection, base_digest)
@@ -62,7 +63,7 @@ def read_base(uploads: Uploads, digest: str, base_digest: str, call: Call) -> Ba
 
 
 def store_content(uploads: Uploads, digest: str, content: bytes, base: Base, sent: SentBase | None, call: Call) -> StoredBlob:
-    """Stores a content that is in memory: as a delta where that pays, otherwise whole."""
+    """Stores a content that is in memory: as a delta when that is small enough, otherwise whole."""
     stored = uploads.renew(digest, call) if base.exists else None
     if stored is None:
         stored = _store(uploads, digest, content, base, sent, call)
@@ -71,7 +72,7 @@ def store_content(uploads: Uploads, digest: str, content: bytes, base: Base, sen
 
 
 def _place(connection: Connection, row: BlobRow) -> tuple[BlobRow | None, int]:
-    """The row that a delta on `row` is based on, and the delta's step; no row when the chain has its full depth."""
+    """The row on which to base a delta whose named base is `row`, and the delta's step. No row at the full depth."""
     place: BlobRow | None = row
     step = row.step + 1
     if step >= STEPS_PER_LEVEL:
@@ -97,7 +98,7 @@ def _store(uploads: Uploads, digest: str, content: bytes, base: Base, sent: Sent
 
 
 def _encode(uploads: Uploads, content: bytes, base: Base, sent: SentBase | None, call: Call) -> bytes | None:
-    """The payload of the delta; None when the chain has its full depth, or the base is gone, damaged or too large."""
+    """The payload of the delta. None when the chain has its full depth, or the base is gone, damaged or too large."""
     if base.place is None or base.place.size_bytes > uploads.settings.delta_max_bytes:
         return None
     if sent is None or base.place != base.row:
@@ -110,7 +111,7 @@ def _encode(uploads: Uploads, content: bytes, base: Base, sent: SentBase | None,
 
 
 def _commit_delta(uploads: Uploads, digest: str, size_bytes: int, payload: bytes, base: Base, call: Call) -> StoredBlob | None:
-    """None when the base has gone since it was read: the content must be stored whole."""
+    """Stores the delta. None when the base is gone by now; then the content must be stored whole."""
     assert base.place is not None
     blob = StoreBlob(
         digest=digest,

@@ -1,4 +1,4 @@
-"""Stored bytes in the making, and the one order in which they become durable: `Draft.commit`."""
+"""Collects the stored bytes of one blob and makes them durable. `Draft.commit` has the order of the steps."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ GIB = 1024**3
 class BlobSettings:
     """Limits of blobs, in bytes unless named otherwise."""
 
-    inline_max_bytes: int = 32 * 1024  # up to this many stored bytes lie in the row; 0: every blob has a file
+    inline_max_bytes: int = 32 * 1024  # up to this many stored bytes are kept in the database; 0: every blob has a file
     delta: bool = True
     lease_s: float = 3600.0
     max_blob_bytes: int = 16 * GIB
-    delta_max_bytes: int = 64 * MIB  # a delta needs content and base in memory; above this size either is stored whole
+    delta_max_bytes: int = 64 * MIB  # limit of content and of base: encoding a delta needs both in memory
     cache_bytes: int = 64 * MIB
 
     @property
@@ -37,7 +37,7 @@ class BlobSettings:
 
 @dataclass(frozen=True, slots=True)
 class Uploads:
-    """What all uploads of one store share. Thread-safe."""
+    """The parts and settings that all uploads of one store share. Thread-safe."""
 
     writer: Writer
     readers: Readers
@@ -51,7 +51,7 @@ class Uploads:
 
 
 class Draft:
-    """The stored bytes of one blob until they are committed. Used by one thread; it ends with `commit` and then `discard`."""
+    """The stored bytes of one blob until they are committed. Used by one thread. Always end it with `discard`."""
 
     def __init__(self, uploads: Uploads) -> None:
         self._writer = uploads.writer
@@ -62,17 +62,17 @@ class Draft:
         self._spool.write(data)
 
     def commit(self, blob: StoreBlob, call: Call) -> StoredBlob:
-        """Makes the written bytes durable, then the row that names them. Each step has ended before the next begins:
+        """Makes the written bytes durable, then the row that names them. Each step ends before the next begins:
 
-        1. the bytes are in a temporary file: `write` put them there (few bytes are in memory, and go on with step 5)
-        2. sync the temporary file
-        3. rename it to its final path
-        4. sync the directory
-        5. commit the row, which holds the path or the few bytes
+        1. `write` has put the bytes into a temporary file. (Up to `inline_max_bytes` they are in memory; go to step 5.)
+        2. Sync the temporary file.
+        3. Rename it to its final path.
+        4. Sync the directory.
+        5. Commit the row with the path, or with the bytes.
 
-        `blob` is the row without `path` and `content`. When the digest has a row already, that row is kept and renewed, and
-        the file is removed. Raises NOT_FOUND (BASE_NOT_FOUND) when the base of a delta has gone, and then removes the file;
-        DiskFull or SyncFailed from steps 2 to 4; what the writer raises otherwise, and then the file waits for the sweep.
+        `blob` is the row without `path` and `content`. When the digest has a row already, that row's lease is renewed and the
+        file is removed. Raises NOT_FOUND (BASE_NOT_FOUND) when the base of a delta is gone; the file is removed. Raises DiskFull
+        or SyncFailed in steps 2 to 4. After any other error of the writer the file is doubtful: the sweep decides about it.
         """
         file = self._spool.file()
         if file is None:
@@ -95,7 +95,7 @@ class Draft:
         return stored
 
     def discard(self) -> None:
-        """Removes the temporary file; does nothing once it was renamed."""
+        """Drops the bytes and removes the temporary file. A file that was renamed stays."""
         self._spool.discard()
 
     def _commit_row(self, blob: StoreBlob, file: FileDraft | None, call: Call) -> StoredBlob:
@@ -112,7 +112,7 @@ class Draft:
 
 
 class WholeDraft:
-    """A blob that is stored whole: hashed, compressed and written as its chunks come. Used by one thread."""
+    """A blob that is stored whole: each chunk is hashed, compressed and written as it arrives. Used by one thread."""
 
     def __init__(self, uploads: Uploads) -> None:
         self._lease_ns = uploads.settings.lease_ns
@@ -120,7 +120,7 @@ class WholeDraft:
         self.encoder = Encoder(self._draft)
 
     def commit(self, call: Call) -> StoredBlob:
-        """Stores what the encoder was fed, which must be finished. Raises as `Draft.commit`."""
+        """Stores the encoder's output. Call `encoder.finish` first. Raises as `Draft.commit`."""
         encoder = self.encoder
         blob = StoreBlob(
             digest=encoder.digest,

@@ -1,7 +1,7 @@
-"""What the sweep and the recovery after an unclean stop do, in the operations that `jobs/sweep.py` runs one after the other.
+"""The operations of the sweep and of the recovery after an unclean stop. `jobs/sweep.py` calls them in order.
 
-The row is deleted, and its path put into the trash, before the file is unlinked: a crash at any point leaves trash, which
-the next run empties.
+One transaction deletes the row and puts its path into the trash; the file is unlinked after it. A crash in between leaves the
+path in the trash, and the next run unlinks the file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class BlobSweep:
         self._clock_ns = clock_ns
 
     def delete_rows(self, limit: int, call: Call) -> SweepCounts:
-        """Examines up to `limit` candidates and deletes the rows of those that nothing needs; their files are trash then."""
+        """Examines up to `limit` candidates. Deletes the rows of those that nothing needs and puts their files into the trash."""
         counts = self._writer.submit(SweepBlobs(limit), call)
         failpoints.hit("sweep.after_commit")
         return counts
@@ -45,8 +45,10 @@ class BlobSweep:
             return rows.trash_count(connection)
 
     def empty_trash(self, call: Call) -> int:
-        """Unlinks the files in the trash and then forgets their paths; how many. After a crash in between, the trash names
-        files that are gone."""
+        """Unlinks the files in the trash, then deletes their paths from it. Returns the number of paths.
+
+        After a crash in between, the trash names files that no longer exist; unlinking them again does nothing.
+        """
         emptied = 0
         while paths := self._trash(call):
             for path in paths:
@@ -59,11 +61,11 @@ class BlobSweep:
 
     @property
     def has_doubtful_files(self) -> bool:
-        """Whether a Put of unknown outcome waits for the sweep. A stop then counts as unclean."""
+        """Whether a file of a Put with unknown outcome waits for the sweep. A stop then counts as unclean."""
         return bool(self._files.doubtful)
 
     def discard_doubtful(self, call: Call) -> int:
-        """Puts the files of Puts of unknown outcome into the trash unless a row names them; how many."""
+        """Puts the files of Puts with unknown outcome into the trash, unless a row names them. Returns how many."""
         discarded = 0
         for path, stored_bytes in list(self._files.doubtful.items()):
             discarded += self._writer.submit(DiscardFile(path, stored_bytes), call)
@@ -71,27 +73,27 @@ class BlobSweep:
         return discarded
 
     def temporary_count(self) -> int:
-        """How many temporary files an earlier process left."""
+        """The number of temporary files that earlier processes left."""
         return len(self._files.dead_temporary_files())
 
     def remove_temporary_files(self) -> int:
-        """Removes the temporary files that an earlier process left; how many."""
+        """Removes the temporary files that earlier processes left. Returns how many."""
         removed = sum(self._files.unlink(path) for path in self._files.dead_temporary_files())
         failpoints.hit("sweep.after_temporary_removed")
         return removed
 
     def orphans(self, call: Call) -> list[str]:
-        """The published files that no row names: a crash between rename and commit leaves them.
+        """The published files that no row names; a crash between rename and commit leaves them.
 
-        Files are listed first, then it is asked which are live, then which are doubtful, and the rows are read last: in this
-        order a Put that runs meanwhile is never taken for an orphan.
+        Lists the files, then drops the live ones, then the doubtful ones, and reads the rows last. An upload stays live until its
+        row is committed or its file is doubtful, so in this order the file of a concurrent Put is never taken for an orphan.
         """
         ended = [path for path in list(self._files.scan()) if not self._files.is_live(path)]
         paths = [path for path in ended if path not in self._files.doubtful]
         return [path for start in range(0, len(paths), _PAGE) for path in self._unnamed(paths[start : start + _PAGE], call)]
 
     def discard_orphans(self, call: Call) -> int:
-        """Puts the orphans into the trash; how many. For the start after an unclean stop."""
+        """Puts the orphans into the trash. Returns how many. Called at the start after an unclean stop."""
         return sum(self._writer.submit(DiscardFile(path, self._size(path)), call) for path in self.orphans(call))
 
     def _trash(self, call: Call) -> tuple[str, ...]:

@@ -1,8 +1,11 @@
-"""Puts: an upload takes one caller's chunks, in one thread.
+"""Puts. An upload receives the chunks of one Put, in one thread. `begin` chooses one of four:
 
-There are four: a whole blob streamed in constant memory; one whose digest is stored already; a whole blob with a hint at a
-base, gathered in memory; and a delta, of which only the middle comes. Each compares the bytes with the size and digest of the
-header before it makes anything durable.
+- StreamUpload: a whole blob, stored in constant memory.
+- KnownUpload: a blob that is stored already.
+- GatheredUpload: a whole blob whose header names a base; kept in memory to make a delta.
+- DeltaUpload: only the middle is sent; prefix and suffix are copied from the base.
+
+Each compares size and digest with the header before it makes anything durable.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from holdfastd.service.blobs.draft import Uploads, WholeDraft
 
 
 class Upload(Protocol):
-    """A Put under way. `finish` or `abort` ends it; `abort` after `finish` does nothing."""
+    """A Put in progress. `finish` or `abort` ends it; `abort` after `finish` does nothing."""
 
     def feed(self, chunk: bytes) -> None:
         """Takes the next bytes. Raises INVALID_ARGUMENT (SIZE_MISMATCH, TOO_LARGE) or RESOURCE_EXHAUSTED (DISK_FULL)."""
@@ -32,7 +35,7 @@ class Upload(Protocol):
         ...
 
     def abort(self) -> None:
-        """Leaves nothing behind."""
+        """Drops the bytes received and removes the temporary file."""
         ...
 
 
@@ -74,7 +77,7 @@ class StreamUpload:
 
 
 class KnownUpload:
-    """A blob that was stored and leased anew when the Put began: the chunks are only compared with the header."""
+    """A blob that has a row already. `begin` renewed its lease; the chunks are only compared with the header."""
 
     def __init__(self, uploads: Uploads, header: PutHeader) -> None:
         self._uploads = uploads
@@ -91,15 +94,15 @@ class KnownUpload:
         _check_outcome(self._header, self._size_bytes, named_digest(self._hasher.hexdigest()))
         renewed = self._uploads.renew(self._header.digest, call)
         if renewed is None:  # the upload took longer than the lease
-            raise Exhausted("The blob was swept while it was sent. Send it again.", reason="BLOB_SWEPT", retry_delay_s=0.1)
+            raise Exhausted("The blob was swept during the upload. Send it again.", reason="BLOB_SWEPT", retry_delay_s=0.1)
         return _result_of(renewed)
 
     def abort(self) -> None:
-        """Nothing was kept."""
+        """Does nothing: no bytes were kept."""
 
 
 class GatheredUpload:
-    """A whole blob with a hint at a base: gathered in memory for the delta, streamed once it is too large for one."""
+    """A whole blob whose header names a base: gathered in memory to make a delta; streamed when it gets too large for one."""
 
     def __init__(self, uploads: Uploads, header: PutHeader) -> None:
         self._uploads = uploads
@@ -135,10 +138,10 @@ class GatheredUpload:
 
 
 class DeltaUpload:
-    """A blob of which only the middle comes; prefix and suffix are the base's."""
+    """A blob of which only the middle is sent; prefix and suffix are copied from the base."""
 
     def __init__(self, uploads: Uploads, header: PutHeader, call: Call) -> None:
-        """Raises NOT_FOUND (BASE_NOT_FOUND) when the caller must send the whole, INVALID_ARGUMENT for an impossible header."""
+        """Raises NOT_FOUND (BASE_NOT_FOUND) when the caller must send the whole content, INVALID_ARGUMENT for a bad header."""
         if header.delta is None or header.size_bytes is None or not header.digest:
             raise InvalidArgument("A delta needs digest, size_bytes and base_digest.", reason="VALUE_INVALID", field="header")
         self._uploads = uploads
@@ -174,7 +177,7 @@ class DeltaUpload:
 
 
 def _base_content(uploads: Uploads, header: PutHeader, base: Base, call: Call) -> bytes:
-    """The content that the client cut its content against. Raises NOT_FOUND (BASE_NOT_FOUND)."""
+    """The content of the base that the header names. Raises NOT_FOUND (BASE_NOT_FOUND)."""
     digest, settings = header.base_digest, uploads.settings
     if base.row is None:
         raise _send_whole(digest, "is unknown")
@@ -197,7 +200,7 @@ def _check_header(uploads: Uploads, header: PutHeader) -> None:
 
 
 def _check_growth(uploads: Uploads, expected: int | None, size_bytes: int) -> None:
-    """INVALID_ARGUMENT as soon as more has come than the header says or the settings allow."""
+    """INVALID_ARGUMENT as soon as there are more bytes than the header says or the settings allow."""
     limit = uploads.settings.max_blob_bytes
     if size_bytes > limit:
         message = f"The blob has {size_bytes} bytes or more; the limit is {limit}."
@@ -221,7 +224,7 @@ def _result_of(stored: StoredBlob) -> PutResult:
 
 
 def _size_mismatch(expected: int, actual: int) -> InvalidArgument:
-    message = f"{actual} bytes came instead of {expected}: the upload is truncated, or size_bytes is wrong."
+    message = f"{actual} bytes were sent instead of {expected}: the upload is truncated, or size_bytes is wrong."
     return InvalidArgument(message, reason="SIZE_MISMATCH", expected=expected, actual=actual)
 
 

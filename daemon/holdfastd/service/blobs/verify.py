@@ -1,7 +1,7 @@
-"""Compares rows, files and references with each other; the oracle of the crash tests. Changes nothing.
+"""Compares the rows, files and references of blobs with each other. Changes nothing. The crash tests use it as their oracle.
 
-Rows are read a page at a time, and files without a snapshot. A sweep may delete a blob in between, so each problem is
-reported only if the row is still there after it was found.
+Rows are read a page at a time, and files without a snapshot. A sweep may delete a blob meanwhile, so a problem is reported only
+if the blob's row still exists after the problem was found.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from holdfastd.store import blobs as rows
 from holdfastd.store.blobs import Link
 from holdfastd.store.engine import Readers
 
-Report = Callable[[str, int, int], None]  # phase, done, of how many
+Report = Callable[[str, int, int], None]  # phase, number done, total
 
 _PAGE = 200
 
@@ -65,7 +65,7 @@ def _check(contents: BlobContents, files: BlobFiles, row: BlobRow, read_blobs: b
 def _stored_problem(contents: BlobContents, files: BlobFiles, link: Link) -> BlobProblem | None:
     row, content = link
     if not row.path and content is None:
-        return BlobProblem("blob_inline_missing", row.digest, "the row says that its bytes lie in the database, and they do not")
+        return BlobProblem("blob_inline_missing", row.digest, "the row names no file, and its bytes are not in the database")
     try:
         size = files.size(row.path) if row.path else len(content or b"")
         if size != row.stored_bytes:

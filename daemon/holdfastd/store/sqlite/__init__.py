@@ -1,1 +1,1 @@
-"""The engine of SQLite, and the only importer of sqlcipher3: connections, dialect, errors, migrations, checkpoints, space."""
+"""The engine of SQLite: connections, dialect, errors, migrations, checkpoints. Only this package imports sqlcipher3."""

@@ -1,8 +1,8 @@
 """WAL checkpoints (https://sqlite.org/wal.html#ckpt): the job `checkpoint`, and the last checkpoint when the daemon stops.
 
-SQLite's own checkpoints are off, because they would run inside some caller's commit. The job runs a PASSIVE checkpoint
-beside the writer, which waits for nobody. When the log had grown past LOG_REUSE_BYTES, a second one follows in the writer's
-turn, so that no commit adds a page meanwhile; past LOG_MAX_BYTES that second one is a TRUNCATE, which cuts the file.
+SQLite's own checkpoints are off, because they would run inside a caller's commit. The job runs a PASSIVE checkpoint while the
+writer goes on; it blocks neither writer nor readers. When the log was larger than LOG_REUSE_BYTES, a second one follows in the
+writer's thread, so that no commit adds a page meanwhile. Above LOG_MAX_BYTES that one is a TRUNCATE, which empties the file.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from holdfastd.store.engine import Alone
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.errors import foreign_errors
 
-# SQLite starts the log over from its beginning only when every page of it has been copied. Under a steady load a page is
-# always added during a passive checkpoint, so the log would grow without end, and a commit that lengthens the file syncs in
-# 345 us where one that overwrites it takes 178. The checkpoint in the writer's turn has few pages left to copy.
+# SQLite writes the log from its beginning again only when every page of it has been copied. Under a steady load, commits add
+# pages during each passive checkpoint, so the log would grow without limit. The sync of a commit that lengthens the file takes
+# 345 us, of one that overwrites it 178. The checkpoint in the writer's thread has few pages left to copy.
 LOG_REUSE_BYTES = 8 * 2**20
-LOG_MAX_BYTES = 512 * 2**20  # a reader that held its snapshot for long lets the log grow this far
+LOG_MAX_BYTES = 512 * 2**20  # the log reaches this size only when a reader holds a snapshot for long
 
 log = logs.logger(__name__)
 
 
 def log_file(database: Path) -> Path:
-    """The write-ahead log of a database; there while it holds something or a connection is open."""
+    """The path of a database's write-ahead log. The file exists while a connection is open or pages are not copied yet."""
     return database.with_name(database.name + "-wal")
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpointed:
-    """How many pages the log had, and how many of them are in the database now."""
+    """The result of a checkpoint: pages in the log, and how many of them are copied to the database."""
 
     pages_in_log: int
     pages_copied: int
@@ -48,7 +48,7 @@ class Checkpointed:
 
 
 class Checkpointer:
-    """Runs checkpoints on a connection of its own, which the first one opens. Thread-safe; one checkpoint at a time."""
+    """Runs checkpoints on its own connection, which the first checkpoint opens. Thread-safe; one checkpoint at a time."""
 
     def __init__(self, open_connection: Callable[[], Connection]) -> None:
         self._open_connection = open_connection
@@ -56,14 +56,14 @@ class Checkpointer:
         self._lock = threading.Lock()
 
     def passive(self) -> Checkpointed:
-        """Copies what no reader needs in the log any more, waiting for nobody. Synced when it returns."""
+        """Copies the pages that no reader needs in the log any more. Waits for no reader or writer. Durable when it returns."""
         failpoints.hit("checkpoint.before")
         done = self._checkpoint("PRAGMA wal_checkpoint(PASSIVE)")
         failpoints.hit("checkpoint.after")
         return done
 
     def truncate(self) -> Checkpointed:
-        """Copies everything and empties the log; waits a few seconds for readers and the writer. For stopping."""
+        """Copies all pages and empties the log. Waits up to the busy timeout for readers and the writer."""
         failpoints.hit("checkpoint.before_truncate")
         done = self._checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")
         failpoints.hit("checkpoint.after_truncate")
@@ -82,7 +82,7 @@ class Checkpointer:
 
 
 class CheckpointJob:
-    """The job `checkpoint`. Due when the log was written since the last run, or when that run could not copy all of it."""
+    """The job `checkpoint`. It is due when the log was written since the last run, or when that run did not copy all of it."""
 
     def __init__(
         self, database: Path, checkpointer: Checkpointer, alone: Alone, on_sync_failure: Callable[[BaseException], None]
@@ -97,7 +97,7 @@ class CheckpointJob:
         return self._look() != self._seen
 
     def run(self, run: JobRun) -> Mapping[str, int]:
-        """Copies as many pages as readers allow. Counts: `pages_in_log`, `pages_copied`; a dry run's: `log_bytes`."""
+        """Copies as many pages as readers allow. Counts: `pages_in_log`, `pages_copied`; in a dry run `log_bytes`."""
         looked = self._look()
         if run.dry_run:
             return {"log_bytes": looked[0]}
@@ -123,9 +123,9 @@ class CheckpointJob:
 
 
 def empty_log(checkpointer: Checkpointer, on_sync_failure: Callable[[BaseException], None]) -> None:
-    """The last checkpoint, when writer and readers are gone; after it the database file alone is the whole store.
+    """Runs the last checkpoint, after writer and readers have ended. Then the database file alone has all rows.
 
-    When it cannot copy everything, the log stays and the next daemon continues with it.
+    If some pages cannot be copied, the log stays, and the next daemon continues with it.
     """
     try:
         done = checkpointer.truncate()

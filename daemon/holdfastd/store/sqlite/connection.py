@@ -1,6 +1,6 @@
-"""A connection to SQLite: the driver's own, with what `store/engine.py` asks for besides.
+"""A connection to SQLite: the driver's class, with the methods that `store/engine.py` adds.
 
-`execute` is the driver's C method. Only `Database` makes connections.
+`execute` is the driver's C method, without a Python wrapper. Only `Database` opens connections.
 """
 
 from __future__ import annotations
@@ -29,10 +29,8 @@ class Connection(sqlite.Connection):
     dialect = SQLITE
 
     def insert_rows(self, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
-        """Adds the rows, many a statement: each statement gives up the GIL, and under load waits longer for it than it runs.
-
-        The texts of a table are few, so each is prepared once.
-        """
+        """Inserts many rows with each statement: a statement releases the GIL, and under load it waits longer to get it back
+        than it runs. A table has few different statement texts, so each is prepared once."""
         start = 0
         while left := len(rows) - start:
             count = ROWS_A_STATEMENT if left >= ROWS_A_STATEMENT else min(left, ROWS_A_STATEMENT // 2)
@@ -41,7 +39,7 @@ class Connection(sqlite.Connection):
             start += count
 
     def together(self) -> AbstractContextManager[Any]:
-        """SQLite answers in this process, so there is nothing to send ahead."""
+        """Does nothing: SQLite runs in this process, so there is no round trip to save."""
         return _NOTHING_TO_WAIT_FOR
 
 

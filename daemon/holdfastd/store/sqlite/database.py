@@ -1,7 +1,7 @@
-"""The engine of SQLite: one database file, opened here and nowhere else.
+"""The engine of SQLite. Only this module opens the database file.
 
-Every connection of the process comes from the one `Database(path)` of its store: the writer's, the readers', the
-checkpointer's and that of `holdfastd migrate`. Here stand the pragmas, and here a key would be given.
+One `Database(path)` opens all connections to its store: the writer's, the readers', the checkpointer's and that of
+`holdfastd migrate`. It sets the pragmas; an encryption key would be set here too.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ BUSY_TIMEOUT_S = 5.0
 CACHED_STATEMENTS = 512
 WRITER_CACHE_KIB = 16 * 1024
 READER_CACHE_KIB = 4 * 1024
-MAX_FAULTS = 100  # of one sort in `check`: a store with more is broken, and a list of them all helps nobody
+MAX_FAULTS = 100  # faults that `check` reports of each type
 
 
 class Database:
-    """Implements `Engine` for the file at `path`. Opening a connection is what touches the file; making this does not."""
+    """Implements `Engine` for the file at `path`. The constructor does not touch the file; opening a connection does."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,13 +39,13 @@ class Database:
         self._checkpointer = Checkpointer(self.open_writer)
 
     def open_writer(self) -> Connection:
-        """The connection that may write; makes the database file when there is none.
+        """The connection that may write; creates the database file when it is missing.
 
-        Raises DATA_LOSS when the file is no database. SQLite's own checkpoints are off: see `checkpoint.py`.
+        Raises DATA_LOSS when the file is not a database. SQLite's own checkpoints are off: see `checkpoint.py`.
         """
         with foreign_errors():
             connection = self._open("rwc")
-            # auto_vacuum takes effect only before the first page is written, so it comes first.
+            # auto_vacuum takes effect only before the first page is written, so set it first.
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
@@ -54,7 +54,7 @@ class Database:
             return connection
 
     def open_reader(self) -> Connection:
-        """A connection that cannot write. The database has to exist."""
+        """A connection that cannot write. The database must exist."""
         with foreign_errors():
             connection = self._open("ro")
             connection.execute("PRAGMA query_only = ON")
@@ -82,7 +82,7 @@ class Database:
         return connection
 
     def begin_batch(self, connection: engine.Connection) -> Head:
-        """Takes the write lock. The head is read once: no other process writes."""
+        """Takes the write lock. Reads the head from the database only the first time, because no other process writes."""
         connection.execute("BEGIN IMMEDIATE")
         if self._head is None:
             self._head = Head(*changes.newest(connection))
@@ -102,14 +102,14 @@ class Database:
         return errors.is_io_failure(error)
 
     def follow(self, wake: Callable[[], None]) -> None:
-        """No other process writes, and this one's followers are woken by the writer."""
+        """Does nothing: no other process writes, and the writer wakes the followers of this process."""
 
     def jobs(self, interval_s: float, alone: Alone, on_sync_failure: Callable[[BaseException], None]) -> tuple[Job, ...]:
         checkpoint = CheckpointJob(self.path, self._checkpointer, alone, on_sync_failure)
         return (Job("checkpoint", checkpoint.run, interval_s, checkpoint.is_due, log_level=logging.DEBUG),)
 
     def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
-        """Makes the last checkpoint; after it the database file alone is the whole store."""
+        """Runs the last checkpoint, then closes the checkpointer's connection."""
         try:
             empty_log(self._checkpointer, on_sync_failure)
         finally:
@@ -122,7 +122,7 @@ class Database:
         return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
 
     def free_pages(self, connection: engine.Connection, limit: int) -> int:
-        """Works only on a database that was made with auto_vacuum=INCREMENTAL."""
+        """Works only on a database that was created with auto_vacuum=INCREMENTAL, as `open_writer` does."""
         connection.execute(f"PRAGMA incremental_vacuum({limit:d})").fetchall()
         return self.empty_pages(connection)
 

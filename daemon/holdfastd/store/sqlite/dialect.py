@@ -26,7 +26,8 @@ class SqliteDialect:
         return Where(f"{column} IN (SELECT value FROM json_each(?))", (json.dumps(values),))
 
     def walked(self, column: str) -> str:
-        # Without statistics SQLite takes an equality to leave ten rows (https://sqlite.org/optoverview.html#uplus).
+        # Without statistics SQLite assumes that an equality matches ten rows, and would use its index. The unary plus disables
+        # that (https://sqlite.org/optoverview.html#uplus).
         return f"+{column}"
 
     def json_present(self, column: str, keys: Sequence[str]) -> Where:
@@ -58,7 +59,7 @@ SQLITE = SqliteDialect()
 
 
 def _document(column: str) -> str:
-    # A damaged document matches nothing; without the guard it would fail the whole list.
+    # A damaged document matches nothing; without this test it would fail the whole list.
     return f"CASE WHEN json_valid({column}) THEN {column} END"
 
 

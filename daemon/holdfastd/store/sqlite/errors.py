@@ -1,8 +1,9 @@
-"""What SQLite's errors mean: ours by their result code, and the constraint that refused a statement.
+"""Translates SQLite's errors: to ours by their result code, and to the constraint that refused a statement.
 
-sqlcipher3 gives primary result codes only (`SQLITE_CONSTRAINT`, never `SQLITE_CONSTRAINT_UNIQUE`; `SQLITE_IOERR`, never
-`SQLITE_IOERR_FSYNC`). So a UNIQUE constraint is known by SQLite's message, which names its columns; a FOREIGN KEY message
-names nothing, so references are looked up before the statement; and every I/O error of the writer counts as a failed fsync.
+sqlcipher3 gives only primary result codes (`SQLITE_CONSTRAINT`, never `SQLITE_CONSTRAINT_UNIQUE`; `SQLITE_IOERR`, never
+`SQLITE_IOERR_FSYNC`). So a UNIQUE constraint is recognised by SQLite's message, which names its columns. The message of a FOREIGN
+KEY constraint names nothing, so references are looked up before the statement. Every I/O error of the writer counts as a failed
+fsync.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from holdfastd.store.engine import Constraint
 
 Error = sqlite.Error
 
-# "UNIQUE constraint failed: task.workspace, task.id", also for a primary key. Of an index on expressions it names the index.
+# "UNIQUE constraint failed: task.workspace, task.id", also for a primary key. For an index on expressions it names the index.
 _UNIQUE = re.compile(r"UNIQUE constraint failed: (\w+\.\w+(?:, \w+\.\w+)*)")
 
 
@@ -36,23 +37,25 @@ def refusal(error: Exception) -> Constraint | None:
 
 
 def is_io_failure(error: Exception) -> bool:
-    """Whether the disk failed; from the writer's connection this may have been an fsync (see the head of this module)."""
+    """Whether it is an I/O error; on the writer's connection this may be a failed fsync (see the head of this module)."""
     return error_code(error) == sqlite.SQLITE_IOERR
 
 
 def translate(error: Exception) -> HoldfastError | None:
-    """Our error for SQLite's, by its code; None when it is not one that a caller can do something about."""
+    """Our error for SQLite's, by its code; None when a caller could do nothing about it."""
     code = error_code(error)
     if code == sqlite.SQLITE_FULL:
         return DiskFull("The disk is full; nothing was written. Free some space and try again.")
     if code == sqlite.SQLITE_INTERRUPT:
-        return Cancelled("The caller has gone; the read was given up.")
+        return Cancelled("The caller has gone; the read was interrupted.")
     if code in (sqlite.SQLITE_CORRUPT, sqlite.SQLITE_NOTADB):
-        return DataLoss("The database file is damaged, or is none. Run verify, and restore a backup.", reason="DATABASE_DAMAGED")
+        return DataLoss(
+            "The database file is damaged or is not a database. Run verify, and restore a backup.", reason="DATABASE_DAMAGED"
+        )
     if code == sqlite.SQLITE_IOERR:
-        return DataLoss("The disk reported an error. Look at the system's log and at the disk.", reason="IO_ERROR")
+        return DataLoss("The disk reported an error. Check the system's log and the disk.", reason="IO_ERROR")
     if code in (sqlite.SQLITE_CANTOPEN, sqlite.SQLITE_READONLY, sqlite.SQLITE_PERM):
-        return SetupError("The database cannot be opened for writing. Look at who owns the data directory, and at its mode.")
+        return SetupError("The database cannot be opened for writing. Check the owner and the mode of the data directory.")
     if code == sqlite.SQLITE_BUSY:
         return Exhausted("The database is busy; try again.", reason="DATABASE_BUSY", retry_delay_s=0.1)
     return None
@@ -60,7 +63,7 @@ def translate(error: Exception) -> HoldfastError | None:
 
 @contextmanager
 def foreign_errors() -> Iterator[None]:
-    """Within it SQLite's errors come out as ours, where `translate` knows one."""
+    """Translates the errors that SQLite raises inside the block; errors that `translate` does not know pass unchanged."""
     try:
         yield
     except Error as error:

@@ -1,8 +1,8 @@
 """Brings a database to the newest schema, one numbered SQL file at a time.
 
-`NNNN_name.sql` is portable and runs everywhere; `NNNN_name.sqlite.sql` or `.postgres.sql` beside it runs after it, in the
-same step. Each step is one transaction together with its row of `schema_migrations`, so a crash leaves whole steps only.
-Called before anything is served, by the daemon and by `holdfastd migrate`.
+`NNNN_name.sql` runs on every engine; `NNNN_name.sqlite.sql` or `.postgres.sql` beside it runs after it, in the same step, on one.
+Each step and its row of `schema_migrations` are one transaction, so a crash leaves only whole steps. The daemon calls `migrate`
+before it serves; `holdfastd migrate` calls it too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from holdfastd.store.sqlite.errors import Error, foreign_errors
 DIALECT = "sqlite"
 _FILE_NAME = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)(\.(?P<dialect>sqlite|postgres))?\.sql")
 
-# Not a migration file: it has to be there before the first of them can be recorded.
+# Not in a migration file, because the table must exist before the first migration can be recorded in it.
 _BOOKKEEPING = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     version BIGINT NOT NULL PRIMARY KEY,
@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step: its number, its name, the SQL of this dialect and the SHA-256 of that."""
+    """One step: its number, its name, and its SQL for this dialect. `checksum` is the SHA-256 of the SQL."""
 
     version: int
     name: str
@@ -60,7 +60,7 @@ def migrations_dir() -> Path:
 
 
 def find_migrations(directory: Path | None = None, dialect: str = DIALECT) -> tuple[Migration, ...]:
-    """The steps of `directory` in order, 1, 2, 3 … Raises SETUP for a stray name, a gap or a number used twice."""
+    """The steps of `directory` in order, 1, 2, 3 … Raises SETUP for a wrong file name, a gap, or a number used twice."""
     directory = directory or migrations_dir()
     shared: dict[int, tuple[str, str]] = {}
     extra: dict[int, tuple[str, str]] = {}
@@ -71,7 +71,7 @@ def find_migrations(directory: Path | None = None, dialect: str = DIALECT) -> tu
             continue
         files, version = (extra if match["dialect"] else shared), int(match["version"])
         if version in files:
-            raise SetupError(f"{path}: number {version:04d} is taken by {files[version][0]}. Give it the next free one.")
+            raise SetupError(f"{path}: number {version:04d} is taken by {files[version][0]}. Use the next free number.")
         files[version] = (match["name"], path.read_text(encoding="utf-8"))
     return tuple(_join(shared, extra, directory))
 
@@ -88,10 +88,10 @@ def _join(shared: dict[int, tuple[str, str]], extra: dict[int, tuple[str, str]],
 
 
 def pending(connection: Connection, migrations: Sequence[Migration]) -> tuple[Migration, ...]:
-    """The steps that the database has not had. Changes nothing; works on a read-only connection.
+    """The steps that were not applied to the database yet. Changes nothing; works on a read-only connection.
 
-    Raises SETUP when the database has had a step that is unknown here or that read differently, and when it holds
-    tables but is no store of ours.
+    Raises SETUP when an applied step is unknown here or has another checksum, and when the database has tables but is not a
+    Holdfast store.
     """
     applied = _applied(connection)
     known = {each.version: each for each in migrations}
@@ -121,10 +121,10 @@ def _applied(connection: Connection) -> dict[int, tuple[str, str]]:
 
 
 def migrate(connection: Connection, snapshots: Path, migrations: Sequence[Migration] | None = None) -> tuple[Migration, ...]:
-    """Applies what is pending and returns it. Also gives a new store its id.
+    """Applies the pending steps and returns them. Gives a new store its id.
 
-    Before the first step on an existing store a copy of the database goes to `snapshots`/before-NNNN-TIME.db, synced. A step
-    that fails leaves the database as it was before that step and raises SETUP with the statement that failed.
+    Before the first step on an existing store, copies the database to `snapshots`/before-NNNN-TIME.db and syncs the copy. A step
+    that fails leaves the database as it was before the step, and raises SETUP with the statement that failed.
     """
     migrations = find_migrations() if migrations is None else migrations
     steps = pending(connection, migrations)
@@ -140,7 +140,7 @@ def migrate(connection: Connection, snapshots: Path, migrations: Sequence[Migrat
 
 
 def take_snapshot(connection: Connection, snapshots: Path, step: Migration) -> Path:
-    """A copy of the whole database as it was before `step`; on disk when this returns."""
+    """Copies the whole database as it is before `step`. Returns the path of the copy, which is durable."""
     snapshots.mkdir(mode=0o700, parents=True, exist_ok=True)
     moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     target = snapshots / f"before-{step.version:04d}-{moment}-{time.time_ns() % 1_000_000_000:09d}.db"
@@ -185,8 +185,8 @@ def _run(connection: Connection, step: Migration, statement: str) -> None:
 def split_statements(script: str) -> Iterator[str]:
     """The statements one by one, each with its semicolon. (`executescript` commits first, so it cannot be used.)
 
-    Strings, comments and trigger bodies may hold semicolons: SQLite itself says where a statement ends. Raises SETUP
-    when the last one is not finished.
+    Strings, comments and trigger bodies may hold semicolons, so SQLite decides where a statement ends. Raises SETUP when the
+    last statement is not complete.
     """
     statement = ""
     for piece in re.split(r"(?<=;)", script):
@@ -205,18 +205,18 @@ def _ensure_store_id(connection: Connection) -> None:
 
 
 def store_id(connection: Connection) -> str:
-    """The store's own id, given once when it was made; backups and restores keep it."""
+    """The store's id. It is given once, when the store is created; backups and restores keep it."""
     (value,) = connection.execute("SELECT value FROM meta WHERE name = 'store_id'").fetchone()
     return str(value)
 
 
 def schema_version(connection: Connection) -> int:
-    """The number of the newest step that the store has; 0 for none."""
+    """The number of the newest step that was applied; 0 for none."""
     return max((int(version) for version in _applied(connection)), default=0)
 
 
 def columns_by_table(connection: Connection) -> dict[str, set[str]]:
-    """The names of every table's columns."""
+    """The column names of every table."""
     found: dict[str, set[str]] = {}
     query = "SELECT t.name, c.name FROM sqlite_master AS t, pragma_table_info(t.name) AS c WHERE t.type = 'table'"
     with foreign_errors():

@@ -1,6 +1,6 @@
-"""The pool of read connections. Every read of a caller takes a snapshot here and gives it back.
+"""The pool of read connections. Every read of a caller borrows a connection with a snapshot, and gives it back.
 
-No reader holds a snapshot longer than its caller waits: a read is interrupted when its caller goes or its deadline passes.
+A read is interrupted when its caller goes or its deadline passes, so no snapshot is held longer than its caller waits.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class _Reader:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
         except Error:
-            # A cursor left open keeps a late interrupt alive, and that hits the ROLLBACK as well.
+            # While a cursor is open, a late interrupt stays in force and fails the ROLLBACK too.
             self.connection.close()
             self.connection = self._connect()
 
 
 class Readers:
-    """Implements `engine.Readers`: a few read-only connections, lent out a snapshot at a time. Thread-safe."""
+    """Implements `engine.Readers`: a few read-only connections, each lent out for one snapshot. Thread-safe."""
 
     dialect = SQLITE
 
@@ -66,11 +66,11 @@ class Readers:
 
     @contextmanager
     def snapshot(self, call: Call) -> Iterator[Connection]:
-        """One consistent state of the store, for as long as the block runs; never yield to gRPC inside it.
+        """Holds one consistent state of the store while the block runs; do not yield to gRPC inside it.
 
-        Waits for a free connection as long as the caller does, and no longer than the pool's patience. Raises
-        RESOURCE_EXHAUSTED when that is over, CANCELLED or DEADLINE_EXCEEDED when the caller is gone (what SQLite was
-        doing is interrupted), UNAVAILABLE when the daemon stops.
+        Waits for a free connection while the caller waits, at most `patience_s`; then raises RESOURCE_EXHAUSTED. Raises CANCELLED
+        or DEADLINE_EXCEEDED when the caller no longer waits (a running statement is interrupted), UNAVAILABLE when the daemon
+        stops.
         """
         self._watch(call)
         reader = self._take(call)
@@ -85,7 +85,7 @@ class Readers:
             self._give_back(reader)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Lets no new snapshot begin, waits for those that run, interrupts them after `timeout_s`, closes."""
+        """Refuses new snapshots, waits for the open ones, interrupts them after `timeout_s`, and closes the connections."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -101,7 +101,7 @@ class Readers:
         return len(self._free) == len(self._all)
 
     def _watch(self, call: Call) -> None:
-        # Register once a call: a stream takes a snapshot for each page, and a call drops its callbacks only when it ends.
+        # Register once for each call: a stream takes a snapshot for each page, and a call keeps its callbacks until it ends.
         with self._changed:
             if call in self._watched:
                 return
@@ -134,7 +134,7 @@ class Readers:
 
     def _give_back(self, reader: _Reader) -> None:
         with self._changed:
-            reader.call = None  # from here on no interrupt is meant for this connection
+            reader.call = None  # from now on the call cannot interrupt this connection
         try:
             reader.end_snapshot()
         finally:
