@@ -119,7 +119,7 @@ def test_help_says_what_a_command_is_about(command: str, said: str, capsys: Capt
         ("show task --title x", "unrecognized argument --title"),
         ("completion", "missing argument '{bash,zsh,fish}'. Choose from: bash, zsh, fish. See `holdfast completion --help`"),
         ("list", "holdfast: missing argument 'KIND'."),
-        ("list tasks --limit", "holdfast: option '--limit' requires an argument."),
+        ("list tasks --limit", "holdfast: option '--limit' requires an argument. See `holdfast list --help`."),
         ("list tasks --limit x", "holdfast: invalid value for '--limit':"),
         ("set task TASK-001", "Say what to set"),
         ("set task TASK-001 status=x --version 0", "1 or more"),
