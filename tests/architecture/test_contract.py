@@ -12,6 +12,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 
 import holdfastd
+from holdfast.contract.kinds import KINDS
 from holdfast.contract.versions import API_VERSION, OLDEST_API_VERSION
 from holdfast.v1 import (
     admin_service_pb2,
@@ -105,11 +106,12 @@ def test_what_was_added_since_a_version_landed_states_a_newer_version(landed: li
     assert API_VERSION - newest(landed) in (0, 1), "the version may rise by at most one between two landings"
 
 
-def test_version_2_is_what_came_with_scan() -> None:
+def test_version_2_is_what_came_with_scan_and_kinds_since() -> None:
     second = {
         f"{owner}.{name}" for owner, members in versions(files_now()).items() for name, since in members.items() if since == 2
     }
-    assert second == {"StoreService.Scan", "Entry.event", "JournalServiceListRequest.descending"}
+    kinds = {f"Record.{name}" for name in KINDS}
+    assert second - kinds == {"StoreService.Scan", "Entry.event", "JournalServiceListRequest.descending"}
 
 
 def test_an_addition_without_a_version_would_be_noticed() -> None:

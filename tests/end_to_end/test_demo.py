@@ -40,7 +40,7 @@ def test_agents_and_daemon_are_killed_and_nothing_is_lost(
 ) -> None:
     _, result = performed
     assert result.returncode == 0, result.stdout + result.stderr
-    killed = re.search(r"✗ (agent-[123]) is killed with SIGKILL in the middle of \S+, [1-9]\d* steps done", result.stdout)
+    killed = re.search(r"✗ (agent-[123]) is killed with SIGKILL in the middle of \S+, [1-9]\d* stages done", result.stdout)
     assert killed is not None, result.stdout
     assert f"✓ {killed[1]} continues from its checkpoint" in result.stdout
     assert "the daemon is killed with SIGKILL" in result.stdout
@@ -64,9 +64,9 @@ class Agent(Process):
 
 
 def play_with(place: Path, **agents: Agent) -> Play:
-    """A demo in which each agent has done two steps of a task."""
+    """A demo in which each agent has done two stages of a task."""
     for name in agents:
-        Acknowledgements(place, name).note("checkpoint", in_task=True, item=f"the work of {name}", step=2)
+        Acknowledgements(place, name).note("checkpoint", in_task=True, item=f"the work of {name}", stage=2)
     play = Play.__new__(Play)
     play._plan, play._agents = Plan(place, len(agents), 6, 0.0, ""), dict(agents)
     return play
@@ -74,9 +74,9 @@ def play_with(place: Path, **agents: Agent) -> Play:
 
 def test_the_killed_agent_is_at_work(tmp_path: Path) -> None:
     play = play_with(tmp_path, done=Agent(False), quick=Agent(True, quick=True), one=Agent(True), other=Agent(True))
-    Acknowledgements(tmp_path, "one").note("checkpoint", in_task=False, item="", step=0)
+    Acknowledgements(tmp_path, "one").note("checkpoint", in_task=False, item="", stage=0)
     name, at = play._killed_in_a_task()
-    assert (name, at["item"], at["step"]) == ("other", "the work of other", 2)
+    assert (name, at["item"], at["stage"]) == ("other", "the work of other", 2)
     assert [each.ended() for each in play._agents.values()] == [True, True, False, True]
 
 

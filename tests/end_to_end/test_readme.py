@@ -17,7 +17,8 @@ from holdfast.cli.entry import COMMANDS
 pytestmark = pytest.mark.slow  # processes of its own
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", *(f"docs/{each.name}" for each in (ROOT / "docs").glob("*.md")))
+PACKAGES = (ROOT, ROOT / "daemon/holdfastd", ROOT / "client/holdfast")  # paths in the documents begin at one of these
 
 
 def blocks(language: str) -> list[str]:
@@ -67,9 +68,11 @@ def test_the_shells_tour_runs_on_a_fresh_store(home: dict[str, str]) -> None:
 def test_what_the_documents_name_exists(document: str) -> None:
     text = (ROOT / document).read_text()
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
-    files = re.findall(r"`((?:tests|daemon|client|proto|migrations|packaging|docs)/[\w./*-]+)`", text)
-    missing = [name for name in [*links, *files] if not list(ROOT.glob(name.rstrip("/")))]
-    assert not missing
+    assert not [link for link in links if not (ROOT / document).parent.joinpath(link).exists()]
+    folders = r"(?:tests|daemon|client|proto|migrations|packaging|docs)/[\w./*-]+"
+    files = re.findall(rf"`({folders}|[\w./-]+\.(?:py|sh|sql|proto))(?:::\w+)?`", text)
+    named = {name for name in files if "NNNN" not in name}
+    assert not [name for name in named if not any(list(package.glob(name.rstrip("/"))) for package in PACKAGES)]
 
 
 def test_the_changelog_names_every_command() -> None:

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from holdfast.contract.kinds import KINDS, FieldType, Kind
+from holdfast.contract.kinds import KINDS, Kind
 from holdfast.v1 import entry_pb2, store_service_pb2
 from holdfast.v1 import journal_service_pb2 as journal_pb
 from tests.conftest import DaemonProcess
 from tests.registry.diffs import expected_diff
-from tests.registry.world import SINGULAR, World, insert_of, settable, stored_form, update_of, without_daemon_s
+from tests.registry.world import SINGULAR, World, changeable, insert_of, stored_form, update_of, without_daemon_s
 from tests.support.api import Api, delete, refused
 
 ACTIONS = ["ACTION_INSERT", "ACTION_UPDATE", "ACTION_DELETE"]
@@ -135,8 +135,9 @@ def test_a_live_watch_is_told_of_every_kind(world: World) -> None:
     done = [("ACTION_INSERT", *each) for each in made.items()]
     for kind in KINDS.values():
         if not kind.immutable:
-            field = next(each for each in settable(kind) if each.type is FieldType.JSON and not each.immutable)
-            message = kind.message_class(id=made[kind.name], **{field.name: '"other"'})
+            field = changeable(kind)[0]
+            message = kind.message_class(id=made[kind.name])
+            world.fill(message, field)
             api.commit(update_of(kind, message, [field.name]))
             done.append(("ACTION_UPDATE", kind.name, made[kind.name]))
     for name, id in reversed(made.items()):

@@ -15,12 +15,20 @@ from hypothesis import strategies as st
 from holdfast.contract.kinds import KINDS, Field, FieldType, Kind
 from holdfast.v1 import store_service_pb2 as pb
 from tests.support.api import Api
-from tests.support.messages import put, texts, values_of
+from tests.support.messages import has_32_bits, put, texts, values_of
 
 # Ids made from a template must be printable, and no part of them may be empty.
 id_texts = st.text(st.characters(categories=("L", "N", "P"), max_codepoint=0xFFFF), min_size=1, max_size=20)
 whole_texts = texts.filter(bool)
 CONTENTS = (b"", b"some bytes", b"other bytes")
+VALUES: dict[FieldType, Any] = {
+    FieldType.STRING: "text",
+    FieldType.JSON: '{"k":["x",1,true,null],"t":"text"}',
+    FieldType.INTEGER: 2**40,
+    FieldType.REAL: 0.5,
+    FieldType.BOOLEAN: True,
+    FieldType.TIME: 2**60,
+}
 SINGULAR = {name for name, kind in KINDS.items() if kind.id_template and "{" not in kind.id_template}
 
 _counter = itertools.count(1)
@@ -42,6 +50,15 @@ def update_of(kind: Kind, message: Message, mask: list[str], version: int = 0) -
 def settable(kind: Kind) -> list[Field]:
     """The fields that callers set, without the id."""
     return [each for each in kind.fields if not each.output_only and each.name != "id"]
+
+
+def changeable(kind: Kind) -> list[Field]:
+    """The fields that an update may set to any value of their type: no reference, and no name of a reference's kind."""
+    return [each for each in settable(kind) if not (each.immutable or each.reference or names_a_kind(kind, each))]
+
+
+def names_a_kind(kind: Kind, field: Field) -> bool:
+    return any(each.reference is not None and each.reference.kind_field == field.name for each in kind.references)
 
 
 def template_fields(kind: Kind) -> set[str]:
@@ -79,12 +96,29 @@ class World:
         return message
 
     def _require(self, kind: Kind, message: Message, field: Field) -> None:
-        if any(field is not each and each.reference and each.reference.kind_field == field.name for each in kind.references):
+        if names_a_kind(kind, field):
             setattr(message, field.name, "task")
         elif field.reference is not None:
-            setattr(message, field.name, self.parent(targets_of(kind, field)))
-        else:
+            id = self.parent(targets_of(kind, field))
+            put(message, field, [id] if field.repeated else id)
+        elif field.type is FieldType.STRING and not (field.values or field.blob or field.repeated):
             setattr(message, field.name, f"{field.name}-{next(_counter)}")
+        elif field.type is FieldType.INTEGER:
+            setattr(message, field.name, next(_counter))
+        else:
+            self.fill(message, field)
+
+    def fill(self, message: Message, field: Field) -> None:
+        """Sets a field that is no reference to a valid value, always the same one."""
+        if field.member is not None:
+            element = getattr(message, field.name).add()
+            for inner in field.member.fields:
+                self.fill(element, inner)
+            return
+        value = self.digests[0] if field.blob else field.values[0] if field.values else VALUES[field.type]
+        if has_32_bits(field):
+            value = 2**30
+        put(message, field, [value] if field.repeated else value)
 
     def add(self, kind: Kind, message: Message) -> str:
         return self.api.commit(insert_of(kind, message)).results[0].id
@@ -100,13 +134,15 @@ class World:
         return message
 
     def _draw_field(self, kind: Kind, message: Any, field: Field, draw: st.DrawFn, filled: bool) -> None:
+        if names_a_kind(kind, field):
+            return  # set with its reference
         if field.reference is not None:
+            if field.reference.kind_field:
+                setattr(message, field.reference.kind_field, "task")
             if field.repeated:
                 getattr(message, field.name).append(self.parent(targets_of(kind, field)))
             elif not getattr(message, field.name):
                 setattr(message, field.name, self.parent(targets_of(kind, field)))
-            return
-        if field.required and getattr(message, field.name) in KINDS:
             return
         message.ClearField(field.name)
         put(message, field, draw(self._strategy(kind, field, filled)))
@@ -121,7 +157,7 @@ class World:
 
     def changed(self, kind: Kind, before: Message, draw: st.DrawFn) -> tuple[Any, list[str]]:
         """New values for some of the fields that may be updated, and the names of these fields."""
-        names = [each.name for each in settable(kind) if not each.immutable and not each.reference]
+        names = [each.name for each in changeable(kind)]
         mask = draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
         message = kind.message_class()
         message.id = before.id  # type: ignore[attr-defined]
@@ -149,7 +185,7 @@ def _settle(fields: tuple[Field, ...], message: Message) -> None:
             setattr(message, field.name, canonical(getattr(message, field.name)))
         elif field.default_value and not getattr(message, field.name):
             setattr(message, field.name, field.default_value)
-        elif field.optional and not getattr(message, field.name):
+        elif field.optional and getattr(message, field.name) == "":
             message.ClearField(field.name)
 
 

@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import Message
-
 from holdfast.contract.kinds import JOURNALS, KINDS, REFERRERS, STORED_JOURNALS, Field, FieldType, Journal, Kind, Shape
 from holdfast.v1 import admin_service_pb2 as admin_pb2
 from holdfast.v1 import blob_service_pb2 as blob_pb2
@@ -27,7 +25,7 @@ from holdfastd.model.predicates import filterable_fields
 from holdfastd.store import audits, changes, ledger, query
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, quoted, referrers_sql
-from tests.registry.world import SINGULAR, World, insert_of, settable, targets_of, update_of
+from tests.registry.world import SINGULAR, VALUES, World, insert_of, settable, targets_of, update_of
 from tests.support.api import delete
 from tests.support.engine import Engine
 from tests.support.in_process import DirectApi
@@ -43,14 +41,6 @@ LITERALS = [
     Literal(LiteralKind.NULL, None),
     Literal(LiteralKind.ANYTHING, None),
 ]
-VALUES: dict[FieldType, Any] = {
-    FieldType.STRING: "text",
-    FieldType.JSON: '{"k":["x",1,true,null],"t":"text"}',
-    FieldType.INTEGER: 2**40,
-    FieldType.REAL: 0.5,
-    FieldType.BOOLEAN: True,
-    FieldType.TIME: 2**60,
-}
 
 
 # Calls of the store on one engine
@@ -134,7 +124,7 @@ def _whole(world: World, kind: Kind) -> Any:
     for field in settable(kind):
         if field.reference is None:
             message.ClearField(field.name)
-            _fill(world, message, field)
+            world.fill(message, field)
         elif field.repeated:
             getattr(message, field.name).append(world.parent(targets_of(kind, field)))
         elif not getattr(message, field.name):
@@ -143,16 +133,6 @@ def _whole(world: World, kind: Kind) -> Any:
         if field.reference is not None and field.reference.kind_field:
             setattr(message, field.reference.kind_field, "task")
     return message
-
-
-def _fill(world: World, message: Message, field: Field) -> None:
-    if field.member is not None:
-        element = getattr(message, field.name).add()
-        for inner in field.member.fields:
-            _fill(world, element, inner)
-        return
-    value = world.digests[0] if field.blob else (field.values or [VALUES[field.type]])[0]
-    put(message, field, [value] if field.repeated else value)
 
 
 def _dangling(world: World, kind: Kind, field: Field) -> store_service_pb2.Mutation:
@@ -214,7 +194,7 @@ def _entry(world: World, journal: Journal) -> Any:
     message = journal.message_class()
     for field in journal.fields:
         if not field.output_only:
-            _fill(world, message, field)
+            world.fill(message, field)
     return message
 
 

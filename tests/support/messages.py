@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from holdfastd.model.codec import MAX_TIME_NS, MIN_TIME_NS, set_time
 # Characters of every plane, except surrogates, which protobuf can't encode, and NUL, which validation refuses.
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20)
 integers = st.one_of(st.integers(-(2**63), 2**63 - 1), st.sampled_from([0, 1, -1, 2**53 + 1, 2**63 - 1, -(2**63)]))
+short_integers = st.one_of(st.integers(-(2**31), 2**31 - 1), st.sampled_from([0, 1, -1, 2**31 - 1, -(2**31)]))
 times_ns = st.one_of(st.integers(MIN_TIME_NS, MAX_TIME_NS), st.sampled_from([0, -1, 1, MIN_TIME_NS, MAX_TIME_NS]))
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-(10**30), 10**30), st.floats(allow_nan=False, allow_infinity=False), texts),
@@ -28,6 +30,10 @@ json_texts = st.builds(
 )
 
 
+def has_32_bits(field: Field) -> bool:
+    return field.descriptor is not None and field.descriptor.type == FieldDescriptor.TYPE_INT32
+
+
 def values_of(field: Field) -> st.SearchStrategy[Any]:
     """Valid values of one field."""
     if field.member is not None:
@@ -38,7 +44,7 @@ def values_of(field: Field) -> st.SearchStrategy[Any]:
         one = {
             FieldType.STRING: texts,
             FieldType.JSON: json_texts,
-            FieldType.INTEGER: integers,
+            FieldType.INTEGER: short_integers if has_32_bits(field) else integers,
             FieldType.REAL: st.floats(allow_nan=False, allow_infinity=False),
             FieldType.BOOLEAN: st.booleans(),
             FieldType.TIME: times_ns,

@@ -11,33 +11,33 @@ import pytest
 from holdfastd.errors import DataLoss
 from holdfastd.model.call import Call
 from holdfastd.model.jobs import JobRun
-from holdfastd.store.sqlite.checkpoint import LOG_MAX_BYTES, LOG_REUSE_BYTES, Checkpointed, Checkpointer, CheckpointJob
+from holdfastd.store.sqlite.checkpoint import LOG_MAX_BYTES, LOG_REUSE_BYTES, LogCheckpoint, LogCheckpointer, LogCheckpointJob
 
-DONE, BEHIND = Checkpointed(10, 10, busy=False), Checkpointed(10, 7, busy=False)
+DONE, BEHIND = LogCheckpoint(10, 10, busy=False), LogCheckpoint(10, 7, busy=False)
 
 
-class Noting(Checkpointer):
+class Noting(LogCheckpointer):
     """Records its calls, and whether the writer is blocked during each."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.outcome: Checkpointed | Exception = DONE
+        self.outcome: LogCheckpoint | Exception = DONE
         self.is_alone = False
 
-    def passive(self) -> Checkpointed:
+    def passive(self) -> LogCheckpoint:
         return self._noted("passive")
 
-    def truncate(self) -> Checkpointed:
+    def truncate(self) -> LogCheckpoint:
         return self._noted("truncate")
 
-    def alone(self, work: Callable[[], Checkpointed], call: Call) -> Checkpointed:
+    def alone(self, work: Callable[[], LogCheckpoint], call: Call) -> LogCheckpoint:
         self.is_alone = True
         try:
             return work()
         finally:
             self.is_alone = False
 
-    def _noted(self, what: str) -> Checkpointed:
+    def _noted(self, what: str) -> LogCheckpoint:
         self.asked.append(f"{what} alone" if self.is_alone else what)
         if isinstance(self.outcome, Exception):
             raise self.outcome
@@ -51,7 +51,7 @@ class Rig:
         self.checkpointer = Noting()
         self.failures: list[BaseException] = []
         self._log = directory / "holdfast.db-wal"
-        self.job = CheckpointJob(directory / "holdfast.db", self.checkpointer, self.checkpointer.alone, self.failures.append)
+        self.job = LogCheckpointJob(directory / "holdfast.db", self.checkpointer, self.checkpointer.alone, self.failures.append)
 
     def write(self, size: int) -> None:
         """Sets the size of the log with a sparse file."""

@@ -13,7 +13,7 @@ from holdfastd.jobs.scheduler import Scheduler
 from holdfastd.locks import DataDirLock, SocketLock
 from holdfastd.rpc.listener import Listener
 from holdfastd.settings import load_settings
-from holdfastd.store.sqlite.checkpoint import Checkpointer
+from holdfastd.store.sqlite.checkpoint import LogCheckpointer
 from holdfastd.store.sqlite.readers import Readers
 
 
@@ -33,7 +33,7 @@ def test_the_lock_of_the_data_directory_is_released_last(monkeypatch: pytest.Mon
         (Listener, "unlink", "socket"),
         (Scheduler, "stop", "jobs"),
         (Readers, "close", "readers"),
-        (Checkpointer, "close", "checkpointer"),
+        (LogCheckpointer, "close", "checkpointer"),
         (SocketLock, "release", "socket's lock"),
         (DataDirLock, "release", "data directory's lock"),
     ):

@@ -13,6 +13,8 @@ import click
 
 from holdfast.cli import exits
 from holdfast.cli.command import command, count, offered, positive
+from holdfast.cli.fields import KINDS_WITH_CONTENT
+from holdfast.cli.kind_names import said
 from holdfast.cli.options import Options
 from holdfast.cli.reach import open_store
 from holdfast.cli.text import steers, visible
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from holdfast.store import Store
 
 _REST_OF_CHARACTER = re.compile(rb"[\x80-\xbf]{0,3}")
-_WHAT = "a digest (sha256:…), or the id of a checkpoint, an artifact or an execution log"
+_WHAT = f"a digest (sha256:…), or the id of {' or '.join(said(each) for each in KINDS_WITH_CONTENT)}"
 _WHERE_TO = "with --all: the directory to write to, new or empty"
 _ALL = "WHAT is a session: write the contexts of all its checkpoints into DIR, all or none"
 

@@ -28,10 +28,7 @@ COMMANDS = {
     "delete": ("records:delete", "remove a record"),
     "log": ("records:log", "show the history of a record as a diff, newest first"),
     "graph": ("records:graph", "show dependencies, or the versions made from each other, as trees"),
-    "cat": (
-        "contents:cat",
-        "write a blob, a checkpoint's context, or the content of an artifact or an execution log to stdout",
-    ),
+    "cat": ("contents:cat", "write a blob, or the content of a record, to stdout"),
     "tail": ("journals:tail", "show the end of a transcript, or of another journal"),
     "watch": ("journals:watch", "show changes as they happen"),
     "sweep": ("upkeep:sweep", "delete blobs that no record refers to"),

@@ -10,11 +10,14 @@ from google.protobuf.message import Message
 
 from holdfast.cli.text import harmless_json
 from holdfast.contract.kinds import TIMESTAMP, fields_of
-from holdfast.values.fields import json_value
+from holdfast.values.fields import is_unset, json_value
 
 
 def json_form(message: Message) -> dict[str, Any]:
-    """Returns every field of a message; None for an unset time, message or JSON field. Unset members of a oneof are left out."""
+    """Returns every field of a message; None for an unset time, message, JSON field or `optional` number.
+
+    Unset members of a oneof are left out.
+    """
     fields = fields_of(message.DESCRIPTOR)
     form: dict[str, Any] = {}
     for field in message.DESCRIPTOR.fields:
@@ -27,7 +30,7 @@ def json_form(message: Message) -> dict[str, Any]:
         elif fields[field.name].json:
             form[field.name] = json_value(value)
         else:
-            form[field.name] = None if isinstance(value, Message) and not message.HasField(field.name) else _item(value)
+            form[field.name] = None if is_unset(message, fields[field.name]) else _item(value)
     return form
 
 

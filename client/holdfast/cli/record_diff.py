@@ -11,7 +11,7 @@ from holdfast.cli.fields import block
 from holdfast.cli.json_form import json_line
 from holdfast.cli.terminal import Line
 from holdfast.cli.text import size_text
-from holdfast.contract.kinds import Kind
+from holdfast.contract.kinds import Field, Kind
 
 BOOKKEEPING = ("id", "version", "create_time", "update_time")
 MAX_DIFFED_LINES = 5_000  # difflib's time grows with the square of it
@@ -36,18 +36,21 @@ class FieldChange:
     after: Any
 
 
-def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FieldChange]:
+def changes_between(kind: Kind, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FieldChange]:
     """Returns the fields that differ, in the order of the contract. An empty mapping stands for a missing image."""
-    names = [each for each in (after or before) if each not in BOOKKEEPING]
-    return [
-        FieldChange(each, before.get(each), after.get(each)) for each in names if not _same(before.get(each), after.get(each))
-    ]
+    fields = [each for each in kind.fields if each.name not in BOOKKEEPING]
+    found = [(each, before.get(each.name), after.get(each.name)) for each in fields]
+    return [FieldChange(field.name, old, new) for field, old, new in found if not _same(field, old, new)]
 
 
-def _same(before: Any, after: Any) -> bool:
-    """Whether two values are equal. An empty field of a new or deleted record equals a missing one."""
+def _same(field: Field, before: Any, after: Any) -> bool:
+    """Whether two values are equal. An empty field of a new or deleted record equals a missing one.
+
+    In an `optional` field zero is a value and not empty.
+    """
     if before is None or after is None:
-        return (before in _EMPTY) and (after in _EMPTY)
+        empty = (None, "") if field.optional else _EMPTY
+        return before in empty and after in empty
     return bool(before == after and (type(before) is type(after)))
 
 

@@ -99,7 +99,8 @@ def _history(store: Store, kinds: list[str], id: str) -> Iterator[entry_pb2.Entr
 def _entry(told: entry_pb2.Entry) -> Entry:
     audit = told.audit
     before, after = _side(audit, "before"), _side(audit, "after")
-    fields = changes_between({} if audit.action == "insert" else before, {} if audit.action == "delete" else after)
+    before, after = ({} if audit.action == "insert" else before), ({} if audit.action == "delete" else after)
+    fields = changes_between(KINDS[audit.kind], before, after)
     time = audit.time.ToJsonString()
     return Entry(told.revision, time, audit.action, audit.kind, audit.id, audit.version, audit.actor, fields)
 

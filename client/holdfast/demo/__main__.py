@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--agents", type=int, default=8, help="how many agents (default: 8)")
     parser.add_argument("--modules", type=int, default=6, help="tasks for each of them, on average (default: 6)")
     parser.add_argument(
-        "--pace", type=float, default=0.3, help="seconds that an agent waits after a step, in place of a model (default: 0.3)"
+        "--pace", type=float, default=0.3, help="seconds that an agent waits after a stage, in place of a model (default: 0.3)"
     )
     parser.add_argument("--directory", type=Path, help="a new directory for the store (default: a temporary one, which stays)")
     parser.add_argument(

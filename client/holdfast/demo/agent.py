@@ -1,4 +1,4 @@
-"""One agent: takes tasks that all agents share, works on them step by step, and saves its context after each step.
+"""One agent: takes tasks that all agents share, works on them stage by stage, and saves its context after each stage.
 
 After a SIGKILL and a restart it continues from its latest checkpoint. Work done after that checkpoint is in the store; the agent
 finds it there and does not repeat it. Each agent is a process: `python -m holdfast.demo.agent PLACE NAME`.
@@ -18,7 +18,7 @@ from typing import Any
 
 import holdfast
 from holdfast.demo.acknowledgements import Acknowledgements
-from holdfast.demo.assignment import Assignment, Message, Product, Source, Step
+from holdfast.demo.assignment import Assignment, Message, Product, Source, Stage
 from holdfast.demo.conversations import Conversations
 from holdfast.demo.library import Library
 from holdfast.journals.writer import Acknowledged
@@ -39,7 +39,7 @@ def source_of(trajectories: str) -> Source:
 
 
 class Agent:
-    """One agent. It waits `pace_s` seconds after each step, as if a model were thinking."""
+    """One agent. It waits `pace_s` seconds after each stage, as if a model were thinking."""
 
     def __init__(self, store: holdfast.Store, name: str, source: Source, notes: Acknowledgements, pace_s: float) -> None:
         self._store = store
@@ -48,7 +48,7 @@ class Agent:
         self._notes = notes
         self._pace_s = pace_s
         self._session = session_of(name)
-        self._context: dict[str, Any] = {"agent": name, "task": "", "step": 0, "messages": []}
+        self._context: dict[str, Any] = {"agent": name, "task": "", "stage": 0, "messages": []}
         self._done_since: set[str] = set()
 
     def run(self) -> None:
@@ -81,13 +81,13 @@ class Agent:
             context=latest.context_digest,
             done_since=len(self._done_since),
             item=self._context["item"],
-            step=self._context["step"],
+            stage=self._context["stage"],
         )
 
     def _take_task(self) -> bool:
         """Takes the first free task, or the next when another agent took that one first. False when none is left."""
         for task in self._store.tasks.list(filter='status = "created"', limit=20):
-            context = {**self._context, "task": task.id, "item": _item(task), "step": 0}
+            context = {**self._context, "task": task.id, "item": _item(task), "stage": 0}
             context.setdefault("last_number", 0)
             try:
                 with self._store.transaction() as commit:
@@ -104,19 +104,19 @@ class Agent:
 
     def _work(self) -> None:
         assignment = self._source.prepare(self._context["item"])
-        for number in range(self._context["step"], len(assignment.steps)):
-            self._do(assignment.steps[number], number)
+        for number in range(self._context["stage"], len(assignment.stages)):
+            self._do(assignment.stages[number], number)
             time.sleep(self._pace_s)
         self._finish(assignment)
 
-    def _do(self, step: Step, number: int) -> None:
-        """Does one step: writes its messages to the transcript, stores its files as artifacts, then saves a checkpoint."""
-        self._write(step.messages, number)
-        for product in step.products:
+    def _do(self, stage: Stage, number: int) -> None:
+        """Does one stage: writes its messages to the transcript, stores its files as artifacts, then saves a checkpoint."""
+        self._write(stage.messages, number)
+        for product in stage.products:
             self._put(product)
-        messages = [*self._context["messages"], *({"role": each.role, "content": each.content} for each in step.messages)]
-        self._context.update(step=number + 1, messages=messages, last_number=self._last_number())
-        saved = self._store.checkpoints.save(self._session, context=self._context, name=f"{self._context['item']}: {step.title}")
+        messages = [*self._context["messages"], *({"role": each.role, "content": each.content} for each in stage.messages)]
+        self._context.update(stage=number + 1, messages=messages, last_number=self._last_number())
+        saved = self._store.checkpoints.save(self._session, context=self._context, name=f"{self._context['item']}: {stage.title}")
         self._note_checkpoint(saved)
 
     def _write(self, messages: Sequence[Message], number: int) -> None:
@@ -156,7 +156,7 @@ class Agent:
         """One commit: the task is completed, the shared board counts it, a link names the session, a checkpoint is saved."""
         while True:
             task, board = self._store.tasks.get(self._context["task"]), self._store.tasks.get(BOARD)
-            context = {**self._context, "task": "", "step": 0}
+            context = {**self._context, "task": "", "stage": 0}
             try:
                 with self._store.transaction() as commit:
                     about = {"item": assignment.name, "tally": dict(assignment.tally), "summary": assignment.summary}
@@ -186,7 +186,7 @@ class Agent:
         self._notes.note("task", id=task.id, version=task.version, status=task.status)
 
     def _note_checkpoint(self, saved: holdfast.SavedCheckpoint | record_pb2.Checkpoint) -> None:
-        about = {"item": self._context["item"], "step": self._context["step"], "in_task": bool(self._context["task"])}
+        about = {"item": self._context["item"], "stage": self._context["stage"], "in_task": bool(self._context["task"])}
         self._notes.note("checkpoint", id=saved.id, number=saved.number, digest=saved.context_digest, **about)
 
 

@@ -1,4 +1,4 @@
-"""Assignments: the work of an agent in several steps. Preparing one again gives the same steps, so work can be resumed."""
+"""Assignments: the work of an agent in several stages. Preparing one again gives the same stages, so work can be resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A file that a step produces."""
+    """A file that a stage produces."""
 
     name: str
     type: str
@@ -27,7 +27,7 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Stage:
     """The work between two checkpoints."""
 
     title: str
@@ -37,10 +37,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The steps, the numbers that the board adds up, and a summary of one line."""
+    """The stages, the numbers that the board adds up, and a summary of one line."""
 
     name: str
-    steps: Sequence[Step]
+    stages: Sequence[Stage]
     tally: Mapping[str, int]
     summary: str
 

@@ -1,4 +1,4 @@
-"""Assignments from recorded conversations: each replays one conversation, a few messages a step.
+"""Assignments from recorded conversations: each replays one conversation, a few messages a stage.
 
 The file has one JSON object a line: `{"id": …, "messages": [{"role", "content", "tool_calls"?, …}, …]}`.
 """
@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from holdfast.demo.assignment import Assignment, Message, Product, Step
+from holdfast.demo.assignment import Assignment, Message, Product, Stage
 
-MESSAGES_A_STEP = 6
+MESSAGES_A_STAGE = 6
 
 
 class Conversations:
@@ -30,16 +30,16 @@ class Conversations:
         return list(self._conversations)[:count]
 
     def prepare(self, name: str) -> Assignment:
-        """One conversation, cut into steps."""
+        """One conversation, cut into stages."""
         talk = self._conversations[name]
         messages = [_message(each) for each in talk["messages"]]
-        pieces = [messages[start : start + MESSAGES_A_STEP] for start in range(0, len(messages), MESSAGES_A_STEP)]
-        steps = [Step(f"messages {n * MESSAGES_A_STEP + 1} and following", piece) for n, piece in enumerate(pieces)]
+        pieces = [messages[start : start + MESSAGES_A_STAGE] for start in range(0, len(messages), MESSAGES_A_STAGE)]
+        stages = [Stage(f"messages {n * MESSAGES_A_STAGE + 1} and following", piece) for n, piece in enumerate(pieces)]
         calls = sum(len(each.get("tool_calls") or ()) for each in talk["messages"])
         told = "\n\n".join(f"**{each.role}**\n\n{each.content}" for each in messages)
-        steps.append(Step("write it down", [], [Product(f"{name}.md", "report", "text/markdown", told.encode())]))
+        stages.append(Stage("write it down", [], [Product(f"{name}.md", "report", "text/markdown", told.encode())]))
         tally = {"conversations": 1, "messages": len(messages), "tool_calls": calls}
-        return Assignment(name, steps, tally, f"{len(messages)} messages, {calls} tool calls")
+        return Assignment(name, stages, tally, f"{len(messages)} messages, {calls} tool calls")
 
 
 def _message(message: dict[str, Any]) -> Message:

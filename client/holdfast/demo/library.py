@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from holdfast.demo.analysis import COMPLEX, LONG_LINES, Findings, Function, analyse, propose_docstrings
-from holdfast.demo.assignment import Assignment, Message, Product, Step
+from holdfast.demo.assignment import Assignment, Message, Product, Stage
 
 _SMALLEST, _LARGEST = 6_000, 90_000
 _LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "turtledemo", "encodings", "__pycache__"}
@@ -69,20 +69,20 @@ def _review(name: str, source: str, findings: Findings) -> Assignment:
         "complex": len(findings.complex),
         "long": len(findings.long),
     }
-    steps = (
-        Step("read the module", [Message("prompt", f"Review {name}."), *_tool("read_file", {"path": name}, source)]),
-        Step("list the functions", _tool("list_functions", {"path": name}, "\n".join(map(_line, findings.functions)))),
-        Step("measure complexity", _list("complexity", name, [f"{_line(each)}" for each in findings.complex])),
-        Step("find long functions", _list("long_functions", name, [_line(each) for each in findings.long])),
-        Step("look for docstrings and comments", _list("undocumented", name, _places(findings))),
-        Step(
+    stages = (
+        Stage("read the module", [Message("prompt", f"Review {name}."), *_tool("read_file", {"path": name}, source)]),
+        Stage("list the functions", _tool("list_functions", {"path": name}, "\n".join(map(_line, findings.functions)))),
+        Stage("measure complexity", _list("complexity", name, [f"{_line(each)}" for each in findings.complex])),
+        Stage("find long functions", _list("long_functions", name, [_line(each) for each in findings.long])),
+        Stage("look for docstrings and comments", _list("undocumented", name, _places(findings))),
+        Stage(
             "propose docstrings", _tool("propose_docstrings", {"path": name}, diff or "Nothing to propose."), _diffs(name, diff)
         ),
-        Step(
+        Stage(
             "write the report", [Message("response", report)], [Product(f"{name}.md", "report", "text/markdown", report.encode())]
         ),
     )
-    return Assignment(name, steps, tally, _summary(findings))
+    return Assignment(name, stages, tally, _summary(findings))
 
 
 def _tool(tool: str, arguments: dict[str, str], result: str) -> list[Message]:

@@ -127,13 +127,13 @@ class Play:
     def _kill_agent(self) -> None:
         """Kills the first agent that is in the middle of a task and starts it again. Raises ProcessFailed when there is none."""
         name, at = self._killed_in_a_task()
-        self._tell(f"✗ {name} is killed with SIGKILL in the middle of {at['item']}, {at['step']} steps done")
+        self._tell(f"✗ {name} is killed with SIGKILL in the middle of {at['item']}, {at['stage']} stages done")
         time.sleep(AWAY_S)
         self._start(name)
         self._tell(f"  {name} is started again (pid {self._agents[name].pid})")
         self._wait(lambda: last_note(self._plan.place, name, "resumed") is not None)
         back = last_note(self._plan.place, name, "resumed") or {}
-        self._tell(f"✓ {name} continues from its checkpoint {back['checkpoint']}: {back['item']}, {back['step']} steps done")
+        self._tell(f"✓ {name} continues from its checkpoint {back['checkpoint']}: {back['item']}, {back['stage']} stages done")
 
     def _killed_in_a_task(self) -> tuple[str, dict[str, Any]]:
         while not self._all_ended():
@@ -145,9 +145,9 @@ class Play:
         raise ProcessFailed("No agent was left that could be killed in the middle of a task. Give them --modules, or --pace.")
 
     def _in_task(self, name: str) -> dict[str, Any] | None:
-        """The agent's latest checkpoint note, if it has done some but not all steps of a task."""
+        """The agent's latest checkpoint note, if it has done some but not all stages of a task."""
         note = last_note(self._plan.place, name, "checkpoint")
-        return note if note is not None and note["in_task"] and note["step"] else None
+        return note if note is not None and note["in_task"] and note["stage"] else None
 
     def _kill_daemon(self) -> None:
         busy = sum(not each.ended() for each in self._agents.values())

@@ -15,7 +15,7 @@ from typing import Any
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast.contract.kinds import TIMESTAMP, Field, fields_of
+from holdfast.contract.kinds import TIMESTAMP, Field, FieldType, fields_of
 from holdfast.errors import InvalidArgument
 from holdfast.values.json_text import from_json, to_json
 
@@ -138,6 +138,13 @@ def not_utf8(field: str) -> InvalidArgument:
     )
 
 
+def is_unset(message: Message, field: Field) -> bool:
+    """Whether a field has no value at all: a time, a message, or an `optional` number or bool. Empty text is a value."""
+    tells_zero = field.optional and field.type is not FieldType.STRING
+    has_none = tells_zero or ((field.time or field.type is FieldType.MESSAGE) and not field.repeated)
+    return has_none and not message.HasField(field.name)
+
+
 def plain(message: Message) -> dict[str, Any]:
     """Returns a dict of every field: JSON decoded, times as UTC datetimes (in microseconds), unset fields as empty or None.
 
@@ -158,7 +165,7 @@ def _plain_field(message: Message, name: str, field: Field) -> Any:
         return dict(value) if hasattr(value, "items") else [_plain_item(each) for each in value]
     if field.json:
         return json_value(value)
-    if isinstance(value, Message) and not message.HasField(name):
+    if is_unset(message, field):
         return None
     return _plain_item(value)
 

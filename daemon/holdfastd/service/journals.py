@@ -19,7 +19,7 @@ from holdfastd.service.decoding import check_parent, workspace_of
 from holdfastd.service.feed import Feed, follow
 from holdfastd.service.reading import Reading, Snapshot
 from holdfastd.store import journals, query, records
-from holdfastd.store.journals import Head
+from holdfastd.store.journals import JournalHead
 from holdfastd.store.pages import fetch
 
 ROWS_A_FRAME = 2_000
@@ -124,7 +124,7 @@ class _Cursor:
         self._advance(rows, taken, head, more := taken < len(rows) or len(rows) == limit or not all_rows)
         return frame, more
 
-    def _head(self, snapshot: Snapshot) -> Head:
+    def _head(self, snapshot: Snapshot) -> JournalHead:
         request = self._request
         head = journals.find(snapshot.connection, self.journal, snapshot.workspace, request.parent_kind, request.parent_id)
         if head is not None:
@@ -136,9 +136,9 @@ class _Cursor:
                 kind=request.parent_kind,
                 id=request.parent_id,
             )
-        return Head(0, 1, 0)
+        return JournalHead(0, 1, 0)
 
-    def _rows(self, snapshot: Snapshot, head: Head, limit: int) -> tuple[list[Sequence[Any]], bool]:
+    def _rows(self, snapshot: Snapshot, head: JournalHead, limit: int) -> tuple[list[Sequence[Any]], bool]:
         sql, parameters = query.read_entries(
             self._reading.dialect,
             self.journal,
@@ -151,7 +151,7 @@ class _Cursor:
         )
         return fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
 
-    def _advance(self, rows: Sequence[Sequence[Any]], taken: int, head: Head, more: bool) -> None:
+    def _advance(self, rows: Sequence[Sequence[Any]], taken: int, head: JournalHead, more: bool) -> None:
         if self._left is not None:
             self._left -= taken
         if self._request.descending:

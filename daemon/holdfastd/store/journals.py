@@ -17,7 +17,7 @@ from holdfastd.store.sql import entry_columns, quoted
 
 
 @dataclass(slots=True)
-class Head:
+class JournalHead:
     """A journal's id and the numbers of its first and last entry. `journal_id` is 0 until the journal's row is inserted."""
 
     journal_id: int
@@ -29,17 +29,17 @@ JournalKey = tuple[str, str, str, str]  # workspace, journal, parent_kind, paren
 MAX_HEADS = 10_000
 
 
-class Heads(dict[JournalKey, Head]):
+class Heads(dict[JournalKey, JournalHead]):
     """The heads of journals with recent appends. Used only by the thread that holds the writer's connection."""
 
-    def put(self, key: JournalKey, head: Head) -> None:
+    def put(self, key: JournalKey, head: JournalHead) -> None:
         """Adds a journal. When MAX_HEADS are cached, drops all others first."""
         if len(self) >= MAX_HEADS:
             self.clear()
         self[key] = head
 
 
-def find(connection: Connection, journal: Journal, workspace: str, parent_kind: str, parent_id: str) -> Head | None:
+def find(connection: Connection, journal: Journal, workspace: str, parent_kind: str, parent_id: str) -> JournalHead | None:
     """The journal of a parent; None when nothing was ever appended to it."""
     row = connection.execute(
         "SELECT journal_id, first_number FROM journal WHERE workspace = ? AND journal = ? AND parent_kind = ? AND parent_id = ?",
@@ -51,7 +51,7 @@ def find(connection: Connection, journal: Journal, workspace: str, parent_kind: 
     (last_number,) = connection.execute(
         f"SELECT COALESCE(MAX(number), ?) FROM {quoted(journal.name)} WHERE journal_id = ?", (first_number - 1, journal_id)
     ).fetchone()
-    return Head(journal_id, first_number, last_number)
+    return JournalHead(journal_id, first_number, last_number)
 
 
 def append(connection: Connection, heads: Heads, workspace: str, mutation: Append, revision: int, now_ns: int) -> tuple[int, int]:
@@ -83,7 +83,7 @@ def _check_expected(mutation: Append, last_number: int) -> None:
         )
 
 
-def _find(connection: Connection, journal: Journal, key: JournalKey) -> Head:
+def _find(connection: Connection, journal: Journal, key: JournalKey) -> JournalHead:
     """The journal's head; with id 0 when the journal has no row yet. FAILED_PRECONDITION when the parent does not exist."""
     workspace, _, parent_kind, parent_id = key
     found = find(connection, journal, workspace, parent_kind, parent_id)
@@ -96,7 +96,7 @@ def _find(connection: Connection, journal: Journal, key: JournalKey) -> Head:
             kind=parent_kind,
             id=parent_id,
         )
-    return Head(0, 1, 0)
+    return JournalHead(0, 1, 0)
 
 
 def _make(connection: Connection, key: JournalKey) -> int:
@@ -108,7 +108,7 @@ def _make(connection: Connection, key: JournalKey) -> int:
     return int(journal_id)
 
 
-def of_parent(connection: Connection, workspace: str, kind: str, id: str) -> list[tuple[Journal, Head]]:
+def of_parent(connection: Connection, workspace: str, kind: str, id: str) -> list[tuple[Journal, JournalHead]]:
     """Every journal of a record."""
     return [
         (journal, head)
@@ -117,7 +117,7 @@ def of_parent(connection: Connection, workspace: str, kind: str, id: str) -> lis
     ]
 
 
-def drop(connection: Connection, heads: Heads, journal: Journal, head: Head) -> None:
+def drop(connection: Connection, heads: Heads, journal: Journal, head: JournalHead) -> None:
     """Deletes a journal with all its entries."""
     connection.execute(f"DELETE FROM {quoted(journal.name)} WHERE journal_id = ?", (head.journal_id,))
     connection.execute("DELETE FROM journal WHERE journal_id = ?", (head.journal_id,))

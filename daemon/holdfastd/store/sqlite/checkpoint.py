@@ -1,4 +1,4 @@
-"""WAL checkpoints (https://sqlite.org/wal.html#ckpt): the job `checkpoint`, and the last checkpoint when the daemon stops.
+"""Checkpoints of the log (https://sqlite.org/wal.html#ckpt): the job `checkpoint`, and the last one when the daemon stops.
 
 SQLite's own checkpoints are off, because they would run inside a caller's commit. The job runs a PASSIVE checkpoint while the
 writer goes on; it blocks neither writer nor readers. When the log was larger than LOG_REUSE_BYTES, a second one follows in the
@@ -35,7 +35,7 @@ def log_file(database: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpointed:
+class LogCheckpoint:
     """The result of a checkpoint: pages in the log, and how many of them are copied to the database."""
 
     pages_in_log: int
@@ -47,7 +47,7 @@ class Checkpointed:
         return not self.busy and self.pages_copied >= self.pages_in_log
 
 
-class Checkpointer:
+class LogCheckpointer:
     """Runs checkpoints on its own connection, which the first checkpoint opens. Thread-safe; one checkpoint at a time."""
 
     def __init__(self, open_connection: Callable[[], Connection]) -> None:
@@ -55,25 +55,25 @@ class Checkpointer:
         self._connection: Connection | None = None
         self._lock = threading.Lock()
 
-    def passive(self) -> Checkpointed:
+    def passive(self) -> LogCheckpoint:
         """Copies the pages that no reader needs in the log any more. Waits for no reader or writer. Durable when it returns."""
         failpoints.hit("checkpoint.before")
         done = self._checkpoint("PRAGMA wal_checkpoint(PASSIVE)")
         failpoints.hit("checkpoint.after")
         return done
 
-    def truncate(self) -> Checkpointed:
+    def truncate(self) -> LogCheckpoint:
         """Copies all pages and empties the log. Waits up to the busy timeout for readers and the writer."""
         failpoints.hit("checkpoint.before_truncate")
         done = self._checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")
         failpoints.hit("checkpoint.after_truncate")
         return done
 
-    def _checkpoint(self, statement: str) -> Checkpointed:
+    def _checkpoint(self, statement: str) -> LogCheckpoint:
         with self._lock, foreign_errors():
             self._connection = self._connection or self._open_connection()
             busy, in_log, copied = self._connection.execute(statement).fetchone()
-        return Checkpointed(in_log, copied, bool(busy))
+        return LogCheckpoint(in_log, copied, bool(busy))
 
     def close(self) -> None:
         with self._lock:
@@ -81,11 +81,11 @@ class Checkpointer:
                 self._connection.close()
 
 
-class CheckpointJob:
+class LogCheckpointJob:
     """The job `checkpoint`. It is due when the log was written since the last run, or when that run did not copy all of it."""
 
     def __init__(
-        self, database: Path, checkpointer: Checkpointer, alone: Alone, on_sync_failure: Callable[[BaseException], None]
+        self, database: Path, checkpointer: LogCheckpointer, alone: Alone, on_sync_failure: Callable[[BaseException], None]
     ) -> None:
         self._log_file = log_file(database)
         self._checkpointer = checkpointer
@@ -122,7 +122,7 @@ class CheckpointJob:
         return (found.st_size, found.st_mtime_ns)
 
 
-def empty_log(checkpointer: Checkpointer, on_sync_failure: Callable[[BaseException], None]) -> None:
+def empty_log(checkpointer: LogCheckpointer, on_sync_failure: Callable[[BaseException], None]) -> None:
     """Runs the last checkpoint, after writer and readers have ended. Then the database file alone has all rows.
 
     If some pages cannot be copied, the log stays, and the next daemon continues with it.

@@ -18,7 +18,7 @@ from holdfastd.model.jobs import Job
 from holdfastd.store import changes, engine
 from holdfastd.store.engine import Alone, Constraint, Head
 from holdfastd.store.sqlite import errors
-from holdfastd.store.sqlite.checkpoint import Checkpointer, CheckpointJob, empty_log, log_file
+from holdfastd.store.sqlite.checkpoint import LogCheckpointer, LogCheckpointJob, empty_log, log_file
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.errors import foreign_errors
 from holdfastd.store.sqlite.readers import PATIENCE_S, Readers
@@ -36,7 +36,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._head: Head | None = None
-        self._checkpointer = Checkpointer(self.open_writer)
+        self._checkpointer = LogCheckpointer(self.open_writer)
 
     def open_writer(self) -> Connection:
         """The connection that may write; creates the database file when it is missing.
@@ -105,7 +105,7 @@ class Database:
         """Does nothing: no other process writes, and the writer wakes the followers of this process."""
 
     def jobs(self, interval_s: float, alone: Alone, on_sync_failure: Callable[[BaseException], None]) -> tuple[Job, ...]:
-        checkpoint = CheckpointJob(self.path, self._checkpointer, alone, on_sync_failure)
+        checkpoint = LogCheckpointJob(self.path, self._checkpointer, alone, on_sync_failure)
         return (Job("checkpoint", checkpoint.run, interval_s, checkpoint.is_due, log_level=logging.DEBUG),)
 
     def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
