@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,12 @@ def test_the_daemon_imports_only_the_shared_packages_of_the_client(root: Path) -
 
 def test_the_client_does_not_know_the_daemon(root: Path) -> None:
     assert importers(root / "client/holdfast", "holdfastd") == {}
+
+
+def test_the_modules_of_the_command_line_import_each_other_without_a_circle(root: Path) -> None:
+    modules = (root / "client/holdfast/cli").glob("*.py")
+    needed = {path.stem: {each.split(".")[2] for each in imports(path) if each.startswith("holdfast.cli.")} for path in modules}
+    TopologicalSorter(needed).prepare()  # raises CycleError
 
 
 def test_the_daemon_has_no_asyncio(root: Path) -> None:

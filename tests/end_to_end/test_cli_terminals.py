@@ -97,7 +97,7 @@ def test_nothing_steers_the_terminal_and_markup_is_text(address: Asked, line: As
 
 
 def test_cat_shows_text_that_would_steer_a_terminal_only_by_force(address: Asked, store: holdfast.Store) -> None:
-    for steering in ("\x9b5m", "\x1b[2J", "\x07", "\x08"):
+    for steering in ("\x9b5m", "\x1b[2J", "\x07", "\x08", "\u202e", "one\rtwo", "x" * ((1 << 20) - 6) + "\x9b5m"):
         digest = store.blobs.put(f"text {steering}".encode()).digest
         assert "--force" in on_terminal(*address, "cat", digest)
     digest = store.blobs.put("tabs\tand\r\nlines ü\f".encode()).digest
@@ -127,6 +127,7 @@ def test_verify_leaves_no_trace_of_its_progress(address: Asked) -> None:
     assert "\x1b[2K" in shown or "\x1b[?25l" in shown
     assert "no problems found" in shown
     assert subprocess.run([*COMMAND, *address, "verify"], capture_output=True, check=True).stderr == b""
+    assert on_terminal(*address, "verify", TERM="dumb").startswith("no problems found")
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])

@@ -129,7 +129,7 @@ def test_times_numbers_booleans_and_messages(run: Run) -> None:
         ("create audit a=b", "KIND_UNKNOWN", "There is no kind"),
         ("set task TASK-001", "USAGE", "Say what to set"),
         ("set task", "USAGE", "ID"),
-        ("set task TASK-001 id=x", "FIELD_IMMUTABLE", "fixed"),
+        ("set task TASK-001 id=x", "FIELD_IMMUTABLE", "cannot be changed"),
         ("delete task", "USAGE", "ID"),
         ("graph plans", "USAGE", "There is no graph of plans"),
         ("graph checkpoints", "USAGE", "SESSION"),

@@ -219,6 +219,30 @@ def test_a_child_goes_on_with_a_channel_of_its_own(daemon: Any) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_only_the_process_that_began_a_transaction_commits_it(daemon: Any) -> None:
+    script = """
+    with store.transaction() as transaction:
+        before = transaction.tasks.create(title="before the fork")
+
+        def child():
+            refuses(lambda: transaction.tasks.create(title="child"))
+            refuses(lambda: transaction.tasks.update(before.id, title="child"))
+            refuses(lambda: transaction.tasks.delete(before.id))
+            refuses(lambda: transaction.transcripts.append(session_id, role="child"))
+            refuses(lambda: transaction.__exit__(None, None, None))
+            assert transaction.__exit__(SystemExit, SystemExit(0), None) is None, "an exception leaves the block as it is"
+            with store.transaction() as own:
+                own.tasks.create(title="child's transaction")
+
+        in_child(child)
+        transaction.tasks.create(title="after the fork")
+    titles = [each.title for each in store.tasks.list(order_by="create_time")]
+    assert sorted(titles) == ["after the fork", "before the fork", "child's transaction"], titles
+    """
+    done = run_script(fork_test(script), daemon.socket_path, "forks-transaction")
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 def test_forks_while_threads_are_in_calls_and_streams(daemon: Any) -> None:
     script = """

@@ -235,7 +235,7 @@ def test_a_daemon_whose_call_to_itself_fails_uses_grpcios_path(
 
 def test_a_daemon_whose_calls_to_itself_all_fail_does_not_start(in_memory: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(UnaryHandler, "receive", lambda self, data, context, sender: sender.abort())
-    with pytest.raises(SetupError, match=r"no answer at its own socket: (AtOnce|InPool) was refused\. grpcio is "):
+    with pytest.raises(SetupError, match=r"does not answer at its own socket: (AtOnce|InPool) was refused\. grpcio is "):
         in_memory.open()
     assert not in_memory.settings.socket.exists()
 

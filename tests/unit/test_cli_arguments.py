@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -69,6 +70,24 @@ def test_every_command_has_help_with_examples(command: str, capsys: Captured) ->
 
 
 @pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("completion", "Usage: holdfast completion [OPTIONS] {bash,zsh,fish} Prints the completion script of a shell."),
+        ("log", "Shows the history of a record as a diff, newest first; also of a deleted record."),
+        ("list", "Lists the records of a kind, as a table or as JSON lines."),
+        ("tail", "Shows the end of a transcript, or of another journal"),
+        ("watch", "Shows changes as they happen"),
+        ("cat", "Writes a blob, a checkpoint's context, or the content of an artifact or an execution log to stdout"),
+        ("status", "Shows the state of the daemon and the size of the store. Exits with 3 if no daemon runs."),
+    ],
+)
+def test_help_says_what_a_command_is_about(command: str, said: str, capsys: Captured) -> None:
+    with pytest.raises(SystemExit):
+        main(["help", command])
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
     ("line", "said"),
     [
         ("lst", "did you mean list?"),
@@ -84,8 +103,8 @@ def test_every_command_has_help_with_examples(command: str, capsys: Captured) ->
         ("create tsk title=x", "Did you mean tasks?"),
         ("create task titel=x", "Did you mean title?"),
         ("create task title=x --lim 3", "--lim"),
-        ("show task TASK-001 TASK-002", "unrecognized arguments: TASK-002. See `holdfast show --help`"),
-        ("list tasks --frobnicate", "unrecognized arguments: --frobnicate. See `holdfast list --help`"),
+        ("show task TASK-001 TASK-002", "unrecognized argument TASK-002. See `holdfast show --help`"),
+        ("list tasks --frobnicate", "unrecognized argument --frobnicate. See `holdfast list --help`"),
         ("show TASK-001", "`holdfast show task TASK-001`"),
         ("set ses_1 title=x", "`holdfast set session ses_1`"),
         ("delete dsn_1", "`holdfast delete design_note dsn_1`"),
@@ -96,7 +115,18 @@ def test_every_command_has_help_with_examples(command: str, capsys: Captured) ->
         ("create artifact content_digest=@/nonexistent/file", "content_digest: /nonexistent/file: No such file"),
         ("create artifact content_digest=@/", "content_digest: /: this is a directory"),
         ("create task --json-file /nonexistent/file", "--json-file /nonexistent/file: No such file"),
-        ("list tasks --limit 3 more", "unrecognized arguments: more"),
+        ("list tasks --limit 3 more", "unrecognized argument more."),
+        ("list tasks one more", "unrecognized arguments: one more."),
+        ("create task --title x", "unrecognized argument --title (write title=x). See `holdfast create --help`"),
+        ("create task --title=x", "--title (write title=x)"),
+        ("set task TASK-001 --blocked-by", "--blocked-by (write blocked_by=VALUE)"),
+        ("create task --create-time x", "unrecognized argument --create-time."),
+        ("create nothing --title x", "unrecognized argument --title"),
+        ("show task --title x", "unrecognized argument --title"),
+        ("completion", "missing argument '{bash,zsh,fish}'. Choose from: bash, zsh, fish. See `holdfast completion --help`"),
+        ("list", "holdfast: missing argument 'KIND'."),
+        ("list tasks --limit", "holdfast: option '--limit' requires an argument. See `holdfast list --help`."),
+        ("list tasks --limit x", "holdfast: invalid value for '--limit':"),
         ("set task TASK-001", "Say what to set"),
         ("set task TASK-001 status=x --version 0", "1 or more"),
         ("graph plans", "There is no graph of plans"),
@@ -248,6 +278,36 @@ def test_bash_takes_words_apart(line: str, offered: list[str], monkeypatch: pyte
         monkeypatch.setenv(name, value)
     assert main([]) == 0
     assert capsys.readouterr().out.split() == [f"plain,{each}" for each in offered]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("words", ["holdfast 'list", "", None])
+@pytest.mark.parametrize("position", ["", "x", "9" * 5000, "9" * 18, "-3", None])
+def test_completion_survives_variables_that_no_script_sets(
+    shell: str, words: str | None, position: str | None, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, f"{shell}_complete")
+    for name, value in (("COMP_WORDS", words), ("COMP_CWORD", position)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    code = main([])
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert (code, out) == (2, "") if words is None or position is None else code in (0, 2)
+    assert shell == "fish" or position not in ("", "x", "9" * 5000) or code == 2
+
+
+def test_errors_are_json_wherever_the_option_stands(capsys: Captured) -> None:
+    for line in (
+        f"--json --socket {NOBODY} show task T",
+        f"--socket {NOBODY} show task T --json",
+        "--json lst",
+        "--json show task --x",
+    ):
+        assert main(line.split()) in (2, 3)
+        assert json.loads(capsys.readouterr().err)["message"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -50,6 +50,32 @@ def test_progress_has_a_phase_a_count_a_rate_and_the_time_left(monkeypatch: pyte
     assert "a problem" not in terminal.getvalue()
 
 
+def test_phases_of_one_whole_share_the_count_the_rate_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    clock = iter(range(1_000_000))
+    monkeypatch.setattr("rich.console.monotonic", lambda: float(next(clock)))
+    with ProgressBar() as progress:
+        for done in range(9):
+            progress.tell(f"records of kind {done}", done, 27)
+            with progress.hidden():
+                pass
+        assert re.search(r"records of kind 0\b.*\b0/27\b", terminal.getvalue())
+        assert re.search(r"records of kind 8\b.*\b8/27 +\d+/s +\d+:\d\d:\d\d", terminal.getvalue())
+        assert "/?" not in terminal.getvalue()
+        progress.tell("blobs", 0, 27)
+        with progress.hidden():
+            pass
+        assert re.search(r"blobs\b.*\b0/27 +-:--:--", terminal.getvalue()), "what counts anew must have a rate of its own"
+
+
+def test_a_terminal_that_cannot_rewrite_a_line_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    monkeypatch.setenv("TERM", "dumb")
+    with ProgressBar() as progress:
+        progress.tell("rows", 1, 2)
+    assert terminal.getvalue() == ""
+
+
 def test_nothing_is_shown_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressBar() as progress:
         progress.tell("rows", 1, 2)

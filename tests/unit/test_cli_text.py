@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.cli.contents import _harmless
 from holdfast.cli.drawing import LEAST_COLUMNS, drawn_lines, drawn_table
+from holdfast.cli.printing import PAGE_ROWS, write_table
 from holdfast.cli.record_diff import FieldChange, changes_between, lines_of
-from holdfast.cli.terminal import GAP, PAGE_ROWS, Column, Line, cells_of, write_table
+from holdfast.cli.terminal import GAP, Column, Line, cells_of
 from holdfast.cli.text import duration_text, harmless_json, one_line, size_text, time_text, visible
 from holdfast.contract.kinds import KINDS, Field, FieldType
+from holdfast.errors import FailedPrecondition
 
 
 def fitted(text: str, columns: int) -> str:
@@ -46,6 +49,46 @@ def test_no_control_character_reaches_the_terminal(text: str) -> None:
 def test_escape_sequences_are_spelled_out() -> None:
     assert visible("\x1b[31mred\n\u202eevil") == "\\x1b[31mred\n\\u202eevil"
     assert one_line("two\nlines\tand\rmore") == "two lines and more"
+
+
+HIDDEN = "\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff\U000e0000\U000e0041\U000e007f"
+
+
+def test_invisible_characters_are_spelled_out_and_refused_by_cat() -> None:
+    for each in HIDDEN:
+        spelled = f"\\u{ord(each):04x}" if each < "\U00010000" else f"\\U{ord(each):08x}"
+        assert visible(f"a{each}b") == one_line(f"a{each}b") == f"a{spelled}b"
+        assert json.loads(harmless_json(json.dumps(each, ensure_ascii=False))) == each
+        assert harmless_json(each).isascii()
+        assert passed(f"a{each}b".encode()) is None
+
+
+def passed(*chunks: bytes, midway: bool = False) -> bytes | None:
+    """What `cat` writes to a terminal; None when it refuses the content."""
+    try:
+        return b"".join(_harmless(iter(chunks), midway=midway))
+    except FailedPrecondition as error:
+        return None if error.reason == "BINARY" else b"another error"
+
+
+@given(st.text(), st.data())
+def test_cat_decides_the_same_however_the_content_is_cut(text: str, data: st.DataObject) -> None:
+    content = text.encode()
+    at = data.draw(st.integers(0, len(content)))
+    assert passed(content[:at], content[at:]) == passed(content)
+    assert passed(content) in (None, content)
+
+
+def test_cat_refuses_what_straddles_two_chunks_and_a_carriage_return_alone() -> None:
+    assert passed(b"a\xc2", b"\x9b5m") is None
+    assert passed(b"a\xe2\x80", b"\xaeb") is None
+    assert passed(b"a\r", b"b") is passed(b"a\r") is passed(b"a\r\r\n") is passed(b"a\rb\n") is None
+    assert passed(b"a\r", b"\nb\t\f\n") == b"a\r\nb\t\f\n"
+
+
+def test_cat_passes_a_piece_that_begins_or_ends_within_a_character() -> None:
+    assert passed(b"\xbc\xc3\xbc", b"\xc3", midway=True) == b"\xbc\xc3\xbc\xc3"
+    assert passed(b"\x9b5m") is passed(b"a", b"\x9b5m", midway=True) is None
 
 
 @given(st.lists(st.integers(1, 120), min_size=1, max_size=8), st.integers(1, 200), st.integers(0, 7))

@@ -17,6 +17,7 @@ from holdfast.v1 import admin_service_pb2 as admin_pb
 from holdfast.v1 import admin_service_pb2_grpc, entry_pb2, record_pb2, store_service_pb2_grpc
 from holdfast.v1 import journal_service_pb2 as journal_pb
 from holdfast.v1 import store_service_pb2 as pb
+from holdfast.wire.agreement import Agreement
 from tests.support.grpc_errors import fail
 
 
@@ -86,6 +87,15 @@ def test_without_a_common_version_the_error_says_which_is_behind(daemon: Any, ve
     daemon.versions = versions
     with pytest.raises(holdfast.VersionSkew, match=f"Upgrade the {behind}"):
         holdfast.connect(daemon.path)
+
+
+@pytest.mark.parametrize("wrong", ["", "²", "٣", "9" * 10, "9" * 5000, "-1", "1\n", "x"])
+def test_a_version_that_is_no_short_decimal_number_changes_nothing(wrong: str) -> None:
+    agreement = Agreement()
+    before = agreement.spoken, agreement.metadata
+    for reported in ({"min": "1", "max": wrong}, {"min": wrong, "max": "2"}):
+        assert not agreement.settle(reported)
+        assert (agreement.spoken, agreement.metadata) == before
 
 
 def test_the_client_adapts_when_the_daemon_is_replaced_by_another_version(daemon: Any, store: holdfast.Store) -> None:

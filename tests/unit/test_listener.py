@@ -111,6 +111,6 @@ def test_a_server_that_does_not_answer_is_replaced_once(listener: Listener, sour
 
 def test_no_server_that_answers_is_an_error_that_leaves_nothing(listener: Listener, source: Source, tmp_path: Path) -> None:
     source.faults = ["silence", "a closed connection"]
-    with pytest.raises(SetupError, match="no answer at its own socket: a closed connection"):
+    with pytest.raises(SetupError, match="does not answer at its own socket: a closed connection"):
         listener.bind()
     assert os.listdir(tmp_path) == []

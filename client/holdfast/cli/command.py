@@ -98,9 +98,13 @@ class Command(AsWritten):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuses arguments that no parameter takes."""
-        rest = super().parse_args(ctx, args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.BadOptionUsage as error:
+            error.ctx = error.ctx or ctx  # click does not say which command an option without its value is of
+            raise
         if rest and not ctx.resilient_parsing:
-            ctx.fail(f"unrecognized arguments: {' '.join(rest)}")
+            ctx.fail(f"unrecognized argument{'s:' if len(rest) > 1 else ''} {' '.join(rest)}")
         return rest
 
 

@@ -17,13 +17,13 @@ from holdfast.cli.fields import KINDS_WITH_CONTENT
 from holdfast.cli.kind_names import said
 from holdfast.cli.options import Options
 from holdfast.cli.reach import open_store
-from holdfast.cli.text import visible
+from holdfast.cli.text import steers, visible
 from holdfast.errors import FailedPrecondition, InvalidArgument
 
 if TYPE_CHECKING:
     from holdfast.store import Store
 
-_STEERING = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")  # control characters except \t, \n, \f and \r
+_REST_OF_CHARACTER = re.compile(rb"[\x80-\xbf]{0,3}")
 _WHAT = f"a digest (sha256:…), or the id of {' or '.join(said(each) for each in KINDS_WITH_CONTENT)}"
 _WHERE_TO = "with --all: the directory to write to, new or empty"
 _ALL = "WHAT is a session: write the contexts of all its checkpoints into DIR, all or none"
@@ -47,7 +47,8 @@ def cat(
     length: int | None,
     force: bool,
 ) -> int:
-    """Writes content to stdout, or with `--all` the contexts of a session into a directory.
+    """Writes a blob, a checkpoint's context, or the content of an artifact or an execution log to stdout; with `--all`
+    writes the contexts of a session into a directory.
 
     examples:
       holdfast cat sha256:2cf24d…  > greeting.txt
@@ -63,7 +64,7 @@ def cat(
         if directory is not None:
             return _write_all(store, options, what, directory)
         chunks = store.blobs.chunks(digest_of(store, what, kind), offset, length or 0)
-        _write(chunks, refuse_binary=sys.stdout.isatty() and not force)
+        _write(_harmless(chunks, midway=offset > 0) if sys.stdout.isatty() and not force else chunks)
     return exits.OK
 
 
@@ -79,21 +80,46 @@ def _write_all(store: Store, options: Options, session_id: str, directory: str) 
     return exits.OK
 
 
-def _write(chunks: Iterator[bytes], *, refuse_binary: bool) -> None:
+def _write(chunks: Iterator[bytes]) -> None:
     for chunk in chunks:
-        if refuse_binary and not _is_text(chunk):
-            raise FailedPrecondition(
-                "The content is binary and stdout is a terminal. Redirect it to a file, or pass --force.", reason="BINARY"
-            )
         sys.stdout.buffer.write(chunk)
     sys.stdout.buffer.flush()
 
 
-def _is_text(chunk: bytes) -> bool:
-    """Whether a chunk is UTF-8 text without control characters that steer a terminal. It may begin and end inside a character."""
-    start = next((index for index, byte in enumerate(chunk[:4]) if byte & 0xC0 != 0x80), 0)
+def _harmless(chunks: Iterator[bytes], *, midway: bool) -> Iterator[bytes]:
+    """Yields the content while it is UTF-8 text without control characters that steer a terminal; else FailedPrecondition.
+
+    A character that is cut at the end of a chunk, and a carriage return there, are yielded with the next chunk, which shows
+    what they are. With `midway` the content may begin inside a character.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    held = ""
+    for chunk in chunks:
+        start = _rest_of_character(chunk) if midway else 0
+        midway = False
+        text = held + _decoded(decoder, chunk[start:])
+        held = "\r" if text.endswith("\r") else ""
+        text = text.removesuffix("\r")
+        if steers(text):
+            raise _binary()
+        yield chunk[:start] + text.encode()
+    if held:
+        raise _binary()
+    yield decoder.getstate()[0]
+
+
+def _rest_of_character(chunk: bytes) -> int:
+    found = _REST_OF_CHARACTER.match(chunk)
+    return found.end() if found else 0
+
+
+def _decoded(decoder: codecs.IncrementalDecoder, chunk: bytes) -> str:
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(chunk[start:])
+        return decoder.decode(chunk)
     except UnicodeDecodeError:
-        return False
-    return not _STEERING.search(text)
+        raise _binary() from None
+
+
+def _binary() -> FailedPrecondition:
+    said = "The content is binary and stdout is a terminal. Redirect it to a file, or pass --force."
+    return FailedPrecondition(said, reason="BINARY")

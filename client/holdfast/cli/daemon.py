@@ -58,7 +58,7 @@ def up(options: Options, idle_exit: int) -> int:
 
 @command("status")
 def status(options: Options) -> int:
-    """Prints the state of the daemon and the size of the store. Fails if no daemon runs.
+    """Shows the state of the daemon and the size of the store. Exits with 3 if no daemon runs.
 
     examples:
       holdfast status                exits with 3 if no daemon runs; never starts one

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable
 from importlib import import_module
+from shlex import quote
 
 import click
 
@@ -143,7 +144,7 @@ def run(given: list[str]) -> int:
         _settle_stdout()
         return exits.PIPE_CLOSED
     except click.UsageError as error:
-        return exits.report(_wrong_usage(error), as_json=_wants_json(given))
+        return exits.report(_wrong_usage(error, given), as_json=_wants_json(given))
     except HoldfastError as error:
         return exits.report(error, as_json=_wants_json(given))
     except UnicodeEncodeError:
@@ -166,19 +167,46 @@ def _run(given: list[str]) -> int:
 
 
 def _invoke(given: list[str]) -> int:
-    with cli.make_context("holdfast", given, obj=Options()) as context:
+    with cli.make_context("holdfast", list(given), obj=Options()) as context:  # click empties the list
         code: int = cli.invoke(context)
         return code
 
 
-def _wrong_usage(error: click.UsageError) -> InvalidArgument:
-    said = error.format_message()
-    if isinstance(error, click.NoSuchOption):
-        # Compared without the dashes, which would make all options similar.
-        close = _closest(error.option_name.lstrip("-"), [each.lstrip("-") for each in error.possibilities or ()])
-        said = f"unrecognized arguments: {error.option_name}{f' (did you mean --{close}?)' if close else ''}"
+def _wrong_usage(error: click.UsageError, given: list[str]) -> InvalidArgument:
+    """Puts click's message on one line that begins with a small letter, as the messages of this command line do."""
+    said = _unknown_option(error, given) if isinstance(error, click.NoSuchOption) else " ".join(error.format_message().split())
     path = error.ctx.command_path if error.ctx is not None else "holdfast"
-    return InvalidArgument(f"{said.rstrip('.?')}. See `{path} --help`.", reason="USAGE")
+    return InvalidArgument(f"{said[:1].lower()}{said[1:].rstrip('.?')}. See `{path} --help`.", reason="USAGE")
+
+
+def _unknown_option(error: click.NoSuchOption, given: list[str]) -> str:
+    # Compared without the dashes, which would make all options similar.
+    close = _closest(error.option_name.lstrip("-"), [each.lstrip("-") for each in error.possibilities or ()])
+    advice = _as_field(error, given) or (f"did you mean --{close}?" if close else "")
+    return f"unrecognized argument {error.option_name}{f' ({advice})' if advice else ''}"
+
+
+def _as_field(error: click.NoSuchOption, given: list[str]) -> str:
+    """The advice to set a field by FIELD=VALUE, if the command does that and its kind has a field of the option's name."""
+    if error.ctx is None or all(each.name != "fields" for each in error.ctx.command.params):
+        return ""
+    from holdfast.cli.kind_names import is_kind, kind_named, plain_name
+
+    kind = next((kind_named(each) for each in given[given.index(error.ctx.command.name or "") :] if is_kind(each)), None)
+    name = plain_name(error.option_name.lstrip("-"))
+    if kind is None or name not in kind.by_name or kind.by_name[name].output_only:
+        return ""
+    return f"write {name}={_value_after(error.option_name, given)}"
+
+
+def _value_after(option: str, given: list[str]) -> str:
+    """The value that the command line gives to an option, quoted for a shell; VALUE if it gives none."""
+    for word, following in zip(given, [*given[1:], ""], strict=True):
+        name, assigned, value = word.partition("=")
+        if name == option:
+            value = value if assigned else following
+            return quote(value) if value and not value.startswith("-") else "VALUE"
+    return "VALUE"
 
 
 def _wants_json(given: list[str]) -> bool:

@@ -11,8 +11,9 @@ import click
 from holdfast.cli import exits
 from holdfast.cli.command import command, count, offered, positive
 from holdfast.cli.options import Options
+from holdfast.cli.printing import write_lines
 from holdfast.cli.reach import open_following, open_store
-from holdfast.cli.terminal import Line, write_lines
+from holdfast.cli.terminal import Line
 from holdfast.cli.text import one_line, time_text, visible
 from holdfast.errors import InvalidArgument
 
@@ -49,7 +50,7 @@ def tail(
     journal: str,
     full: bool,
 ) -> int:
-    """Prints the last entries of a journal; with `--follow` also new ones, until it is interrupted.
+    """Shows the end of a transcript, or of another journal; with `--follow` also new entries, until interrupted.
 
     examples:
       holdfast tail ses_… -f
@@ -136,7 +137,7 @@ def _value(entry: entry_pb2.Entry) -> Any:
 @click.option("--since", metavar="REV", type=count, help="begin after this revision; 0: at the first change (default: now)")
 @click.option("--replay", is_flag=True, help="end at the present revision instead of waiting for new changes")
 def watch(options: Options, kinds: Sequence[str], ids: Sequence[str], since: int | None, replay: bool) -> int:
-    """Prints each change once, in order, until it is interrupted; with `--replay` only those up to now.
+    """Shows changes as they happen, each once and in order, until interrupted; with `--replay` only those up to now.
 
     examples:
       holdfast watch --kind tasks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,22 +15,29 @@ if TYPE_CHECKING:
 
 
 class ProgressBar:
-    """Shows one phase after the other. Shows nothing if stderr is not a terminal."""
+    """Shows one phase after the other. Shows nothing if stderr is not a terminal on which a line can be rewritten."""
 
     def __init__(self) -> None:
-        self._bars: Bars | None = _bars() if sys.stderr.isatty() else None
+        self._bars: Bars | None = _bars() if _can_rewrite_lines() else None
         self._phase = ""
+        self._done = self._total = 0
 
     def tell(self, phase: str, done: int, total: int) -> None:
-        """Shows that `done` of `total` (0: unknown) items of a phase are done."""
+        """Shows that `done` of `total` (0: unknown) items are done.
+
+        Phases with one total that count on from each other are parts of one whole, whose rate and time left are shown.
+        Any other phase begins a count of its own.
+        """
         if self._bars is None or not phase:
             return
-        if phase != self._phase:
-            self._phase = phase
+        counts_on = 0 < total == self._total and done >= self._done
+        if phase == self._phase or counts_on:
+            self._bars.update(self._bars.task_ids[0], description=one_line(phase), completed=done, total=total or None)
+        else:
             for each in self._bars.task_ids:
                 self._bars.remove_task(each)
-            self._bars.add_task(one_line(phase), total=None)
-        self._bars.update(self._bars.task_ids[0], completed=done, total=total or None)
+            self._bars.add_task(one_line(phase), completed=done, total=total or None)
+        self._phase, self._done, self._total = phase, done, total
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
@@ -49,6 +57,10 @@ class ProgressBar:
     def __exit__(self, *error: object) -> None:
         if self._bars is not None:
             self._bars.stop()
+
+
+def _can_rewrite_lines() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def _bars() -> Bars:

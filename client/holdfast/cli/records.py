@@ -9,7 +9,8 @@ import click
 from holdfast.cli import exits
 from holdfast.cli.command import command, count, offered, page_size, positive
 from holdfast.cli.options import Options
-from holdfast.cli.terminal import terminal_columns, write_lines, write_table
+from holdfast.cli.printing import write_lines, write_table
+from holdfast.cli.terminal import terminal_columns
 
 _WHICH_KIND = "the kind of record, such as tasks or session"
 _WHICH_ID = "the record's id; optional for a kind with a single record, such as constitution"
@@ -39,7 +40,7 @@ _version = click.option("--version", metavar="N", type=positive, help=_ONLY_VERS
 def list_records(
     options: Options, noun: str, filter: str, order_by: str, limit: int | None, page_size: int | None, columns: str
 ) -> int:
-    """Lists records as they arrive, as a table or as JSON lines.
+    """Lists the records of a kind, as a table or as JSON lines.
 
     examples:
       holdfast list tasks --filter 'status = "running" AND tags:"urgent"'
@@ -191,7 +192,7 @@ def delete(options: Options, noun: str, id: str | None, version: int | None, cas
 @click.argument("id", metavar="[ID]", required=False, help="the record's id", shell_complete=offered("ids"))
 @click.option("-n", "--limit", metavar="N", type=count, help="the largest number of changes")
 def log(options: Options, what: str, id: str | None, limit: int | None) -> int:
-    """Prints the changes of a record, newest first, also of a deleted one.
+    """Shows the history of a record as a diff, newest first; also of a deleted record.
 
     examples:
       holdfast log task TASK-001
@@ -216,7 +217,7 @@ def log(options: Options, what: str, id: str | None, limit: int | None) -> int:
 @click.option("--reverse", is_flag=True, help="show the predecessors of each record below it, instead of its successors")
 @click.option("--filter", metavar="FILTER", default="", help="only records that match")
 def graph(options: Options, what: str, id: str | None, ready: bool, reverse: bool, filter: str) -> int:
-    """Prints records as trees: below each record its successors, or with `--reverse` its predecessors.
+    """Shows records as trees: below each record its successors, or with `--reverse` its predecessors.
 
     examples:
       holdfast graph                             all tasks; below each, the tasks that wait for it

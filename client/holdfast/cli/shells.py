@@ -30,7 +30,8 @@ class Bash(BashComplete):
         """Returns the words before the one to complete, and that one."""
         position = int(os.environ["COMP_CWORD"])
         given = split_arg_string(os.environ["COMP_WORDS"])[1 : position + 1]
-        given += [""] * (position - len(given))
+        if position > len(given):
+            given.append("")  # the word to complete is empty
         words: list[str] = []
         glue = False
         for word in given:
@@ -65,12 +66,16 @@ def complete(cli: click.Command, instruction: str) -> int:
     shell = SHELLS.get(instruction.partition("_")[0])
     if shell is None or not instruction.endswith("_complete"):
         return exits.USAGE
-    print(shell(cli, {"obj": Options()}, "holdfast", VARIABLE).complete())
+    try:
+        answer = shell(cli, {"obj": Options()}, "holdfast", VARIABLE).complete()
+    except (KeyError, ValueError):  # from COMP_CWORD or COMP_WORDS, which a completion script sets
+        return exits.USAGE
+    print(answer)
     return exits.OK
 
 
 @command("completion")
-@click.argument("shell", type=click.Choice(list(SHELLS)), metavar="SHELL", help="bash, zsh or fish")
+@click.argument("shell", type=click.Choice(list(SHELLS)), metavar=f"{{{','.join(SHELLS)}}}", help="the shell")
 def print_script(options: Options, shell: str) -> int:
     """Prints the completion script of a shell.
 

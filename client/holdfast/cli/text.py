@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# Control characters, line and paragraph separators, marks of direction, and invisible characters that can hide text.
+_CLASS = "\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f"
+_CONTROLS = re.compile(f"[{_CLASS}]")
+_STEERING = re.compile(f"(?![\t\n\f]|\r\n)[{_CLASS}]")
 _LAYOUT = {"\n": "\n", "\t": "\t"}
 _SPACES = {"\n": " ", "\t": " ", "\r": " "}
 
@@ -19,13 +22,25 @@ def one_line(text: str) -> str:
     return _CONTROLS.sub(lambda found: _SPACES.get(found[0]) or _spelled(found[0]), text)
 
 
+def steers(text: str) -> bool:
+    """Whether the text has a control character besides tabs, newlines, form feeds, and a carriage return before a newline."""
+    return _STEERING.search(text) is not None
+
+
 def harmless_json(text: str) -> str:
     """Escapes the control characters above U+001F in JSON text, which JSON encoders leave as they are."""
-    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _CONTROLS.sub(lambda found: _json_escaped(found[0]), text)
+
+
+def _json_escaped(character: str) -> str:
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
 def _spelled(character: str) -> str:
-    return f"\\x{ord(character):02x}" if character < "\u0100" else f"\\u{ord(character):04x}"
+    if character < "\u0100":
+        return f"\\x{ord(character):02x}"
+    return f"\\u{ord(character):04x}" if character < "\U00010000" else f"\\U{ord(character):08x}"
 
 
 def size_text(size_bytes: int) -> str:

@@ -44,7 +44,7 @@ def sweep(options: Options, dry_run: bool) -> int:
 @command("verify")
 @click.option("--read-blobs", is_flag=True, help="also read and decode every blob's content")
 def verify(options: Options, read_blobs: bool) -> int:
-    """Checks the store and prints each problem when it is found.
+    """Checks every row and blob of the store, and prints each problem when it is found.
 
     examples:
       holdfast verify                exits with 1 if there are problems
@@ -59,8 +59,9 @@ def verify(options: Options, read_blobs: bool) -> int:
             if frame.problems:
                 with progress.hidden():
                     _print_problems(frame.problems, as_json=options.as_json)
+            else:  # a frame with problems has no counts
+                progress.tell(frame.phase, frame.done, frame.total)
             problems += len(frame.problems)
-            progress.tell(frame.phase, frame.done, frame.total)
             counts.update(frame.counts)
     if options.as_json:
         print(json_line({"finished": True, "problems": problems, "counts": counts}))

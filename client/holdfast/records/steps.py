@@ -14,6 +14,7 @@ from holdfast.records.sink import CommitSink, Step, new_id
 from holdfast.v1 import entry_pb2
 from holdfast.v1.store_service_pb2 import Append, Mutation, MutationResult, StoreServiceCommitResponse
 from holdfast.values.mutations import record_of
+from holdfast.wire import forks
 
 
 class Steps:
@@ -30,6 +31,7 @@ class Steps:
         self._steps: list[Step] = []
         self._by_kind: dict[str, list[Step]] = {}
         self._over = False
+        self._generation = forks.generation
 
     def write(self, *mutations: Mutation) -> Any:
         """Adds the mutations; returns a copy of the last one's message, which the commit fills in."""
@@ -73,7 +75,8 @@ class Steps:
 
     def end(self, *, commit: bool) -> None:
         """Sends the steps as one commit, or drops them. No step can be added afterwards."""
-        self._check_open()
+        if commit:
+            self._check_open()
         self._over = True
         if commit:
             self._commit()
@@ -98,6 +101,8 @@ class Steps:
         return step.shown
 
     def _check_open(self) -> None:
+        if self._generation != forks.generation:
+            raise RuntimeError("The transaction belongs to the process before the fork; begin another one here.")
         if self._over:
             raise Closed("The transaction is over.")
 

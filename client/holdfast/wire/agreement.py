@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from holdfast.contract.versions import API_VERSION, OLDEST_API_VERSION, Need
 from holdfast.errors import VersionSkew
 
+_VERSION = re.compile("[0-9]{1,9}")
 API_VERSION_KEY = "holdfast-api"
 Metadata = tuple[tuple[str, str], ...]
 UPGRADE_CLIENT = "Upgrade the client: `pip install --upgrade holdfast`."
@@ -35,11 +37,11 @@ class Agreement:
     def settle(self, daemon: Mapping[str, str]) -> bool:
         """Chooses the newest version that both speak. Returns whether that differs from the version before.
 
-        `daemon` holds the versions that the daemon reported: `min` and `max`, and `daemon_version` if known. Without `min` and
-        `max` nothing changes. Raises VersionSkew when no version is common to both.
+        `daemon` holds the versions that the daemon reported: `min` and `max`, and `daemon_version` if known. Nothing changes
+        unless `min` and `max` are numbers of at most 9 digits. Raises VersionSkew when no version is common to both.
         """
         oldest, newest = daemon.get("min", ""), daemon.get("max", "")
-        if not (oldest.isdigit() and newest.isdigit()):
+        if not (_VERSION.fullmatch(oldest) and _VERSION.fullmatch(newest)):
             return False
         before, agreed = self.spoken, min(int(newest), API_VERSION)
         if agreed < max(int(oldest), OLDEST_API_VERSION):

@@ -1,8 +1,8 @@
 """The writer: a bounded queue of commands and the one thread that applies them, a batch at a time.
 
-`post` does not block; its callback runs in the writer's thread once the command is durable or refused (or in the thread of
-another `post`, when a full queue drops a command whose caller has gone). Commands that arrive while a batch is synced form the
-next batch, so many callers share one sync. Thread-safe.
+`post` does not block; its callback runs in the writer's thread once the command is durable or refused. (When a full queue drops a
+command whose caller has gone, it runs in the thread that posts the next one.) Commands that arrive while a batch is synced form
+the next batch, so many callers share one sync. Thread-safe.
 """
 
 from __future__ import annotations
