@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import holdfast
+from tests.foreign.tools import give_up
 
 pytestmark = pytest.mark.slow  # processes of their own
 
@@ -156,7 +157,7 @@ def completion_script(shell: str) -> str:
 )
 def test_fish_completes(address: Asked, shell_path: str, words: str, offered: str) -> None:
     if (fish := shutil.which("fish")) is None:
-        pytest.skip("no fish here")
+        give_up("fish is not here")
     asked = f'{completion_script("fish")}\ncomplete -C "holdfast {" ".join(address)} {words}"'
     done = subprocess.run(
         [fish, "-N", "-c", asked], env=os.environ | {"PATH": shell_path}, capture_output=True, text=True, check=False
@@ -171,7 +172,7 @@ def test_fish_completes(address: Asked, shell_path: str, words: str, offered: st
 def test_zsh_completes(address: Asked, shell_path: str, words: str, offered: str) -> None:
     """Runs the completion function with the variables of zsh's line editor, and with a `compadd` that prints its arguments."""
     if (zsh := shutil.which("zsh")) is None:
-        pytest.skip("no zsh here")
+        give_up("zsh is not here")
     given = ["holdfast", *address, *words.split()]
     asked = f"""\
 compdef() {{ :; }}
