@@ -36,24 +36,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     print("| work | figure | unit | old | this | this / old, median (least–most) |\n|---|---|---|---|---|---|")
     for name in given.only or BENCHMARKS:
-        pairs = [_pair(name, given.old, number) for number in range(given.pairs)]
+        pairs = [_pair(name, given.old, number, given.quick) for number in range(given.pairs)]
         for row in _rows(pairs):
             print(row, flush=True)
     return 0
 
 
-def _pair(name: str, old: Path, number: int) -> tuple[Figures, Figures]:
+def _pair(name: str, old: Path, number: int, quick: bool) -> tuple[Figures, Figures]:
     """One run in each tree."""
     say(f"{name}: pair {number + 1}")
-    found = {tree: _run(name, tree) for tree in ((old, HERE) if number % 2 == 0 else (HERE, old))}
+    found = {tree: _run(name, tree, quick) for tree in ((old, HERE) if number % 2 == 0 else (HERE, old))}
     return found[old], found[HERE]
 
 
-def _run(name: str, tree: Path) -> Figures:
+def _run(name: str, tree: Path, quick: bool) -> Figures:
     """One round of one benchmark of the tree, in the tree's own environment."""
     with tempfile.TemporaryDirectory() as place:
         told = Path(place) / "figures.json"
         command = [tree.resolve() / ".venv/bin/python", "-m", "tests.bench", "--only", name, "--rounds", "1", "--json", told]
+        command += ["--quick"] if quick else []
         done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{tree}: {name} failed:\n{done.stderr[-2000:]}")
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("old", type=Path, help="the other checkout, with its .venv installed")
     parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), metavar="NAME", help=f"some of: {', '.join(BENCHMARKS)}")
+    parser.add_argument("--quick", action="store_true", help="shorter rounds on less data")
     parser.add_argument("--pairs", type=int, default=LEAST_PAIRS, metavar="N", help=f"pairs of each row ({LEAST_PAIRS})")
     return parser
 

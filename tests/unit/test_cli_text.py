@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,10 +11,8 @@ from hypothesis import strategies as st
 from holdfast.cli.contents import _harmless
 from holdfast.cli.drawing import LEAST_COLUMNS, drawn_lines, drawn_table
 from holdfast.cli.printing import PAGE_ROWS, write_table
-from holdfast.cli.record_diff import FieldChange, changes_between, lines_of
 from holdfast.cli.terminal import GAP, Column, Line, cells_of
 from holdfast.cli.text import duration_text, harmless_json, one_line, size_text, time_text, visible
-from holdfast.contract.kinds import KINDS, Field, FieldType
 from holdfast.errors import FailedPrecondition
 
 
@@ -168,12 +165,3 @@ def test_sizes_durations_and_times() -> None:
     durations = {-1: "0 s", 59: "59 s", 60: "1 min", 3660: "1 h 1 min", 90_000: "1 d 1 h"}
     assert {each: duration_text(each) for each in durations} == durations
     assert time_text("2026-01-02T03:04:05.123456789Z") == time_text("2026-01-02T03:04:05Z") == "2026-01-02T03:04:05Z"
-
-
-def test_a_change_of_an_optional_number_from_unset_to_zero_is_told() -> None:
-    numbers = [Field("replicas", FieldType.INTEGER, optional=True), Field("weight", FieldType.INTEGER)]
-    kind = replace(KINDS["task"], fields=tuple(numbers))
-    told = changes_between(kind, {}, {"replicas": 0, "weight": 0})
-    assert told == [FieldChange("replicas", None, 0)]
-    assert [line.text for each in told for line in lines_of(kind, each)] == ["+ replicas: 0"]
-    assert changes_between(kind, {}, {"replicas": None, "weight": 0}) == []

@@ -14,7 +14,7 @@ from holdfast.values.fields import is_unset, json_value
 
 
 def json_form(message: Message) -> dict[str, Any]:
-    """Returns every field of a message; None for an unset time, message, JSON field or `optional` number.
+    """Returns every field of a message; None for an unset time, message or JSON field.
 
     Unset members of a oneof are left out.
     """

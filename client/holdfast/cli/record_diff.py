@@ -11,7 +11,7 @@ from holdfast.cli.fields import block
 from holdfast.cli.json_form import json_line
 from holdfast.cli.terminal import Line
 from holdfast.cli.text import size_text
-from holdfast.contract.kinds import Field, Kind
+from holdfast.contract.kinds import Kind
 
 BOOKKEEPING = ("id", "version", "create_time", "update_time")
 MAX_DIFFED_LINES = 5_000  # difflib's time grows with the square of it
@@ -40,17 +40,13 @@ def changes_between(kind: Kind, before: Mapping[str, Any], after: Mapping[str, A
     """Returns the fields that differ, in the order of the contract. An empty mapping stands for a missing image."""
     fields = [each for each in kind.fields if each.name not in BOOKKEEPING]
     found = [(each, before.get(each.name), after.get(each.name)) for each in fields]
-    return [FieldChange(field.name, old, new) for field, old, new in found if not _same(field, old, new)]
+    return [FieldChange(field.name, old, new) for field, old, new in found if not _same(old, new)]
 
 
-def _same(field: Field, before: Any, after: Any) -> bool:
-    """Whether two values are equal. An empty field of a new or deleted record equals a missing one.
-
-    In an `optional` field zero is a value and not empty.
-    """
+def _same(before: Any, after: Any) -> bool:
+    """Whether two values are equal. An empty field of a new or deleted record equals a missing one."""
     if before is None or after is None:
-        empty = (None, "") if field.optional else _EMPTY
-        return before in empty and after in empty
+        return before in _EMPTY and after in _EMPTY
     return bool(before == after and (type(before) is type(after)))
 
 

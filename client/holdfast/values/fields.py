@@ -139,10 +139,8 @@ def not_utf8(field: str) -> InvalidArgument:
 
 
 def is_unset(message: Message, field: Field) -> bool:
-    """Whether a field has no value at all: a time, a message, or an `optional` number or bool. Empty text is a value."""
-    tells_zero = field.optional and field.type is not FieldType.STRING
-    has_none = tells_zero or ((field.time or field.type is FieldType.MESSAGE) and not field.repeated)
-    return has_none and not message.HasField(field.name)
+    """Whether a time or a message in a field is not set. Every other unset field has the type's zero."""
+    return (field.time or field.type is FieldType.MESSAGE) and not field.repeated and not message.HasField(field.name)
 
 
 def plain(message: Message) -> dict[str, Any]:
