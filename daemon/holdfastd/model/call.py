@@ -5,17 +5,39 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from holdfastd.errors import Cancelled, DeadlineExceeded
 
 
-class Call:
-    """One call: its deadline and its end. Thread-safe."""
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The process at the other end of a connection, as the kernel described it when the process connected.
 
-    def __init__(self, timeout_s: float | None = None) -> None:
+    connection: a name that no other connection of this daemon has. uid and gid: 65534 when the daemon's user namespace has no
+    name for them.
+    """
+
+    connection: str
+    pid: int
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+OWN = Peer("", os.getpid(), os.geteuid(), os.getegid())
+"""The peer of a call that the daemon makes itself, such as a job's."""
+
+
+class Call:
+    """One call: its caller, its deadline and its end. Thread-safe."""
+
+    def __init__(self, timeout_s: float | None = None, peer: Peer = OWN) -> None:
+        self.peer = peer
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._lock = threading.Lock()
         self._gone = False
