@@ -79,8 +79,12 @@ class Worker:
     def begin(self) -> None:
         """Creates the worker's own session."""
         mark = self._ledger.new_id()
-        self._attempt(mark, "session", lambda: {"id": self._store.sessions.create(title=mark).id}, keys=[mark])
-        self._session = next(self._store.sessions.list(filter=f'title = "{mark}"')).id
+
+        def act() -> dict[str, Any]:
+            self._session = self._store.sessions.create(title=mark).id
+            return {"id": self._session}
+
+        self._attempt(mark, "session", act, keys=[mark])
 
     def step(self) -> None:
         """Runs one operation, then sleeps for up to 8 ms, so that the daemon's jobs run as well."""

@@ -17,17 +17,18 @@ import holdfast
 from tests.durability.ledger import Ledger
 from tests.durability.worker import CALL_TIMEOUT_S, Worker, set_up
 
+NOTED = 1  # the exit code after an error that is in the ledger
 ROUND_S = 0.1
 _CONTENT_BYTES = 40_000
 
 
 def main() -> int:
     name, what, socket, ledgers, seed, count, begin = sys.argv[1:]
-    if what == "setup":
-        set_up(Path(socket), Path(ledgers))
-        return 0
     ledger = Ledger(Path(ledgers), name)
     try:
+        if what == "setup":
+            set_up(Path(socket), Path(ledgers))
+            return 0
         with holdfast.connect(socket, actor=name, timeout_s=CALL_TIMEOUT_S, connect_timeout_s=CALL_TIMEOUT_S) as store:
             worker = Worker(store, ledger, random.Random(f"{seed}/{name}"))
             worker.begin()
@@ -38,7 +39,7 @@ def main() -> int:
                     worker.step()
     except BaseException:
         ledger.seen(traceback.format_exc())
-        return 1
+        return NOTED
     return 0
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.durability.daemon import BUSY_FLAGS, DaemonProcess, Start, starter
 from tests.landed.trees import BEFORE_SCAN, LANDED, ROOT, Tree, unpack
+from tests.powerfail import load as load_client
 from tests.powerfail import recorder
 from tests.powerfail.tree import LEDGERS
 
@@ -32,7 +33,7 @@ _PUTS_BEGIN_S = 1.5
 
 
 class RecordingFailed(Exception):
-    """A client found a problem while nothing but processes was killed, or did not finish."""
+    """The recorder did not start, the daemon did not serve, or a client did not finish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +68,19 @@ class Stage:
         self.ledgers = self.mount / LEDGERS
         self._start = start
         self._clients: list[subprocess.Popen[bytes]] = []
+        self._daemons: list[DaemonProcess] = []
         self._born = 0
 
-    def daemon(self, start: Start | None = None) -> DaemonProcess:
+    def daemon(self) -> DaemonProcess:
         """Starts a daemon. Its file system counts as remote, because it is FUSE."""
         flags = ("--data-dir", str(self.mount / STORE), "--force-nonlocal", *BUSY_FLAGS)
-        return DaemonProcess(self.directory / "s", self.directory / "daemon.log", flags, start or self._start)
+        daemon = DaemonProcess(self.directory / "s", self.directory / "daemon.log", flags, self._start)
+        self._daemons.append(daemon)
+        return daemon
 
-    def serving(self, start: Start | None = None) -> DaemonProcess:
+    def serving(self) -> DaemonProcess:
         """Starts a daemon and waits until it serves."""
-        daemon = self.daemon(start)
+        daemon = self.daemon()
         if not daemon.wait_until_serving():
             raise RecordingFailed("the daemon ended before it served")
         return daemon
@@ -100,15 +104,17 @@ class Stage:
             self._clients.append(subprocess.Popen([sys.executable, "-m", "tests.powerfail.load", *arguments]))
 
     def finish(self) -> None:
-        """Waits for the clients. Raises RecordingFailed."""
+        """Waits for the clients. Raises RecordingFailed. What a client found wrong is in its ledger."""
         while self._clients:
-            if self._clients.pop().wait(_TIMEOUT_S):
-                raise RecordingFailed(f"a client failed; see the ledgers in {self.directory / 'log'}")
+            if (code := self._clients.pop().wait(_TIMEOUT_S)) not in (0, load_client.NOTED):
+                raise RecordingFailed(f"a client of {self.directory} ended with exit code {code}")
 
     def close(self) -> None:
         for each in self._clients:
             each.kill()
             each.wait()
+        for daemon in self._daemons:
+            daemon.kill()
 
 
 def load(stage: Stage) -> None:
