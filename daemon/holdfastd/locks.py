@@ -114,9 +114,9 @@ class DataDirLock:
         self._file = FileLock(data_dir / "daemon.json")
 
     def acquire(self) -> bool:
-        """Creates the directory (0700) when missing and locks it. Returns whether `daemon.json` says that the last stop was clean.
+        """Creates the directory (0700) when missing and locks it. Returns whether `daemon.json` calls the last stop clean.
 
-        A file that is new, empty or torn does not say so.
+        A file that is new, empty or torn does not.
         """
         _make_directory(self._data_dir)
         if not self._file.path.exists():
