@@ -235,7 +235,7 @@ def _links_from(links: Sequence[Link], digest: str) -> Sequence[Link]:
 def _damaged(digest: str, culprit: str, why: str) -> DataLoss:
     """DATA_LOSS for a reader of `digest`, whose chain holds the damaged `culprit`."""
     where = "" if digest == culprit else f" (it is a delta on {culprit}, which is damaged)"
-    message = f"The blob {digest} cannot be read{where}: {why}. Restore it from a backup."
+    message = f"The blob {digest} cannot be read{where}: {why}. Put the same content again, or restore a backup."
     return DataLoss(message, reason="BLOB_DAMAGED", digest=digest, damaged_digest=culprit)
 
 
