@@ -111,7 +111,11 @@ def _encode(uploads: Uploads, content: bytes, base: Base, sent: SentBase | None,
 
 
 def _commit_delta(uploads: Uploads, digest: str, size_bytes: int, payload: bytes, base: Base, call: Call) -> StoredBlob | None:
-    """Stores the delta. None when the base is gone by now; then the content must be stored whole."""
+    """Stores the delta. None when the content must be stored whole.
+
+    It must be when the base is gone by now, and when the blob has a row but has lost its bytes: the base may itself be based on
+    this blob.
+    """
     assert base.place is not None
     blob = StoreBlob(
         digest=digest,
@@ -129,7 +133,8 @@ def _commit_delta(uploads: Uploads, digest: str, size_bytes: int, payload: bytes
     draft = Draft(uploads)
     try:
         draft.write(payload)
-        return draft.commit(blob, call)
+        stored = draft.commit(blob, call)
+        return None if stored.existed and uploads.contents.must_be_replaced(digest, call) else stored
     except NotFound:
         return None
     finally:
