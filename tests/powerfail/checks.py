@@ -6,6 +6,8 @@ import contextlib
 import multiprocessing
 import random
 import shutil
+import signal
+import sys
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
@@ -137,7 +139,9 @@ def check_all(recording: Recording, cuts: Sequence[Cut], jobs: int) -> Iterator[
 
 
 def _work(recording: Recording, cuts: Sequence[Cut], results: Queue[Checked | str], ended: Event) -> None:
-    """The main function of a checking process."""
+    """The main function of a checking process. SIGTERM ends it in order."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("SIGTERM"))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
     try:
         with contextlib.closing(Checker(recording)) as checker:
             for cut in cuts:
