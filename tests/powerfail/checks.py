@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -119,7 +119,7 @@ def _before(recording: Recording) -> Ledgers | None:
     return ledgers
 
 
-def check_all(recording: Recording, cuts: Sequence[Cut], jobs: int) -> Iterator[Checked]:
+def check_all(recording: Recording, cuts: Sequence[Cut], jobs: int) -> Generator[Checked, None, None]:
     """Checks the cuts in `jobs` processes, in no order. Closing the iterator ends the processes after their current state."""
     results: Queue[Checked | str] = processes.Queue()
     ended = processes.Event()
