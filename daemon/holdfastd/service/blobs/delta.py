@@ -64,7 +64,7 @@ def read_base(uploads: Uploads, digest: str, base_digest: str, call: Call) -> Ba
 
 def store_content(uploads: Uploads, digest: str, content: bytes, base: Base, sent: SentBase | None, call: Call) -> StoredBlob:
     """Stores a content that is in memory: as a delta when that is small enough, otherwise whole."""
-    stored = uploads.renew(digest, call) if base.exists else None
+    stored = uploads.renew_stored(digest, call) if base.exists else None
     if stored is None:
         stored = _store(uploads, digest, content, base, sent, call)
     uploads.contents.remember(digest, content)
@@ -134,7 +134,7 @@ def _commit_delta(uploads: Uploads, digest: str, size_bytes: int, payload: bytes
     try:
         draft.write(payload)
         stored = draft.commit(blob, call)
-        return None if stored.existed and uploads.contents.must_be_replaced(digest, call) else stored
+        return None if stored.existed and not uploads.contents.is_stored(digest, call) else stored
     except NotFound:
         return None
     finally:
