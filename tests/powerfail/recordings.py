@@ -94,7 +94,7 @@ class Stage:
         return daemon
 
     def kill_at(self, change: int) -> None:
-        """Has the process killed that makes the `change`-th change of the disk from now on."""
+        """Has the process killed that makes the `change`-th change of the disk from now on; 0 calls it off."""
         (self.ledgers / recorder.KILL).write_text(str(change))
 
     def set_up(self) -> None:
@@ -164,6 +164,7 @@ def first(stage: Stage) -> None:
     killed = stage.daemon()
     killed.wait_until_serving()
     killed.kill()
+    stage.kill_at(0)
     daemon = stage.serving()
     stage.set_up()
     stage.begin("steps", STEPS // 3, clients=2)
