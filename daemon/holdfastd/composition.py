@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from holdfastd import filesystem, logs
 from holdfastd.blobs.files import BlobFiles
+from holdfastd.ground import Ground
 from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
 from holdfastd.jobs.scheduler import Scheduler
@@ -59,6 +60,14 @@ class OpenStore:
     schema_version: int
 
 
+def hold_ground(settings: Settings, engine: Engine, on_replaced: Callable[[str], None]) -> Ground:
+    """Begins to compare the store's files with their paths. `on_replaced` must end the process. Call it when all files are open."""
+    paths = (settings.data_dir, settings.blobs_dir, *engine.held_files())
+    ground = Ground(paths, engine.foreign_write, on_replaced)
+    engine.guard(ground.check)
+    return ground
+
+
 def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[BaseException], None]) -> OpenStore:
     """Opens the database, creates it when it is missing, and migrates it. `exits` closes readers, last checkpoint and writer.
 
@@ -81,7 +90,8 @@ class Parts:
     """All parts of a daemon over one open store. The constructor starts the writer's thread; no call is served yet.
 
     on_sync_failure: must end the process. was_clean: whether the last daemon stopped in order; if not, the job `recover` runs
-    at start. extra_handlers: functions for command types that are not in `store/commands.py`; tests pass them.
+    at start. on_replaced: called with the reason when the store's files are no longer those at their paths; must end the process.
+    extra_handlers: functions for command types that are not in `store/commands.py`; tests pass them.
     """
 
     def __init__(
@@ -92,6 +102,7 @@ class Parts:
         *,
         start_time_ns: int,
         was_clean: bool = True,
+        on_replaced: Callable[[str], None] = lambda reason: None,
         feed: Feed | None = None,
         extra_handlers: Handlers | None = None,
     ) -> None:
@@ -100,6 +111,8 @@ class Parts:
         self._on_sync_failure = on_sync_failure
         self.feed = feed or Feed()
         store.engine.follow(self.feed.wake_all)
+        self._files = BlobFiles(settings.data_dir, on_sync_failure=on_sync_failure)
+        self.ground = hold_ground(settings, store.engine, on_replaced)
         self.batcher = self._make_batcher(extra_handlers or {})
         self.writer = Writer(self.batcher, self.feed.publish, queue_max=settings.writer_queue_max, batch_max=settings.batch_max)
         self.reading = Reading(store.readers)
@@ -117,11 +130,12 @@ class Parts:
         self.ledger = Ledger(self._store.connection)
         has_room = functools.partial(filesystem.has_room, self._settings.database_path.parent)
         every = {**handlers(self.ledger), **extra_handlers}
-        return Batcher(self._store.connection, self.ledger, every, time.time_ns, self._on_sync_failure, has_room)
+        return Batcher(
+            self._store.connection, self.ledger, every, time.time_ns, self._on_sync_failure, has_room, self.ground.check
+        )
 
     def _make_blobs(self) -> tuple[Blobs, BlobSweep]:
-        settings, readers = self._settings, self._store.readers
-        files = BlobFiles(settings.data_dir, on_sync_failure=self._on_sync_failure)
+        settings, readers, files = self._settings, self._store.readers, self._files
         limits = BlobSettings(inline_max_bytes=settings.inline_max_bytes, delta=settings.delta, lease_s=settings.lease_s)
         return Blobs(self.writer, readers, files, limits), BlobSweep(self.writer, readers, files, time.time_ns)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfastd.errors import SetupError
+from holdfastd.path_lock import PathLock
 
 SOCKET_PATH_MAX_BYTES = 107  # sun_path has 108, one for the final NUL
 # A client takes the lock for a moment to see whether a daemon runs. Retry, so that a daemon that starts meanwhile does not fail.
@@ -87,14 +88,15 @@ class FileLock:
 class DataDirLock:
     """The lock on a data directory, held while the daemon runs.
 
-    It locks `daemon.json`, which tells clients where the daemon listens, and the directory itself, so that deleting that file
-    does not let a second daemon start.
+    It locks `daemon.json`, which tells clients where the daemon listens, the directory itself, so that deleting that file does
+    not let a second daemon start, and the directory's path, so that replacing the directory does not either.
     """
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self._directory = -1
         self._file = FileLock(data_dir / "daemon.json")
+        self._path = PathLock(data_dir)
 
     def acquire(self) -> bool:
         """Creates the directory (0700) when missing and locks it. Returns whether the last daemon stopped cleanly."""
@@ -102,6 +104,8 @@ class DataDirLock:
         try:
             self._lock_directory()
             left = self._file.acquire()
+            if pid := self._path.acquire():
+                raise LockHeld(f"Process {pid} serves a directory that was at {self._data_dir} before.", {"pid": pid})
         except BaseException as error:
             self.release()
             if isinstance(error, LockHeld):
@@ -118,6 +122,10 @@ class DataDirLock:
             time.sleep(_PAUSE_S)
         raise LockHeld(f"Another process holds {self._data_dir}.", read_holder(self._file.path))
 
+    def is_in_place(self) -> bool:
+        """Whether the locked directory is still the one at its path."""
+        return _is_at(self._directory, self._data_dir)
+
     def write(self, content: Mapping[str, Any]) -> None:
         """Writes `daemon.json`."""
         self._file.write(content)
@@ -127,6 +135,7 @@ class DataDirLock:
         self._file.ensure()
 
     def release(self) -> None:
+        self._path.release()
         self._file.release()
         if self._directory >= 0:
             os.close(self._directory)

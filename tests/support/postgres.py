@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -191,6 +192,15 @@ class PostgresEngine:
 
     def size_bytes(self) -> int:
         return 0
+
+    def held_files(self) -> tuple[Path, ...]:
+        return ()
+
+    def foreign_write(self) -> str:
+        return ""
+
+    def guard(self, check: Callable[[], None]) -> None:
+        pass
 
     def empty_pages(self, connection: Any) -> int:
         return 0

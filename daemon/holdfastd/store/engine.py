@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from holdfastd.errors import HoldfastError
@@ -130,6 +131,15 @@ class Engine(Protocol):
 
     def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
         """The last work on the database, after writer and readers have ended."""
+
+    def held_files(self) -> tuple[Path, ...]:
+        """The files that the open connections hold; empty when the database is behind a server."""
+
+    def foreign_write(self) -> str:
+        """What another process wrote into a held file, as the end of a message; empty for nothing. Takes microseconds."""
+
+    def guard(self, check: Callable[[], None]) -> None:
+        """From now on calls `check` before any work on the held files that is not part of a batch. It raises to prevent that."""
 
     def size_bytes(self) -> int:
         """The size of the database on disk."""

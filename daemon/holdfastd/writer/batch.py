@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from holdfastd import failpoints
-from holdfastd.errors import DiskFull, HoldfastError
+from holdfastd.errors import DiskFull, HoldfastError, StoreReplaced
 from holdfastd.model.call import Call
 from holdfastd.model.commands import Command
 from holdfastd.store.commands import Handlers
@@ -66,6 +66,7 @@ class Batcher:
     revision: the newest durable revision; any thread may read it.
     on_sync_failure: called after a failed fsync, when it is unknown what is on disk. In the daemon it ends the process.
     has_room: whether the disk has space for commands that do not free any.
+    check_ground: called after each COMMIT. Raises when the files that it wrote to are gone; then nothing is acknowledged any more.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Batcher:
         clock_ns: Callable[[], int],
         on_sync_failure: Callable[[Exception], None],
         has_room: Callable[[], bool] = lambda: True,
+        check_ground: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection = connection
         self._engine = connection.engine
@@ -84,6 +86,8 @@ class Batcher:
         self._clock_ns = clock_ns
         self._on_sync_failure = on_sync_failure
         self._has_room = has_room
+        self._check_ground = check_ground
+        self._replaced: StoreReplaced | None = None
         self._is_full = False
         self.revision = ledger.revision
 
@@ -113,6 +117,8 @@ class Batcher:
             return []
 
     def _attempt(self, batch: Sequence[Waiter[Any]]) -> list[Waiter[Any]]:
+        if self._replaced is not None:
+            raise self._replaced
         start = self._ledger.mark()
         try:
             self._is_full = not self._has_room()
@@ -120,7 +126,7 @@ class Batcher:
             self._ledger.begin(head, self._connection, [each.command for each in batch])
             applied = [each for each in batch if self._apply(each)]  # 2. each under its savepoint
             self._ledger.flush(self._connection)  # 3. the history of all of them
-            self._commit()  # 4. sync
+            self._commit()  # 4. sync, and check that the files are still those at their paths
             self.revision = self._ledger.revision
         except BaseException as error:
             self._ledger.reset(start)
@@ -141,6 +147,11 @@ class Batcher:
                 self._on_sync_failure(error)
             raise
         failpoints.hit("writer.after_commit")
+        try:
+            self._check_ground()
+        except StoreReplaced as error:
+            self._replaced = error
+            raise
 
     def _apply(self, waiter: Waiter[Any]) -> bool:
         """Applies one command. Returns False when it was refused; then its changes are undone."""

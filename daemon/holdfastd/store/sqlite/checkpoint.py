@@ -34,6 +34,11 @@ def log_file(database: Path) -> Path:
     return database.with_name(database.name + "-wal")
 
 
+def log_index_file(database: Path) -> Path:
+    """The path of the index of a database's log, which the connections share."""
+    return database.with_name(database.name + "-shm")
+
+
 @dataclass(frozen=True, slots=True)
 class LogCheckpoint:
     """The result of a checkpoint: pages in the log, and how many of them are copied to the database."""
@@ -48,12 +53,35 @@ class LogCheckpoint:
 
 
 class LogCheckpointer:
-    """Runs checkpoints on its own connection, which the first checkpoint opens. Thread-safe; one checkpoint at a time."""
+    """Runs checkpoints on its own connection, which the first checkpoint opens. Thread-safe; one checkpoint at a time.
 
-    def __init__(self, open_connection: Callable[[], Connection]) -> None:
+    Only checkpoints write to the database file, since commits write to the log. So a change of that file at any other time is
+    another process's write, such as a backup that is copied over it.
+    """
+
+    def __init__(self, database: Path, open_connection: Callable[[], Connection]) -> None:
+        self._database = database
         self._open_connection = open_connection
         self._connection: Connection | None = None
+        self._check: Callable[[], None] = lambda: None
+        self._left: tuple[int, int] | None = None  # size and modification time of the database after the last checkpoint
         self._lock = threading.Lock()
+
+    def guard(self, check: Callable[[], None]) -> None:
+        """Calls `check` before each checkpoint, and reports writes to the database from now on. `check` raises to prevent one."""
+        with self._lock:
+            self._check = check
+            self._left = _size_and_time(self._database)
+
+    def foreign_write(self) -> str:
+        """Which file another process wrote to, as the end of a message; empty for none, and while a checkpoint runs."""
+        if not self._lock.acquire(blocking=False):
+            return ""
+        try:
+            changed = self._left is not None and _size_and_time(self._database) != self._left
+        finally:
+            self._lock.release()
+        return f"another process wrote to {self._database}" if changed else ""
 
     def passive(self) -> LogCheckpoint:
         """Copies the pages that no reader needs in the log any more. Waits for no reader or writer. Durable when it returns."""
@@ -70,9 +98,14 @@ class LogCheckpointer:
         return done
 
     def _checkpoint(self, statement: str) -> LogCheckpoint:
+        self._check()
         with self._lock, foreign_errors():
-            self._connection = self._connection or self._open_connection()
-            busy, in_log, copied = self._connection.execute(statement).fetchone()
+            try:
+                self._connection = self._connection or self._open_connection()
+                busy, in_log, copied = self._connection.execute(statement).fetchone()
+            finally:
+                if self._left is not None:
+                    self._left = _size_and_time(self._database)
         return LogCheckpoint(in_log, copied, bool(busy))
 
     def close(self) -> None:
@@ -94,11 +127,11 @@ class LogCheckpointJob:
         self._seen: tuple[int, int] | None = None
 
     def is_due(self) -> bool:
-        return self._look() != self._seen
+        return _size_and_time(self._log_file) != self._seen
 
     def run(self, run: JobRun) -> Mapping[str, int]:
         """Copies as many pages as readers allow. Counts: `pages_in_log`, `pages_copied`; in a dry run `log_bytes`."""
-        looked = self._look()
+        looked = _size_and_time(self._log_file)
         if run.dry_run:
             return {"log_bytes": looked[0]}
         try:
@@ -113,13 +146,14 @@ class LogCheckpointJob:
         self._seen = looked if done.complete else None
         return {"pages_in_log": done.pages_in_log, "pages_copied": done.pages_copied}
 
-    def _look(self) -> tuple[int, int]:
-        """Size and modification time of the log."""
-        try:
-            found = os.stat(self._log_file)
-        except FileNotFoundError:
-            return (0, 0)
-        return (found.st_size, found.st_mtime_ns)
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Size and modification time of a file; zeros when it is missing."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_size, found.st_mtime_ns)
 
 
 def empty_log(checkpointer: LogCheckpointer, on_sync_failure: Callable[[BaseException], None]) -> None:

@@ -18,7 +18,7 @@ from holdfastd.model.jobs import Job
 from holdfastd.store import changes, engine
 from holdfastd.store.engine import Alone, Constraint, Head
 from holdfastd.store.sqlite import errors
-from holdfastd.store.sqlite.checkpoint import LogCheckpointer, LogCheckpointJob, empty_log, log_file
+from holdfastd.store.sqlite.checkpoint import LogCheckpointer, LogCheckpointJob, empty_log, log_file, log_index_file
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.errors import foreign_errors
 from holdfastd.store.sqlite.readers import PATIENCE_S, Readers
@@ -36,7 +36,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._head: Head | None = None
-        self._checkpointer = LogCheckpointer(self.open_writer)
+        self._checkpointer = LogCheckpointer(path, self.open_writer)
 
     def open_writer(self) -> Connection:
         """The connection that may write; creates the database file when it is missing.
@@ -114,6 +114,15 @@ class Database:
             empty_log(self._checkpointer, on_sync_failure)
         finally:
             self._checkpointer.close()
+
+    def held_files(self) -> tuple[Path, ...]:
+        return tuple(each for each in (self.path, log_file(self.path), log_index_file(self.path)) if each.exists())
+
+    def foreign_write(self) -> str:
+        return self._checkpointer.foreign_write()
+
+    def guard(self, check: Callable[[], None]) -> None:
+        self._checkpointer.guard(check)
 
     def size_bytes(self) -> int:
         return sum(each.stat().st_size for each in (self.path, log_file(self.path)) if each.exists())
