@@ -61,7 +61,7 @@ class OpenStore:
 
 
 def hold_ground(settings: Settings, engine: Engine, on_replaced: Callable[[str], None]) -> Ground:
-    """Begins to compare the store's files with their paths. `on_replaced` must end the process. Call it when all files are open."""
+    """Begins to compare the store's files with their paths. `on_replaced` must end the process. Call it when all are open."""
     paths = (settings.data_dir, settings.blobs_dir, *engine.held_files())
     ground = Ground(paths, engine.foreign_write, on_replaced)
     engine.guard(ground.check)

@@ -1,7 +1,7 @@
 """The lock on a data directory's path, beside the lock on the directory itself (`locks.py`).
 
-When the directory is replaced, the running daemon's lock stays on the old one, so another daemon could lock the new one before the
-first daemon notices and ends. This lock is bound to the path: it is an abstract Unix socket (unix(7)), named after the parent
+When the directory is replaced, the running daemon's lock stays on the old one, so another daemon could lock the new one before
+the first daemon notices and ends. This lock is bound to the path: it is an abstract Unix socket (unix(7)), named after the parent
 directory and the directory's name, which the kernel frees when the process ends. Abstract sockets exist on Linux only, and each
 network namespace has its own. Elsewhere the first daemon still ends within a second (`ground.py`).
 """

@@ -79,7 +79,7 @@ Change = Callable[[Path, Path], None]
 
 
 class Load:
-    """Threads that append to S until the daemon is gone. `acknowledged` has the time after each answer and the entry's content."""
+    """Threads that append to S until the daemon is gone. `acknowledged` has the start of each call and the entry's content."""
 
     def __init__(self, socket: Path) -> None:
         self.acknowledged: list[tuple[float, str]] = []

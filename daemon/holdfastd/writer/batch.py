@@ -66,7 +66,7 @@ class Batcher:
     revision: the newest durable revision; any thread may read it.
     on_sync_failure: called after a failed fsync, when it is unknown what is on disk. In the daemon it ends the process.
     has_room: whether the disk has space for commands that do not free any.
-    check_ground: called after each COMMIT. Raises when the files that it wrote to are gone; then nothing is acknowledged any more.
+    check_ground: called after each COMMIT. Raises when the files that it wrote to are gone; then nothing more is acknowledged.
     """
 
     def __init__(
