@@ -18,7 +18,7 @@ from holdfastd.settings import Settings, flag_of, load_settings, suggestion
 EXIT_REFUSED = 1
 EXIT_FAILED = 70
 
-_FLAGS_OF_THE_COMMAND = ("-h", "--help", "--version", "--config", "--dry-run")
+_FLAGS_OF_THE_COMMAND = ("-h", "--help", "--version", "--config", "--dry-run", "--begin-anew")
 
 _EXAMPLES = """\
 examples:
@@ -42,15 +42,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _check_flags(parser, words)
     given = vars(parser.parse_args(words))
     command, dry_run, config = given.pop("command"), given.pop("dry_run"), given.pop("config")
+    begin_anew = given.pop("begin_anew")
     logs.start("info")
     try:
         settings = load_settings(given, os.environ, config)
         logs.start(settings.log_level)
+        if command == "migrate" and begin_anew:
+            parser.error("--begin-anew works only with serve")
         if command == "migrate":
             return _migrate(settings, dry_run)
         if dry_run:
             parser.error("--dry-run works only with migrate")
-        return _serve(settings)
+        return _serve(settings, begin_anew)
     except HoldfastError as error:
         log.error("refused_to_start", extra={"reason": error.reason, "text": error.message})
     except OSError as error:
@@ -73,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
         "command", nargs="?", choices=["serve", "migrate"], default="serve", help="serve (the default) or migrate"
     )
     parser.add_argument("--dry-run", action="store_true", help="with migrate: list the due migrations, apply none")
+    parser.add_argument(
+        "--begin-anew", action="store_true", help="move blobs and a log that belong to another database to quarantine/, and start"
+    )
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="a TOML file with settings")
     parser.add_argument("--version", action="version", version=f"holdfastd {__version__}")
     for setting in fields(Settings):
@@ -102,10 +108,10 @@ def _add_flag(parser: argparse.ArgumentParser, setting: Any) -> None:
     )
 
 
-def _serve(settings: Settings) -> int:
+def _serve(settings: Settings, begin_anew: bool) -> int:
     from holdfastd import daemon, supervisor  # imported late: --help and migrate need neither grpc nor trio
 
-    return supervisor.run(daemon.Daemon(settings))
+    return supervisor.run(daemon.Daemon(settings, begin_anew=begin_anew))
 
 
 def _migrate(settings: Settings, dry_run: bool) -> int:

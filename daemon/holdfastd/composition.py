@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from holdfastd import durable, filesystem, logs
 from holdfastd.blobs.files import BlobFiles
+from holdfastd.foreign import StoreFiles, find_store_files
 from holdfastd.ground import Ground
 from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
@@ -41,6 +42,7 @@ from holdfastd.store.ledger import Ledger
 from holdfastd.store.schema import check_schema
 from holdfastd.store.sqlite import migrate
 from holdfastd.store.sqlite.database import Database
+from holdfastd.store.sqlite.inspection import inspect
 from holdfastd.writer.batch import Batcher
 from holdfastd.writer.writer import Writer
 
@@ -58,6 +60,13 @@ class OpenStore:
     readers: Readers
     store_id: str
     schema_version: int
+
+
+def find_files(settings: Settings, last_id: str) -> StoreFiles:
+    """What lies at the store's paths. `last_id`: the store id in `daemon.json`. Call it before the database is opened."""
+    found = inspect(settings.database_path)
+    # Opening a file that is no database raises an error that says so.
+    return find_store_files(settings, found.store_id if found.readable else last_id, found.foreign_log, last_id)
 
 
 def hold_ground(settings: Settings, engine: Engine, on_replaced: Callable[[str], None]) -> Ground:

@@ -20,8 +20,9 @@ from types import TracebackType
 from typing import Any
 
 from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, failpoints, logs
-from holdfastd.composition import OpenStore, Parts, open_store
+from holdfastd.composition import OpenStore, Parts, find_files, open_store
 from holdfastd.filesystem import refuse_non_local
+from holdfastd.foreign import own_blobs
 from holdfastd.jobs.scheduler import Scheduler
 from holdfastd.locks import MARKED_CLEAN, DataDirLock, SocketLock
 from holdfastd.rpc.listener import Listener
@@ -44,8 +45,10 @@ class Daemon:
     `open` returns when calls are served. `close` may be called from any thread, once.
     """
 
-    def __init__(self, settings: Settings, end_process: Callable[[int], None] = os._exit):
+    def __init__(self, settings: Settings, end_process: Callable[[int], None] = os._exit, *, begin_anew: bool = False):
+        """`begin_anew`: move files of another store into the quarantine, instead of raising SETUP because of them."""
         self._given = settings
+        self._begin_anew = begin_anew
         self._end_process = end_process
         self._exits = ExitStack()
 
@@ -61,9 +64,11 @@ class Daemon:
             self._start_time_ns = time.time_ns()
             self.settings = self._with_memory(exits)
             was_clean = self._lock(exits)
+            self._refuse_foreign_files()
             exits.push(self._mark_clean)
             self._store = open_store(self.settings, exits, self.on_sync_failure)
             self._parts = self._make_parts(exits, self._store, was_clean)
+            own_blobs(self.settings.blobs_dir, self._store.store_id)
             self._serve(exits)
             self._exits = exits.pop_all()
         log.info(
@@ -101,6 +106,14 @@ class Daemon:
         self._socket_lock.acquire()
         exits.callback(self._socket_lock.release)
         return was_clean
+
+    def _refuse_foreign_files(self) -> None:
+        """Raises SETUP when database, log and blobs are not of one store; with `begin_anew`, moves the foreign ones away."""
+        files = find_files(self.settings, self._data_dir_lock.last_store_id)
+        if self._begin_anew:
+            files.begin_anew()
+        else:
+            files.refuse_foreign()
 
     def _make_parts(self, exits: ExitStack, store: OpenStore, was_clean: bool) -> Parts:
         parts = Parts(

@@ -1,6 +1,6 @@
 """Compares the files that the daemon holds open with their paths, so that no commit is acknowledged into files that are gone.
 
-After `rm -rf data; cp -a backup data`, SQLite goes on writing to the removed files without an error, and what it wrote is lost when
+After `rm -rf data; cp -a backup data`, SQLite goes on writing to the removed files without an error, and all of that is lost when
 the process ends. The writer calls `check` after each COMMIT, before it answers anyone. The supervisor calls it once a second, and
 the engine before each checkpoint.
 """

@@ -114,9 +114,10 @@ class DataDirLock:
         self._directory = -1
         self._file = FileLock(data_dir / "daemon.json")
         self._path = PathLock(data_dir)
+        self.last_store_id = ""  # the store that the last holder served; empty when `daemon.json` does not say it
 
     def acquire(self) -> bool:
-        """Creates the directory (0700) when missing and locks it. Returns whether `daemon.json` says that the last stop was clean.
+        """Creates the directory (0700) when missing and locks it. Returns whether `daemon.json` says the last stop was clean.
 
         A file that is new, empty or torn does not say so.
         """
@@ -135,6 +136,7 @@ class DataDirLock:
             if isinstance(error, LockHeld):
                 raise _owned(self._data_dir, error.holder) from error
             raise
+        self.last_store_id = str(left.get("store_id", ""))
         return left.get("clean") is True
 
     def _lock_directory(self) -> None:

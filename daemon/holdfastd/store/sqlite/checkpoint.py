@@ -66,6 +66,8 @@ class LogCheckpointer:
         self._check: Callable[[], None] = lambda: None
         self._left: tuple[int, int] | None = None  # size and modification time of the database after the last checkpoint
         self._lock = threading.Lock()
+        self.begun = 0  # checkpoints that were begun, and those that have ended
+        self.ended = 0
 
     def guard(self, check: Callable[[], None]) -> None:
         """Calls `check` before each checkpoint, and reports writes to the database from now on. `check` raises to prevent one."""
@@ -100,10 +102,12 @@ class LogCheckpointer:
     def _checkpoint(self, statement: str) -> LogCheckpoint:
         self._check()
         with self._lock, foreign_errors():
+            self.begun += 1
             try:
                 self._connection = self._connection or self._open_connection()
                 busy, in_log, copied = self._connection.execute(statement).fetchone()
             finally:
+                self.ended += 1
                 if self._left is not None:
                     self._left = _size_and_time(self._database)
         return LogCheckpoint(in_log, copied, bool(busy))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 from urllib.parse import quote
 
 import sqlcipher3.dbapi2 as sqlite
@@ -21,6 +22,7 @@ from holdfastd.store.sqlite import errors
 from holdfastd.store.sqlite.checkpoint import LogCheckpointer, LogCheckpointJob, empty_log, log_file, log_index_file
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.errors import foreign_errors
+from holdfastd.store.sqlite.log_stamp import Stamps
 from holdfastd.store.sqlite.readers import PATIENCE_S, Readers
 
 BUSY_TIMEOUT_S = 5.0
@@ -36,6 +38,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._head: Head | None = None
+        self._stamps = Stamps(log_file(path))
         self._checkpointer = LogCheckpointer(path, self.open_writer)
 
     def open_writer(self) -> Connection:
@@ -45,8 +48,9 @@ class Database:
         """
         with foreign_errors():
             connection = self._open("rwc")
-            # auto_vacuum takes effect only before the first page is written, so set it first.
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            if not connection.execute("PRAGMA page_count").fetchone()[0]:
+                # It takes effect only before the first page is written. Later it would begin a log without a stamp.
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             # These two matter only on macOS, as `durable.py` explains: https://www.sqlite.org/pragma.html#pragma_fullfsync
@@ -87,12 +91,17 @@ class Database:
     def begin_batch(self, connection: engine.Connection) -> Head:
         """Takes the write lock. Reads the head from the database only the first time, because no other process writes."""
         connection.execute("BEGIN IMMEDIATE")
+        # After BEGIN: a checkpoint that ends later cannot make this batch begin a new log.
+        self._stamps.begin(cast(Connection, connection), self._checkpointer.ended, self._checkpointer.begun)
         if self._head is None:
             self._head = Head(*changes.newest(connection))
         return self._head
 
     def end_batch(self, connection: engine.Connection, head: Head) -> None:
+        """Commits. The first batch after a checkpoint also writes a stamp into the log: see `log_stamp.py`."""
+        self._stamps.write_if_due(cast(Connection, connection))
         connection.execute("COMMIT")
+        self._stamps.committed()
         self._head = head
 
     def refusal(self, error: Exception) -> Constraint | None:
