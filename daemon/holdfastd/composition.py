@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from holdfastd import durable, filesystem, logs
 from holdfastd.blobs.files import BlobFiles
+from holdfastd.blobs.room import Room
 from holdfastd.foreign import StoreFiles, find_store_files
 from holdfastd.ground import Ground
 from holdfastd.jobs.compaction import CompactionJob
@@ -77,13 +78,22 @@ def hold_ground(settings: Settings, engine: Engine, on_replaced: Callable[[str],
     return ground
 
 
+def _has_room_to_start(settings: Settings) -> bool:
+    has_room = filesystem.DiskRoom(settings.database_path.parent, lambda: 0).has_room()
+    if not has_room:
+        log.warning(
+            "disk_full", extra={"text": "opened for reading; writes begin when there is room", "data_dir": settings.data_dir}
+        )
+    return has_room
+
+
 def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[BaseException], None]) -> OpenStore:
     """Opens the database, creates it when it is missing, and migrates it. `exits` closes readers, last checkpoint and writer.
 
     Raises SETUP when the file is not a Holdfast database, or when its schema lacks what the registry of kinds needs; `exits`
     then closes what was opened.
     """
-    database = Database(settings.database_path)
+    database = Database(settings.database_path, has_room=_has_room_to_start(settings))
     connection = database.open_writer()
     exits.callback(connection.close)
     for step in migrate.migrate(connection, settings.snapshots_dir):
@@ -122,6 +132,7 @@ class Parts:
         self.feed = feed or Feed()
         store.engine.follow(self.feed.wake_all)
         self._files = BlobFiles(settings.data_dir, on_sync_failure=on_sync_failure)
+        self._room = filesystem.DiskRoom(settings.database_path.parent, store.engine.growth_bytes)
         self.ground = hold_ground(settings, store.engine, on_replaced)
         self.batcher = self._make_batcher(extra_handlers or {})
         self.writer = Writer(self.batcher, self.feed.publish, queue_max=settings.writer_queue_max, batch_max=settings.batch_max)
@@ -138,16 +149,24 @@ class Parts:
 
     def _make_batcher(self, extra_handlers: Handlers) -> Batcher:
         self.ledger = Ledger(self._store.connection)
-        has_room = functools.partial(filesystem.has_room, self._settings.database_path.parent)
         every = {**handlers(self.ledger), **extra_handlers}
         return Batcher(
-            self._store.connection, self.ledger, every, time.time_ns, self._on_sync_failure, has_room, self.ground.check
+            self._store.connection,
+            self.ledger,
+            every,
+            time.time_ns,
+            self._on_sync_failure,
+            self._room,
+            self.ground.check,
         )
 
     def _make_blobs(self) -> tuple[Blobs, BlobSweep]:
         settings, readers, files = self._settings, self._store.readers, self._files
         limits = BlobSettings(inline_max_bytes=settings.inline_max_bytes, delta=settings.delta, lease_s=settings.lease_s)
-        return Blobs(self.writer, readers, files, limits), BlobSweep(self.writer, readers, files, time.time_ns)
+        sweep = BlobSweep(self.writer, readers, files, time.time_ns)
+        room = Room(functools.partial(self._room.spare_bytes, settings.data_dir))
+        blobs = Blobs(self.writer, readers, files, limits, is_recovering=lambda: sweep.recovery_is_due, room=room)
+        return blobs, sweep
 
     def _make_jobs(self, was_clean: bool) -> tuple[Job, ...]:
         settings, store, writer = self._settings, self._store, self.writer
@@ -160,7 +179,9 @@ class Parts:
             Job("recover", RecoveryJob(self.blob_sweep).run, at_start=not was_clean),
             Job("compact", CompactionJob(writer, self.reading).run),
             Job("housekeeping", housekeeping.run, settings.housekeeping_interval_s),
-            *store.engine.jobs(settings.checkpoint_interval_s, writer.run_exclusively, self._on_sync_failure),
+            *store.engine.jobs(
+                settings.checkpoint_interval_s, writer.run_exclusively, self._room.has_room, self._on_sync_failure
+            ),
         )
 
     def _make_admin(self, start_time_ns: int) -> Admin:

@@ -6,6 +6,7 @@ then `daemon.json` says it. The quarantine is `quarantine/TIME` in the data dire
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -105,6 +106,16 @@ def own_blobs(blobs_dir: Path, store_id: str) -> None:
     """Writes down durably that the blobs belong to this store. Call it before the first blob is stored."""
     if _read_owner(blobs_dir) == store_id:
         return
+    try:
+        _write_owner(blobs_dir, store_id)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # The next start writes it. Until then `daemon.json` has the id.
+        log.warning("disk_full", extra={"text": "the store's id was not written", "path": blobs_dir / OWNER_FILE})
+
+
+def _write_owner(blobs_dir: Path, store_id: str) -> None:
     temporary = blobs_dir / "tmp" / OWNER_FILE
     temporary.write_text(store_id + "\n")
     durable.sync_file(temporary)

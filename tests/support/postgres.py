@@ -184,7 +184,9 @@ class PostgresEngine:
     def end_batch(self, connection: Any, head: Head) -> None:
         connection.execute("COMMIT")
 
-    def jobs(self, interval_s: float, alone: Alone, on_sync_failure: Callable[[BaseException], None]) -> tuple[Job, ...]:
+    def jobs(
+        self, interval_s: float, alone: Alone, has_room: Callable[[], bool], on_sync_failure: Callable[[BaseException], None]
+    ) -> tuple[Job, ...]:
         return ()
 
     def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
@@ -201,6 +203,9 @@ class PostgresEngine:
 
     def guard(self, check: Callable[[], None]) -> None:
         pass
+
+    def growth_bytes(self) -> int:
+        return 0
 
     def empty_pages(self, connection: Any) -> int:
         return 0

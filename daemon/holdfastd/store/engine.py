@@ -126,8 +126,10 @@ class Engine(Protocol):
     def follow(self, wake: Callable[[], None]) -> None:
         """Calls `wake`, in any thread, whenever another process has committed. This process's own commits do not count."""
 
-    def jobs(self, interval_s: float, alone: Alone, on_sync_failure: Callable[[BaseException], None]) -> tuple[Job, ...]:
-        """The jobs that only this engine needs. They run every `interval_s`."""
+    def jobs(
+        self, interval_s: float, alone: Alone, has_room: Callable[[], bool], on_sync_failure: Callable[[BaseException], None]
+    ) -> tuple[Job, ...]:
+        """The jobs that only this engine needs. They run every `interval_s`. `has_room`: whether the disk has room for writes."""
 
     def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
         """The last work on the database, after writer and readers have ended."""
@@ -140,6 +142,9 @@ class Engine(Protocol):
 
     def guard(self, check: Callable[[], None]) -> None:
         """From now on calls `check` before any work on the held files that is not part of a batch. It raises to prevent that."""
+
+    def growth_bytes(self) -> int:
+        """By how much the database's files may still grow from what is committed; 0 when it is behind a server."""
 
     def size_bytes(self) -> int:
         """The size of the database on disk."""

@@ -24,12 +24,14 @@ from holdfastd.store.engine import Readers
 Report = Callable[[str, int, int], None]  # phase, number done, total
 
 _PAGE = 200
+# The problems of a blob's stored bytes: its subject is the blob's digest.
+STORED_PROBLEMS = frozenset({"blob_inline_missing", "blob_size", "blob_missing", "blob_damaged", "blob_unreadable"})
 
 
 def verify_blobs(
     readers: Readers, contents: BlobContents, files: BlobFiles, read_blobs: bool, report: Report, call: Call
 ) -> Iterator[BlobProblem]:
-    """Yields the problems; reports progress in the phases `references`, `blobs` and `orphan files`."""
+    """Yields the problems of rows and references; reports progress in the phases `references` and `blobs`."""
     report("references", 0, 0)
     with readers.snapshot(call) as connection:
         problems = [*blob_checks.dangling_references(connection), *blob_checks.unkept_references(connection)]
@@ -44,10 +46,10 @@ def verify_blobs(
             yield from _check(contents, files, row, read_blobs, call)
         done, after = done + len(page), page[-1].digest
         report("blobs", done, max(done, total))
-    yield from _orphans(readers, files, report, call)
 
 
-def _orphans(readers: Readers, files: BlobFiles, report: Report, call: Call) -> Iterator[BlobProblem]:
+def verify_files(readers: Readers, files: BlobFiles, report: Report, call: Call) -> Iterator[BlobProblem]:
+    """Yields the orphans; reports their number in the phase `orphan_files`."""
     paths = orphans(readers, files, call)
     report("orphan_files", len(paths), len(paths))
     for path in paths:

@@ -2,7 +2,8 @@
 
 SQLite's own checkpoints are off, because they would run inside a caller's commit. The job runs a PASSIVE checkpoint while the
 writer goes on; it blocks neither writer nor readers. When the log was larger than LOG_REUSE_BYTES, a second one follows in the
-writer's thread, so that no commit adds a page meanwhile. Above LOG_MAX_BYTES that one is a TRUNCATE, which empties the file.
+writer's thread, so that no commit adds a page meanwhile. Above LOG_MAX_BYTES, and on a full disk, that one is a TRUNCATE, which
+empties the file.
 """
 
 from __future__ import annotations
@@ -73,14 +74,14 @@ class LogCheckpointer:
         """Calls `check` before each checkpoint, and reports writes to the database from now on. `check` raises to prevent one."""
         with self._lock:
             self._check = check
-            self._left = _size_and_time(self._database)
+            self._left = size_and_time(self._database)
 
     def foreign_write(self) -> str:
         """Which file another process wrote to, as the end of a message; empty for none, and while a checkpoint runs."""
         if not self._lock.acquire(blocking=False):
             return ""
         try:
-            changed = self._left is not None and _size_and_time(self._database) != self._left
+            changed = self._left is not None and size_and_time(self._database) != self._left
         finally:
             self._lock.release()
         return f"another process wrote to {self._database}" if changed else ""
@@ -109,7 +110,7 @@ class LogCheckpointer:
             finally:
                 self.ended += 1
                 if self._left is not None:
-                    self._left = _size_and_time(self._database)
+                    self._left = size_and_time(self._database)
         return LogCheckpoint(in_log, copied, bool(busy))
 
     def close(self) -> None:
@@ -122,25 +123,31 @@ class LogCheckpointJob:
     """The job `checkpoint`. It is due when the log was written since the last run, or when that run did not copy all of it."""
 
     def __init__(
-        self, database: Path, checkpointer: LogCheckpointer, alone: Alone, on_sync_failure: Callable[[BaseException], None]
+        self,
+        database: Path,
+        checkpointer: LogCheckpointer,
+        alone: Alone,
+        has_room: Callable[[], bool],
+        on_sync_failure: Callable[[BaseException], None],
     ) -> None:
         self._log_file = log_file(database)
         self._checkpointer = checkpointer
         self._alone = alone
+        self._has_room = has_room
         self._on_sync_failure = on_sync_failure
         self._seen: tuple[int, int] | None = None
 
     def is_due(self) -> bool:
-        return _size_and_time(self._log_file) != self._seen
+        return size_and_time(self._log_file) != self._seen
 
     def run(self, run: JobRun) -> Mapping[str, int]:
         """Copies as many pages as readers allow. Counts: `pages_in_log`, `pages_copied`; in a dry run `log_bytes`."""
-        looked = _size_and_time(self._log_file)
+        looked = size_and_time(self._log_file)
         if run.dry_run:
             return {"log_bytes": looked[0]}
         try:
             done = self._checkpointer.passive()
-            if looked[0] > LOG_MAX_BYTES:
+            if looked[0] > LOG_MAX_BYTES or (looked[0] and not self._has_room()):
                 done = self._alone(self._checkpointer.truncate, run.call)
             elif looked[0] > LOG_REUSE_BYTES:
                 done = self._alone(self._checkpointer.passive, run.call)
@@ -151,7 +158,7 @@ class LogCheckpointJob:
         return {"pages_in_log": done.pages_in_log, "pages_copied": done.pages_copied}
 
 
-def _size_and_time(path: Path) -> tuple[int, int]:
+def size_and_time(path: Path) -> tuple[int, int]:
     """Size and modification time of a file; zeros when it is missing."""
     try:
         found = os.stat(path)

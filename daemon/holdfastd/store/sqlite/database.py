@@ -19,7 +19,14 @@ from holdfastd.model.jobs import Job
 from holdfastd.store import changes, engine
 from holdfastd.store.engine import Alone, Constraint, Head
 from holdfastd.store.sqlite import errors
-from holdfastd.store.sqlite.checkpoint import LogCheckpointer, LogCheckpointJob, empty_log, log_file, log_index_file
+from holdfastd.store.sqlite.checkpoint import (
+    LogCheckpointer,
+    LogCheckpointJob,
+    empty_log,
+    log_file,
+    log_index_file,
+    size_and_time,
+)
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.errors import foreign_errors
 from holdfastd.store.sqlite.log_stamp import Stamps
@@ -33,10 +40,15 @@ MAX_FAULTS = 100  # faults that `check` reports of each type
 
 
 class Database:
-    """Implements `Engine` for the file at `path`. The constructor does not touch the file; opening a connection does."""
+    """Implements `Engine` for the file at `path`. The constructor does not touch the file; opening a connection does.
 
-    def __init__(self, path: Path) -> None:
+    has_room: whether the disk has room for the file with the log's index. Without room, the index is kept in memory, so that the
+    database can be read on a full disk; then no other process can open it (https://sqlite.org/vfs.html, unix-excl).
+    """
+
+    def __init__(self, path: Path, *, has_room: bool = True) -> None:
         self.path = path
+        self._vfs = "" if has_room else "&vfs=unix-excl"
         self._head: Head | None = None
         self._stamps = Stamps(log_file(path))
         self._checkpointer = LogCheckpointer(path, self.open_writer)
@@ -74,7 +86,7 @@ class Database:
 
     def _open(self, mode: str) -> Connection:
         connection = sqlite.connect(
-            f"file:{quote(str(self.path))}?mode={mode}",
+            f"file:{quote(str(self.path))}?mode={mode}{self._vfs}",
             uri=True,
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,
@@ -116,8 +128,10 @@ class Database:
     def follow(self, wake: Callable[[], None]) -> None:
         """Does nothing: no other process writes, and the writer wakes the followers of this process."""
 
-    def jobs(self, interval_s: float, alone: Alone, on_sync_failure: Callable[[BaseException], None]) -> tuple[Job, ...]:
-        checkpoint = LogCheckpointJob(self.path, self._checkpointer, alone, on_sync_failure)
+    def jobs(
+        self, interval_s: float, alone: Alone, has_room: Callable[[], bool], on_sync_failure: Callable[[BaseException], None]
+    ) -> tuple[Job, ...]:
+        checkpoint = LogCheckpointJob(self.path, self._checkpointer, alone, has_room, on_sync_failure)
         return (Job("checkpoint", checkpoint.run, interval_s, checkpoint.is_due, log_level=logging.DEBUG),)
 
     def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
@@ -128,13 +142,18 @@ class Database:
             self._checkpointer.close()
 
     def held_files(self) -> tuple[Path, ...]:
-        return tuple(each for each in (self.path, log_file(self.path), log_index_file(self.path)) if each.exists())
+        index = () if self._vfs else (log_index_file(self.path),)
+        return tuple(each for each in (self.path, log_file(self.path), *index) if each.exists())
 
     def foreign_write(self) -> str:
         return self._checkpointer.foreign_write()
 
     def guard(self, check: Callable[[], None]) -> None:
         self._checkpointer.guard(check)
+
+    def growth_bytes(self) -> int:
+        """The size of the log: each of its pages may be new."""
+        return size_and_time(log_file(self.path))[0]
 
     def size_bytes(self) -> int:
         return sum(each.stat().st_size for each in (self.path, log_file(self.path)) if each.exists())
