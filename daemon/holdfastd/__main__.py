@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ examples:
   holdfastd migrate --dry-run --data-dir ./store         lists the migrations that are due
 
 Every setting can also be set in the file (data_dir = "./store") or in the environment (HOLDFAST_DATA_DIR=./store).
-Flags override the environment, which overrides the file. SIGTERM or SIGINT stops in order; a second one stops at once.
+Flags override the environment, which overrides the file. SIGTERM, SIGINT or SIGQUIT stops in order; a second one stops at once.
+SIGHUP reads the settings again and applies the log level; other signals are ignored.
 """
 
 log = logs.logger(__name__)
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _migrate(settings, dry_run)
         if dry_run:
             parser.error("--dry-run works only with migrate")
-        return _serve(settings, begin_anew)
+        return _serve(settings, begin_anew, lambda: _reload(settings, given, config))
     except HoldfastError as error:
         log.error("refused_to_start", extra={"reason": error.reason, "text": error.message})
     except OSError as error:
@@ -108,10 +109,23 @@ def _add_flag(parser: argparse.ArgumentParser, setting: Any) -> None:
     )
 
 
-def _serve(settings: Settings, begin_anew: bool) -> int:
+def _reload(running: Settings, flags: Mapping[str, Any], config: Path | None) -> None:
+    """Reads the settings again and applies the log level. The other settings that differ are logged; they need a restart."""
+    try:
+        found = load_settings(flags, os.environ, config)
+    except HoldfastError as error:
+        log.error("not_reloaded", extra={"reason": error.reason, "text": error.message})
+        return
+    logs.start(found.log_level)
+    changed = [each.name for each in fields(Settings) if getattr(found, each.name) != getattr(running, each.name)]
+    waiting = " ".join(each for each in changed if each != "log_level")
+    log.warning("reloaded", extra={"log_level": found.log_level} | ({"needs_restart": waiting} if waiting else {}))
+
+
+def _serve(settings: Settings, begin_anew: bool, reload: Callable[[], None]) -> int:
     from holdfastd import daemon, supervisor  # imported late: --help and migrate need neither grpc nor trio
 
-    return supervisor.run(daemon.Daemon(settings, begin_anew=begin_anew))
+    return supervisor.run(daemon.Daemon(settings, begin_anew=begin_anew), reload)
 
 
 def _migrate(settings: Settings, dry_run: bool) -> int:

@@ -202,8 +202,12 @@ class Parts:
             self.scheduler,
             queued=lambda: self.writer.queued,
             database_bytes=self._store.engine.size_bytes,
-            warnings=lambda: filesystem.low_disk_warnings(settings) + self.gate.warnings(),
+            warnings=self._warnings,
         )
+
+    def _warnings(self) -> list[str]:
+        clock = self.ledger.clock_warnings(time.time_ns())
+        return filesystem.low_disk_warnings(self._settings) + clock + self.gate.warnings()
 
     def use_cases(self) -> dict[str, dict[str, UseCase]]:
         """The function that answers each method of the contract, by service and method."""
