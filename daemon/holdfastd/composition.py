@@ -180,7 +180,7 @@ class Parts:
             Job("compact", CompactionJob(writer, self.reading).run),
             Job("housekeeping", housekeeping.run, settings.housekeeping_interval_s),
             *store.engine.jobs(
-                settings.checkpoint_interval_s, writer.run_exclusively, self._room.has_room, self._on_sync_failure
+                settings.checkpoint_interval_s, writer.run_exclusively, self._room.has_room_for_log, self._on_sync_failure
             ),
         )
 

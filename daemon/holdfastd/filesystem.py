@@ -98,12 +98,16 @@ class DiskRoom:
         """Whether there is room for commands that free space. When there is none, the next checkpoint makes some."""
         return self._has(RESERVED_FOR_CHECKPOINTS)
 
-    def _has(self, reserve: int) -> bool:
+    def has_room_for_log(self) -> bool:
+        """Whether the log may stay after a checkpoint: the database has grown then, and the log still counts as growth."""
+        return self._has(RESERVED_DISK_BYTES, growths=2)
+
+    def _has(self, reserve: int, growths: int = 1) -> bool:
         try:
             free = _free_bytes(self._database_dir)
         except FileNotFoundError:
             return True  # the directory was removed; the check after the COMMIT reports that
-        return free >= reserve + PLENTY_BYTES or free >= reserve + self._growth_bytes()
+        return free >= reserve + PLENTY_BYTES or free >= reserve + growths * self._growth_bytes()
 
 
 def low_disk_warnings(settings: Settings) -> list[str]:

@@ -185,7 +185,11 @@ class PostgresEngine:
         connection.execute("COMMIT")
 
     def jobs(
-        self, interval_s: float, alone: Alone, has_room: Callable[[], bool], on_sync_failure: Callable[[BaseException], None]
+        self,
+        interval_s: float,
+        alone: Alone,
+        has_room_for_log: Callable[[], bool],
+        on_sync_failure: Callable[[BaseException], None],
     ) -> tuple[Job, ...]:
         return ()
 

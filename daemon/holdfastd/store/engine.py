@@ -127,9 +127,14 @@ class Engine(Protocol):
         """Calls `wake`, in any thread, whenever another process has committed. This process's own commits do not count."""
 
     def jobs(
-        self, interval_s: float, alone: Alone, has_room: Callable[[], bool], on_sync_failure: Callable[[BaseException], None]
+        self,
+        interval_s: float,
+        alone: Alone,
+        has_room_for_log: Callable[[], bool],
+        on_sync_failure: Callable[[BaseException], None],
     ) -> tuple[Job, ...]:
-        """The jobs that only this engine needs. They run every `interval_s`. `has_room`: whether the disk has room for writes."""
+        """The jobs that only this engine needs. They run every `interval_s`. has_room_for_log: whether the disk has room for
+        the log beside a checkpoint."""
 
     def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
         """The last work on the database, after writer and readers have ended."""

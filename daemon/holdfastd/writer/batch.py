@@ -223,6 +223,8 @@ class Batcher:
         Commands that free space need that, and checkpoints need the last of it. On a full disk SQLite may also report an I/O
         error that looks like a failed sync.
         """
+        if self._refuses(command) and command.gives_space:
+            raise DiskFull("The disk is full until the next checkpoint; nothing was written. Try again soon.", retry_delay_s=1.0)
         if self._refuses(command):
             raise DiskFull("The disk is full; nothing was written. Free some space and try again.", retry_delay_s=5.0)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from holdfastd import failpoints, logs
 from holdfastd.errors import DataLoss, DiskFull
+from holdfastd.model.call import Call
 from holdfastd.model.jobs import JobRun
 from holdfastd.store.engine import Alone
 from holdfastd.store.sqlite.connection import Connection
@@ -127,15 +128,27 @@ class LogCheckpointJob:
         database: Path,
         checkpointer: LogCheckpointer,
         alone: Alone,
-        has_room: Callable[[], bool],
+        has_room_for_log: Callable[[], bool],
         on_sync_failure: Callable[[BaseException], None],
     ) -> None:
         self._log_file = log_file(database)
         self._checkpointer = checkpointer
         self._alone = alone
-        self._has_room = has_room
+        self._has_room_for_log = has_room_for_log
         self._on_sync_failure = on_sync_failure
         self._seen: tuple[int, int] | None = None
+
+    def _copy(self, log_bytes: int, call: Call) -> LogCheckpoint:
+        if log_bytes and not self._has_room_for_log():
+            # Not after a passive one: in between, commits would find the disk without room.
+            done: LogCheckpoint = self._alone(self._checkpointer.truncate, call)
+            return done
+        done = self._checkpointer.passive()
+        if log_bytes > LOG_MAX_BYTES:
+            done = self._alone(self._checkpointer.truncate, call)
+        elif log_bytes > LOG_REUSE_BYTES:
+            done = self._alone(self._checkpointer.passive, call)
+        return done
 
     def is_due(self) -> bool:
         return size_and_time(self._log_file) != self._seen
@@ -146,11 +159,7 @@ class LogCheckpointJob:
         if run.dry_run:
             return {"log_bytes": looked[0]}
         try:
-            done = self._checkpointer.passive()
-            if looked[0] > LOG_MAX_BYTES or (looked[0] and not self._has_room()):
-                done = self._alone(self._checkpointer.truncate, run.call)
-            elif looked[0] > LOG_REUSE_BYTES:
-                done = self._alone(self._checkpointer.passive, run.call)
+            done = self._copy(looked[0], run.call)
         except DataLoss as error:
             self._on_sync_failure(error)
             raise

@@ -129,9 +129,13 @@ class Database:
         """Does nothing: no other process writes, and the writer wakes the followers of this process."""
 
     def jobs(
-        self, interval_s: float, alone: Alone, has_room: Callable[[], bool], on_sync_failure: Callable[[BaseException], None]
+        self,
+        interval_s: float,
+        alone: Alone,
+        has_room_for_log: Callable[[], bool],
+        on_sync_failure: Callable[[BaseException], None],
     ) -> tuple[Job, ...]:
-        checkpoint = LogCheckpointJob(self.path, self._checkpointer, alone, has_room, on_sync_failure)
+        checkpoint = LogCheckpointJob(self.path, self._checkpointer, alone, has_room_for_log, on_sync_failure)
         return (Job("checkpoint", checkpoint.run, interval_s, checkpoint.is_due, log_level=logging.DEBUG),)
 
     def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
