@@ -132,7 +132,7 @@ def _read_owner(blobs_dir: Path) -> str:
 
 
 def _has_blobs(blobs_dir: Path) -> bool:
-    return blobs_dir.is_dir() and any(any(os.scandir(blobs_dir / each)) for each in published_directories(blobs_dir))
+    return blobs_dir.is_dir() and any(os.listdir(blobs_dir / each) for each in published_directories(blobs_dir))
 
 
 def _numbered(path: Path) -> Iterator[Path]:
