@@ -234,7 +234,9 @@ class Audit(_message.Message):
     """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """When it was committed."""
+        """When it was committed. Later revisions may have earlier times where the clock was set back (see GetStatus); a filter on
+        times then finds the entries of both sides.
+        """
 
     def __init__(
         self,

@@ -26,6 +26,7 @@ from holdfastd.errors import DiskFull
 from holdfastd.model.blobs import DELTA, RAW, ZSTD, digest_hex
 
 BLOBS = "blobs"
+OWNER_FILE = "store_id"  # in `blobs`: the id of the store that the files belong to (`foreign.py`)
 _TEMPORARY = "tmp"
 _SUFFIXES = {ZSTD: ".zst", RAW: "", DELTA: ".delta"}
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -162,7 +163,12 @@ class BlobFiles:
             raise SyncFailed(f"fsync failed: {error}") from error
 
     def _directories(self) -> list[str]:
-        return [name for name in os.listdir(self._data_dir / BLOBS) if name != _TEMPORARY]
+        return published_directories(self._data_dir / BLOBS)
+
+
+def published_directories(blobs_dir: Path) -> list[str]:
+    """The names of the directories of published files."""
+    return [name for name in os.listdir(blobs_dir) if name not in (_TEMPORARY, OWNER_FILE)]
 
 
 class FileDraft:
