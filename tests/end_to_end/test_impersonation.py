@@ -190,6 +190,8 @@ def test_down_ends_no_process_that_another_user_names(shared: Path) -> None:
     place = user_place()
     run.mkdir()
     run.chmod(0o777)
+    place.data_dir.mkdir(parents=True)
+    (place.data_dir / "daemon.json").write_text(json.dumps({"socket": str(place.socket_path)}))  # left by a daemon of before
     with subprocess.Popen(["sleep", "60"]) as own, (run / f"{place.socket_path.name}.lock").open("w") as lock:
         lock.write(json.dumps({"pid": own.pid, "data_dir": str(place.data_dir)}))
         lock.flush()

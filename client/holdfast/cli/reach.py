@@ -70,11 +70,11 @@ def records_of(store: Store, kind: Kind) -> Records[Any]:
 
 def open_running(options: Options) -> Store:
     """Connects to a running daemon and never starts one. Raises Unavailable if none runs."""
-    from holdfast.store import opened
-    from holdfast.wire.connection import Connection
-
     if running_socket(options) is None:
         raise not_running(options)
+    from holdfast.store import opened  # here, because loading gRPC takes long
+    from holdfast.wire.connection import Connection
+
     to = named_socket(options) or partial(autostart.await_running, user_place())
     return opened(Connection(to, timeout_s=options.timeout_s), options.workspace)
 

@@ -22,22 +22,27 @@ PROBE_TIMEOUT_S = 1.0
 _CREDENTIALS = struct.Struct("3i")
 
 
+_Identity = tuple[int, int, int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class CheckedSocket:
     """A socket that was checked, and the identity of its directory at that time."""
 
     path: Path
-    directory: tuple[int, int, int, int]
+    directory: str
+    identity: _Identity
 
     def is_current(self) -> bool:
         """Whether the directory is still the same, with the same owner and mode. Costs one stat, so each call asks."""
-        return _identity(self.path.parent) == self.directory
+        return _identity(self.directory) == self.identity
 
 
 def checked(socket_path: Path) -> CheckedSocket | None:
     """The socket, if a process of this user or of root accepts connections there now."""
-    directory = _identity(socket_path.parent)  # before the check: what changes later is noticed
-    return CheckedSocket(socket_path, directory) if not fault_at(socket_path) and _probed(socket_path) == "" else None
+    directory = os.fspath(socket_path.parent)
+    found = CheckedSocket(socket_path, directory, _identity(directory))  # before the check: what changes later is noticed
+    return found if not fault_at(socket_path) and _probed(socket_path) == "" else None
 
 
 def fault_at(socket_path: Path) -> str:
@@ -96,7 +101,7 @@ def _trusted() -> tuple[int, int]:
     return ROOT, os.geteuid()
 
 
-def _identity(directory: Path) -> tuple[int, int, int, int]:
+def _identity(directory: str) -> _Identity:
     """Device, inode, owner and mode; zeros if the directory does not exist."""
     try:
         found = os.stat(directory)

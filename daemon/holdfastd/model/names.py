@@ -28,7 +28,7 @@ def check_new_id(value: str, field: str) -> None:
     """INVALID_ARGUMENT when a command line would take the id for an option. Only for new records: stores may have such ids."""
     if is_like_an_option(value):
         raise InvalidArgument(
-            f"{field} {value!r} begins with a hyphen, so command lines would take it for an option. Begin it with another character.",
+            f"{field} {value!r} begins with a hyphen, so command lines would take it for an option. Give another id.",
             reason="VALUE_INVALID",
             field=field,
         )
