@@ -1,6 +1,6 @@
 """Programs that use the client and start others with `subprocess`: what these inherit, and arguments that are safe in an outage.
 
-HOLDFAST_CHILDREN sets how many children the outage test starts.
+HOLDFAST_CHILDREN sets how many children the outage test starts; thousands need `--timeout 0`.
 """
 
 from __future__ import annotations
