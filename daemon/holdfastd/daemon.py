@@ -104,7 +104,7 @@ class Daemon:
         return parts
 
     def _serve(self, exits: ExitStack) -> None:
-        self._listener = Listener(self.settings.socket, self._parts.servers())
+        self._listener = Listener(self.settings.socket, self._parts.servers(), self._parts.door())
         self._listener.bind()
         # The socket is removed after the last call has ended; its lock is held until everything else is closed.
         exits.callback(self._listener.unlink)
