@@ -29,7 +29,7 @@ from holdfastd.rpc.refusal import PREFACE, Refusal
 ACCEPT_AGAIN_S = 0.1
 COMPLAIN_AGAIN_S = 60.0
 _ACCEPTS_AT_ONCE = 16
-_REFUSED_MAX = 8  # refused connections that are kept to answer their calls; more are closed at once
+_REFUSED_MAX = 8  # refused connections that are kept to answer their calls; the oldest makes room for one more
 _LACKING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 log = logs.logger(__name__)
@@ -234,8 +234,7 @@ class Door:
         """Keeps the connection for a while, to answer its calls with the reason."""
         self._complain("connections_refused", why=why, uid=opening.peer.uid, pid=opening.peer.pid)
         if self._refused == _REFUSED_MAX:
-            opening.socket.close()
-            return
+            self._drop_opening(next(each for each in self._openings.values() if each.refusal is not None))
         self._refused += 1
         text = f"The daemon takes no more connections: {why}. Close some, or try again later."
         opening.refusal = Refusal(Exhausted(text, reason="TOO_MANY_CONNECTIONS", retry_delay_s=1.0))
