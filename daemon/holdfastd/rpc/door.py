@@ -174,7 +174,8 @@ class Door:
     def _listen(self, listening: socket.socket | None) -> None:
         old, self._listening = self._listening, listening
         if old is not None:
-            self._accept(old)  # those who connected before its name was taken away
+            while self._accept(old):  # those who connected before its name was taken away
+                pass
             if not self._listens_again:
                 self._poll.unregister(old)
             old.close()
@@ -183,16 +184,18 @@ class Door:
             listening.setblocking(False)
             self._poll.register(listening, select.EPOLLIN)
 
-    def _accept(self, listening: socket.socket) -> None:
+    def _accept(self, listening: socket.socket) -> bool:
+        """Accepts some connections. Returns whether more may be waiting."""
         for _ in range(_ACCEPTS_AT_ONCE):
             try:
                 caller, _ = listening.accept()
             except BlockingIOError:
-                return
+                return False
             except OSError as error:
                 self._pause_accepting(error)
-                return
+                return False
             self._admit(caller)
+        return True
 
     def _pause_accepting(self, error: OSError) -> None:
         """Lets callers wait in the backlog for a moment: the system has no descriptor or no memory for them."""
