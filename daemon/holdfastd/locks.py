@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path

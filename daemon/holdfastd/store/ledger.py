@@ -28,7 +28,7 @@ KEYS_A_STATEMENT = 64
 # When the last commit's time is further ahead of the clock than this, the clock was wrong then and has been set right.
 MAX_AHEAD_NS = 3600 * 10**9
 
-_COMMIT_COLUMNS = ("revision", "commit_time", "workspace", "actor", "request_id")
+_COMMIT_COLUMNS = ("revision", "commit_time", "workspace", "actor", "request_id", "peer_uid", "peer_pid")
 _CHANGE_COLUMNS = ("revision", "ordinal", "workspace", *Change._fields)
 _REQUEST_COLUMNS = ("workspace", "actor", "request_id", "revision", "create_time", "fingerprint", "answer")
 
@@ -191,7 +191,9 @@ class Ledger:
     def note(self, command: Commit, revision: int, time_ns: int, made: Iterable[Change]) -> None:
         """Keeps the rows of a commit and its changes for `flush`; its revision becomes the newest."""
         workspace = command.workspace
-        self._commits.append((revision, time_ns, workspace, command.actor, command.request_id))
+        peer = command.peer
+        pid = peer.pid or None  # the kernel gives 0 for a process outside this namespace of processes
+        self._commits.append((revision, time_ns, workspace, command.actor, command.request_id, peer.uid, pid))
         self._changes += [(revision, ordinal, workspace, *change) for ordinal, change in enumerate(made)]
         self.revision = revision
 
