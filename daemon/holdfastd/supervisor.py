@@ -15,6 +15,7 @@ import trio
 from holdfastd import logs
 from holdfastd.daemon import SWITCH_INTERVAL_S, Daemon, watchdog
 from holdfastd.errors import SetupError
+from holdfastd.memory import tune_allocator
 
 EXIT_FAILED = 70
 WATCH_INTERVAL_S = 1.0
@@ -30,6 +31,7 @@ def run(daemon: Daemon) -> int:
     SIGTERM and SIGINT stop in order; a second one ends the process at once with 128 + its number. Raises what `open` raises.
     """
     os.umask(0o077)
+    tune_allocator()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     return trio.run(_supervise, daemon)
 

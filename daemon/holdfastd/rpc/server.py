@@ -22,10 +22,14 @@ SERVICES: Mapping[str, ServiceDescriptor] = {
     for descriptor in file.DESCRIPTOR.services_by_name.values()
 }
 
+CALLS_A_CONNECTION = 1_024  # a client with more calls in progress sends the others later
+
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_TRANSPORT_BYTES),
     ("grpc.max_send_message_length", MAX_TRANSPORT_BYTES),
     ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", CALLS_A_CONNECTION),
+    ("grpc.http2.bdp_probe", 0),  # it raises the bytes that gRPC buffers for a call before the daemon asks for its message
 )
 
 
