@@ -27,8 +27,8 @@ from holdfastd.rpc.message_first import MessageFirst
 from holdfastd.rpc.peers import Peers
 from holdfastd.rpc.receipts import Receipts
 from holdfastd.rpc.server import Health, Servers
-from holdfastd.service.answers import MAX_ANSWER_BYTES
 from holdfastd.service.admin import Admin, Identity
+from holdfastd.service.answers import MAX_ANSWER_BYTES
 from holdfastd.service.blobs.calls import BlobCalls, Blobs
 from holdfastd.service.blobs.draft import BlobSettings
 from holdfastd.service.blobs.sweep import BlobSweep

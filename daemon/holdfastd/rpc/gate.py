@@ -28,7 +28,8 @@ SPARE_THREADS = 4  # beyond the limit, so that a refused stream has a thread to 
 class Gate:
     """The two pools and the count of calls in progress.
 
-    peers: knows the callers. budget: the memory that all calls share; None: it is not limited. answers: how many answers of reads are built at once.
+    peers: knows the callers. budget: the memory that all calls share; None: it is not limited.
+    answers: limits how many answers of reads are built at once.
     """
 
     def __init__(

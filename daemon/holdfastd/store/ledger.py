@@ -61,12 +61,14 @@ class Ledger:
         self._commits: list[Row] = []
         self._changes: list[Row] = []
         self._requests: dict[RequestKey, Row] = {}
+        self.image_bytes = 0  # of this batch: its results hold them until it is acknowledged
 
     # One batch
 
     def begin(self, head: Head, connection: Connection, commands: Iterable[Command[Any]]) -> None:
         """Starts a batch from `head`, and looks up the request keys of all its commands."""
         self.revision, self.commit_time = head.revision, head.time
+        self.image_bytes = 0
         keys = [key for command in commands if (key := command.request_key) is not None]
         self._remembered = _find(connection, keys)
 
@@ -149,11 +151,12 @@ class Ledger:
             )
         return found.revision, orjson.loads(found.answer)
 
-    def note(self, command: Commit, revision: int, time_ns: int, made: Iterable[Change]) -> None:
+    def note(self, command: Commit, revision: int, time_ns: int, made: Sequence[Change]) -> None:
         """Keeps the rows of a commit and its changes for `flush`; its revision becomes the newest."""
         workspace = command.workspace
         self._commits.append((revision, time_ns, workspace, command.actor, command.request_id))
         self._changes += [(revision, ordinal, workspace, *change) for ordinal, change in enumerate(made)]
+        self.image_bytes += sum(len(each.image) for each in made if each.image is not None)
         self.revision = revision
 
     def remember(self, command: Request[Any], revision: int, now_ns: int, answer: Sequence[Row]) -> None:
