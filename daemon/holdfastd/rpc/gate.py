@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from holdfastd.errors import Exhausted, Stopping
-from holdfastd.model.budget import Budget, Claim, NoRoom
+from holdfastd.model.budget import Budget, Claim, Holder, NoRoom
 from holdfastd.model.call import Peer
 from holdfastd.rpc.message_first import MessageFirst
 from holdfastd.rpc.peers import Peers
@@ -88,13 +88,16 @@ class Gate:
         with self._lock:
             self._unary += 1
 
-    def check_short(self) -> None:
-        """Raises UNAVAILABLE when the daemon stops, and RESOURCE_EXHAUSTED when more than `queue_max` calls wait for a thread."""
+    def check_short(self, peer: Holder) -> None:
+        """Raises UNAVAILABLE when the daemon stops, and RESOURCE_EXHAUSTED when more than `queue_max` calls wait for a thread and
+        this caller has its share of them."""
         self._check_stopping()
         if self.unary_pool.waiting() > self._queue_max:
-            raise Exhausted(
-                f"{self._queue_max:,} calls are waiting. Try again shortly.", retry_delay_s=0.2, limit=self._queue_max
-            )
+            own, callers = self.unary_pool.waiting_of(peer.connection)
+            if own * callers >= self._queue_max:
+                raise Exhausted(
+                    f"{own:,} calls of this connection are waiting. Try again shortly.", retry_delay_s=0.2, limit=self._queue_max
+                )
 
     def leave(self) -> None:
         """Counts a short call as ended. Any thread may call it."""

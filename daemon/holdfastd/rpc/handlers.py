@@ -24,7 +24,7 @@ from holdfastd.rpc.caller import GrpcCall
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.message_first import Sender
 from holdfastd.rpc.replies import Reply, refuse
-from holdfastd.rpc.request_sizes import memory_of, small_fields
+from holdfastd.rpc.request_sizes import memory_of, memory_of_fields
 from holdfastd.service.decoding import check_api_version
 from holdfastd.service.pending import NeverWaits, Pending
 
@@ -101,9 +101,10 @@ class UnaryHandler:
         reply = Reply(context, sender, self._gate, self._method, claim)
         self._gate.enter()
         try:
-            self._gate.check_short()
+            self._gate.check_short(claim.holder)
             _check_metadata(context)
             call = GrpcCall(context, cast(Peer, claim.holder), self._timeout_s, claim)
+            claim.take(memory_of_fields(data))
             request = _whole(self._decode(data))
             del data
             answer = self._use_case(request, call) if self.never_waits else self._read(request, call)
@@ -142,7 +143,7 @@ class UnaryHandler:
         sender = _StreamSender(context, send_response, self._gate.unary_pool.run)
         try:
             claim = self.admit(context)
-            claim.take(memory_of(len(data), small_fields(data)))
+            claim.take(memory_of(len(data)))
         except HoldfastError as error:
             self.refuse(error, context, sender)
         else:

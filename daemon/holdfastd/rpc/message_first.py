@@ -44,7 +44,7 @@ _UNKNOWN_OUTCOME = b"The daemon could not send its answer. It is not known wheth
 
 _PERMITS_WITHOUT_BUDGET = 1_000
 
-Run = Callable[..., None]  # called with a function and its arguments; runs the function in the pool
+Run = Callable[..., None]  # called with a caller, a function and its arguments; runs the function in the pool
 
 
 def _private(name: str) -> Any:
@@ -229,13 +229,13 @@ class _Call:
         return None, ()
 
     def _handle(self, data: bytes) -> None:
-        fields = small_fields(data)
+        receive = self._handler.receive
         try:
-            self.claim.take(memory_of(len(data), fields))
-            if self._handler.never_waits and len(data) <= SMALL_REQUEST_BYTES and fields <= SMALL_REQUEST_FIELDS:
-                self._handler.receive(data, self._context, self, self.claim)
+            self.claim.take(memory_of(len(data)))
+            if self._handler.never_waits and len(data) <= SMALL_REQUEST_BYTES and small_fields(data) <= SMALL_REQUEST_FIELDS:
+                receive(data, self._context, self, self.claim)
             else:
-                self._run(self._handler.receive, data, self._context, self, self.claim)
+                self._run(self.claim.holder.connection, receive, data, self._context, self, self.claim)
         except HoldfastError as error:
             self.refuse(error)
         except Exception:  # no thread could be started; grpcio is not at fault, so this path stays on

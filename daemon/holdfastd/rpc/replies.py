@@ -13,6 +13,7 @@ from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.message_first import Sender
 from holdfastd.rpc.status import internal, to_status
 
+ANSWER_COPIES = 2  # grpcio keeps the bytes that it was given beside gRPC's copy until that is written
 LARGE_ANSWER_BYTES = 4 * 2**10  # the memory of smaller answers is limited by the number of a connection's calls
 
 log = logs.logger(__name__)
@@ -36,7 +37,7 @@ class Reply:
             data = answer.SerializeToString()
             if len(data) > LARGE_ANSWER_BYTES:
                 claim = self._claim.beside()
-                claim.force(len(data))
+                claim.force(ANSWER_COPIES * len(data))
                 self._release_when_written(claim)
             self._sender.send(data)
         except Exception as error:
@@ -49,7 +50,7 @@ class Reply:
         try:
             if len(data) > LARGE_ANSWER_BYTES:
                 claim = self._claim.beside()
-                claim.take(len(data))
+                claim.take(ANSWER_COPIES * len(data))
                 self._release_when_written(claim)
             self._sender.send(data)
         except Exception as error:

@@ -44,6 +44,6 @@ def fill_record(record: record_pb2.Record, kind: Kind, id: str, image: bytes) ->
 
 
 def frame_bytes(rows: Sequence[Sequence[Any]]) -> int:
-    """The memory that a stream needs for these rows until their frame is sent: rows, message and encoding."""
+    """The memory that a stream needs for these rows until their frame is sent: rows, message, encoding, gRPC's copy."""
     values = sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
-    return 3 * (values + ROW_BYTES * len(rows))
+    return 4 * (values + ROW_BYTES * len(rows))
