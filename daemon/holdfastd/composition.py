@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from holdfastd import filesystem, logs
+from holdfastd import descriptors, filesystem, logs
 from holdfastd.blobs.files import BlobFiles
 from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
@@ -207,7 +207,8 @@ class Parts:
     def door(self) -> Door:
         """The front door, not yet started; the gate knows the peers of its connections."""
         settings = self._settings
-        limits = DoorLimits(settings.connections_max, settings.user_connections_max, settings.preface_timeout_s)
+        most = descriptors.for_connections(settings.readers, settings.stream_threads)
+        limits = DoorLimits(settings.connections_max, settings.user_connections_max, settings.preface_timeout_s, most)
         return Door(self.gate.peers, limits)
 
     def servers(self) -> Servers:

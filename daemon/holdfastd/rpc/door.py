@@ -2,7 +2,7 @@
 
 grpcio cannot tell which process calls. So the daemon owns the listening socket. One thread accepts connections, asks the kernel
 for the peer, waits for HTTP/2's first bytes, and connects to grpcio from an abstract name that it made up; a handler finds the
-peer by that name (`rpc/peers.py`). Beyond the limits a connection is told why in a GOAWAY frame and closed.
+peer by that name (`rpc/peers.py`). Beyond the limits the calls of a connection are refused with the reason (`rpc/refusal.py`).
 
 `rpc/listener.py` owns the door. Its methods may be called from any thread; they hand their work to the door's thread.
 """
@@ -19,18 +19,17 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from holdfastd import logs
+from holdfastd import descriptors, logs
+from holdfastd.errors import Exhausted
 from holdfastd.model.call import Peer
 from holdfastd.rpc import relay
 from holdfastd.rpc.peers import Peers, new_name, peer_of
+from holdfastd.rpc.refusal import PREFACE, Refusal
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113, section 3.4: what every client sends first
-_EMPTY_SETTINGS = b"\0\0\0\x04\0\0\0\0\0"  # the frame that a server must send first
-_ENHANCE_YOUR_CALM = 11
-DESCRIPTORS_A_CONNECTION = 3  # the caller's socket, ours to grpcio, grpcio's
 ACCEPT_AGAIN_S = 0.1
 COMPLAIN_AGAIN_S = 60.0
 _ACCEPTS_AT_ONCE = 16
+_REFUSED_MAX = 8  # refused connections that are kept to answer their calls; the oldest makes room for one more
 _LACKING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 log = logs.logger(__name__)
@@ -39,7 +38,7 @@ log = logs.logger(__name__)
 @dataclass(frozen=True, slots=True)
 class DoorLimits:
     """connections, user_connections: how many may be open, in all and of one user. preface_s: how long a new connection may take
-    to show that it speaks HTTP/2. descriptors: the highest number of descriptors that connections may bring the process to."""
+    to show that it speaks HTTP/2. descriptors: the highest descriptor number that connections may take."""
 
     connections: int = 4096
     user_connections: int = 1024
@@ -48,7 +47,7 @@ class DoorLimits:
 
 
 class _Opening:
-    """A connection that has not yet sent the whole preface."""
+    """A connection that has not yet sent the whole preface, or one that was refused."""
 
     def __init__(self, caller: socket.socket, peer: Peer, name: str, since: float) -> None:
         self.socket = caller
@@ -56,6 +55,7 @@ class _Opening:
         self.name = name
         self.since = since
         self.received = b""
+        self.refusal: Refusal | None = None
 
 
 class Door:
@@ -78,6 +78,7 @@ class Door:
         self._ends: dict[int, relay.End] = {}  # by descriptor
         self._callers: dict[socket.socket, Peer] = {}  # every connection; its socket to the caller
         self._by_user: Counter[int] = Counter()
+        self._refused = 0
         self._left: list[socket.socket] = []  # closed after the present batch of events, so that no descriptor is reused in it
         self._complains_again = 0.0
         self._closes = False
@@ -152,12 +153,14 @@ class Door:
         return max(0.0, min(due) - self._clock()) + 0.001 if due else None
 
     def _finish_batch(self) -> None:
-        """Closes what was dropped, and does what is due by the clock."""
+        """Does what is due by the clock, and closes what was dropped."""
+        if self._openings or self._listens_again:
+            self._look_at_clock()
         for each in self._left:
             each.close()
         self._left.clear()
-        if not self._openings and not self._listens_again:
-            return
+
+    def _look_at_clock(self) -> None:
         now = self._clock()
         if self._listens_again and now >= self._listens_again:
             self._listens_again = 0.0
@@ -171,7 +174,8 @@ class Door:
     def _listen(self, listening: socket.socket | None) -> None:
         old, self._listening = self._listening, listening
         if old is not None:
-            self._accept(old)  # those who connected before its name was taken away
+            while self._accept(old):  # those who connected before its name was taken away
+                pass
             if not self._listens_again:
                 self._poll.unregister(old)
             old.close()
@@ -180,16 +184,18 @@ class Door:
             listening.setblocking(False)
             self._poll.register(listening, select.EPOLLIN)
 
-    def _accept(self, listening: socket.socket) -> None:
+    def _accept(self, listening: socket.socket) -> bool:
+        """Accepts some connections. Returns whether more may be waiting."""
         for _ in range(_ACCEPTS_AT_ONCE):
             try:
                 caller, _ = listening.accept()
             except BlockingIOError:
-                return
+                return False
             except OSError as error:
                 self._pause_accepting(error)
-                return
+                return False
             self._admit(caller)
+        return True
 
     def _pause_accepting(self, error: OSError) -> None:
         """Lets callers wait in the backlog for a moment: the system has no descriptor or no memory for them."""
@@ -206,12 +212,13 @@ class Door:
         except OSError:
             caller.close()
             return
+        opening = _Opening(caller, peer, name, self._clock())
         if why := self._refusal(caller.fileno(), peer.uid):
-            self._refuse(caller, peer, why)
+            self._refuse(opening, why)
             return
         self._callers[caller] = peer
         self._by_user[peer.uid] += 1
-        self._openings[caller.fileno()] = _Opening(caller, peer, name, self._clock())
+        self._openings[caller.fileno()] = opening
         self._poll.register(caller, select.EPOLLIN)
 
     def _refusal(self, descriptor: int, uid: int) -> str:
@@ -222,20 +229,20 @@ class Door:
         if self._by_user[uid] >= limits.user_connections:
             return f"user {uid} has {limits.user_connections:,} connections open; the limit is user_connections_max"
         # The kernel gives the lowest free number, so all numbers below this one are in use.
-        if descriptor + DESCRIPTORS_A_CONNECTION > limits.descriptors:
+        if descriptor + descriptors.A_CONNECTION > limits.descriptors:
             return "the daemon has no descriptor to spare for another connection; the limit is ulimit -n"
         return ""
 
-    def _refuse(self, caller: socket.socket, peer: Peer, why: str) -> None:
-        """Tells the caller with HTTP/2's frames, which gRPC's clients show in their error, and closes the connection."""
-        text = f"Holdfast refuses the connection: {why}. Close some, or try again later.".encode()
-        payload = bytes(4) + _ENHANCE_YOUR_CALM.to_bytes(4, "big") + text
-        try:
-            caller.send(_EMPTY_SETTINGS + len(payload).to_bytes(3, "big") + b"\x07\0\0\0\0\0" + payload)
-        except OSError:
-            log.debug("refusal_not_sent", exc_info=True)
-        caller.close()
-        self._complain("connections_refused", why=why, uid=peer.uid, pid=peer.pid)
+    def _refuse(self, opening: _Opening, why: str) -> None:
+        """Keeps the connection for a while, to answer its calls with the reason."""
+        self._complain("connections_refused", why=why, uid=opening.peer.uid, pid=opening.peer.pid)
+        if self._refused == _REFUSED_MAX:
+            self._drop_opening(next(each for each in self._openings.values() if each.refusal is not None))
+        self._refused += 1
+        text = f"The daemon takes no more connections: {why}. Close some, or try again later."
+        opening.refusal = Refusal(Exhausted(text, reason="TOO_MANY_CONNECTIONS", retry_delay_s=1.0))
+        self._openings[opening.socket.fileno()] = opening
+        self._poll.register(opening.socket, select.EPOLLIN)
 
     def _complain(self, event: str, **fields: object) -> None:
         """One line in the log a minute: a flood of connections does not become a flood of lines."""
@@ -251,11 +258,24 @@ class Door:
             return
         except OSError:
             data = b""
+        if opening.refusal is not None:
+            self._answer_refused(opening, opening.refusal, data)
+            return
         opening.received += data
         if not data or not opening.received.startswith(PREFACE[: len(opening.received)]):
             self._drop_opening(opening)
         elif len(opening.received) >= len(PREFACE):
             self._connect(opening)
+
+    def _answer_refused(self, opening: _Opening, refusal: Refusal, data: bytes) -> None:
+        reply = refusal.reply(data) if data else None
+        try:
+            if reply:
+                opening.socket.send(reply)
+        except OSError:  # gone, or it sends calls and does not read the answers
+            reply = None
+        if reply is None:
+            self._drop_opening(opening)
 
     def _connect(self, opening: _Opening) -> None:
         caller, peer = opening.socket, opening.peer
@@ -297,7 +317,11 @@ class Door:
 
     def _drop_opening(self, opening: _Opening) -> None:
         del self._openings[opening.socket.fileno()]
-        self._forget(opening.socket)
+        if opening.refusal is not None:
+            self._refused -= 1
+            self._leave(opening.socket)
+        else:
+            self._forget(opening.socket)
 
     def _forget(self, caller: socket.socket) -> None:
         peer = self._callers.pop(caller)

@@ -33,7 +33,7 @@ class Scratch:
 class End:
     """One end of a relayed connection. `held` is what was read from the other end and waits to be sent to this one."""
 
-    __slots__ = ("_events", "_has_ended", "_is_deaf", "_poll", "_registered", "_scratch", "held", "is_caller", "other", "socket")
+    __slots__ = ("_events", "_is_deaf", "_poll", "_registered", "_scratch", "held", "is_caller", "other", "socket")
 
     other: End
 
@@ -45,7 +45,7 @@ class End:
         self.is_caller = is_caller
         self._events = READABLE
         self._registered = True
-        self._is_deaf = self._has_ended = False
+        self._is_deaf = False
 
     def move(self, events: int) -> bool:
         """Passes on what can be passed on. Returns False when the connection is over. Raises OSError as sockets do."""
@@ -67,8 +67,8 @@ class End:
             size = self.socket.recv_into(scratch.view, scratch.free_bytes())
         except BlockingIOError:
             return True
-        if not size:
-            return self._end()
+        if not size:  # its end; nothing is held for the other one, or this one would not be read
+            return False
         return self.other.send(scratch.view[:size])
 
     def send(self, data: memoryview | bytes) -> bool:
@@ -106,14 +106,7 @@ class End:
             return True
         self._watch()
         self.other._watch()
-        return not self.other._has_ended
-
-    def _end(self) -> bool:
-        """The end of what this end sends. The caller still gets what is held for it."""
-        self._has_ended = True
-        if self.is_caller or not self.other.held:
-            return False
-        return self._pause()
+        return True
 
     def _pause(self) -> bool:
         """This end was closed by its process while it is not read. Nobody is left when it was the caller's."""
@@ -126,7 +119,7 @@ class End:
 
     def _watch(self) -> None:
         """Asks epoll for what this end now waits for, when that has changed."""
-        reads = not (self.other.held or self.other._is_deaf or self._has_ended)
+        reads = not (self.other.held or self.other._is_deaf)
         events = (READABLE if reads else 0) | (WRITABLE if self.held else 0)
         if not self._registered:
             if reads:

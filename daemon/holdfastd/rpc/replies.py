@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from holdfastd import logs
+from holdfastd import descriptors, logs
 from holdfastd.errors import HoldfastError
 from holdfastd.model.budget import Claim
 from holdfastd.rpc.gate import Gate
@@ -84,6 +84,7 @@ def refuse(context: grpc.ServicerContext, error: BaseException, method: str) -> 
 
     An error that is not a HoldfastError is logged and becomes INTERNAL.
     """
+    error = descriptors.lack(error) or error
     if isinstance(error, HoldfastError):
         status = to_status(error)
     else:

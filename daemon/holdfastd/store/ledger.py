@@ -26,7 +26,7 @@ from holdfastd.store.journals import Heads
 
 KEYS_A_STATEMENT = 64
 
-_COMMIT_COLUMNS = ("revision", "commit_time", "workspace", "actor", "request_id")
+_COMMIT_COLUMNS = ("revision", "commit_time", "workspace", "actor", "request_id", "peer_uid", "peer_pid")
 _CHANGE_COLUMNS = ("revision", "ordinal", "workspace", *Change._fields)
 _REQUEST_COLUMNS = ("workspace", "actor", "request_id", "revision", "create_time", "fingerprint", "answer")
 
@@ -154,7 +154,9 @@ class Ledger:
     def note(self, command: Commit, revision: int, time_ns: int, made: Sequence[Change]) -> None:
         """Keeps the rows of a commit and its changes for `flush`; its revision becomes the newest."""
         workspace = command.workspace
-        self._commits.append((revision, time_ns, workspace, command.actor, command.request_id))
+        peer = command.peer
+        pid = peer.pid or None  # the kernel gives 0 for a process outside this namespace of processes
+        self._commits.append((revision, time_ns, workspace, command.actor, command.request_id, peer.uid, pid))
         self._changes += [(revision, ordinal, workspace, *change) for ordinal, change in enumerate(made)]
         self.image_bytes += sum(len(each.image) for each in made if each.image is not None)
         self.revision = revision
