@@ -15,6 +15,7 @@ import trio
 from holdfastd import descriptors, logs
 from holdfastd.daemon import SWITCH_INTERVAL_S, Daemon, end_stuck
 from holdfastd.errors import SetupError
+from holdfastd.memory import tune_allocator
 from holdfastd.standby import Standby, Watchdog
 
 EXIT_FAILED = 70
@@ -40,6 +41,7 @@ def run(daemon: Daemon, reload: Callable[[], None]) -> int:
     `reload`. All other signals that would end the process are ignored and logged. Raises what `open` raises.
     """
     os.umask(0o077)
+    tune_allocator()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     descriptors.raise_limit()
     closing, watchdog = Standby("closing"), Watchdog(end_stuck)
