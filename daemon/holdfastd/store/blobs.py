@@ -52,6 +52,11 @@ _MAKE_CANDIDATE = """
     INSERT INTO blob_candidate (digest, due_time) VALUES (?, ?)
     ON CONFLICT (digest) DO UPDATE SET due_time = excluded.due_time
 """
+# The condition on the empty path is that of the index blob_by_path.
+NAMES_PATH = (
+    "SELECT 1 FROM blob WHERE path = ? AND path <> ''",
+    "SELECT 1 FROM blob_trash WHERE path = ?",
+)
 _NEEDED = """
     SELECT EXISTS (SELECT 1 FROM blob_reference WHERE digest = ?) OR EXISTS (SELECT 1 FROM blob WHERE base_digest = ?)
 """
@@ -113,14 +118,8 @@ def trash_count(connection: Connection) -> int:
 
 
 def named_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
-    """The paths that a blob's row or the trash names. A file's name begins with its digest: see `blobs/files.py`."""
-    named = set()
-    for path in paths:
-        digest = "sha256:" + path.rsplit("/", 1)[-1][:64]
-        in_row = connection.execute("SELECT 1 FROM blob WHERE digest = ? AND path = ?", (digest, path)).fetchone()
-        if in_row or connection.execute("SELECT 1 FROM blob_trash WHERE path = ?", (path,)).fetchone():
-            named.add(path)
-    return named
+    """The paths that a blob's row or the trash names."""
+    return {path for path in paths if any(connection.execute(sql, (path,)).fetchone() for sql in NAMES_PATH)}
 
 
 def page(connection: Connection, after: str, limit: int) -> list[BlobRow]:
