@@ -175,6 +175,7 @@ class StoreBlob(Command[StoredBlob]):
     depth: int = 0
     step: int = 0
     key_id: str = ""
+    checksums: bytes = b""  # of the blocks of a raw file
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ NAMES_PATH = (
     "SELECT 1 FROM blob WHERE path = ? AND path <> ''",
     "SELECT 1 FROM blob_trash WHERE path = ?",
 )
+_CHECKSUMS = "SELECT substr(checksums, CAST(? AS INTEGER), CAST(? AS INTEGER)) FROM blob_checksum WHERE digest = ?"
 _NEEDED = """
     SELECT EXISTS (SELECT 1 FROM blob_reference WHERE digest = ?) OR EXISTS (SELECT 1 FROM blob WHERE base_digest = ?)
 """
@@ -99,6 +100,12 @@ def stat(connection: Connection, digest: str) -> BlobStat | None:
 def reference_count(connection: Connection, digest: str) -> int:
     """The number of record fields that refer to the blob."""
     return int(connection.execute("SELECT count(*) FROM blob_reference WHERE digest = ?", (digest,)).fetchone()[0])
+
+
+def block_checksums(connection: Connection, digest: str, place: slice) -> bytes | None:
+    """The bytes at `place` of the checksums of a raw file's blocks. None when the store does not have them yet."""
+    row = connection.execute(_CHECKSUMS, (place.start + 1, place.stop - place.start, digest)).fetchone()
+    return None if row is None else bytes(row[0] or b"")
 
 
 def totals(connection: Connection) -> BlobTotals:
@@ -193,6 +200,8 @@ def store_blob(connection: Connection, command: StoreBlob, now_ns: int) -> Store
     connection.execute(_INSERT, astuple(row))
     if command.content is not None:
         connection.execute("INSERT INTO blob_inline (digest, content) VALUES (?, ?)", (row.digest, command.content))
+    elif command.checksums:
+        connection.execute("INSERT INTO blob_checksum (digest, checksums) VALUES (?, ?)", (row.digest, command.checksums))
     connection.execute(_MAKE_CANDIDATE, (row.digest, row.lease_expire_time))
     return StoredBlob(row, False, _revision(connection))
 
@@ -280,6 +289,7 @@ def _examine(connection: Connection, digest: str, now_ns: int) -> BlobRow | None
 
 def _delete(connection: Connection, row: BlobRow) -> None:
     connection.execute("DELETE FROM blob_inline WHERE digest = ?", (row.digest,))
+    connection.execute("DELETE FROM blob_checksum WHERE digest = ?", (row.digest,))
     connection.execute("DELETE FROM blob WHERE digest = ?", (row.digest,))
     if row.path:
         connection.execute("INSERT INTO blob_trash (path, stored_bytes) VALUES (?, ?)", (row.path, row.stored_bytes))

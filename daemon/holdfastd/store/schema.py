@@ -16,7 +16,7 @@ from holdfastd.model.codec import child_columns
 # The tables that do not belong to a kind or a journal.
 OWN_TABLES = (
     *("meta", "workspace", "commits", "changes", "request", "counter", "journal"),
-    *("blob", "blob_inline", "blob_reference", "blob_candidate", "blob_trash"),
+    *("blob", "blob_inline", "blob_checksum", "blob_reference", "blob_candidate", "blob_trash"),
 )
 _NAMED_AT_MOST = 5
 

@@ -1,8 +1,10 @@
 """Reading blobs: streams of blobs that are stored whole, and the contents of deltas, rebuilt from their chains.
 
-Only verified bytes leave this module. A stream checks each frame; when the whole blob is read, it also checks the digest before
-it yields the last chunk. Rebuilding a chain checks the stored digest of each delta and the digest of the result. No snapshot is
-held while bytes are yielded.
+Only verified bytes leave this module. A stream checks each frame of a compressed blob and each block of a raw one; when the
+whole blob is read, it also checks the digest before it yields the last chunk. A raw blob whose blocks have no checksums (its
+bytes are in the database, or an earlier version stored it) is read whole and compared with its digest before a range of it is
+sent. Rebuilding a chain checks the stored digest of each delta and the digest of the result. No snapshot is held while bytes are
+yielded.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from holdfast.contract.digests import Hashed
+from holdfastd.blobs.blocks import BlockChecksums, covering, place_of
 from holdfastd.blobs.cache import ContentCache
 from holdfastd.blobs.codec import Damaged, plain_chunks
 from holdfastd.blobs.delta import decode_delta
 from holdfastd.blobs.files import BlobFiles, StoredContent, StoredFile
 from holdfastd.errors import DataLoss, InvalidArgument, NotFound, OutOfRange
-from holdfastd.model.blobs import DELTA, BlobRow, digest_of, named_digest
+from holdfastd.model.blobs import DELTA, RAW, BlobRow, digest_of, named_digest
 from holdfastd.model.call import Call
 from holdfastd.store import blobs as rows
 from holdfastd.store.blobs import Link
@@ -123,7 +126,9 @@ class BlobContents:
 
     def verify_stream(self, link: Link, call: Call) -> None:
         """Reads a blob that is stored whole from end to end. Raises DATA_LOSS or FileMissing."""
-        for _ in _stream(self._open(link), link.row, link.row.digest, 0, link.row.size_bytes, call):
+        row = link.row
+        checksums = self._checksums(link, 0, row.size_bytes, call)
+        for _ in _stream(self._open(link), row, row.digest, 0, row.size_bytes, call, checksums):
             pass
 
     def _with_links(self, digest: str, links: Sequence[Link], call: Call, use: Callable[[Sequence[Link]], Result]) -> Result:
@@ -141,7 +146,28 @@ class BlobContents:
         length = _checked_length(row, offset, length)
         if row.codec == DELTA or self.is_cached(row.digest):
             return BlobRange(row.size_bytes, _slices(self.whole(row.digest, call, links), offset, length))
-        return BlobRange(row.size_bytes, _stream(self._open(links[0]), row, row.digest, offset, length, call))
+        checksums = self._checksums(links[0], offset, length, call)
+        return BlobRange(row.size_bytes, _stream(self._open(links[0]), row, row.digest, offset, length, call, checksums))
+
+    def _checksums(self, link: Link, offset: int, length: int, call: Call) -> bytes | None:
+        """The checksums of the blocks of a raw blob that hold the range; None when the digest or the frames check the range."""
+        row = link.row
+        if row.codec != RAW or length == 0:
+            return None
+        place = place_of(covering(offset, length))
+        if row.path:
+            with self._readers.snapshot(call) as connection:
+                checksums = rows.block_checksums(connection, row.digest, place)
+            if checksums is not None:
+                return checksums
+        return None if length == row.size_bytes else self._computed(link, call)[place]
+
+    def _computed(self, link: Link, call: Call) -> bytes:
+        """The checksums of all blocks, from a read of the whole raw blob that compares it with its digest."""
+        found = BlockChecksums()
+        for chunk in _stream(self._open(link), link.row, link.row.digest, 0, link.row.size_bytes, call):
+            found.feed(chunk)
+        return found.packed()
 
     def _rebuild(self, links: Sequence[Link], call: Call) -> bytes:
         """The content of the first link, rebuilt from the nearest link that is cached or stored whole."""
@@ -214,7 +240,13 @@ def _slices(content: bytes, offset: int, length: int) -> Iterator[bytes]:
 
 
 def _stream(
-    stored: StoredFile | StoredContent, row: BlobRow, wanted: str, offset: int, length: int, call: Call
+    stored: StoredFile | StoredContent,
+    row: BlobRow,
+    wanted: str,
+    offset: int,
+    length: int,
+    call: Call,
+    checksums: bytes | None = None,
 ) -> Iterator[bytes]:
     """The chunks of the range. Yields the last one only after all checks that the range allows. Closes `stored` at its end."""
     hasher = hashlib.sha256() if length == row.size_bytes else None
@@ -223,7 +255,7 @@ def _stream(
         try:
             if stored.size() != row.stored_bytes:
                 raise Damaged(f"{stored.size()} bytes are stored instead of {row.stored_bytes}")
-            for chunk in plain_chunks(stored, row.codec, row.size_bytes, offset, length):
+            for chunk in plain_chunks(stored, row.codec, row.size_bytes, offset, length, checksums):
                 call.check()
                 left -= len(chunk)
                 if hasher is not None:
