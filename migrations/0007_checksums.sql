@@ -8,3 +8,69 @@ CREATE TABLE blob_checksum (
     digest TEXT NOT NULL PRIMARY KEY REFERENCES blob (digest),
     checksums BYTEA NOT NULL
 );
+
+-- The checksum of a record's image.
+ALTER TABLE construct ADD COLUMN checksum BIGINT;
+ALTER TABLE session ADD COLUMN checksum BIGINT;
+ALTER TABLE checkpoint ADD COLUMN checksum BIGINT;
+ALTER TABLE artifact ADD COLUMN checksum BIGINT;
+ALTER TABLE link ADD COLUMN checksum BIGINT;
+ALTER TABLE task ADD COLUMN checksum BIGINT;
+ALTER TABLE plan ADD COLUMN checksum BIGINT;
+ALTER TABLE initiative ADD COLUMN checksum BIGINT;
+ALTER TABLE bug ADD COLUMN checksum BIGINT;
+ALTER TABLE status_update ADD COLUMN checksum BIGINT;
+ALTER TABLE design_note ADD COLUMN checksum BIGINT;
+ALTER TABLE comment ADD COLUMN checksum BIGINT;
+ALTER TABLE gate_decision ADD COLUMN checksum BIGINT;
+ALTER TABLE branch ADD COLUMN checksum BIGINT;
+ALTER TABLE constitution ADD COLUMN checksum BIGINT;
+ALTER TABLE task_state ADD COLUMN checksum BIGINT;
+ALTER TABLE phase_template ADD COLUMN checksum BIGINT;
+ALTER TABLE workflow ADD COLUMN checksum BIGINT;
+ALTER TABLE run ADD COLUMN checksum BIGINT;
+ALTER TABLE phase_output ADD COLUMN checksum BIGINT;
+ALTER TABLE execution_log ADD COLUMN checksum BIGINT;
+ALTER TABLE intervention ADD COLUMN checksum BIGINT;
+ALTER TABLE pattern ADD COLUMN checksum BIGINT;
+
+-- Each entry's whole message beside its columns: a read sends it as it is. Filters and indexes use the columns.
+ALTER TABLE transcript ADD COLUMN image BYTEA;
+ALTER TABLE transcript ADD COLUMN checksum BIGINT;
+ALTER TABLE event ADD COLUMN image BYTEA;
+ALTER TABLE event ADD COLUMN checksum BIGINT;
+
+-- The checksum of the image in the history, and that of the change with its commit.
+ALTER TABLE changes ADD COLUMN image_checksum BIGINT;
+ALTER TABLE changes ADD COLUMN checksum BIGINT;
+ALTER TABLE request ADD COLUMN checksum BIGINT;
+
+-- The audit with the checksums of its rows.
+DROP VIEW audit;
+CREATE VIEW audit AS
+SELECT
+    changes.workspace AS workspace,
+    changes.revision AS revision,
+    changes.ordinal AS ordinal,
+    changes.ordinal + 1 AS number,
+    commits.commit_time AS create_time,
+    commits.actor AS actor,
+    changes.kind AS kind,
+    changes.id AS id,
+    CASE changes.action
+        WHEN 1 THEN 'insert'
+        WHEN 2 THEN 'update'
+        WHEN 3 THEN 'delete'
+        WHEN 4 THEN 'append'
+        WHEN 5 THEN 'drop'
+    END AS action,
+    changes.version AS version,
+    changes.parent_kind AS parent_kind,
+    changes.first_number AS first_number,
+    changes.last_number AS last_number,
+    commits.commit_time AS time,
+    commits.request_id AS request_id,
+    changes.image AS image,
+    changes.image_checksum AS image_checksum,
+    changes.checksum AS checksum
+FROM changes JOIN commits ON commits.revision = changes.revision;

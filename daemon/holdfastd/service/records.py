@@ -42,12 +42,13 @@ class Records:
         """One record."""
         kind = kind_named(request.kind)
         id = check_id(request.id, "id")
-        with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
-            image = records.image(snapshot.connection, kind, snapshot.workspace, id)
-        if image is None:
-            raise records.not_found(kind, snapshot.workspace, id)
-        response = pb.StoreServiceGetResponse(revision=snapshot.revision)
+        response = pb.StoreServiceGetResponse()
         try:
+            with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
+                image = records.image(snapshot.connection, kind, snapshot.workspace, id)
+            if image is None:
+                raise records.not_found(kind, snapshot.workspace, id)
+            response.revision = snapshot.revision
             fill_record(response.record, kind, id, image)
         except ValueError as error:
             raise DataLoss(
@@ -82,7 +83,7 @@ class Records:
             response = pb.StoreServiceListResponse(revision=snapshot.revision)
             taken = _fill_page(response, snapshot, kind, rows[:limit])
         if taken < len(rows) or not all_rows:
-            response.next_page_token = _token(scope, rows[taken - 1][1:])
+            response.next_page_token = _token(scope, rows[taken - 1][2:])
         return response
 
     def scan(self, request: pb.StoreServiceScanRequest, call: Call) -> Iterator[pb.StoreServiceScanResponse]:
@@ -123,15 +124,15 @@ def _count(snapshot: Snapshot, sql: str, parameters: Sequence[object]) -> pb.Sto
 
 
 def _fill_page(response: pb.StoreServiceListResponse, snapshot: Snapshot, kind: Kind, rows: Sequence[Sequence[Any]]) -> int:
-    """Adds rows until the answer is full, and returns the number added. A row has the image or NULL, then the order key.
+    """Adds rows until the answer is full, and returns the number added. A row has the image or NULL, its checksum, then the
+    order key.
 
     The last value of the order key is the id.
     """
     budget = Budget()
     for taken, row in enumerate(rows):
-        image, id = row[0], row[-1]
-        if not isinstance(image, bytes):
-            image = image_of(snapshot.connection, kind, snapshot.workspace, id, image)
+        id = row[-1]
+        image = image_of(snapshot.connection, kind, snapshot.workspace, id, row[0], row[1])
         if not isinstance(image, DamagedImage) and not budget.takes(len(image)):
             return taken
         _add(response, kind, id, image)
@@ -180,7 +181,7 @@ def _read_whole(
     while rows := cursor.fetchmany(ROWS_AT_ONCE):
         call.check()
         for row in rows:
-            image = image_of(snapshot.connection, kind, snapshot.workspace, row[-1], row[0])
+            image = image_of(snapshot.connection, kind, snapshot.workspace, row[-1], row[0], row[1])
             budget.take(image)
             found.append((row[-1], image))
     return found

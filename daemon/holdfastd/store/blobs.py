@@ -13,7 +13,7 @@ from dataclasses import astuple, fields
 from typing import NamedTuple
 
 from holdfastd.errors import FailedPrecondition, NotFound
-from holdfastd.model.blobs import BlobRow, BlobStat, BlobTotals
+from holdfastd.model.blobs import RAW, BlobRow, BlobStat, BlobTotals
 from holdfastd.model.commands import DiscardFile, EmptyTrash, RenewBlob, StoreBlob, StoredBlob, SweepBlobs, SweepCounts
 from holdfastd.store.engine import Connection
 
@@ -58,6 +58,10 @@ NAMES_PATH = (
     "SELECT 1 FROM blob_trash WHERE path = ?",
 )
 _CHECKSUMS = "SELECT substr(checksums, CAST(? AS INTEGER), CAST(? AS INTEGER)) FROM blob_checksum WHERE digest = ?"
+_WITHOUT_CHECKSUMS = """
+    SELECT digest FROM blob WHERE codec = ? AND path <> '' AND digest > ?
+    AND NOT EXISTS (SELECT 1 FROM blob_checksum WHERE blob_checksum.digest = blob.digest) ORDER BY digest LIMIT ?
+"""
 _NEEDED = """
     SELECT EXISTS (SELECT 1 FROM blob_reference WHERE digest = ?) OR EXISTS (SELECT 1 FROM blob WHERE base_digest = ?)
 """
@@ -106,6 +110,11 @@ def block_checksums(connection: Connection, digest: str, place: slice) -> bytes 
     """The bytes at `place` of the checksums of a raw file's blocks. None when the store does not have them yet."""
     row = connection.execute(_CHECKSUMS, (place.start + 1, place.stop - place.start, digest)).fetchone()
     return None if row is None else bytes(row[0] or b"")
+
+
+def without_checksums(connection: Connection, after: str, limit: int) -> list[str]:
+    """Up to `limit` digests of raw files whose blocks have no checksums, in order, beginning after `after`."""
+    return [digest for (digest,) in connection.execute(_WITHOUT_CHECKSUMS, (RAW, after, limit))]
 
 
 def totals(connection: Connection) -> BlobTotals:

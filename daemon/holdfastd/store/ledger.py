@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from holdfastd.errors import InvalidArgument
+from holdfastd.errors import DataLoss, InvalidArgument
+from holdfastd.model import checksums
 from holdfastd.model.commands import Command, Commit, ExpireRequests, Request, RequestKey
 from holdfastd.model.mutations import Change
 from holdfastd.store import changes
@@ -27,8 +28,8 @@ from holdfastd.store.journals import Heads
 KEYS_A_STATEMENT = 64
 
 _COMMIT_COLUMNS = ("revision", "commit_time", "workspace", "actor", "request_id")
-_CHANGE_COLUMNS = ("revision", "ordinal", "workspace", *Change._fields)
-_REQUEST_COLUMNS = ("workspace", "actor", "request_id", "revision", "create_time", "fingerprint", "answer")
+_CHANGE_COLUMNS = ("revision", "ordinal", "workspace", *Change._fields, "image_checksum", "checksum")
+_REQUEST_COLUMNS = ("workspace", "actor", "request_id", "revision", "create_time", "fingerprint", "answer", "checksum")
 
 Row = Sequence[Any]
 
@@ -37,8 +38,10 @@ class Remembered(NamedTuple):
     """A remembered answer."""
 
     revision: int
+    create_time: int
     fingerprint: bytes
     answer: bytes  # JSON: a list of rows
+    checksum: int | None
 
 
 class Mark(NamedTuple):
@@ -77,7 +80,7 @@ class Ledger:
         """
         key = command.request_key
         if key is not None and key in self._requests:
-            self._remembered |= {each: Remembered(row[3], row[5], row[6]) for each, row in self._requests.items()}
+            self._remembered |= {each: Remembered(*row[3:]) for each, row in self._requests.items()}
             self.flush(connection)
         return not self._cannot_be_refused(command, key)
 
@@ -138,8 +141,9 @@ class Ledger:
         """
         key = command.request_key
         found = None if key is None else self._remembered[key]
-        if found is None:
+        if key is None or found is None:
             return None
+        _check_intact(key, found)
         if found.fingerprint != command.fingerprint:
             raise InvalidArgument(
                 f"request_id {command.request_id!r} was used for another request, at revision {found.revision}."
@@ -153,20 +157,39 @@ class Ledger:
         """Keeps the rows of a commit and its changes for `flush`; its revision becomes the newest."""
         workspace = command.workspace
         self._commits.append((revision, time_ns, workspace, command.actor, command.request_id))
-        self._changes += [(revision, ordinal, workspace, *change) for ordinal, change in enumerate(made)]
+        commit = (time_ns, command.actor, command.request_id)
+        self._changes += [_change_row(workspace, (revision, ordinal), change, commit) for ordinal, change in enumerate(made)]
         self.revision = revision
 
     def remember(self, command: Request[Any], revision: int, now_ns: int, answer: Sequence[Row]) -> None:
         """Keeps the answer to a request for `flush`; does nothing when the request has no id."""
         if (key := command.request_key) is not None:
-            self._requests[key] = (*key, revision, now_ns, command.fingerprint, orjson.dumps(answer))
+            told = (revision, now_ns, command.fingerprint, orjson.dumps(answer))
+            self._requests[key] = (*key, *told, checksums.of_answer(key, *told))
+
+
+def _change_row(workspace: str, place: tuple[int, int], change: Change, commit: tuple[int, str, str]) -> Row:
+    image = change.image
+    of_image = None if image is None else checksums.of_image(workspace, change.kind, change.id, image)
+    return (*place, workspace, *change, of_image, checksums.of_change(workspace, place, change, of_image, *commit))
+
+
+def _check_intact(key: RequestKey, found: Remembered) -> None:
+    """Raises DATA_LOSS when a remembered answer is damaged. An earlier version stored answers without a checksum."""
+    if found.checksum not in (None, checksums.of_answer(key, *found[:-1])):
+        raise DataLoss(
+            f"The request {key[2]!r} was applied, but its stored answer is damaged. Nothing was applied again. Read what it"
+            " changed, and run verify.",
+            reason="ANSWER_DAMAGED",
+            request_id=key[2],
+        )
 
 
 @cache
 def _find_sql(count: int) -> str:
     keys = ", ".join(["(?, ?, ?)"] * count)
     return (
-        "SELECT workspace, actor, request_id, revision, fingerprint, answer FROM request"
+        "SELECT workspace, actor, request_id, revision, create_time, fingerprint, answer, checksum FROM request"
         f" WHERE (workspace, actor, request_id) IN (VALUES {keys})"
     )
 

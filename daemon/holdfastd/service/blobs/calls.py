@@ -63,6 +63,10 @@ class Blobs:
         with self._readers.snapshot(call) as connection:
             return rows.totals(connection)
 
+    def missing_checksums(self, call: Call) -> Iterator[tuple[str, bytes | None]]:
+        """As `BlobContents.missing_checksums`, for the job `checksums`."""
+        return self._contents.missing_checksums(call)
+
     def verify(self, read_blobs: bool, report: Report, call: Call) -> Iterator[BlobProblem]:
         """The problems of rows, files and references; with `read_blobs` also of the contents. Changes nothing."""
         uncached = BlobContents(self._readers, self._files, ContentCache(0))

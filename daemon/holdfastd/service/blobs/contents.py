@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -31,6 +31,7 @@ from holdfastd.store.engine import Readers
 
 CHUNK_BYTES = 1024 * 1024
 HASHES_KEPT = 64
+_PAGE = 100
 _ATTEMPTS = 3  # a sweep and a Put may replace the file between reading the row and opening the file
 
 Result = TypeVar("Result")
@@ -130,6 +131,23 @@ class BlobContents:
         checksums = self._checksums(link, 0, row.size_bytes, call)
         for _ in _stream(self._open(link), row, row.digest, 0, row.size_bytes, call, checksums):
             pass
+
+    def missing_checksums(self, call: Call) -> Iterator[tuple[str, bytes | None]]:
+        """The digest of each raw file whose blocks have no checksums, and these checksums; None when the file is damaged."""
+        after: str | None = ""
+        while after is not None:
+            with self._readers.snapshot(call) as connection:
+                digests = rows.without_checksums(connection, after, _PAGE)
+            for digest in digests:
+                with suppress(NotFound):  # swept meanwhile
+                    yield digest, self._checksums_of_file(digest, call)
+            after = digests[-1] if digests else None
+
+    def _checksums_of_file(self, digest: str, call: Call) -> bytes | None:
+        try:
+            return self._with_links(digest, (), call, lambda links: self._computed(links[0], call))
+        except DataLoss:
+            return None
 
     def _with_links(self, digest: str, links: Sequence[Link], call: Call, use: Callable[[Sequence[Link]], Result]) -> Result:
         """Calls `use` with the blob's chain. When a file is missing, reads the chain again and repeats the call: a sweep may have

@@ -1,0 +1,53 @@
+"""The checksums of stored messages, by which reads find damage. `docs/checksums.md` defines their bytes and order.
+
+Each is a CRC-32 (that of zlib) of what a message says and where it belongs. It does not depend on the row, so it stays valid in
+another table, another engine or an export. It finds damage, not forgery.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from holdfastd.model.mutations import Change
+
+_BITS = 0xFFFFFFFF
+
+
+def of(*parts: Any, data: bytes = b"", more: bytes = b"") -> int:
+    """The checksum of some texts and numbers, each ended by a NUL, and of the bytes after them. None counts as empty."""
+    head = "\0".join(["" if part is None else str(part) for part in parts]).encode(errors="replace")
+    return zlib.crc32(more, zlib.crc32(data, zlib.crc32(b"\0", zlib.crc32(head))))
+
+
+def of_image(workspace: str, kind: str, id: str, image: bytes) -> int:
+    """The checksum of a record's image, in the record's row and in the history."""
+    return of(workspace, kind, id, data=image)
+
+
+def of_change(
+    workspace: str,
+    place: tuple[int, int],
+    change: Change,
+    image_checksum: int | None,
+    commit_time: int,
+    actor: str,
+    request_id: str,
+) -> int:
+    """The checksum of a change with its commit. place: revision and ordinal. The image is in it by its own checksum."""
+    return of(workspace, *place, *change[:-1], image_checksum, commit_time, actor, request_id)
+
+
+def of_answer(key: tuple[str, str, str], revision: int, create_time: int, fingerprint: bytes, answer: bytes) -> int:
+    """The checksum of a remembered answer. key: workspace, actor and request id."""
+    return of(*key, revision, create_time, data=fingerprint, more=answer)
+
+
+def journal_seed(workspace: str, journal: str, parent_kind: str, parent_id: str) -> int:
+    """The checksum of a journal's place, from which those of its entries start."""
+    return of(workspace, journal, parent_kind, parent_id)
+
+
+def of_entry(seed: int, number: int, image: bytes) -> int:
+    """The checksum of an entry: the CRC-32 of its encoded message, started with the seed of its journal plus its number."""
+    return zlib.crc32(image, (seed + number) & _BITS)
