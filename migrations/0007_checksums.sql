@@ -44,33 +44,3 @@ ALTER TABLE event ADD COLUMN checksum BIGINT;
 ALTER TABLE changes ADD COLUMN image_checksum BIGINT;
 ALTER TABLE changes ADD COLUMN checksum BIGINT;
 ALTER TABLE request ADD COLUMN checksum BIGINT;
-
--- The audit with the checksums of its rows.
-DROP VIEW audit;
-CREATE VIEW audit AS
-SELECT
-    changes.workspace AS workspace,
-    changes.revision AS revision,
-    changes.ordinal AS ordinal,
-    changes.ordinal + 1 AS number,
-    commits.commit_time AS create_time,
-    commits.actor AS actor,
-    changes.kind AS kind,
-    changes.id AS id,
-    CASE changes.action
-        WHEN 1 THEN 'insert'
-        WHEN 2 THEN 'update'
-        WHEN 3 THEN 'delete'
-        WHEN 4 THEN 'append'
-        WHEN 5 THEN 'drop'
-    END AS action,
-    changes.version AS version,
-    changes.parent_kind AS parent_kind,
-    changes.first_number AS first_number,
-    changes.last_number AS last_number,
-    commits.commit_time AS time,
-    commits.request_id AS request_id,
-    changes.image AS image,
-    changes.image_checksum AS image_checksum,
-    changes.checksum AS checksum
-FROM changes JOIN commits ON commits.revision = changes.revision;

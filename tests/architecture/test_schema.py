@@ -165,7 +165,7 @@ def test_a_derived_journal_is_a_view_with_its_fields_and_its_place(database: Con
     # A computed column of a view has no declared type.
     for field in journal.columns:
         assert found[field.name] in (COLUMN_TYPES[field.type], ""), field.name
-    assert set(found) == {"workspace", "revision", "ordinal", "number", "create_time", "image", "image_checksum", "checksum"} | {
+    assert set(found) == {"workspace", "revision", "ordinal", "number", "create_time", "image"} | {
         each.name for each in journal.columns
     }
     assert not journal.parents and not journal.children

@@ -7,6 +7,7 @@ another table, another engine or an export. It finds damage, not forgery.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 from holdfastd.model.mutations import Change
@@ -16,8 +17,10 @@ _BITS = 0xFFFFFFFF
 
 def of(*parts: Any, data: bytes = b"", more: bytes = b"") -> int:
     """The checksum of some texts and numbers, each ended by a NUL, and of the bytes after them. None counts as empty."""
-    head = "\0".join(["" if part is None else str(part) for part in parts]).encode(errors="replace")
-    return zlib.crc32(more, zlib.crc32(data, zlib.crc32(b"\0", zlib.crc32(head))))
+    head = "".join(["\0" if part is None else f"{part}\0" for part in parts]).encode(errors="replace")
+    for each in (data, more):
+        head += each if isinstance(each, bytes) else repr(each).encode()  # damage may have changed the type of a column
+    return zlib.crc32(head)
 
 
 def of_image(workspace: str, kind: str, id: str, image: bytes) -> int:
@@ -30,12 +33,13 @@ def of_change(
     place: tuple[int, int],
     change: Change,
     image_checksum: int | None,
-    commit_time: int,
-    actor: str,
-    request_id: str,
+    commit: Iterable[Any],
 ) -> int:
-    """The checksum of a change with its commit. place: revision and ordinal. The image is in it by its own checksum."""
-    return of(workspace, *place, *change[:-1], image_checksum, commit_time, actor, request_id)
+    """The checksum of a change with its commit. The image is in it by its own checksum.
+
+    place: revision and ordinal. commit: time, actor and request id of the commit.
+    """
+    return of(workspace, *place, *change[:-1], image_checksum, *commit)
 
 
 def of_answer(key: tuple[str, str, str], revision: int, create_time: int, fingerprint: bytes, answer: bytes) -> int:

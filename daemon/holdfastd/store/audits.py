@@ -33,7 +33,13 @@ _BEFORE = (
     " ORDER BY earlier.revision DESC, earlier.ordinal DESC LIMIT 1) END"
 )
 _CHECKED = ", ".join(
-    ("e.image_checksum", "e.checksum", "e.image", _BEFORE.format(column="image_checksum"), _BEFORE.format(column="image"))
+    (
+        "changes.image_checksum",
+        "changes.checksum",
+        "e.image",
+        _BEFORE.format(column="image_checksum"),
+        _BEFORE.format(column="image"),
+    )
 )
 _ACTIONS = {"insert": INSERT, "update": UPDATE, "delete": DELETE, "append": APPEND, "drop": DROP}
 # Commit times never decrease and revisions have no gaps, so a binary search finds the first commit of a time.
@@ -82,6 +88,7 @@ def select_page(
     columns = ", ".join(f"e.{quoted(each.name)}" for each in AUDIT.columns)
     sql = (
         f"SELECT e.revision, e.ordinal, e.number, e.create_time, {columns}, {_CHECKED} FROM audit AS e"
+        " JOIN changes ON changes.revision = e.revision AND changes.ordinal = e.ordinal"
         f" WHERE {where.sql} ORDER BY e.revision {direction}, e.ordinal {direction} LIMIT ?"
     )
     return sql, (*where.parameters, limit)
@@ -92,7 +99,7 @@ def images(workspace: str, row: Sequence[Any]) -> tuple[bytes | None, bytes | No
     revision, ordinal, _, time_ns, *columns, image_checksum, checksum, image, before_checksum, before = row
     actor, kind, id, action, version, parent_kind, first, last, _, request_id = columns
     change = Change(kind, id, _ACTIONS.get(action, 0), version, parent_kind, first, last, image)
-    known = checksums.of_change(workspace, (revision, ordinal), change, image_checksum, time_ns, actor, request_id)
+    known = checksums.of_change(workspace, (revision, ordinal), change, image_checksum, (time_ns, actor, request_id))
     if checksum not in (None, known) or not is_intact(workspace, kind, id, image, image_checksum):
         raise ValueError("it is damaged: its checksum differs")
     if not is_intact(workspace, kind, id, before, before_checksum):

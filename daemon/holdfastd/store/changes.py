@@ -158,7 +158,7 @@ def _noted(workspace: str, row: Sequence[Any]) -> Noted | None:
     """The change of a row of `page_sql`; None when it is damaged."""
     revision, ordinal, *fields, image_checksum, checksum, time_ns, actor, request_id = row
     change = Change(*fields)
-    known = checksums.of_change(workspace, (revision, ordinal), change, image_checksum, time_ns, actor, request_id)
+    known = checksums.of_change(workspace, (revision, ordinal), change, image_checksum, (time_ns, actor, request_id))
     if checksum not in (None, known) or not is_intact(workspace, change.kind, change.id, change.image, image_checksum):
         return None
     return Noted(revision, ordinal, change, actor, time_ns)

@@ -100,7 +100,7 @@ def _fill_changes(connection: Connection, after: Key, limit: int) -> Sequence[Ke
             of_image = None
             if change.image is not None:
                 of_image = checksums.of_image(workspace, change.kind, change.id, change.image)
-            value = checksums.of_change(workspace, place, change, of_image, time_ns, actor, request_id)
+            value = checksums.of_change(workspace, place, change, of_image, (time_ns, actor, request_id))
             connection.execute(
                 "UPDATE changes SET image_checksum = ?, checksum = ? WHERE revision = ? AND ordinal = ?",
                 (of_image, value, *place),

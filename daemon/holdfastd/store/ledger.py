@@ -171,7 +171,7 @@ class Ledger:
 def _change_row(workspace: str, place: tuple[int, int], change: Change, commit: tuple[int, str, str]) -> Row:
     image = change.image
     of_image = None if image is None else checksums.of_image(workspace, change.kind, change.id, image)
-    return (*place, workspace, *change, of_image, checksums.of_change(workspace, place, change, of_image, *commit))
+    return (*place, workspace, *change, of_image, checksums.of_change(workspace, place, change, of_image, commit))
 
 
 def _check_intact(key: RequestKey, found: Remembered) -> None:

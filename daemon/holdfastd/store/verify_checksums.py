@@ -79,7 +79,7 @@ def history(connection: Connection) -> Iterator[Problem]:
         _CHANGES
     ):
         change = Change(*fields)
-        known = checksums.of_change(workspace, (revision, ordinal), change, image_checksum, time_ns, actor, request_id)
+        known = checksums.of_change(workspace, (revision, ordinal), change, image_checksum, (time_ns, actor, request_id))
         intact = changes.is_intact(workspace, change.kind, change.id, change.image, image_checksum)
         if not intact or checksum not in (None, known) or (complete and checksum is None):
             yield Problem("history_damaged", f"{change.kind}/{change.id}", f"change {ordinal} of revision {revision}")
