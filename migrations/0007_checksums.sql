@@ -40,7 +40,8 @@ ALTER TABLE transcript ADD COLUMN checksum BIGINT;
 ALTER TABLE event ADD COLUMN image BYTEA;
 ALTER TABLE event ADD COLUMN checksum BIGINT;
 
--- The checksum of the image in the history, and that of the change with its commit.
+-- The checksum of the image in the history, that of the change with its commit, of an answer, and of a blob's row.
 ALTER TABLE changes ADD COLUMN image_checksum BIGINT;
 ALTER TABLE changes ADD COLUMN checksum BIGINT;
 ALTER TABLE request ADD COLUMN checksum BIGINT;
+ALTER TABLE blob ADD COLUMN checksum BIGINT;

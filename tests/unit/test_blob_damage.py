@@ -121,6 +121,24 @@ def test_the_checksums_go_with_the_blob(store: Rig) -> None:
     assert store.connection.execute("SELECT count(*) FROM blob_checksum").fetchone() == (0,)
 
 
+@pytest.mark.parametrize(
+    "damage", ["size_bytes = 5", "path = path || 'x'", "lease_expire_time = 7", "create_time = 7", "step = 3"]
+)
+def test_a_damaged_row_is_data_loss(store: Rig, damage: str) -> None:
+    digest = store.put(TEXT).digest
+    store.put(TEXT)  # renews the lease
+    assert store.problems(read_blobs=True) == []
+    store.connection.execute(f"UPDATE blob SET {damage}")
+    with pytest.raises(DataLoss, match="row"):
+        store.get(digest)
+    with pytest.raises(DataLoss, match="row"):
+        store.blobs.stat(digest, Call())
+    assert store.problems(read_blobs=False) == [("blob_row_damaged", digest)]
+    store.now_ns += HOUR_NS // 2
+    store.put(TEXT)
+    assert store.problems(read_blobs=False) == [("blob_row_damaged", digest)]
+
+
 def chain_of(store: Rig, first: bytes, length: int) -> list[str]:
     digests = [store.put(first).digest]
     for number in range(1, length):

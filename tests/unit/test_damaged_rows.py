@@ -249,5 +249,5 @@ def test_kinds_and_journals_are_all_filled() -> None:
     from holdfastd.store.checksum_fill import TABLES
 
     stored = {name for name, journal in JOURNALS.items() if not journal.derived}
-    assert set(TABLES) == {*KINDS, *stored, "changes", "request"}
+    assert set(TABLES) == {*KINDS, *stored, "changes", "request", "blob"}
     assert checksums.of("a", None, 3) == zlib.crc32(b"a\0\x003\0")

@@ -9,7 +9,7 @@ row puts its path into `blob_trash`.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from typing import NamedTuple
 
 from holdfastd.errors import FailedPrecondition, NotFound
@@ -220,7 +220,10 @@ def renew_blob(connection: Connection, command: RenewBlob, now_ns: int) -> Store
     if (row := blob(connection, command.digest)) is None:
         return None
     if (lease := now_ns + command.lease_ns) > row.lease_expire_time:
-        connection.execute("UPDATE blob SET lease_expire_time = ? WHERE digest = ?", (lease, row.digest))
+        leased = replace(row, lease_expire_time=lease)
+        # A damaged row keeps a checksum that does not fit.
+        checksum = leased.sealed().checksum if row.is_intact else row.checksum
+        connection.execute("UPDATE blob SET lease_expire_time = ?, checksum = ? WHERE digest = ?", (lease, checksum, row.digest))
         connection.execute(_MAKE_CANDIDATE, (row.digest, lease))
     renewed = blob(connection, command.digest)
     assert renewed is not None
@@ -270,7 +273,7 @@ def _new_row(command: StoreBlob, now_ns: int) -> BlobRow:
         step=command.step,
         lease_expire_time=now_ns + command.lease_ns,
         create_time=now_ns,
-    )
+    ).sealed()
 
 
 def _check_base(connection: Connection, command: StoreBlob) -> None:

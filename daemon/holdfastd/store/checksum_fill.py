@@ -14,7 +14,7 @@ from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind
 from holdfastd.model import checksums
 from holdfastd.model.commands import ChecksumsFilled, FillChecksums, FinishChecksums, StoreBlockChecksums
 from holdfastd.model.mutations import Change
-from holdfastd.store import entries
+from holdfastd.store import blobs, entries
 from holdfastd.store.engine import Connection
 from holdfastd.store.sql import quoted
 
@@ -124,9 +124,18 @@ def _fill_answers(connection: Connection, after: Key, limit: int) -> Sequence[Ke
     return [row[:3] for row in rows]
 
 
+def _fill_blobs(connection: Connection, after: Key, limit: int) -> Sequence[Key]:
+    rows = blobs.page(connection, str(after[0]) if after else "", limit)
+    for row in rows:
+        if row.checksum is None:
+            connection.execute("UPDATE blob SET checksum = ? WHERE digest = ?", (row.sealed().checksum, row.digest))
+    return [(row.digest,) for row in rows]
+
+
 _FILLS: dict[str, Fill] = {
     "changes": _fill_changes,
     "request": _fill_answers,
+    "blob": _fill_blobs,
     **{name: partial(_fill_records, kind) for name, kind in KINDS.items()},
     **{name: partial(_fill_entries, journal) for name, journal in STORED_JOURNALS.items()},
 }

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from holdfast.v1 import blob_service_pb2 as pb
 from holdfastd.blobs.cache import ContentCache
 from holdfastd.blobs.files import BlobFiles
-from holdfastd.errors import InvalidArgument, NotFound
+from holdfastd.errors import DataLoss, InvalidArgument, NotFound
 from holdfastd.model import codec
 from holdfastd.model.blobs import BlobProblem, BlobStat, BlobTotals, PutHeader, check_digest
 from holdfastd.model.call import Call
@@ -56,6 +56,9 @@ class Blobs:
             found = rows.stat(connection, digest)
         if found is None:
             raise NotFound(f"There is no blob {digest}.", reason="BLOB_NOT_FOUND", digest=digest)
+        if not found.row.is_intact:
+            message = f"The row of the blob {digest} is damaged. Run verify, and restore a backup."
+            raise DataLoss(message, reason="BLOB_DAMAGED", digest=digest, damaged_digest=digest)
         return found
 
     def totals(self, call: Call) -> BlobTotals:

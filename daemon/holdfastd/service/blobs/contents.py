@@ -91,6 +91,9 @@ class BlobContents:
             links = rows.chain(connection, digest)
         if not links:
             raise NotFound(f"There is no blob {digest}.", reason="BLOB_NOT_FOUND", digest=digest)
+        for row, _ in links:
+            if not row.is_intact:
+                raise _damaged(digest, row.digest, "its row in the database is damaged")
         return links
 
     def exists(self, digest: str, call: Call) -> bool:
