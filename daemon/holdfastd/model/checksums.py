@@ -7,20 +7,18 @@ another table, another engine or an export. It finds damage, not forgery.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
 from typing import Any
 
 from holdfastd.model.mutations import Change
 
+NEVER = -1  # is no checksum
 _BITS = 0xFFFFFFFF
 
 
-def of(*parts: Any, data: bytes = b"", more: bytes = b"") -> int:
+def of(*parts: Any, data: bytes = b"") -> int:
     """The checksum of some texts and numbers, each ended by a NUL, and of the bytes after them. None counts as empty."""
-    head = "".join(["\0" if part is None else f"{part}\0" for part in parts]).encode(errors="replace")
-    for each in (data, more):
-        head += each if isinstance(each, bytes) else repr(each).encode()  # damage may have changed the type of a column
-    return zlib.crc32(head)
+    head = "".join(["\0" if part is None else f"{part}\0" for part in parts])
+    return zlib.crc32(data, zlib.crc32(head.encode(errors="replace")))
 
 
 def of_image(workspace: str, kind: str, id: str, image: bytes) -> int:
@@ -33,18 +31,30 @@ def of_change(
     place: tuple[int, int],
     change: Change,
     image_checksum: int | None,
-    commit: Iterable[Any],
+    commit: tuple[int, str, str],
 ) -> int:
     """The checksum of a change with its commit. The image is in it by its own checksum.
 
     place: revision and ordinal. commit: time, actor and request id of the commit.
     """
-    return of(workspace, *place, *change[:-1], image_checksum, *commit)
+    revision, ordinal = place
+    kind, id, action, version, parent_kind, first, last, _ = change
+    image = "" if image_checksum is None else image_checksum
+    time_ns, actor, request_id = commit
+    said = (
+        f"{workspace}\0{revision}\0{ordinal}\0{kind}\0{id}\0{action}\0{version}\0{parent_kind}\0{first}\0{last}\0{image}\0"
+        f"{time_ns}\0{actor}\0{request_id}\0"  # one text: the writer computes this for each change
+    )
+    return zlib.crc32(said.encode(errors="replace"))
 
 
 def of_answer(key: tuple[str, str, str], revision: int, create_time: int, fingerprint: bytes, answer: bytes) -> int:
     """The checksum of a remembered answer. key: workspace, actor and request id."""
-    return of(*key, revision, create_time, data=fingerprint, more=answer)
+    said = f"{key[0]}\0{key[1]}\0{key[2]}\0{revision}\0{create_time}\0"
+    try:
+        return zlib.crc32(answer, zlib.crc32(fingerprint, zlib.crc32(said.encode(errors="replace"))))
+    except TypeError:  # damage changed the type of a column
+        return NEVER
 
 
 def journal_seed(workspace: str, journal: str, parent_kind: str, parent_id: str) -> int:

@@ -6,9 +6,13 @@ value, because building and encoding the message again would take the writer's t
 
 from __future__ import annotations
 
+from functools import cache
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from holdfast.contract.kinds import Journal
 from holdfast.v1 import entry_pb2
-from holdfastd.model.entries import create_time
+from holdfastd.model.codec import NANOS
 
 _NUMBER_TAG = b"\x08"
 _LENGTH_DELIMITED = 2
@@ -32,13 +36,25 @@ def varint(value: int) -> bytes:
     return _VARINTS[value] if value < _SMALL else _varint(value)
 
 
+@cache
+def _value_tag(journal: Journal) -> bytes:
+    return varint(entry_pb2.Entry.DESCRIPTOR.fields_by_name[journal.name].number << 3 | _LENGTH_DELIMITED)
+
+
+def _encoded_time(ns: int) -> bytes:
+    """An encoded Timestamp. Fields that are zero are left out."""
+    seconds, nanos = divmod(ns, NANOS)
+    if seconds < 0:
+        return Timestamp(seconds=seconds, nanos=nanos).SerializeToString()
+    return (b"\x08" + varint(seconds) if seconds else b"") + (b"\x10" + varint(nanos) if nanos else b"")
+
+
 class EntryImages:
     """Makes the images of the entries of one append."""
 
     def __init__(self, journal: Journal, revision: int, time_ns: int) -> None:
-        field = entry_pb2.Entry.DESCRIPTOR.fields_by_name[journal.name]
-        commit = entry_pb2.Entry(revision=revision, create_time=create_time(time_ns)).SerializeToString()
-        self._before_value = commit + varint(field.number << 3 | _LENGTH_DELIMITED)
+        time = _encoded_time(time_ns)
+        self._before_value = b"".join((b"\x10", varint(revision), b"\x1a", varint(len(time)), time, _value_tag(journal)))
 
     def image(self, number: int, value: bytes) -> bytes:
         """The image of the entry with this number. value: the encoded message of the journal."""

@@ -122,7 +122,8 @@ def append_of(parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entr
             )
         message = getattr(entry, name)
         row = codec.row(message)
-        rows.append([*row, codec.value(message, row)])
+        row.append(codec.value(message, row))
+        rows.append(row)
     return Append(journal, parent_kind, parent_id, tuple(rows), expected)
 
 

@@ -16,6 +16,7 @@ from holdfastd.store.pages import DamagedImage, Image
 
 _ENTRY_TAG = varint(pb.JournalServiceReadResponse.DESCRIPTOR.fields_by_name["entries"].number << 3 | 2)
 _TAG_AND_LENGTH = 8  # at most
+_HEADS = tuple(_ENTRY_TAG + varint(size) for size in range(4096))  # tag and length of the usual entries
 
 
 class EntryFrame:
@@ -42,7 +43,8 @@ class EntryFrame:
                 if left < 0 and self.entries:
                     return taken
                 self.entries += 1
-                parts += (_ENTRY_TAG, varint(len(image)), image)
+                size = len(image)
+                parts += (_HEADS[size] if size < len(_HEADS) else _ENTRY_TAG + varint(size), image)
             taken += 1
         return taken
 

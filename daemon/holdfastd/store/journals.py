@@ -91,9 +91,11 @@ def append(connection: Connection, heads: Heads, workspace: str, mutation: Appen
     return first, head.last_number
 
 
-def _row(head: JournalHead, images: EntryImages, number: int, revision: int, now_ns: int, row: Sequence[Any]) -> tuple[Any, ...]:
-    image = images.image(number, row[-1])
-    return (head.journal_id, number, revision, now_ns, *row[:-1], image, of_entry(head.seed, number, image))
+def _row(head: JournalHead, images: EntryImages, number: int, revision: int, now_ns: int, row: Sequence[Any]) -> list[Any]:
+    stored = [head.journal_id, number, revision, now_ns, *row]
+    stored[-1] = image = images.image(number, row[-1])
+    stored.append(of_entry(head.seed, number, image))
+    return stored
 
 
 def _check_expected(mutation: Append, last_number: int) -> None:
