@@ -5,8 +5,9 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holdfast.blobs.session_memory import SessionMemory
 from holdfast.contract.kinds import KINDS
@@ -15,7 +16,6 @@ from holdfast.domain.audit import AuditLog
 from holdfast.domain.collections import COLLECTIONS
 from holdfast.domain.specs import Specs
 from holdfast.domain.states import States
-from holdfast.domain.task_contexts import TaskContexts
 from holdfast.journals.events import Events
 from holdfast.journals.transcripts import Transcripts
 from holdfast.nouns import StoreNouns
@@ -28,6 +28,9 @@ from holdfast.wire.address import explicit_socket, user_place
 from holdfast.wire.connection import Connection
 from holdfast.wire.scope import Scope
 from holdfast.wire.streams import SingleStream
+
+if TYPE_CHECKING:
+    from holdfast.domain.task_contexts import TaskContexts
 
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_IDLE_EXIT_S = 900
@@ -87,7 +90,13 @@ class Store(StoreNouns):
         self.states = States(self._sink, self.task_states)
         self.specs = Specs(self.phase_outputs)
         self.attachments = Attachments(self._sink, self.artifacts)
-        self.contexts = TaskContexts(self._scope, self.tasks, self.artifacts)
+
+    @cached_property
+    def contexts(self) -> TaskContexts:
+        """The contexts of tasks, written as files."""
+        from holdfast.domain.task_contexts import TaskContexts  # imported late: it takes 4 ms, and few programs write files
+
+        return TaskContexts(self._scope, self.tasks, self.artifacts)
 
     @property
     def workspace(self) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.architecture.test_contract import landed_files, newest
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 COPIED = ["client", "daemon", "docs", "migrations", "packaging", "proto", "tests", "Makefile", "pyproject.toml"]
@@ -29,6 +31,8 @@ WHOLE = [
     "tests/unit/test_query.py",
     "tests/registry/test_lives.py::test_a_live_watch_is_told_of_every_kind",
 ]
+VERSIONS = ("client/holdfast/contract/versions.py", "daemon/holdfastd/__init__.py")
+NEXT = newest(landed_files()) + 1
 LAST_MEMBER = re.compile(r"(?s)(  oneof value \{.*?)(\n  \}\n)")
 
 
@@ -42,12 +46,19 @@ def tree(root: Path, tmp_path: Path) -> Path:
             shutil.copy(root / name, tmp_path / name)
     member, messages = blocks(root, "proto")
     proto = tmp_path / "proto/holdfast/v1/record.proto"
-    text = LAST_MEMBER.sub(lambda found: f"{found[1]}\n{member.rstrip()}{found[2]}", proto.read_text(), count=1)
+    text = LAST_MEMBER.sub(lambda found: f"{found[1]}\n{in_version(member.rstrip())}{found[2]}", proto.read_text(), count=1)
     proto.write_text(f"{text}\n{messages}")
+    for name in VERSIONS:
+        (tmp_path / name).write_text(in_version((tmp_path / name).read_text()))
     (migration,) = blocks(root, "sql")
     number = len({path.name[:4] for path in (root / "migrations").glob("*.sql")}) + 1
     (tmp_path / f"migrations/{number:04d}_incident.sql").write_text(migration)
     return tmp_path
+
+
+def in_version(text: str) -> str:
+    """The text with the API version that the page tells its reader to use, which rises with each landing."""
+    return re.sub(r"(since = |^API_VERSION = |^MAX_API_VERSION = )\d+", rf"\g<1>{NEXT}", text, flags=re.MULTILINE)
 
 
 def blocks(root: Path, language: str) -> list[str]:

@@ -25,6 +25,8 @@ from holdfast.v1 import (
 )
 from tests.foreign.tools import buf, no_history
 
+LANDED = Path(__file__).parents[2] / "proto/landed/contract.json"
+
 # Without options.proto: its messages occur in no request or answer.
 MODULES = (admin_service_pb2, blob_service_pb2, entry_pb2, journal_service_pb2, record_pb2, store_service_pb2)
 BREAKING = {
@@ -52,9 +54,13 @@ def files_now() -> list[FileDescriptorProto]:
 
 
 @pytest.fixture(scope="module")
-def landed(root: Path) -> list[FileDescriptorProto]:
+def landed() -> list[FileDescriptorProto]:
+    return landed_files()
+
+
+def landed_files() -> list[FileDescriptorProto]:
     """The contract of the latest landed version."""
-    image = json_format.Parse((root / "proto/landed/contract.json").read_text(), FileDescriptorSet(), ignore_unknown_fields=True)
+    image = json_format.Parse(LANDED.read_text(), FileDescriptorSet(), ignore_unknown_fields=True)
     return [each for each in image.file if each.name in {module.DESCRIPTOR.name for module in MODULES}]
 
 

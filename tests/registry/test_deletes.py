@@ -7,11 +7,11 @@ from typing import Any
 import grpc
 import pytest
 
-from holdfast.contract.kinds import REFERRERS, Field, Kind, Referrer
+from holdfast.contract.kinds import Field, Kind, Referrer, referrers
 from tests.registry.world import World
 from tests.support.api import delete, refused
 
-CASES = [(target, each) for target, referrers in REFERRERS.items() for each in referrers]
+CASES = [(target, each) for target, found in referrers().items() for each in found]
 NAMES = [f"{target}-from-{each.kind.name}.{each.field.name}" for target, each in CASES]
 GONE = grpc.StatusCode.NOT_FOUND
 

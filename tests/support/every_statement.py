@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from holdfast.contract.kinds import JOURNALS, KINDS, REFERRERS, STORED_JOURNALS, Field, FieldType, Journal, Kind, Shape
+from holdfast.contract.kinds import JOURNALS, KINDS, STORED_JOURNALS, Field, FieldType, Journal, Kind, Shape, referrers
 from holdfast.v1 import admin_service_pb2 as admin_pb2
 from holdfast.v1 import blob_service_pb2 as blob_pb2
 from holdfast.v1 import entry_pb2, store_service_pb2
@@ -259,7 +259,7 @@ def _of_kind(kind: Kind) -> Iterator[str]:
     for field in kind.children:
         yield from (child_sql(kind, field).select, child_sql(kind, field).delete)
     yield from (key_sql(kind, key) for key in kind.keys)
-    for referrer in REFERRERS[kind.name]:
+    for referrer in referrers()[kind.name]:
         assert referrer.field.reference is not None
         yield referrers_sql(referrer.kind, referrer.field, referrer.field.reference.kind_field)
     yield from (cycle_sql(kind, field) for field in kind.references if field.reference and field.reference.acyclic)

@@ -119,7 +119,11 @@ class Shape:
 
     name: str
     message_class: type[Any]
-    fields: tuple[Field, ...]
+
+    @cached_property
+    def fields(self) -> tuple[Field, ...]:
+        """The fields in the order of the message. They are read when first used, because a client uses few of the kinds."""
+        return tuple(fields_of(self.message_class.DESCRIPTOR).values())
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
@@ -234,20 +238,12 @@ def fields_of(descriptor: Descriptor) -> Mapping[str, Field]:
     return {each.name: _read_field(each) for each in descriptor.fields}
 
 
-def _shape(descriptor: Descriptor, name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "message_class": message_factory.GetMessageClass(descriptor),
-        "fields": tuple(fields_of(descriptor).values()),
-    }
-
-
 @cache
 def _shape_of(descriptor: Descriptor, name: str) -> Shape:
-    return Shape(**_shape(descriptor, name))
+    return Shape(name, message_factory.GetMessageClass(descriptor))
 
 
-def _check_storable(shape: Shape) -> None:
+def check_storable(shape: Shape) -> None:
     """Raises TypeError for a field that neither a column nor a child table can hold."""
     for each in shape.fields:
         name = f"{shape.name}.{each.name}"
@@ -284,7 +280,8 @@ def _read_kinds() -> dict[str, Kind]:
     for name, descriptor in _members(record_pb2.Record.DESCRIPTOR):
         options = descriptor.GetOptions().Extensions[options_pb2.kind]
         kinds[name] = Kind(
-            **_shape(descriptor, name),
+            name,
+            message_factory.GetMessageClass(descriptor),
             id_prefix=options.id_prefix,
             sequence_ids=options.id_style == options_pb2.ID_STYLE_SEQUENCE,
             id_template=options.id_template,
@@ -293,7 +290,6 @@ def _read_kinds() -> dict[str, Kind]:
             immutable=options.immutable,
             concern=options.concern or "records",
         )
-        _check_storable(kinds[name])
     return kinds
 
 
@@ -301,8 +297,9 @@ def _read_journals() -> dict[str, Journal]:
     journals = {}
     for name, descriptor in _members(entry_pb2.Entry.DESCRIPTOR):
         options = descriptor.GetOptions().Extensions[options_pb2.journal]
-        journals[name] = Journal(**_shape(descriptor, name), parents=tuple(options.parents), derived=options.derived)
-        _check_storable(journals[name])
+        journals[name] = Journal(
+            name, message_factory.GetMessageClass(descriptor), parents=tuple(options.parents), derived=options.derived
+        )
     return journals
 
 
@@ -319,17 +316,18 @@ class Referrer:
     field: Field
 
 
-def _referrers() -> dict[str, tuple[Referrer, ...]]:
+@cache
+def referrers() -> Mapping[str, tuple[Referrer, ...]]:
+    """The fields that may refer to records of each kind."""
     found: dict[str, list[Referrer]] = {name: [] for name in KINDS}
     for kind in KINDS.values():
         for each in kind.references:
             assert each.reference is not None
             for target in [each.reference.kind] if each.reference.kind else list(KINDS):
                 found[target].append(Referrer(kind, each))
-    return {name: tuple(referrers) for name, referrers in found.items()}
+    return {name: tuple(each) for name, each in found.items()}
 
 
-REFERRERS: Mapping[str, tuple[Referrer, ...]] = _referrers()
 KINDS_BY_MESSAGE: Mapping[str, Kind] = {each.message_class.DESCRIPTOR.full_name: each for each in KINDS.values()}
 
 

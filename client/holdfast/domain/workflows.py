@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from holdfast.domain.workflow_diff import WorkflowDiff, diff_of
 from holdfast.domain.workflow_versions import WorkflowWrites, named, named_record, no_version
 from holdfast.records.collection import Records
 from holdfast.v1 import record_pb2
 from holdfast.values.filters import equal
+
+if TYPE_CHECKING:
+    from holdfast.domain.workflow_diff import WorkflowDiff
 
 PAGE = 1000
 
@@ -44,6 +47,8 @@ class Workflows(WorkflowWrites, Records[record_pb2.Workflow]):
 
     def diff(self, workflow_id: str, before: int, after: int, /) -> WorkflowDiff:
         """Returns the differences between two versions, with phases and variables by name. Raises NotFound."""
+        from holdfast.domain.workflow_diff import diff_of  # imported late: few programs compare workflows
+
         return diff_of(self.get(workflow_id, before), self.get(workflow_id, after))
 
     def phases(self, workflow_id: str, version: int | None = None, /) -> list[record_pb2.WorkflowPhase]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from holdfast.contract.kinds import REFERRERS, Kind, RecordMessage, Referrer
+from holdfast.contract.kinds import Kind, RecordMessage, Referrer, referrers
 from holdfastd.errors import FailedPrecondition
 from holdfastd.model.mutations import DELETE, DROP, UPDATE, Change
 from holdfastd.store import journals, records
@@ -20,7 +20,7 @@ Stamp = Callable[[RecordMessage], None]
 
 
 def _referring(connection: Connection, workspace: str, kind: Kind, id: str) -> Iterator[tuple[Referrer, list[str]]]:
-    for referrer in REFERRERS[kind.name]:
+    for referrer in referrers()[kind.name]:
         assert referrer.field.reference is not None
         kind_field = referrer.field.reference.kind_field
         sql = referrers_sql(referrer.kind, referrer.field, kind_field)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind
+from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind, check_storable
 from holdfastd.errors import SetupError
 from holdfastd.model.codec import child_columns
 
@@ -42,7 +42,9 @@ class Table:
 
 
 def tables() -> Iterator[Table]:
-    """Every table that kinds and stored journals need."""
+    """Every table that kinds and stored journals need. Raises TypeError for a field that no table can hold."""
+    for shape in (*KINDS.values(), *STORED_JOURNALS.values()):
+        check_storable(shape)
     for kind in KINDS.values():
         yield from _kind_tables(kind)
     for journal in STORED_JOURNALS.values():
