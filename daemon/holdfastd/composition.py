@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from holdfastd import filesystem, logs
+from holdfastd import descriptors, filesystem, logs
 from holdfastd.blobs.files import BlobFiles
 from holdfastd.jobs.checksums import ChecksumsJob
 from holdfastd.jobs.compaction import CompactionJob
@@ -20,8 +20,10 @@ from holdfastd.jobs.housekeeping import HousekeepingJob
 from holdfastd.jobs.scheduler import Scheduler
 from holdfastd.jobs.sweep import RecoveryJob, SweepJob
 from holdfastd.model.jobs import Job
+from holdfastd.rpc.door import Door, DoorLimits
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.handlers import UseCase
+from holdfastd.rpc.peers import Peers
 from holdfastd.rpc.server import Health, Servers
 from holdfastd.service.admin import Admin, Identity
 from holdfastd.service.blobs.calls import BlobCalls, Blobs
@@ -114,7 +116,7 @@ class Parts:
         self.watches = Watches(self.reading, self.feed)
         self.scheduler = Scheduler(self._make_jobs(was_clean))
         self.admin = self._make_admin(start_time_ns)
-        self.gate = Gate(settings.unary_threads, settings.stream_threads, CALLS_THAT_MAY_WAIT)
+        self.gate = Gate(settings.unary_threads, settings.stream_threads, CALLS_THAT_MAY_WAIT, Peers())
         self.health = Health()
 
     def _make_batcher(self, extra_handlers: Handlers) -> Batcher:
@@ -183,6 +185,13 @@ class Parts:
             "AdminService": {"GetStatus": admin.get_status, "RunJob": admin.run_job, "Verify": admin.verify},
         }
 
+    def door(self) -> Door:
+        """The front door, not yet started; the gate knows the peers of its connections."""
+        settings = self._settings
+        most = descriptors.for_connections(settings.readers, settings.stream_threads)
+        limits = DoorLimits(settings.connections_max, settings.user_connections_max, settings.preface_timeout_s, most)
+        return Door(self.gate.peers, limits)
+
     def servers(self) -> Servers:
-        """Makes gRPC servers over these parts, one for each bind of the listener."""
+        """Makes gRPC servers over these parts."""
         return Servers(self.use_cases(), self.gate, self.health, self._settings.default_timeout_s)

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, failpoints, logs
+from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, descriptors, failpoints, logs
 from holdfastd.composition import OpenStore, Parts, open_store
 from holdfastd.filesystem import refuse_non_local
 from holdfastd.jobs.scheduler import Scheduler
@@ -58,6 +58,7 @@ class Daemon:
         began = time.monotonic()
         with ExitStack() as exits:
             self._start_time_ns = time.time_ns()
+            descriptors.for_connections(self._given.readers, self._given.stream_threads)
             self.settings = self._with_memory(exits)
             was_clean = self._lock(exits)
             exits.push(self._mark_clean)
@@ -104,7 +105,7 @@ class Daemon:
         return parts
 
     def _serve(self, exits: ExitStack) -> None:
-        self._listener = Listener(self.settings.socket, self._parts.servers())
+        self._listener = Listener(self.settings.socket, self._parts.servers(), self._parts.door())
         self._listener.bind()
         # The socket is removed after the last call has ended; its lock is held until everything else is closed.
         exits.callback(self._listener.unlink)
@@ -174,17 +175,10 @@ class Daemon:
         return 0.0 if gate.active_calls() else time.monotonic() - gate.last_activity()
 
 
-def watchdog(timeout_s: float, end_process: Callable[[int], None] = os._exit) -> threading.Timer:
-    """Ends the process after `timeout_s` unless the returned timer is cancelled; logs what each thread was doing."""
-
-    def end() -> None:
-        log.critical("stuck", extra={"after_s": timeout_s, **_stack_tops()})
-        end_process(EXIT_STUCK)
-
-    timer = threading.Timer(timeout_s, end)
-    timer.daemon = True
-    timer.start()
-    return timer
+def end_stuck(timeout_s: float, end_process: Callable[[int], None] = os._exit) -> None:
+    """Ends the process and logs what each thread was doing. The watchdog calls it `timeout_s` after the stop began."""
+    log.critical("stuck", extra={"after_s": timeout_s, **_stack_tops()})
+    end_process(EXIT_STUCK)
 
 
 def _stack_tops() -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,11 +68,12 @@ def test_the_checksums_are_those_of_the_definition(engine: Engine) -> None:
     assert entry.SerializeToString(deterministic=True) == image
     ((image, checksum),) = engine.query("SELECT image, checksum FROM task")
     assert checksum == zlib.crc32(b"default\0task\0T1\0" + image)
-    ((time_ns, of_image, checksum),) = engine.query(
-        "SELECT commit_time, image_checksum, checksum FROM changes JOIN commits USING (revision) WHERE revision = 4"
+    ((time_ns, uid, of_image, checksum),) = engine.query(
+        "SELECT commit_time, peer_uid, image_checksum, checksum FROM changes JOIN commits USING (revision) WHERE revision = 4"
     )
     assert of_image == zlib.crc32(b"default\0task\0T1\0" + image)
-    said = f"default\0004\0000\0task\0T1\0002\0002\000\0000\0000\000{of_image}\000{time_ns}\000tester\000\000"
+    said = f"default\0004\0000\0task\0T1\0002\0002\000\0000\0000\000{of_image}\000"
+    said += f"{time_ns}\000tester\000\000{uid}\000{os.getpid()}\000"
     assert checksum == zlib.crc32(said.encode())
     ((created, fingerprint, answer, checksum),) = engine.query("SELECT create_time, fingerprint, answer, checksum FROM request")
     said = f"default\000tester\000first\0001\000{created}\000"
@@ -174,7 +176,7 @@ def test_a_damaged_change_is_data_loss_of_a_watch(engine: Engine, damage: str) -
     assert "history_damaged" in [reason for reason, _ in problems(engine)]
 
 
-@pytest.mark.parametrize("damage", ["actor = 'other'", "commit_time = commit_time + 1"])
+@pytest.mark.parametrize("damage", ["actor = 'other'", "commit_time = commit_time + 1", "peer_uid = 4321", "peer_pid = 1"])
 def test_a_damaged_commit_is_data_loss_of_a_watch(engine: Engine, damage: str) -> None:
     change(engine, f"UPDATE commits SET {damage} WHERE revision = 2")
     with pytest.raises(DataLoss, match="Change 0 of revision 2"):

@@ -11,6 +11,9 @@ from typing import Any
 
 from holdfastd.model.mutations import Change
 
+CommitSaid = tuple[int, str, str, int | None, int | None]
+"""Time, actor, request id, user and process id of a commit."""
+
 NEVER = -1  # is no checksum
 _BITS = 0xFFFFFFFF
 
@@ -19,6 +22,10 @@ def of(*parts: Any, data: bytes = b"") -> int:
     """The checksum of some texts and numbers, each ended by a NUL, and of the bytes after them. None counts as empty."""
     head = "".join(["\0" if part is None else f"{part}\0" for part in parts])
     return zlib.crc32(data, zlib.crc32(head.encode(errors="replace")))
+
+
+def _text(value: int | None) -> int | str:
+    return "" if value is None else value
 
 
 def of_image(workspace: str, kind: str, id: str, image: bytes) -> int:
@@ -31,19 +38,18 @@ def of_change(
     place: tuple[int, int],
     change: Change,
     image_checksum: int | None,
-    commit: tuple[int, str, str],
+    commit: CommitSaid,
 ) -> int:
     """The checksum of a change with its commit. The image is in it by its own checksum.
 
-    place: revision and ordinal. commit: time, actor and request id of the commit.
+    place: revision and ordinal.
     """
     revision, ordinal = place
     kind, id, action, version, parent_kind, first, last, _ = change
-    image = "" if image_checksum is None else image_checksum
-    time_ns, actor, request_id = commit
+    time_ns, actor, request_id, uid, pid = commit
     said = (
-        f"{workspace}\0{revision}\0{ordinal}\0{kind}\0{id}\0{action}\0{version}\0{parent_kind}\0{first}\0{last}\0{image}\0"
-        f"{time_ns}\0{actor}\0{request_id}\0"  # one text: the writer computes this for each change
+        f"{workspace}\0{revision}\0{ordinal}\0{kind}\0{id}\0{action}\0{version}\0{parent_kind}\0{first}\0{last}\0{_text(image_checksum)}\0"
+        f"{time_ns}\0{actor}\0{request_id}\0{_text(uid)}\0{_text(pid)}\0"  # one text: the writer computes this for each change
     )
     return zlib.crc32(said.encode(errors="replace"))
 

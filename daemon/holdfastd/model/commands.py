@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from holdfast.contract.kinds import Kind
 from holdfastd.model.blobs import BlobRow
+from holdfastd.model.call import OWN, Peer
 from holdfastd.model.mutations import Append, Change, Delete, Mutation, Result
 
 R = TypeVar("R")
@@ -85,9 +86,10 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Commit(Request[Committed]):
-    """Apply all of the mutations, or none."""
+    """Apply all of the mutations, or none. `peer` is the process that asked for it."""
 
     mutations: tuple[Mutation, ...]
+    peer: Peer = OWN
 
     @property
     def gives_space(self) -> bool:

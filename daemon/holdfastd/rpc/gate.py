@@ -13,17 +13,19 @@ from contextlib import contextmanager
 
 from holdfastd.errors import Exhausted, Stopping
 from holdfastd.rpc.message_first import MessageFirst
+from holdfastd.rpc.peers import Peers
 from holdfastd.rpc.pool import CallPool, StreamPool
 
 SPARE_THREADS = 4  # beyond the limit, so that a refused stream has a thread to send RESOURCE_EXHAUSTED from
 
 
 class Gate:
-    """The two pools and the count of calls in progress."""
+    """The two pools and the count of calls in progress. `peers` knows the callers."""
 
     def __init__(
-        self, unary_threads: int, stream_threads: int, queue_max: int, message_first: MessageFirst | None = None
+        self, unary_threads: int, stream_threads: int, queue_max: int, peers: Peers, message_first: MessageFirst | None = None
     ) -> None:
+        self.peers = peers
         self.message_first = message_first or MessageFirst()
         self.unary_pool = CallPool(unary_threads, "call", self.message_first)
         self.stream_pool = StreamPool(stream_threads + SPARE_THREADS, "stream", self.unary_pool)

@@ -90,7 +90,8 @@ class UnaryHandler:
         try:
             self._gate.check_short()
             _check_metadata(context)
-            answer = self._use_case(_whole(self._decode(data)), GrpcCall(context, self._timeout_s))
+            call = GrpcCall(context, self._gate.peers.of(context), self._timeout_s)
+            answer = self._use_case(_whole(self._decode(data)), call)
             if isinstance(answer, Pending):
                 answer.deliver(reply.succeed, reply.fail)
                 return
@@ -135,9 +136,10 @@ def unary_handler(handler: UnaryHandler) -> grpc.RpcMethodHandler[Any, Any]:
 def _gathering(use_case: UseCase, gate: Gate, name: str) -> UseCase:
     def handle(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
         try:
+            call = GrpcCall(context, gate.peers.of(context), None)
             with gate.stream():
                 _check_metadata(context)
-                return use_case(map(_whole, requests), GrpcCall(context, None))
+                return use_case(map(_whole, requests), call)
         except Exception as error:
             refuse(context, error, name)
             return None
@@ -148,9 +150,9 @@ def _gathering(use_case: UseCase, gate: Gate, name: str) -> UseCase:
 def _streaming(use_case: UseCase, gate: Gate, name: str) -> UseCase:
     def handle(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         try:
+            call = GrpcCall(context, gate.peers.of(context), None)
             with gate.stream():
                 _check_metadata(context)
-                call = GrpcCall(context, None)
                 with closing(use_case(_whole(request), call)) as answers:
                     yield from answers
         except Exception as error:

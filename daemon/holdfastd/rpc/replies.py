@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from holdfastd import logs
+from holdfastd import descriptors, logs
 from holdfastd.errors import HoldfastError
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.message_first import Sender
@@ -52,6 +52,7 @@ def refuse(context: grpc.ServicerContext, error: BaseException, method: str) -> 
 
     An error that is not a HoldfastError is logged and becomes INTERNAL.
     """
+    error = descriptors.lack(error) or error
     if isinstance(error, HoldfastError):
         status = to_status(error)
     else:

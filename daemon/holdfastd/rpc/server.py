@@ -1,6 +1,4 @@
-"""The gRPC servers: the contract's services, reflection and health. Each bind of the listener builds a server, over the same
-use cases.
-"""
+"""The gRPC server: the contract's services, reflection and health."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ _OPTIONS = (
 
 
 class Health:
-    """The answers of grpc.health.v1, the same on every server of this daemon."""
+    """The answers of grpc.health.v1, the same on every server that this daemon builds."""
 
     def __init__(self) -> None:
         self._servicer = health.HealthServicer(experimental_non_blocking=True)

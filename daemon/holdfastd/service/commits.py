@@ -44,7 +44,7 @@ class Commits:
             _fill_results(response, committed, return_records)
             return response
 
-        return Pending(self._writer, Commit(*_who(request), mutations), call, answer)
+        return Pending(self._writer, Commit(*_who(request), mutations, call.peer), call, answer)
 
     def append(
         self, request: journal_service_pb2.JournalServiceAppendRequest, call: Call
@@ -63,7 +63,7 @@ class Commits:
             codec.set_time(response.commit_time, committed.commit_time)
             return response
 
-        return Pending(self._writer, Commit(*_who(request), (mutation,)), call, answer)
+        return Pending(self._writer, Commit(*_who(request), (mutation,), call.peer), call, answer)
 
     def allocate_id(
         self, request: store_service_pb2.StoreServiceAllocateIdRequest, call: Call

@@ -97,9 +97,9 @@ def select_page(
 def images(workspace: str, row: Sequence[Any]) -> tuple[bytes | None, bytes | None]:
     """The image of a row of `select_page` and the image before it. ValueError when the row is damaged."""
     revision, ordinal, _, time_ns, *columns, image_checksum, checksum, image, before_checksum, before = row
-    actor, kind, id, action, version, parent_kind, first, last, _, request_id = columns
+    actor, kind, id, action, version, parent_kind, first, last, _, request_id, uid, pid = columns
     change = Change(kind, id, _ACTIONS.get(action, 0), version, parent_kind, first, last, image)
-    known = checksums.of_change(workspace, (revision, ordinal), change, image_checksum, (time_ns, actor, request_id))
+    known = checksums.of_change(workspace, (revision, ordinal), change, image_checksum, (time_ns, actor, request_id, uid, pid))
     if checksum not in (None, known) or not is_intact(workspace, kind, id, image, image_checksum):
         raise ValueError("it is damaged: its checksum differs")
     if not is_intact(workspace, kind, id, before, before_checksum):

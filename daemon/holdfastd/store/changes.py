@@ -105,7 +105,7 @@ def page_sql(dialect: Dialect, kinds: int, ids: int) -> str:
     workspace = "changes.workspace" if kinds == ids == 1 else dialect.walked("changes.workspace")
     return (
         "SELECT changes.revision, ordinal, kind, id, action, version, parent_kind, first_number, last_number, image,"
-        " image_checksum, checksum, commits.commit_time, commits.actor, commits.request_id"
+        " image_checksum, checksum, commits.commit_time, commits.actor, commits.request_id, peer_uid, peer_pid"
         " FROM changes JOIN commits ON commits.revision = changes.revision"
         f" WHERE (changes.revision, ordinal) > (?, ?) AND changes.revision <= ? AND {workspace} = ?"
         f"{by_kind}{by_id} ORDER BY changes.revision, ordinal LIMIT ?"
@@ -156,9 +156,9 @@ def check_revisions(connection: Connection, after: int, until: int) -> None:
 
 def _noted(workspace: str, row: Sequence[Any]) -> Noted | None:
     """The change of a row of `page_sql`; None when it is damaged."""
-    revision, ordinal, *fields, image_checksum, checksum, time_ns, actor, request_id = row
+    revision, ordinal, *fields, image_checksum, checksum, time_ns, actor, request_id, uid, pid = row
     change = Change(*fields)
-    known = checksums.of_change(workspace, (revision, ordinal), change, image_checksum, (time_ns, actor, request_id))
+    known = checksums.of_change(workspace, (revision, ordinal), change, image_checksum, (time_ns, actor, request_id, uid, pid))
     if checksum not in (None, known) or not is_intact(workspace, change.kind, change.id, change.image, image_checksum):
         return None
     return Noted(revision, ordinal, change, actor, time_ns)

@@ -88,19 +88,19 @@ def _fill_entries(journal: Journal, connection: Connection, after: Key, limit: i
 
 def _fill_changes(connection: Connection, after: Key, limit: int) -> Sequence[Key]:
     rows = connection.execute(
-        "SELECT changes.revision, ordinal, checksum, changes.workspace, commit_time, actor, request_id,"
+        "SELECT changes.revision, ordinal, checksum, changes.workspace, commit_time, actor, request_id, peer_uid, peer_pid,"
         f" {', '.join(Change._fields)} FROM changes JOIN commits ON commits.revision = changes.revision"
         " WHERE (changes.revision, ordinal) > (?, ?)"
         " ORDER BY changes.revision, ordinal LIMIT ?",
         (*(after or (0, 0)), limit),
     ).fetchall()
-    for revision, ordinal, checksum, workspace, time_ns, actor, request_id, *fields in rows:
+    for revision, ordinal, checksum, workspace, time_ns, actor, request_id, uid, pid, *fields in rows:
         if checksum is None:
             change, place = Change(*fields), (revision, ordinal)
             of_image = None
             if change.image is not None:
                 of_image = checksums.of_image(workspace, change.kind, change.id, change.image)
-            value = checksums.of_change(workspace, place, change, of_image, (time_ns, actor, request_id))
+            value = checksums.of_change(workspace, place, change, of_image, (time_ns, actor, request_id, uid, pid))
             connection.execute(
                 "UPDATE changes SET image_checksum = ?, checksum = ? WHERE revision = ? AND ordinal = ?",
                 (of_image, value, *place),

@@ -27,7 +27,7 @@ from holdfastd.store.journals import Heads
 
 KEYS_A_STATEMENT = 64
 
-_COMMIT_COLUMNS = ("revision", "commit_time", "workspace", "actor", "request_id")
+_COMMIT_COLUMNS = ("revision", "commit_time", "workspace", "actor", "request_id", "peer_uid", "peer_pid")
 _CHANGE_COLUMNS = ("revision", "ordinal", "workspace", *Change._fields, "image_checksum", "checksum")
 _REQUEST_COLUMNS = ("workspace", "actor", "request_id", "revision", "create_time", "fingerprint", "answer", "checksum")
 
@@ -156,8 +156,10 @@ class Ledger:
     def note(self, command: Commit, revision: int, time_ns: int, made: Iterable[Change]) -> None:
         """Keeps the rows of a commit and its changes for `flush`; its revision becomes the newest."""
         workspace = command.workspace
-        self._commits.append((revision, time_ns, workspace, command.actor, command.request_id))
-        commit = (time_ns, command.actor, command.request_id)
+        peer = command.peer
+        pid = peer.pid or None  # the kernel gives 0 for a process outside this namespace of processes
+        commit = (time_ns, command.actor, command.request_id, peer.uid, pid)
+        self._commits.append((revision, time_ns, workspace, *commit[1:]))
         self._changes += [_change_row(workspace, (revision, ordinal), change, commit) for ordinal, change in enumerate(made)]
         self.revision = revision
 
@@ -168,7 +170,7 @@ class Ledger:
             self._requests[key] = (*key, *told, checksums.of_answer(key, *told))
 
 
-def _change_row(workspace: str, place: tuple[int, int], change: Change, commit: tuple[int, str, str]) -> Row:
+def _change_row(workspace: str, place: tuple[int, int], change: Change, commit: checksums.CommitSaid) -> Row:
     image = change.image
     of_image = None if image is None else checksums.of_image(workspace, change.kind, change.id, image)
     return (*place, workspace, *change, of_image, checksums.of_change(workspace, place, change, of_image, commit))

@@ -22,7 +22,7 @@ from holdfastd.store.verify import MAX_FOUND, Problem, TableCheck
 
 _CHANGES = (
     f"SELECT changes.revision, ordinal, changes.workspace, {', '.join(Change._fields)}, image_checksum, changes.checksum,"
-    " commits.commit_time, commits.actor, commits.request_id"
+    " commits.commit_time, commits.actor, commits.request_id, peer_uid, peer_pid"
     " FROM changes JOIN commits ON commits.revision = changes.revision ORDER BY changes.revision, ordinal"
 )
 _ANSWERS = "SELECT workspace, actor, request_id, revision, create_time, fingerprint, answer, checksum FROM request"
@@ -75,11 +75,23 @@ def history(connection: Connection) -> Iterator[Problem]:
     """Checks each change of the history, its image and its commit against their checksums."""
     complete = checksum_fill.is_complete(connection)
     found = 0
-    for revision, ordinal, workspace, *fields, image_checksum, checksum, time_ns, actor, request_id in connection.execute(
-        _CHANGES
-    ):
+    for (
+        revision,
+        ordinal,
+        workspace,
+        *fields,
+        image_checksum,
+        checksum,
+        time_ns,
+        actor,
+        request_id,
+        uid,
+        pid,
+    ) in connection.execute(_CHANGES):
         change = Change(*fields)
-        known = checksums.of_change(workspace, (revision, ordinal), change, image_checksum, (time_ns, actor, request_id))
+        known = checksums.of_change(
+            workspace, (revision, ordinal), change, image_checksum, (time_ns, actor, request_id, uid, pid)
+        )
         intact = changes.is_intact(workspace, change.kind, change.id, change.image, image_checksum)
         if not intact or checksum not in (None, known) or (complete and checksum is None):
             yield Problem("history_damaged", f"{change.kind}/{change.id}", f"change {ordinal} of revision {revision}")
