@@ -57,7 +57,11 @@ NAMES_PATH = (
     "SELECT 1 FROM blob WHERE path = ? AND path <> ''",
     "SELECT 1 FROM blob_trash WHERE path = ?",
 )
-_CHECKSUMS = "SELECT substr(checksums, CAST(? AS INTEGER), CAST(? AS INTEGER)) FROM blob_checksum WHERE digest = ?"
+# PostgreSQL's substr takes no BIGINT, and every parameter is one.
+_CHECKSUMS = """
+    SELECT substr(checksums, CAST(CAST(? AS BIGINT) AS INTEGER), CAST(CAST(? AS BIGINT) AS INTEGER))
+    FROM blob_checksum WHERE digest = ?
+"""
 _WITHOUT_CHECKSUMS = """
     SELECT digest FROM blob WHERE codec = ? AND path <> '' AND digest > ?
     AND NOT EXISTS (SELECT 1 FROM blob_checksum WHERE blob_checksum.digest = blob.digest) ORDER BY digest LIMIT ?
