@@ -17,6 +17,7 @@ from holdfastd.blobs.files import BlobFiles
 from holdfastd.blobs.room import Room
 from holdfastd.foreign import StoreFiles, find_store_files
 from holdfastd.ground import Ground
+from holdfastd.jobs.checksums import ChecksumsJob
 from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
 from holdfastd.jobs.scheduler import Scheduler
@@ -43,6 +44,7 @@ from holdfastd.service.reading import Reading
 from holdfastd.service.records import Records
 from holdfastd.service.watches import Watches
 from holdfastd.settings import Settings
+from holdfastd.store import checksum_fill
 from holdfastd.store.commands import Handlers, handlers
 from holdfastd.store.engine import Connection, Engine, Readers
 from holdfastd.store.ledger import Ledger
@@ -67,6 +69,7 @@ class OpenStore:
     readers: Readers
     store_id: str
     schema_version: int
+    has_checksums: bool = True
 
 
 def find_files(settings: Settings, last_id: str) -> StoreFiles:
@@ -109,7 +112,8 @@ def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[
     exits.callback(database.close, on_sync_failure)
     readers = database.open_readers(settings.readers)
     exits.callback(readers.close)
-    return OpenStore(database, connection, readers, migrate.store_id(connection), migrate.schema_version(connection))
+    version, complete = migrate.schema_version(connection), checksum_fill.is_complete(connection)
+    return OpenStore(database, connection, readers, migrate.store_id(connection), version, complete)
 
 
 class Parts:
@@ -203,6 +207,7 @@ class Parts:
         return (
             Job("sweep", SweepJob(self.blob_sweep).run, settings.sweep_interval_s),
             Job("recover", RecoveryJob(self.blob_sweep).run, at_start=not was_clean),
+            Job("checksums", ChecksumsJob(writer, self.blobs).run, at_start=not self._store.has_checksums),
             Job("compact", CompactionJob(writer, self.reading).run),
             Job("housekeeping", housekeeping.run, settings.housekeeping_interval_s),
             *store.engine.jobs(

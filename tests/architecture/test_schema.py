@@ -24,6 +24,7 @@ ENTRY_COLUMNS = [
     ("revision", "BIGINT", False),
     ("create_time", "BIGINT", False),
 ]
+IMAGE_COLUMNS = [("image", "BYTEA", True), ("checksum", "BIGINT", True)]
 # The daemon sets these times on every record, so their columns are NOT NULL.
 ALWAYS_SET = {"version", "create_time", "update_time"}
 
@@ -75,7 +76,7 @@ def home_of(kind: Kind, field: Field) -> tuple[str, str]:
 
 @kinds
 def test_a_kind_s_table_has_its_fields_as_columns(database: Connection, kind: Kind) -> None:
-    assert columns(database, kind.name) == [("workspace", "TEXT", False), *expected_columns(kind), ("image", "BYTEA", True)]
+    assert columns(database, kind.name) == [("workspace", "TEXT", False), *expected_columns(kind), *IMAGE_COLUMNS]
     assert primary_key(database, kind.name) == ["workspace", "id"]
 
 
@@ -151,7 +152,7 @@ def test_the_allowed_values_are_a_check(database: Connection, kind: Kind) -> Non
 
 @journals
 def test_a_journal_s_table_has_its_fields_as_columns(database: Connection, journal: Journal) -> None:
-    assert columns(database, journal.name) == [*ENTRY_COLUMNS, *expected_columns(journal)]
+    assert columns(database, journal.name) == [*ENTRY_COLUMNS, *expected_columns(journal), *IMAGE_COLUMNS]
     assert primary_key(database, journal.name) == ["journal_id", "number"]
     assert foreign_keys(database, journal.name)[("journal_id",)] == ("journal", ("journal_id",))
     assert not journal.children, "a journal's entries may have no child tables"

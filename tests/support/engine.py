@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from holdfast.contract.kinds import JOURNALS, KINDS
-from holdfast.v1 import journal_service_pb2, record_pb2, store_service_pb2
+from holdfast.v1 import entry_pb2, journal_service_pb2, record_pb2, store_service_pb2
 from holdfastd.composition import OpenStore, Parts, open_store
 from holdfastd.model.call import Call
 from holdfastd.model.commands import Commit
@@ -103,7 +103,15 @@ class Engine:
     def entries(self, parent_id: str, parent_kind: str = "session", **fields: Any) -> list[Any]:
         """The entries that a Read streams."""
         request = journal_service_pb2.JournalServiceReadRequest(parent_kind=parent_kind, parent_id=parent_id, **fields)
-        return [entry for frame in self.journals.read(request, Call()) for entry in frame.entries]
+        return [entry for frame in self.read(request, Call()) for entry in frame.entries]
+
+    def read(
+        self, request: journal_service_pb2.JournalServiceReadRequest, call: Call
+    ) -> Generator[journal_service_pb2.JournalServiceReadResponse, None, None]:
+        """The frames of a Read, decoded as a client does it."""
+        with closing(self.journals.read(request, call)) as frames:
+            for frame in frames:
+                yield journal_service_pb2.JournalServiceReadResponse.FromString(frame.SerializeToString())
 
 
 _names = itertools.count(1)
@@ -130,7 +138,10 @@ def delete(kind: str, id: str, *, version: int = 0, cascade: bool = False) -> De
 
 
 def append(parent_id: str, *contents: str, expected: int | None = None, parent_kind: str = "session") -> Append:
-    rows = tuple(("", "", 0, "prompt", content, None, None) for content in contents)
+    rows = tuple(
+        ("", "", 0, "prompt", content, None, None, entry_pb2.Transcript(role="prompt", content=content).SerializeToString())
+        for content in contents
+    )
     return Append(JOURNALS["transcript"], parent_kind, parent_id, rows, expected)
 
 

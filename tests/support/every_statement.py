@@ -23,10 +23,11 @@ from holdfastd.model.filters import And, Comparison, Literal, LiteralKind, Node,
 from holdfastd.model.ordering import Order, parse_order
 from holdfastd.model.predicates import filterable_fields
 from holdfastd.store import audits, changes, ledger, query
+from holdfastd.store.checksum_fill import TABLES
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, quoted, referrers_sql
 from tests.registry.world import SINGULAR, VALUES, World, insert_of, settable, targets_of, update_of
-from tests.support.api import delete
+from tests.support.api import append, delete, insert
 from tests.support.engine import Engine, insert_session
 from tests.support.in_process import DirectApi
 from tests.support.messages import put
@@ -209,6 +210,10 @@ def _blobs(engine: Engine, api: Any, directory: Path) -> Iterator[Any]:
         delta = api.put(content, base_digest=delta).digest
     yield delta, len(b"".join(frame.chunk for frame in api.blob.Get(blob_pb2.BlobServiceGetRequest(digest=delta))))
     yield api.blob.Stat(blob_pb2.BlobServiceStatRequest(digest=delta)).reference_count
+    yield from _as_from_before(engine, api)
+    raw = api.put(random.Random(8).randbytes(50_000)).digest  # in no cache
+    part = blob_pb2.BlobServiceGetRequest(digest=raw, offset=7, length=9)
+    yield [frame.chunk for frame in api.blob.Get(part)]
     engine.connection.execute("UPDATE blob SET lease_expire_time = 0")
     engine.connection.execute("UPDATE blob_candidate SET due_time = 0")
     yield [_counts(api, "sweep", dry_run) for dry_run in (True, False, False)]
@@ -216,6 +221,18 @@ def _blobs(engine: Engine, api: Any, directory: Path) -> Iterator[Any]:
     stray.parent.mkdir(exist_ok=True)
     stray.write_bytes(b"left by a crash")
     yield [_counts(api, "recover", dry_run) for dry_run in (True, False)]
+
+
+def _as_from_before(engine: Engine, api: Any) -> Iterator[Any]:
+    """Removes all checksums and images of entries, as in a store of an earlier version, and fills them in again."""
+    api.commit(insert("session", id="before"), append("before", "an entry"))
+    for table in TABLES:
+        engine.connection.execute(f'UPDATE "{table}" SET checksum = NULL')
+    engine.connection.execute("UPDATE changes SET image_checksum = NULL")
+    for journal in STORED_JOURNALS:
+        engine.connection.execute(f'UPDATE "{journal}" SET image = NULL')
+    engine.connection.execute("DELETE FROM blob_checksum")
+    yield _counts(api, "checksums", False)
 
 
 def _counts(api: Any, job: str, dry_run: bool) -> dict[str, int]:

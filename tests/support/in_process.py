@@ -9,9 +9,11 @@ from typing import Any, cast
 
 import holdfast
 from holdfast.store import Store
+from holdfast.v1 import journal_service_pb2
 from holdfast.wire.connection import Connection
 from holdfastd.model.call import Call
 from holdfastd.rpc.server import SERVICES
+from holdfastd.service.answers import Encoded
 from tests.support.api import Api
 from tests.support.engine import Engine, answered
 
@@ -77,7 +79,15 @@ class DirectApi(Api):
 
 
 def _direct(use_case: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda request, timeout=30.0: answered(use_case(request, Call(timeout)))
+    return lambda request, timeout=30.0: _decoded(answered(use_case(request, Call(timeout))))
+
+
+def _decoded(answer: Any) -> Any:
+    """The answer, with the frames that the daemon encodes itself decoded, as a client does it."""
+    if not isinstance(answer, Iterator):
+        return answer
+    frame = journal_service_pb2.JournalServiceReadResponse
+    return (frame.FromString(each.SerializeToString()) if isinstance(each, Encoded) else each for each in answer)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from holdfastd.blobs.delta import _HEADER
 from holdfastd.errors import DataLoss, Exhausted, NotFound
 from holdfastd.model.blobs import PutHeader, digest_of
 from holdfastd.model.call import Call
-from tests.unit.blob_rig import Rig, rig
+from tests.unit.blob_rig import HOUR_NS, Rig, rig
 
 TEXT = random.Random(5).randbytes(900_000).hex().encode()
 
@@ -64,6 +65,78 @@ def test_a_range_of_a_damaged_frame_is_data_loss_and_the_others_can_be_read(stor
     assert store.get(digest, 1_500_000, 1000) == TEXT[1_500_000:1_501_000]
     with pytest.raises(DataLoss):
         store.get(digest, 0, 1000)
+
+
+RAW = random.Random(6).randbytes(2_500_000)
+RANGES = [(0, 1), (1, 300_000), (262_143, 2), (262_144, 262_144), (700_000, 1_700_000), (2_400_000, 0), (2_499_999, 1)]
+
+
+def flip_byte(place: int) -> Callable[[bytes], bytes]:
+    return lambda data: data[:place] + bytes([data[place] ^ 16]) + data[place + 1 :]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["with checksums", "as an earlier version stored it"])
+def test_a_range_of_a_raw_file_is_checked(store: Rig, known: bool) -> None:
+    digest = store.put(RAW).digest
+    if not known:
+        store.connection.execute("DELETE FROM blob_checksum")
+    for offset, length in RANGES:
+        assert store.get(digest, offset, length) == RAW[offset : offset + length if length else None]
+    damage(store, digest, flip_byte(800_000))
+    for offset, length in RANGES:
+        touched = offset // 262_144 <= 3 and (offset + (length or 2_500_000) - 1) // 262_144 >= 3
+        if touched or not known:
+            with pytest.raises(DataLoss, match=digest):
+                store.get(digest, offset, length)
+        else:
+            assert store.get(digest, offset, length) == RAW[offset : offset + length if length else None]
+
+
+def test_a_damaged_checksum_of_a_block_is_no_reason_to_send_it(store: Rig) -> None:
+    digest = store.put(RAW).digest
+    store.connection.execute("UPDATE blob_checksum SET checksums = ?", (b"\0" * 40,))
+    with pytest.raises(DataLoss, match="checksums have changed"):
+        store.get(digest, 5, 5)
+    assert [subject for _, subject in store.problems(read_blobs=True)] == [digest]
+    store.connection.execute("UPDATE blob_checksum SET checksums = ?", (b"",))
+    with pytest.raises(DataLoss, match="checksums have changed"):
+        store.get(digest, 5, 5)
+
+
+def test_a_range_of_a_raw_row_is_checked(tmp_path: Path) -> None:
+    with rig(tmp_path, inline_max_bytes=4096) as store:
+        digest = store.put(RAW[:3000]).digest
+        assert store.get(digest, 1000, 10) == RAW[1000:1010]
+        store.connection.execute("UPDATE blob_inline SET content = ?", (flip_byte(2000)(RAW[:3000]),))
+        with pytest.raises(DataLoss, match=digest):
+            store.get(digest, 1000, 10)
+
+
+def test_the_checksums_go_with_the_blob(store: Rig) -> None:
+    store.put(RAW)
+    ((checksums,),) = store.connection.execute("SELECT checksums FROM blob_checksum").fetchall()
+    assert checksums[:4] == zlib.crc32(RAW[: 256 * 1024]).to_bytes(4, "little") and len(checksums) == 10 * 4
+    store.now_ns += 2 * HOUR_NS
+    assert store.sweep()["blobs_deleted"] == 1
+    assert store.connection.execute("SELECT count(*) FROM blob_checksum").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "damage", ["size_bytes = 5", "path = path || 'x'", "lease_expire_time = 7", "create_time = 7", "step = 3"]
+)
+def test_a_damaged_row_is_data_loss(store: Rig, damage: str) -> None:
+    digest = store.put(TEXT).digest
+    store.put(TEXT)  # renews the lease
+    assert store.problems(read_blobs=True) == []
+    store.connection.execute(f"UPDATE blob SET {damage}")
+    with pytest.raises(DataLoss, match="row"):
+        store.get(digest)
+    with pytest.raises(DataLoss, match="row"):
+        store.blobs.stat(digest, Call())
+    assert store.problems(read_blobs=False) == [("blob_row_damaged", digest)]
+    store.now_ns += HOUR_NS // 2
+    store.put(TEXT)
+    assert store.problems(read_blobs=False) == [("blob_row_damaged", digest)]
 
 
 def chain_of(store: Rig, first: bytes, length: int) -> list[str]:

@@ -315,6 +315,18 @@ def test_orphans_are_found_beside_live_uploads(store: Rig, monkeypatch: pytest.M
     assert store.get(put.digest) == TEXT
 
 
+def test_a_file_is_looked_up_by_its_path_whatever_its_name(store: Rig) -> None:
+    digest = store.put(TEXT).digest
+    (path,) = store.stored_files()
+    other = "blobs/00/another-name"
+    (store.data_dir / other).parent.mkdir(exist_ok=True)
+    (store.data_dir / path).rename(store.data_dir / other)
+    store.connection.execute("UPDATE blob SET path = ? WHERE digest = ?", (other, digest))
+    assert rows.named_paths(store.connection, [path, other]) == {other}
+    plan = store.connection.execute(f"EXPLAIN QUERY PLAN {rows.NAMES_PATH[0]}", (other,)).fetchall()
+    assert "USING COVERING INDEX blob_by_path (path=?)" in str(plan) or "USING INDEX blob_by_path (path=?)" in str(plan)
+
+
 def test_threads_that_put_read_and_sweep_the_same_few_blobs(tmp_path: Path) -> None:
     contents = [TEXT + b"%d" % number for number in range(4)]
     ends = time.monotonic() + 1.0

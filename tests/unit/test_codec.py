@@ -16,6 +16,7 @@ from holdfastd.errors import InvalidArgument
 from holdfastd.model import codec
 from holdfastd.model.checking import check_record, check_values
 from holdfastd.model.entries import create_time, entry_codec
+from holdfastd.model.entry_images import EntryImages
 from holdfastd.store import records
 from holdfastd.store.sql import child_sql, kind_sql
 from holdfastd.store.sqlite.connection import Connection
@@ -79,7 +80,7 @@ def test_every_kind_goes_through_its_tables(kind: Kind, connection: Connection, 
     connection.execute("SAVEPOINT example")
     try:
         choose_values(kind, message)
-        connection.execute(kind_sql(kind).insert, ("w", *codec.to_row(kind, message), None))
+        connection.execute(kind_sql(kind).insert, ("w", *codec.to_row(kind, message), None, None))
         for field in kind.children:
             rows = [("w", "x", ordinal, *row) for ordinal, row in enumerate(codec.child_rows(field, message))]
             connection.insert_rows(child_sql(kind, field).table, child_sql(kind, field).columns, rows)
@@ -112,6 +113,8 @@ def test_the_quick_way_of_entries_is_the_same_as_the_plain_one(journal: Journal,
     assert tuple(row) == codec.to_row(journal, message)
     response = journal_service_pb2.JournalServiceReadResponse()
     entry = entry_codec(journal).add(response.entries, 3, 4, create_time(stamp), row)
+    value = entry_codec(journal).value(message, row)
+    assert EntryImages(journal, 4, stamp).image(3, value) == entry.SerializeToString(deterministic=True)
     assert getattr(entry, journal.name) == message
     assert (entry.number, entry.revision, codec.time_ns(entry.create_time)) == (3, 4, stamp)
 

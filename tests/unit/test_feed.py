@@ -131,9 +131,7 @@ def test_followers_and_watchers_see_each_thing_once_while_eight_threads_write(en
     request = journal_service_pb2.JournalServiceReadRequest(parent_kind="session", parent_id="S", follow=True)
     with ThreadPoolExecutor(12) as pool:
         watched = Collecting(pool, watching, lambda frame: [(each.revision, each.ordinal) for each in frame.changes])
-        followed = Collecting(
-            pool, engine.journals.read(request, follow_call), lambda frame: [each.number for each in frame.entries]
-        )
+        followed = Collecting(pool, engine.read(request, follow_call), lambda frame: [each.number for each in frame.entries])
         writers = [
             pool.submit(lambda: [engine.submit(append("S", "a", "b"), insert_task()) for _ in range(30)]) for _ in range(8)
         ]
@@ -153,7 +151,7 @@ def test_a_follower_whose_parent_is_deleted_is_told_at_once(engine: Engine) -> N
     engine.submit(insert_session("S"), append("S", "a"))
     request = journal_service_pb2.JournalServiceReadRequest(parent_kind="session", parent_id="S", follow=True)
     with ThreadPoolExecutor(1) as pool:
-        followed = Collecting(pool, engine.journals.read(request, Call()), lambda frame: list(frame.entries))
+        followed = Collecting(pool, engine.read(request, Call()), lambda frame: list(frame.entries))
         followed.await_count(1)
         began = time.monotonic()
         engine.submit(delete("session", "S", cascade=True))
@@ -166,7 +164,7 @@ def test_a_follower_of_a_journal_that_never_began_is_told_at_once_too(engine: En
     engine.submit(insert_session("S"))
     request = journal_service_pb2.JournalServiceReadRequest(parent_kind="session", parent_id="S", follow=True)
     with ThreadPoolExecutor(1) as pool:
-        followed = Collecting(pool, engine.journals.read(request, Call()), lambda frame: [frame.last_number])
+        followed = Collecting(pool, engine.read(request, Call()), lambda frame: [frame.last_number])
         followed.await_count(1)
         began = time.monotonic()
         engine.submit(delete("session", "S"))

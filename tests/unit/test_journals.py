@@ -70,7 +70,7 @@ def test_a_journal_is_a_list(
 
 def frames(engine: Engine, parent: str, **fields: Any) -> list[Any]:
     request = journal_service_pb2.JournalServiceReadRequest(parent_kind="session", parent_id=parent, **fields)
-    return list(engine.journals.read(request, Call(30)))
+    return list(engine.read(request, Call(30)))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_following_to_an_existing_entry_ends_at_once(engine: Engine, fields: dic
     engine.submit(append(parent, "a", "b", "c"))
     call = Call(3.0)
     request = journal_service_pb2.JournalServiceReadRequest(parent_kind="session", parent_id=parent, follow=True, **fields)
-    found = [entry.number for frame in engine.journals.read(request, call) for entry in frame.entries]
+    found = [entry.number for frame in engine.read(request, call) for entry in frame.entries]
     assert call.is_active()
     assert found == [number for number in (1, 2) if number >= fields.get("start", 1) and ("filter" not in fields or number < 2)]
 

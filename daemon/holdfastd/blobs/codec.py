@@ -1,7 +1,8 @@
 """The codecs of blobs that are stored whole. The codec of deltas is in `delta.py`.
 
 `zstd`: independent frames of up to 1 MiB of plain bytes, each with a checksum. After several frames comes a seek table, as in
-zstd's seekable format: it is a skippable frame, so `zstd -d` can read the file. `raw`: the plain bytes, when zstd saves little.
+zstd's seekable format: it is a skippable frame, so `zstd -d` can read the file. `raw`: the plain bytes, when zstd saves little;
+the checksums of their blocks are kept in the database (`blocks.py`).
 Both work on one block at a time, so memory does not grow with the blob.
 
 All stored bytes, of deltas too, are written through `Spool.write` and read through `BlobContents._open`. Encryption would be
@@ -16,6 +17,7 @@ from typing import Protocol
 
 import zstandard
 
+from holdfastd.blobs.blocks import BLOCK_BYTES, BlockChecksums, covering, intact, runs
 from holdfastd.blobs.seekable import FRAME_BYTES, Frame, SeekTable, write_table
 from holdfastd.model.blobs import RAW, ZSTD, named_digest
 
@@ -52,6 +54,7 @@ class Encoder:
         self._stored = hashlib.sha256()
         self._block = bytearray()
         self._frames: list[Frame] = []
+        self._blocks = BlockChecksums()
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True, write_content_size=True)
         self.codec = ZSTD
         self.size_bytes = 0
@@ -83,17 +86,26 @@ class Encoder:
     def stored_digest(self) -> str:
         return named_digest(self._stored.hexdigest())
 
+    @property
+    def checksums(self) -> bytes:
+        """The checksums of the blocks of a raw blob; empty for any other."""
+        return self._blocks.packed() if self.codec == RAW else b""
+
     def _emit(self, block: bytes) -> None:
         if self.codec == RAW:
-            self._write(block)
+            self._emit_raw(block)
             return
         frame = self._compressor.compress(block)
         if not self._frames and len(frame) > _PAYS * len(block):
             self.codec = RAW  # the first block decides, before anything is written
-            self._write(block)
+            self._emit_raw(block)
             return
         self._frames.append(Frame(len(frame), len(block)))
         self._write(frame)
+
+    def _emit_raw(self, block: bytes) -> None:
+        self._blocks.feed(block)
+        self._write(block)
 
     def _write(self, data: bytes) -> None:
         self._stored.update(data)
@@ -101,23 +113,32 @@ class Encoder:
         self._sink.write(data)
 
 
-def plain_chunks(stored: StoredBytes, codec: str, size_bytes: int, offset: int, length: int) -> Iterator[bytes]:
+def plain_chunks(
+    stored: StoredBytes, codec: str, size_bytes: int, offset: int, length: int, checksums: bytes | None = None
+) -> Iterator[bytes]:
     """`length` plain bytes from `offset` on, in chunks of up to 1 MiB. Not for deltas.
 
-    Reads only the frames that the range touches. Raises Damaged before it yields any byte of a damaged frame.
+    Reads only the frames or blocks that the range touches. Raises Damaged before it yields any byte of a damaged one.
+    checksums: of a raw blob, those of the blocks that hold the range. None: the caller checks the bytes itself.
     """
     if length == 0:
         return
     if codec == RAW:
-        yield from _raw_chunks(stored, offset, length)
+        if stored.size() != size_bytes:
+            raise Damaged(f"{stored.size()} bytes are stored instead of {size_bytes}")
+        yield from (
+            _checked_raw(stored, size_bytes, offset, length, checksums) if checksums is not None else _raw(stored, offset, length)
+        )
         return
+    if codec != ZSTD:
+        raise Damaged("its row names an unknown codec")
     table = SeekTable.of_single(stored.size(), size_bytes) if size_bytes <= FRAME_BYTES else _read_table(stored, size_bytes)
     for frame, frame_offset, plain_start in table.covering(offset, length):
         plain = _decode_frame(stored.read_at(frame_offset, frame.stored_bytes), frame)
         yield plain[max(0, offset - plain_start) : offset + length - plain_start]
 
 
-def _raw_chunks(stored: StoredBytes, offset: int, length: int) -> Iterator[bytes]:
+def _raw(stored: StoredBytes, offset: int, length: int) -> Iterator[bytes]:
     end = offset + length
     while offset < end:
         chunk = stored.read_at(offset, min(FRAME_BYTES, end - offset))
@@ -125,6 +146,15 @@ def _raw_chunks(stored: StoredBytes, offset: int, length: int) -> Iterator[bytes
             raise Damaged("the stored bytes end too early")
         yield chunk
         offset += len(chunk)
+
+
+def _checked_raw(stored: StoredBytes, size_bytes: int, offset: int, length: int, checksums: bytes) -> Iterator[bytes]:
+    end = offset + length
+    for start, run_bytes, place in runs(covering(offset, length), size_bytes, FRAME_BYTES // BLOCK_BYTES):
+        data = stored.read_at(start, run_bytes)
+        if len(data) != run_bytes or not intact(data, checksums[place]):
+            raise Damaged(f"the bytes {start} to {start + run_bytes - 1} or their checksums have changed")
+        yield data[max(0, offset - start) : end - start]
 
 
 def _read_table(stored: StoredBytes, size_bytes: int) -> SeekTable:

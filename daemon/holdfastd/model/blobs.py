@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 
 from holdfastd.errors import InvalidArgument
+from holdfastd.model import checksums
 
 ZSTD = "zstd"
 RAW = "raw"
@@ -65,6 +66,16 @@ class BlobRow:
     step: int
     lease_expire_time: int
     create_time: int
+    checksum: int | None = None  # None: an earlier version wrote the row
+
+    def sealed(self) -> BlobRow:
+        """The row with the checksum of its other values."""
+        return replace(self, checksum=checksums.of(*astuple(self)[:-1]))
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether the row is as it was written."""
+        return self.checksum is None or self == self.sealed()
 
 
 @dataclass(frozen=True, slots=True)

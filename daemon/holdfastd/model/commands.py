@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from holdfast.contract.kinds import Kind
 from holdfastd.model.blobs import BlobRow
@@ -189,6 +189,7 @@ class StoreBlob(Command[StoredBlob]):
     step: int = 0
     key_id: str = ""
     in_place_of: str | None = None
+    checksums: bytes = b""  # of the blocks of a raw file
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,3 +236,36 @@ class DiscardFile(Command[bool]):
 
     path: str
     stored_bytes: int
+
+
+# Checksums of rows that an earlier version wrote
+
+
+@dataclass(frozen=True, slots=True)
+class ChecksumsFilled:
+    """Result of FillChecksums: the key to go on after, None at the end of the table; and how many rows were looked at."""
+
+    after: tuple[Any, ...] | None
+    examined: int
+
+
+@dataclass(frozen=True, slots=True)
+class FillChecksums(Command[ChecksumsFilled]):
+    """Fill in the checksums of up to `limit` rows of a table after a key; an empty key means from its beginning."""
+
+    table: str
+    after: tuple[Any, ...]
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreBlockChecksums(Command[None]):
+    """Add the checksums of the blocks of a raw file, unless they are there or the blob has gone."""
+
+    digest: str
+    checksums: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FinishChecksums(Command[None]):
+    """Note that every row has its checksum."""

@@ -54,6 +54,15 @@ class EntryCodec:
             check_size(message, MAX_ENTRY_BYTES, f"{self._journal.name} entry")  # JSON in canonical form may be longer
         return values
 
+    def value(self, message: Message, row: Sequence[Any]) -> bytes:
+        """The encoded message as it is stored, with its JSON in canonical form. row: its columns, as `row` returned them."""
+        for place in self._documents:
+            if row[place] and row[place] != getattr(message, self._names[place]):
+                message, sent = type(message)(), message
+                message.CopyFrom(sent)
+                setattr(message, self._names[place], row[place])
+        return message.SerializeToString()
+
     def add(self, entries: Any, number: int, revision: int, create_time: Timestamp, columns: Sequence[Any]) -> entry_pb2.Entry:
         """Appends an entry with these column values to a repeated field. ValueError or TypeError when they do not fit."""
         values = {

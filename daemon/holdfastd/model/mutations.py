@@ -51,7 +51,10 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Add entries to a journal. Each row has the column values of one entry, in the order of the journal's fields."""
+    """Add entries to a journal.
+
+    Each row has the column values of one entry, in the order of the journal's fields, and last the encoded message.
+    """
 
     journal: Journal
     parent_kind: str

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from google.protobuf.message import DecodeError
+
 from holdfast.v1 import admin_service_pb2 as pb
 from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__
-from holdfastd.errors import Exhausted
+from holdfastd.errors import DataLoss, Exhausted
 from holdfastd.model import codec
 from holdfastd.model.blobs import BlobProblem
 from holdfastd.model.call import Call
@@ -20,8 +22,9 @@ from holdfastd.model.jobs import Progress
 from holdfastd.service.blobs.calls import Blobs
 from holdfastd.service.decoding import check_api_version
 from holdfastd.service.reading import Reading
-from holdfastd.store import changes, verify, workspaces
+from holdfastd.store import changes, verify_checksums, workspaces
 from holdfastd.store.engine import Readers
+from holdfastd.store.verify import Problem, TableCheck
 
 
 class Jobs(Protocol):
@@ -122,24 +125,41 @@ class Admin:
     def verify(self, request: pb.AdminServiceVerifyRequest, call: Call) -> Iterator[pb.AdminServiceVerifyResponse]:
         """Checks the whole store and streams the problems found."""
         counts: Counter[str] = Counter()
-        checks = verify.checks()
+        checks = verify_checksums.checks()
         for done, (phase, check) in enumerate(checks.items()):
             yield pb.AdminServiceVerifyResponse(phase=phase, done=done, total=len(checks))
-            with self._readers.snapshot(call) as connection:
-                found = list(check(connection))
+            found = self._found(check, phase, call)
             counts["problems"] += len(found)
             yield from ([_problems(phase, found)] if found else [])
         yield from self._verify_blobs(request.read_blobs, call, counts)
         yield pb.AdminServiceVerifyResponse(finished=True, counts=counts)
 
+    def _found(self, check: TableCheck, phase: str, call: Call) -> list[Problem]:
+        """The problems that a check finds. What stops the check is a problem too: the rest of that table was not checked."""
+        found: list[Problem] = []
+        try:
+            with self._readers.snapshot(call) as connection:
+                found.extend(check(connection))
+        except (DataLoss, DecodeError, TypeError, ValueError) as error:
+            found.append(Problem("table_unreadable", phase, f"the check stopped, the rest is not checked: {error}"))
+        return found
+
     def _verify_blobs(self, read_blobs: bool, call: Call, counts: Counter[str]) -> Iterator[pb.AdminServiceVerifyResponse]:
         progress: queue.SimpleQueue[tuple[str, int, int]] = queue.SimpleQueue()
         problems = self._blobs.verify(read_blobs, lambda phase, done, total: progress.put((phase, done, total)), call)
-        for problem in problems:
+        for problem in _until_unreadable(problems):
             counts["problems"] += 1
             yield from _drained(progress, counts)
             yield _problems("blobs", [problem])
         yield from _drained(progress, counts)
+
+
+def _until_unreadable(problems: Iterator[BlobProblem]) -> Iterator[BlobProblem]:
+    """The problems. Damage that ends the check is the last one."""
+    try:
+        yield from problems
+    except (DataLoss, TypeError, ValueError) as error:
+        yield BlobProblem("table_unreadable", "blobs", f"the check stopped, the rest is not checked: {error}")
 
 
 def _drained(progress: queue.SimpleQueue[tuple[str, int, int]], counts: Counter[str]) -> Iterator[pb.AdminServiceVerifyResponse]:
@@ -149,10 +169,10 @@ def _drained(progress: queue.SimpleQueue[tuple[str, int, int]], counts: Counter[
         yield pb.AdminServiceVerifyResponse(phase=phase, done=done, total=total)
 
 
-def _problems(phase: str, found: list[verify.Problem] | list[BlobProblem]) -> pb.AdminServiceVerifyResponse:
+def _problems(phase: str, found: list[Problem] | list[BlobProblem]) -> pb.AdminServiceVerifyResponse:
     frame = pb.AdminServiceVerifyResponse(phase=phase)
     for each in found:
-        detail = each.detail if isinstance(each, verify.Problem) else each.message
+        detail = each.detail if isinstance(each, Problem) else each.message
         frame.problems.add(reason=each.reason, subject=each.subject, detail=detail)
     return frame
 

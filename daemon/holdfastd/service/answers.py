@@ -1,4 +1,4 @@
-"""Answers within a byte budget, because gRPC clients refuse messages above 4 MiB by default."""
+"""Answers that are encoded already, and answers within a byte budget: gRPC clients refuse messages above 4 MiB by default."""
 
 from __future__ import annotations
 
@@ -13,6 +13,19 @@ from holdfast.v1 import record_pb2
 MAX_ANSWER_BYTES = 3 * 2**20
 ROOM_FOR_THE_REST = 64 * 2**10
 ROW_BYTES = 100
+
+
+class Encoded:
+    """An answer that is encoded already. `rpc/` treats it as a message: it sends what `SerializeToString` returns."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 (the method of protobuf's messages)
+        """The bytes of the message."""
+        return self._data
 
 
 class Budget:

@@ -25,6 +25,7 @@ from holdfastd.store.audits import AUDIT, Place
 from holdfastd.store.pages import fetch
 
 Row = Sequence[Any]
+_CHECKED_COLUMNS = 5  # the last columns of a row, which `audits.images` checks
 
 
 class Audits:
@@ -44,7 +45,7 @@ class Audits:
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             rows, all_rows = _rows(snapshot, request, node, after, limit + 1)
         response = pb.JournalServiceListResponse(revision=snapshot.revision)
-        taken = _fill(response, rows[:limit])
+        taken = _fill(response, snapshot.workspace, rows[:limit])
         if taken < len(rows) or not all_rows:
             response.next_page_token = encode_token(scope, tuple(rows[taken - 1][:2]))
         return response
@@ -85,12 +86,12 @@ def _rows(
     return fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
 
 
-def _fill(response: pb.JournalServiceListResponse, rows: Sequence[Row]) -> int:
+def _fill(response: pb.JournalServiceListResponse, workspace: str, rows: Sequence[Row]) -> int:
     """Adds rows until the answer is full. Returns the number of rows consumed."""
     budget = Budget()
     for taken, row in enumerate(rows):
         try:
-            entry = _add(response, row)
+            entry = _add(response, workspace, row)
         except (DecodeError, TypeError, ValueError) as error:
             response.unreadable.add(kind=AUDIT.name, id=f"{row[0]}.{row[2]}", reason=str(error))
             continue
@@ -100,8 +101,9 @@ def _fill(response: pb.JournalServiceListResponse, rows: Sequence[Row]) -> int:
     return len(rows)
 
 
-def _add(response: pb.JournalServiceListResponse, row: Row) -> entry_pb2.Entry:
-    revision, _, number, created, *columns, image, before = row
+def _add(response: pb.JournalServiceListResponse, workspace: str, row: Row) -> entry_pb2.Entry:
+    image, before = audits.images(workspace, row)
+    revision, _, number, created, *columns = row[:-_CHECKED_COLUMNS]
     kind = KINDS.get(columns[1])
     diff = ""
     if kind is not None and image is not None:

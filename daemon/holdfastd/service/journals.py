@@ -7,23 +7,27 @@ from typing import Any
 
 from holdfast.contract.kinds import KINDS, Journal
 from holdfast.v1 import journal_service_pb2 as pb
-from holdfastd.errors import InvalidArgument, NotFound
+from holdfastd.errors import DataLoss, InvalidArgument, NotFound
 from holdfastd.model.call import Call
-from holdfastd.model.entries import create_time, entry_codec
+from holdfastd.model.checksums import journal_seed
 from holdfastd.model.filters import Node, parse_filter
 from holdfastd.model.names import check_id, journal_named, stored_journal
 from holdfastd.model.pages import decode_token, encode_token, page_size
-from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, frame_bytes
+from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, Encoded, frame_bytes
 from holdfastd.service.audits import Audits, list_scope
 from holdfastd.service.decoding import check_parent, workspace_of
+from holdfastd.service.entry_frames import EntryFrame
 from holdfastd.service.feed import Feed, follow
 from holdfastd.service.reading import Reading, Snapshot, with_room
-from holdfastd.store import journals, query, records
+from holdfastd.store import entries, journals, query, records
 from holdfastd.store.journals import JournalHead
-from holdfastd.store.pages import fetch
+from holdfastd.store.pages import DamagedImage, Image, fetch
 
 ROWS_A_FRAME = 2_000
 ROWS_FIRST_FRAME = 100  # fewer, so that the first entry arrives soon
+
+Frame = Encoded | pb.JournalServiceReadResponse
+ListedEntry = tuple[str, str, int, Image]  # parent kind, parent id, number, image
 
 
 class Journals:
@@ -34,7 +38,7 @@ class Journals:
         self._feed = feed
         self._audits = Audits(reading)
 
-    def read(self, request: pb.JournalServiceReadRequest, call: Call) -> Iterator[pb.JournalServiceReadResponse]:
+    def read(self, request: pb.JournalServiceReadRequest, call: Call) -> Iterator[Frame]:
         """Frames with one journal's entries. With `follow` the stream continues until the caller ends the call."""
         cursor = _Cursor(self._reading, request, call)
         if not request.follow:
@@ -65,8 +69,9 @@ class Journals:
         )
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             rows, all_rows = fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
+            listed = _checked(snapshot, journal, rows[:limit])
         response = pb.JournalServiceListResponse(revision=snapshot.revision)
-        taken = _fill_list(response, journal, rows[:limit])
+        taken = _fill_list(response, journal, listed)
         if taken < len(rows) or not all_rows:
             response.next_page_token = encode_token(scope, (rows[taken - 1][0], rows[taken - 1][3]))
         return response
@@ -100,7 +105,7 @@ class _Cursor:
     def sign_of_life(self) -> pb.JournalServiceReadResponse:
         return pb.JournalServiceReadResponse(last_number=self._last, revision=self._revision)
 
-    def frames(self) -> Iterator[pb.JournalServiceReadResponse]:
+    def frames(self) -> Iterator[Frame]:
         """Frames with the entries from this position on, one for each page. The first call yields at least one frame, which has
         the numbers of the journal's first and last entry."""
         more, first = True, self._page == ROWS_FIRST_FRAME
@@ -108,33 +113,35 @@ class _Cursor:
             frame, more = self._next()
             # Send the last frame even when it is empty, so that a follower learns that the range has ended.
             if frame.entries or frame.unreadable or first or self.ended:
-                yield frame
+                yield frame.encoded()
             self._call.claim.release()  # the frame was sent
             first = False
 
-    def _next(self) -> tuple[pb.JournalServiceReadResponse, bool]:
+    def _next(self) -> tuple[EntryFrame, bool]:
         limit = min(self._page, self._left or self._page)
 
-        def read() -> tuple[Snapshot, JournalHead, list[Sequence[Any]], bool]:
+        def read() -> tuple[Snapshot, JournalHead, list[Sequence[Any]], bool, list[Any]]:
             with self._reading.snapshot(self._call, self._request.workspace, self._request.min_revision) as snapshot:
                 head = self._head(snapshot)
-                rows, all_rows = self._rows(snapshot, head, limit)
+                rows, all_rows = self._without_gap(head, limit, *self._rows(snapshot, head, limit))
+                images = entries.checked(snapshot.connection, self.journal, head.journal_id, head.seed, rows)
             self._call.claim.take(frame_bytes(rows))
-            return snapshot, head, rows, all_rows
+            return snapshot, head, rows, all_rows, images
 
-        snapshot, head, rows, all_rows = with_room(read, self._call)
+        snapshot, head, rows, all_rows, images = with_room(read, self._call)
         self._revision, self._last, self._page = snapshot.revision, head.last_number, ROWS_A_FRAME
-        frame = pb.JournalServiceReadResponse(
-            first_number=head.first_number, last_number=head.last_number, revision=snapshot.revision
-        )
-        taken = _fill_frame(frame, self.journal, rows)
+        frame = EntryFrame(head.first_number, head.last_number, snapshot.revision)
+        taken = frame.fill(self.journal, images)
         self._advance(rows, taken, head, more := taken < len(rows) or len(rows) == limit or not all_rows)
         return frame, more
 
     def _head(self, snapshot: Snapshot) -> JournalHead:
         request = self._request
-        head = journals.find(snapshot.connection, self.journal, snapshot.workspace, request.parent_kind, request.parent_id)
-        if head is not None:
+        place = (self.journal, snapshot.workspace, request.parent_kind, request.parent_id)
+        head = journals.find(snapshot.connection, *place) or JournalHead(0, 1, 0, 0)
+        # The history has the number too. Without it, entries at the end that an index does not show would be missing silently.
+        head.last_number = max(head.last_number, journals.last_in_history(snapshot.connection, *place))
+        if head.journal_id or head.last_number:
             return head
         if not records.exists(snapshot.connection, KINDS[request.parent_kind], snapshot.workspace, request.parent_id):
             raise NotFound(
@@ -143,9 +150,9 @@ class _Cursor:
                 kind=request.parent_kind,
                 id=request.parent_id,
             )
-        return JournalHead(0, 1, 0)
+        return head
 
-    def _rows(self, snapshot: Snapshot, head: JournalHead, limit: int) -> tuple[list[Sequence[Any]], bool]:
+    def _rows(self, snapshot: Snapshot, head: JournalHead, limit: int) -> tuple[list[Any], bool]:
         sql, parameters = query.read_entries(
             self._reading.dialect,
             self.journal,
@@ -157,6 +164,27 @@ class _Cursor:
             limit=limit,
         )
         return fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
+
+    def _without_gap(self, head: JournalHead, limit: int, rows: list[Any], all_rows: bool) -> tuple[list[Any], bool]:
+        """The rows before the first number that is missing, and whether they are all. DATA_LOSS when the first one is missing.
+
+        With a filter, numbers are left out anyway.
+        """
+        if self._filter is not None:
+            return rows, all_rows
+        expected = self._numbers(head)[: limit if all_rows else len(rows)]
+        found = [row[0] for row in rows]
+        if found == list(expected):
+            return rows, all_rows
+        place = next((place for place, pair in enumerate(zip(found, expected, strict=False)) if pair[0] != pair[1]), len(found))
+        if place == 0:
+            raise _missing(self.journal, self._request, expected[0] if expected else found[0])
+        return rows[:place], False
+
+    def _numbers(self, head: JournalHead) -> range:
+        """The numbers that are left to be read, in their order."""
+        first, last = max(self._start, head.first_number), min(self._end or head.last_number, head.last_number)
+        return range(last, first - 1, -1) if self._request.descending else range(first, last + 1)
 
     def _advance(self, rows: Sequence[Sequence[Any]], taken: int, head: JournalHead, more: bool) -> None:
         if self._left is not None:
@@ -171,50 +199,39 @@ class _Cursor:
             self._start = max(self._start, head.last_number + 1)
 
 
-def _until(cursor: _Cursor, frames: Iterator[pb.JournalServiceReadResponse]) -> Iterator[pb.JournalServiceReadResponse]:
+def _missing(journal: Journal, request: pb.JournalServiceReadRequest, number: int) -> DataLoss:
+    return DataLoss(
+        f"Entry {number} of the {journal.name} of {request.parent_kind} {request.parent_id} is missing, although numbers have no"
+        f" gaps. Run verify, and restore a backup. To go on without it, read from another start.",
+        reason="ENTRY_MISSING",
+        number=number,
+    )
+
+
+def _until(cursor: _Cursor, frames: Iterator[Frame]) -> Iterator[Frame]:
     for frame in frames:
         yield frame
         if cursor.ended:
             return
 
 
-def _fill_frame(frame: pb.JournalServiceReadResponse, journal: Journal, rows: Sequence[Sequence[Any]]) -> int:
-    """Adds the rows to the frame and returns how many fit. Measures the size once at the end, since usually all of them fit."""
-    add, entries = entry_codec(journal).add, frame.entries
-    for number, revision, created, *columns in rows:
-        try:
-            add(entries, number, revision, create_time(created), columns)
-        except (TypeError, ValueError) as error:
-            frame.unreadable.add(kind=journal.name, id=str(number), reason=str(error))
-    if frame.ByteSize() <= MAX_ANSWER_BYTES or len(entries) < 2:
-        return len(rows)
-    return _cut_frame(frame, rows)
+def _checked(snapshot: Snapshot, journal: Journal, rows: Sequence[Sequence[Any]]) -> list[ListedEntry]:
+    """The rows of a list with their images, which are checked."""
+    found = []
+    for journal_id, parent_kind, parent_id, *row in rows:
+        seed = journal_seed(snapshot.workspace, journal.name, parent_kind, parent_id)
+        found.append((parent_kind, parent_id, row[0], entries.image_of(snapshot.connection, journal, journal_id, seed, *row)))
+    return found
 
 
-def _cut_frame(frame: pb.JournalServiceReadResponse, rows: Sequence[Sequence[Any]]) -> int:
-    """Removes the entries beyond the budget from the frame. Returns the number of rows that are left in it."""
+def _fill_list(response: pb.JournalServiceListResponse, journal: Journal, rows: Sequence[ListedEntry]) -> int:
+    """Adds entries until the answer is full. Returns the number taken, readable or not."""
     budget = Budget()
-    fitting = next(place for place, entry in enumerate(frame.entries) if not budget.takes(entry.ByteSize()))
-    number = frame.entries[fitting].number
-    del frame.entries[fitting:]
-    taken = next(place for place, row in enumerate(rows) if row[0] == number)
-    left = {str(row[0]) for row in rows[:taken]}
-    unreadable = [each for each in frame.unreadable if each.id in left]
-    del frame.unreadable[:]
-    frame.unreadable.extend(unreadable)
-    return taken
-
-
-def _fill_list(response: pb.JournalServiceListResponse, journal: Journal, rows: Sequence[Sequence[Any]]) -> int:
-    budget, add, entries = Budget(), entry_codec(journal).add, response.entries
-    for taken, (_, parent_kind, parent_id, number, revision, created, *columns) in enumerate(rows):
-        try:
-            entry = add(entries, number, revision, create_time(created), columns)
-        except (TypeError, ValueError) as error:
-            response.unreadable.add(kind=journal.name, id=f"{parent_kind}/{parent_id}/{number}", reason=str(error))
+    for taken, (parent_kind, parent_id, number, image) in enumerate(rows):
+        if isinstance(image, DamagedImage):
+            response.unreadable.add(kind=journal.name, id=f"{parent_kind}/{parent_id}/{number}", reason=image.reason)
             continue
-        entry.parent_kind, entry.parent_id = parent_kind, parent_id
-        if not budget.takes(entry.ByteSize()):
-            del entries[-1]
+        if not budget.takes(len(image) + len(parent_kind) + 4 * len(parent_id)):
             return taken
+        response.entries.add(parent_kind=parent_kind, parent_id=parent_id).MergeFromString(image)
     return len(rows)

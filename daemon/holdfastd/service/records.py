@@ -50,12 +50,13 @@ class Records:
         """One record."""
         kind = kind_named(request.kind)
         id = check_id(request.id, "id")
-        with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
-            image = records.image(snapshot.connection, kind, snapshot.workspace, id)
-        if image is None:
-            raise records.not_found(kind, snapshot.workspace, id)
-        response = pb.StoreServiceGetResponse(revision=snapshot.revision)
+        response = pb.StoreServiceGetResponse()
         try:
+            with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
+                image = records.image(snapshot.connection, kind, snapshot.workspace, id)
+            if image is None:
+                raise records.not_found(kind, snapshot.workspace, id)
+            response.revision = snapshot.revision
             fill_record(response.record, kind, id, image)
         except ValueError as error:
             raise DataLoss(
@@ -90,7 +91,7 @@ class Records:
             response = pb.StoreServiceListResponse(revision=snapshot.revision)
             taken = _fill_page(response, snapshot, kind, rows[:limit])
         if taken < len(rows) or not all_rows:
-            response.next_page_token = _token(scope, rows[taken - 1][1:])
+            response.next_page_token = _token(scope, rows[taken - 1][2:])
         return response
 
     def scan(self, request: pb.StoreServiceScanRequest, call: Call) -> Iterator[pb.StoreServiceScanResponse]:
@@ -149,15 +150,15 @@ def _count(snapshot: Snapshot, sql: str, parameters: Sequence[object]) -> pb.Sto
 
 
 def _fill_page(response: pb.StoreServiceListResponse, snapshot: Snapshot, kind: Kind, rows: Sequence[Sequence[Any]]) -> int:
-    """Adds rows until the answer is full, and returns the number added. A row has the image or NULL, then the order key.
+    """Adds rows until the answer is full, and returns the number added. A row has the image or NULL, its checksum, then the
+    order key.
 
     The last value of the order key is the id.
     """
     budget = Budget()
     for taken, row in enumerate(rows):
-        image, id = row[0], row[-1]
-        if not isinstance(image, bytes):
-            image = image_of(snapshot.connection, kind, snapshot.workspace, id, image)
+        id = row[-1]
+        image = image_of(snapshot.connection, kind, snapshot.workspace, id, row[0], row[1])
         if not isinstance(image, DamagedImage) and not budget.takes(len(image)):
             return taken
         _add(response, kind, id, image)
@@ -212,7 +213,7 @@ def _read_whole(
     count = 1
     while rows := cursor.fetchmany(count):
         call.check()
-        read = [(row[-1], image_of(snapshot.connection, kind, snapshot.workspace, row[-1], row[0])) for row in rows]
+        read = [(row[-1], image_of(snapshot.connection, kind, snapshot.workspace, row[-1], row[0], row[1])) for row in rows]
         budget.take([image for _, image in read])
         found.extend(read)
         largest = max((len(image) for _, image in read if isinstance(image, bytes)), default=0)

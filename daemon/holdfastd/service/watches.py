@@ -106,22 +106,24 @@ class _Cursor:
             self._call.claim.release()  # the frame was sent
 
     def _next(self) -> tuple[pb.StoreServiceWatchResponse, bool]:
-        def read() -> tuple[Snapshot, list[Noted]]:
+        def read() -> tuple[Snapshot, list[Noted], bool]:
             with self._reading.snapshot(self._call, "") as snapshot:
-                noted = self._page(snapshot)
+                noted, more = self._page(snapshot)
+                read_until = noted[-1].revision if more else snapshot.revision
+                changes.check_revisions(snapshot.connection, self._place[0], read_until)
             self._call.claim.take(frame_bytes([each.change for each in noted]))
-            return snapshot, noted
+            return snapshot, noted, more
 
-        snapshot, noted = with_room(read, self._call)
+        snapshot, noted, more = with_room(read, self._call)
         sent: list[pb.Change] = []
         taken = _fill(noted, sent, self._workspace)
-        more = taken < len(noted) or len(noted) == ROWS_A_FRAME
+        more = more or taken < len(noted)
         self._place = (noted[taken - 1].revision, noted[taken - 1].ordinal) if more else (snapshot.revision, END_OF_REVISION)
         frame = self.frame()
         frame.changes.extend(sent)
         return frame, more
 
-    def _page(self, snapshot: Snapshot) -> list[Noted]:
+    def _page(self, snapshot: Snapshot) -> tuple[list[Noted], bool]:
         request = self._request
         return changes.page(
             snapshot.connection,

@@ -6,13 +6,16 @@ history is scanned, from the first to the last commit that a filter on the time 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from holdfast.contract.kinds import JOURNALS, Journal
+from holdfastd.model import checksums
 from holdfastd.model.filters import Node, Operator, conjuncts
+from holdfastd.model.mutations import APPEND, DELETE, DROP, INSERT, UPDATE, Change
 from holdfastd.model.predicates import check
 from holdfastd.store import changes
-from holdfastd.store.changes import Era
+from holdfastd.store.changes import Era, is_intact
 from holdfastd.store.conditions import compile_filter
 from holdfastd.store.dialect import Dialect, Where
 from holdfastd.store.engine import Connection
@@ -25,11 +28,21 @@ END = 2**63 - 1
 Place = tuple[int, int]  # revision and ordinal
 
 _BEFORE = (
-    "CASE WHEN e.action = 'update' THEN (SELECT earlier.image FROM changes AS earlier"
+    "CASE WHEN e.action = 'update' THEN (SELECT earlier.{column} FROM changes AS earlier"
     " WHERE earlier.workspace = e.workspace AND earlier.kind = e.kind AND earlier.id = e.id"
     " AND (earlier.revision, earlier.ordinal) < (e.revision, e.ordinal)"
     " ORDER BY earlier.revision DESC, earlier.ordinal DESC LIMIT 1) END"
 )
+_CHECKED = ", ".join(
+    (
+        "changes.image_checksum",
+        "changes.checksum",
+        "e.image",
+        _BEFORE.format(column="image_checksum"),
+        _BEFORE.format(column="image"),
+    )
+)
+_ACTIONS = {"insert": INSERT, "update": UPDATE, "delete": DELETE, "append": APPEND, "drop": DROP}
 # Within an era (`changes.eras`) commit times never decrease and revisions have no gaps, so a binary search finds the first
 # commit of a time.
 FIRST_AT = (
@@ -63,8 +76,9 @@ def select_page(
     """At most `limit` changes of a workspace, in the order of history or its reverse.
 
     revisions: the first and the last revision. after: only changes after this place in the order. An empty `kind` or `id` means
-    all. Columns: revision, ordinal, number, create_time, those of the audit's message, the image, and for an update the image
-    before it. Raises InvalidArgument when the filter does not fit the audit.
+    all. Columns: revision, ordinal, number, create_time, those of the audit's message, the checksums of image and change, the
+    image, and for an update the checksum of the image before it and that image. `images` checks them.
+    Raises InvalidArgument when the filter does not fit the audit.
     """
     one_record = {"kind", "id"} <= _pinned(node) | ({"kind"} if kind else set()) | ({"id"} if id else set())
     conditions = [Where(f"{'e.workspace' if one_record else dialect.walked('e.workspace')} = ?", (workspace,))]
@@ -75,10 +89,24 @@ def select_page(
     where = all_of([*conditions, compile_filter(dialect, AUDIT, node, alias="e")])
     columns = ", ".join(f"e.{quoted(each.name)}" for each in AUDIT.columns)
     sql = (
-        f"SELECT e.revision, e.ordinal, e.number, e.create_time, {columns}, e.image, {_BEFORE} FROM audit AS e"
+        f"SELECT e.revision, e.ordinal, e.number, e.create_time, {columns}, {_CHECKED} FROM audit AS e"
+        " JOIN changes ON changes.revision = e.revision AND changes.ordinal = e.ordinal"
         f" WHERE {where.sql} ORDER BY e.revision {direction}, e.ordinal {direction} LIMIT ?"
     )
     return sql, (*where.parameters, limit)
+
+
+def images(workspace: str, row: Sequence[Any]) -> tuple[bytes | None, bytes | None]:
+    """The image of a row of `select_page` and the image before it. ValueError when the row is damaged."""
+    revision, ordinal, _, time_ns, *columns, image_checksum, checksum, image, before_checksum, before = row
+    actor, kind, id, action, version, parent_kind, first, last, _, request_id, uid, pid = columns
+    change = Change(kind, id, _ACTIONS.get(action, 0), version, parent_kind, first, last, image)
+    known = checksums.of_change(workspace, (revision, ordinal), change, image_checksum, (time_ns, actor, request_id, uid, pid))
+    if checksum not in (None, known) or not is_intact(workspace, kind, id, image, image_checksum):
+        raise ValueError("it is damaged: its checksum differs")
+    if not is_intact(workspace, kind, id, before, before_checksum):
+        raise ValueError("the change before it is damaged: its checksum differs")
+    return image, before
 
 
 def _span(revisions: tuple[int, int], after: Place | None, descending: bool) -> list[Where]:

@@ -9,11 +9,11 @@ row puts its path into `blob_trash`.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from typing import NamedTuple
 
 from holdfastd.errors import FailedPrecondition, NotFound
-from holdfastd.model.blobs import BlobRow, BlobStat, BlobTotals
+from holdfastd.model.blobs import RAW, BlobRow, BlobStat, BlobTotals
 from holdfastd.model.commands import DiscardFile, EmptyTrash, RenewBlob, StoreBlob, StoredBlob, SweepBlobs, SweepCounts
 from holdfastd.store.engine import Connection
 
@@ -52,6 +52,20 @@ _DUE = "SELECT digest FROM blob_candidate WHERE due_time <= ? ORDER BY due_time,
 _MAKE_CANDIDATE = """
     INSERT INTO blob_candidate (digest, due_time) VALUES (?, ?)
     ON CONFLICT (digest) DO UPDATE SET due_time = excluded.due_time
+"""
+# The condition on the empty path is that of the index blob_by_path.
+NAMES_PATH = (
+    "SELECT 1 FROM blob WHERE path = ? AND path <> ''",
+    "SELECT 1 FROM blob_trash WHERE path = ?",
+)
+# PostgreSQL's substr takes no BIGINT, and every parameter is one.
+_CHECKSUMS = """
+    SELECT substr(checksums, CAST(CAST(? AS BIGINT) AS INTEGER), CAST(CAST(? AS BIGINT) AS INTEGER))
+    FROM blob_checksum WHERE digest = ?
+"""
+_WITHOUT_CHECKSUMS = """
+    SELECT digest FROM blob WHERE codec = ? AND path <> '' AND digest > ?
+    AND NOT EXISTS (SELECT 1 FROM blob_checksum WHERE blob_checksum.digest = blob.digest) ORDER BY digest LIMIT ?
 """
 _NEEDED = """
     SELECT EXISTS (SELECT 1 FROM blob_reference WHERE digest = ?) OR EXISTS (SELECT 1 FROM blob WHERE base_digest = ?)
@@ -97,6 +111,17 @@ def reference_count(connection: Connection, digest: str) -> int:
     return int(connection.execute("SELECT count(*) FROM blob_reference WHERE digest = ?", (digest,)).fetchone()[0])
 
 
+def block_checksums(connection: Connection, digest: str, place: slice) -> bytes | None:
+    """The bytes at `place` of the checksums of a raw file's blocks. None when the store does not have them yet."""
+    row = connection.execute(_CHECKSUMS, (place.start + 1, place.stop - place.start, digest)).fetchone()
+    return None if row is None else bytes(row[0] or b"")
+
+
+def without_checksums(connection: Connection, after: str, limit: int) -> list[str]:
+    """Up to `limit` digests of raw files whose blocks have no checksums, in order, beginning after `after`."""
+    return [digest for (digest,) in connection.execute(_WITHOUT_CHECKSUMS, (RAW, after, limit))]
+
+
 def totals(connection: Connection) -> BlobTotals:
     """Number and size of all blobs."""
     row = connection.execute(_TOTALS).fetchone()
@@ -114,14 +139,8 @@ def trash_count(connection: Connection) -> int:
 
 
 def named_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
-    """The paths that a blob's row or the trash names. A file's name begins with its digest: see `blobs/files.py`."""
-    named = set()
-    for path in paths:
-        digest = "sha256:" + path.rsplit("/", 1)[-1][:64]
-        in_row = connection.execute("SELECT 1 FROM blob WHERE digest = ? AND path = ?", (digest, path)).fetchone()
-        if in_row or connection.execute("SELECT 1 FROM blob_trash WHERE path = ?", (path,)).fetchone():
-            named.add(path)
-    return named
+    """The paths that a blob's row or the trash names."""
+    return {path for path in paths if any(connection.execute(sql, (path,)).fetchone() for sql in NAMES_PATH)}
 
 
 def page(connection: Connection, after: str, limit: int) -> list[BlobRow]:
@@ -206,7 +225,10 @@ def renew_blob(connection: Connection, command: RenewBlob, now_ns: int) -> Store
     if (row := blob(connection, command.digest)) is None:
         return None
     if (lease := now_ns + command.lease_ns) > row.lease_expire_time:
-        connection.execute("UPDATE blob SET lease_expire_time = ? WHERE digest = ?", (lease, row.digest))
+        leased = replace(row, lease_expire_time=lease)
+        # A damaged row keeps a checksum that does not fit.
+        checksum = leased.sealed().checksum if row.is_intact else row.checksum
+        connection.execute("UPDATE blob SET lease_expire_time = ?, checksum = ? WHERE digest = ?", (lease, checksum, row.digest))
         connection.execute(_MAKE_CANDIDATE, (row.digest, lease))
     renewed = blob(connection, command.digest)
     assert renewed is not None
@@ -252,11 +274,14 @@ def _insert_bytes(connection: Connection, command: StoreBlob) -> None:
     """Inserts what the database holds of the stored bytes. The row exists."""
     if command.content is not None:
         connection.execute("INSERT INTO blob_inline (digest, content) VALUES (?, ?)", (command.digest, command.content))
+    elif command.checksums:
+        connection.execute("INSERT INTO blob_checksum (digest, checksums) VALUES (?, ?)", (command.digest, command.checksums))
 
 
 def _delete_bytes(connection: Connection, row: BlobRow) -> None:
     """Deletes what `_insert_bytes` inserted, puts the file into the trash, and makes the base a candidate."""
     connection.execute("DELETE FROM blob_inline WHERE digest = ?", (row.digest,))
+    connection.execute("DELETE FROM blob_checksum WHERE digest = ?", (row.digest,))
     if row.path:
         connection.execute("INSERT INTO blob_trash (path, stored_bytes) VALUES (?, ?)", (row.path, row.stored_bytes))
     if row.base_digest is not None:
@@ -281,7 +306,7 @@ def _row_of(command: StoreBlob, lease_expire_time: int, create_time: int) -> Blo
         step=command.step,
         lease_expire_time=lease_expire_time,
         create_time=create_time,
-    )
+    ).sealed()
 
 
 def _check_base(connection: Connection, command: StoreBlob) -> None:

@@ -9,13 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from holdfastd.errors import DataLoss
+from holdfastd.model import checksums
 from holdfastd.model.mutations import Change
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.engine import Connection
 from holdfastd.store.pages import fetch
 
+_IMAGES = "SELECT ordinal, image, image_checksum, workspace, kind, id FROM changes WHERE revision = ? AND image IS NOT NULL"
+_REVISIONS = (
+    "SELECT count(*) FROM commits WHERE revision > ? AND revision <= ?"
+    " AND EXISTS (SELECT 1 FROM changes WHERE changes.revision = commits.revision)"
+)
 # Names in `meta`.
 _OLDEST = "oldest_revision"
 _SET_BACK = "clock_set_back"  # the first revision of each era but the first one, in order
@@ -92,8 +99,31 @@ def time_of(connection: Connection, revision: int) -> int:
 
 
 def images(connection: Connection, revision: int) -> dict[int, bytes]:
-    """The images of a commit's changes, by ordinal."""
-    return dict(connection.execute("SELECT ordinal, image FROM changes WHERE revision = ? AND image IS NOT NULL", (revision,)))
+    """The images of a commit's changes, by ordinal. DATA_LOSS (HISTORY_DAMAGED) when one is damaged."""
+    found = {}
+    for ordinal, image, checksum, workspace, kind, id in connection.execute(_IMAGES, (revision,)):
+        if not is_intact(workspace, kind, id, image, checksum):
+            raise damaged(revision, ordinal)
+        found[ordinal] = image
+    return found
+
+
+def is_intact(workspace: str, kind: str, id: str, image: bytes | None, checksum: int | None) -> bool:
+    """Whether an image of the history is as it was written. An earlier version wrote images without a checksum."""
+    if image is None:
+        return checksum is None
+    return isinstance(image, bytes) and checksum in (None, checksums.of_image(workspace, kind, id, image))
+
+
+def damaged(revision: int, ordinal: int) -> DataLoss:
+    """The error of a change that cannot be read."""
+    return DataLoss(
+        f"Change {ordinal} of revision {revision} is damaged in the history. Run verify, and restore a backup. To go on without"
+        f" it, watch from after_revision={revision}.",
+        reason="HISTORY_DAMAGED",
+        revision=revision,
+        ordinal=ordinal,
+    )
 
 
 @lru_cache(maxsize=256)
@@ -106,7 +136,8 @@ def page_sql(dialect: Dialect, kinds: int, ids: int) -> str:
     workspace = "changes.workspace" if kinds == ids == 1 else dialect.walked("changes.workspace")
     return (
         "SELECT changes.revision, ordinal, kind, id, action, version, parent_kind, first_number, last_number, image,"
-        " commits.actor, commits.commit_time FROM changes JOIN commits ON commits.revision = changes.revision"
+        " image_checksum, checksum, commits.commit_time, commits.actor, commits.request_id, peer_uid, peer_pid"
+        " FROM changes JOIN commits ON commits.revision = changes.revision"
         f" WHERE (changes.revision, ordinal) > (?, ?) AND changes.revision <= ? AND {workspace} = ?"
         f"{by_kind}{by_id} ORDER BY changes.revision, ordinal LIMIT ?"
     )
@@ -121,16 +152,44 @@ def page(
     until: int,
     limit: int,
     limit_bytes: int,
-) -> list[Noted]:
-    """Changes after the place `after` (revision, ordinal) and up to the revision `until`, in order.
+) -> tuple[list[Noted], bool]:
+    """Changes after the place `after` (revision, ordinal) and up to the revision `until`, in order, and whether more follow.
 
-    Empty `kinds` or `ids` mean all. At most `limit` changes; fewer when their rows exceed `limit_bytes`.
+    Empty `kinds` or `ids` mean all. At most `limit` changes; fewer when their rows exceed `limit_bytes`, and those before a
+    damaged one. DATA_LOSS (HISTORY_DAMAGED) when the first is damaged.
     """
     cursor = connection.execute(
         page_sql(connection.dialect, len(kinds), len(ids)), (*after, until, workspace, *kinds, *ids, limit)
     )
-    rows, _ = fetch(cursor, limit_bytes)
-    return [
-        Noted(revision, ordinal, Change(kind, id, action, version, parent_kind, first, last, image), actor, time_ns)
-        for revision, ordinal, kind, id, action, version, parent_kind, first, last, image, actor, time_ns in rows
-    ]
+    rows, all_rows = fetch(cursor, limit_bytes)
+    found: list[Noted] = []
+    for row in rows:
+        noted = _noted(workspace, row)
+        if noted is None and not found:
+            raise damaged(*row[:2])
+        if noted is None:
+            return found, True
+        found.append(noted)
+    return found, len(rows) == limit or not all_rows
+
+
+def check_revisions(connection: Connection, after: int, until: int) -> None:
+    """DATA_LOSS (HISTORY_DAMAGED) when a revision after `after` and up to `until` has no commit or no change."""
+    (count,) = connection.execute(_REVISIONS, (after, until)).fetchone()
+    if count != max(0, until - after):
+        raise DataLoss(
+            f"The history has {count} of the {until - after} revisions from {after + 1} to {until}. Run verify, and restore a"
+            f" backup. To go on without them, watch from after_revision={until}.",
+            reason="HISTORY_DAMAGED",
+            revision=after + 1,
+        )
+
+
+def _noted(workspace: str, row: Sequence[Any]) -> Noted | None:
+    """The change of a row of `page_sql`; None when it is damaged."""
+    revision, ordinal, *fields, image_checksum, checksum, time_ns, actor, request_id, uid, pid = row
+    change = Change(*fields)
+    known = checksums.of_change(workspace, (revision, ordinal), change, image_checksum, (time_ns, actor, request_id, uid, pid))
+    if checksum not in (None, known) or not is_intact(workspace, change.kind, change.id, change.image, image_checksum):
+        return None
+    return Noted(revision, ordinal, change, actor, time_ns)

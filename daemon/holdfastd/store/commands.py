@@ -15,12 +15,15 @@ from holdfastd.model.commands import (
     EmptyTrash,
     Exclusive,
     ExpireRequests,
+    FillChecksums,
+    FinishChecksums,
     FreePages,
     RenewBlob,
     StoreBlob,
+    StoreBlockChecksums,
     SweepBlobs,
 )
-from holdfastd.store import blobs, commits, ledger
+from holdfastd.store import blobs, checksum_fill, commits, ledger
 from holdfastd.store.engine import Connection
 
 Handler = Callable[[Connection, Any, int], Any]  # connection, command, time in nanoseconds → the command's result
@@ -48,5 +51,8 @@ def handlers(of: ledger.Ledger) -> Handlers:
         SweepBlobs: blobs.sweep,
         EmptyTrash: blobs.empty_trash,
         DiscardFile: blobs.discard_file,
+        FillChecksums: checksum_fill.fill,
+        StoreBlockChecksums: checksum_fill.store_blocks,
+        FinishChecksums: checksum_fill.finish,
         Exclusive: _run,
     }

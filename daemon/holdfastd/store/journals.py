@@ -6,11 +6,15 @@ The cache is cleared whenever a command is rolled back.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal
 from holdfastd.errors import FailedPrecondition, VersionMismatch
-from holdfastd.model.mutations import Append
+from holdfastd.model.checksums import journal_seed, of_entry
+from holdfastd.model.entry_images import EntryImages
+from holdfastd.model.mutations import APPEND, Append
 from holdfastd.store.engine import Connection
 from holdfastd.store.records import exists
 from holdfastd.store.sql import entry_columns, quoted
@@ -18,11 +22,15 @@ from holdfastd.store.sql import entry_columns, quoted
 
 @dataclass(slots=True)
 class JournalHead:
-    """A journal's id and the numbers of its first and last entry. `journal_id` is 0 until the journal's row is inserted."""
+    """A journal's id and the numbers of its first and last entry. `journal_id` is 0 until the journal's row is inserted.
+
+    seed: of the checksums of its entries, as `checksums.journal_seed`.
+    """
 
     journal_id: int
     first_number: int
     last_number: int
+    seed: int
 
 
 JournalKey = tuple[str, str, str, str]  # workspace, journal, parent_kind, parent_id
@@ -51,7 +59,17 @@ def find(connection: Connection, journal: Journal, workspace: str, parent_kind: 
     (last_number,) = connection.execute(
         f"SELECT COALESCE(MAX(number), ?) FROM {quoted(journal.name)} WHERE journal_id = ?", (first_number - 1, journal_id)
     ).fetchone()
-    return JournalHead(journal_id, first_number, last_number)
+    return JournalHead(journal_id, first_number, last_number, journal_seed(workspace, journal.name, parent_kind, parent_id))
+
+
+def last_in_history(connection: Connection, journal: Journal, workspace: str, parent_kind: str, parent_id: str) -> int:
+    """The number of the last entry that the history has; 0 when the newest change of the journal is not an append."""
+    row = connection.execute(
+        "SELECT action, last_number FROM changes WHERE workspace = ? AND kind = ? AND id = ? AND parent_kind = ?"
+        " ORDER BY revision DESC, ordinal DESC LIMIT 1",
+        (workspace, journal.name, parent_id, parent_kind),
+    ).fetchone()
+    return int(row[1]) if row and row[0] == APPEND else 0
 
 
 def append(connection: Connection, heads: Heads, workspace: str, mutation: Append, revision: int, now_ns: int) -> tuple[int, int]:
@@ -65,11 +83,19 @@ def append(connection: Connection, heads: Heads, workspace: str, mutation: Appen
     if not head.journal_id:  # after the checks, so that an append without entries creates no journal
         head.journal_id = _make(connection, key)
     first = head.last_number + 1
-    rows = [(head.journal_id, number, revision, now_ns, *row) for number, row in enumerate(mutation.rows, first)]
+    images = EntryImages(journal, revision, now_ns)
+    rows = [_row(head, images, number, revision, now_ns, row) for number, row in enumerate(mutation.rows, first)]
     connection.insert_rows(quoted(journal.name), entry_columns(journal), rows)
     head.last_number += len(rows)
     heads.put(key, head)
     return first, head.last_number
+
+
+def _row(head: JournalHead, images: EntryImages, number: int, revision: int, now_ns: int, row: Sequence[Any]) -> list[Any]:
+    stored = [head.journal_id, number, revision, now_ns, *row]
+    stored[-1] = image = images.image(number, row[-1])
+    stored.append(of_entry(head.seed, number, image))
+    return stored
 
 
 def _check_expected(mutation: Append, last_number: int) -> None:
@@ -96,7 +122,7 @@ def _find(connection: Connection, journal: Journal, key: JournalKey) -> JournalH
             kind=parent_kind,
             id=parent_id,
         )
-    return JournalHead(0, 1, 0)
+    return JournalHead(0, 1, 0, journal_seed(*key))
 
 
 def _make(connection: Connection, key: JournalKey) -> int:

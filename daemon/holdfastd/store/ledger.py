@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from holdfastd.errors import InvalidArgument
+from holdfastd.errors import DataLoss, InvalidArgument
+from holdfastd.model import checksums
 from holdfastd.model.commands import Command, Commit, ExpireRequests, Request, RequestKey
 from holdfastd.model.mutations import Change
 from holdfastd.store import changes
@@ -29,8 +30,8 @@ KEYS_A_STATEMENT = 64
 MAX_AHEAD_NS = 3600 * 10**9
 
 _COMMIT_COLUMNS = ("revision", "commit_time", "workspace", "actor", "request_id", "peer_uid", "peer_pid")
-_CHANGE_COLUMNS = ("revision", "ordinal", "workspace", *Change._fields)
-_REQUEST_COLUMNS = ("workspace", "actor", "request_id", "revision", "create_time", "fingerprint", "answer")
+_CHANGE_COLUMNS = ("revision", "ordinal", "workspace", *Change._fields, "image_checksum", "checksum")
+_REQUEST_COLUMNS = ("workspace", "actor", "request_id", "revision", "create_time", "fingerprint", "answer", "checksum")
 
 Row = Sequence[Any]
 
@@ -39,8 +40,10 @@ class Remembered(NamedTuple):
     """A remembered answer."""
 
     revision: int
+    create_time: int
     fingerprint: bytes
     answer: bytes  # JSON: a list of rows
+    checksum: int | None
 
 
 class Mark(NamedTuple):
@@ -85,7 +88,7 @@ class Ledger:
         """
         key = command.request_key
         if key is not None and key in self._requests:
-            self._remembered |= {each: Remembered(row[3], row[5], row[6]) for each, row in self._requests.items()}
+            self._remembered |= {each: Remembered(*row[3:]) for each, row in self._requests.items()}
             self.flush(connection)
         return not self._cannot_be_refused(command, key)
 
@@ -179,8 +182,9 @@ class Ledger:
         """
         key = command.request_key
         found = None if key is None else self._remembered[key]
-        if found is None:
+        if key is None or found is None:
             return None
+        _check_intact(key, found)
         if found.fingerprint != command.fingerprint:
             raise InvalidArgument(
                 f"request_id {command.request_id!r} was used for another request, at revision {found.revision}."
@@ -195,22 +199,41 @@ class Ledger:
         workspace = command.workspace
         peer = command.peer
         pid = peer.pid or None  # the kernel gives 0 for a process outside this namespace of processes
-        self._commits.append((revision, time_ns, workspace, command.actor, command.request_id, peer.uid, pid))
-        self._changes += [(revision, ordinal, workspace, *change) for ordinal, change in enumerate(made)]
+        commit = (time_ns, command.actor, command.request_id, peer.uid, pid)
+        self._commits.append((revision, time_ns, workspace, *commit[1:]))
+        self._changes += [_change_row(workspace, (revision, ordinal), change, commit) for ordinal, change in enumerate(made)]
         self.image_bytes += sum(len(each.image) for each in made if each.image is not None)
         self.revision = revision
 
     def remember(self, command: Request[Any], revision: int, now_ns: int, answer: Sequence[Row]) -> None:
         """Keeps the answer to a request for `flush`; does nothing when the request has no id."""
         if (key := command.request_key) is not None:
-            self._requests[key] = (*key, revision, now_ns, command.fingerprint, orjson.dumps(answer))
+            told = (revision, now_ns, command.fingerprint, orjson.dumps(answer))
+            self._requests[key] = (*key, *told, checksums.of_answer(key, *told))
+
+
+def _change_row(workspace: str, place: tuple[int, int], change: Change, commit: checksums.CommitSaid) -> Row:
+    image = change.image
+    of_image = None if image is None else checksums.of_image(workspace, change.kind, change.id, image)
+    return (*place, workspace, *change, of_image, checksums.of_change(workspace, place, change, of_image, commit))
+
+
+def _check_intact(key: RequestKey, found: Remembered) -> None:
+    """Raises DATA_LOSS when a remembered answer is damaged. An earlier version stored answers without a checksum."""
+    if found.checksum not in (None, checksums.of_answer(key, *found[:-1])):
+        raise DataLoss(
+            f"The request {key[2]!r} was applied, but its stored answer is damaged. Nothing was applied again. Read what it"
+            " changed, and run verify.",
+            reason="ANSWER_DAMAGED",
+            request_id=key[2],
+        )
 
 
 @cache
 def _find_sql(count: int) -> str:
     keys = ", ".join(["(?, ?, ?)"] * count)
     return (
-        "SELECT workspace, actor, request_id, revision, fingerprint, answer FROM request"
+        "SELECT workspace, actor, request_id, revision, create_time, fingerprint, answer, checksum FROM request"
         f" WHERE (workspace, actor, request_id) IN (VALUES {keys})"
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from holdfast.contract.kinds import Kind
 from holdfastd.store.engine import Connection, Cursor
-from holdfastd.store.records import image_from_columns
+from holdfastd.store.records import checked_image
 from holdfastd.store.sql import quoted
 
 ROWS_AT_ONCE = 32
@@ -56,16 +56,14 @@ def _up_to(rows: list[Sequence[Any]], limit_bytes: int) -> tuple[list[Sequence[A
 def images(connection: Connection, kind: Kind, workspace: str, ids: Sequence[str]) -> Iterator[tuple[str, Image]]:
     """The ids and images of the records that exist, in no particular order."""
     named = connection.dialect.any_of("id", ids)
-    sql = f"SELECT image, id FROM {quoted(kind.name)} WHERE workspace = ? AND {named.sql}"
-    for image, id in connection.execute(sql, (workspace, *named.parameters)).fetchall():
-        yield id, image_of(connection, kind, workspace, id, image)
+    sql = f"SELECT image, checksum, id FROM {quoted(kind.name)} WHERE workspace = ? AND {named.sql}"
+    for image, checksum, id in connection.execute(sql, (workspace, *named.parameters)).fetchall():
+        yield id, image_of(connection, kind, workspace, id, image, checksum)
 
 
-def image_of(connection: Connection, kind: Kind, workspace: str, id: str, image: bytes | None) -> Image:
-    """The image of a row; built from the columns when the row has none. Call it row by row, because columns may be large."""
-    if image is not None:
-        return image if isinstance(image, bytes) else DamagedImage("its image is damaged")
+def image_of(connection: Connection, kind: Kind, workspace: str, id: str, image: bytes | None, checksum: int | None) -> Image:
+    """As `checked_image`, with damage as a value. Call it row by row, because columns may be large."""
     try:
-        return image_from_columns(connection, kind, workspace, id) or DamagedImage("it has gone")
-    except (TypeError, ValueError) as error:
+        return checked_image(connection, kind, workspace, id, image, checksum) or DamagedImage("it has gone")
+    except ValueError as error:
         return DamagedImage(str(error))

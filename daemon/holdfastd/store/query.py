@@ -20,8 +20,6 @@ from holdfastd.store.sql import quoted
 
 Query = tuple[str, tuple[Any, ...]]
 
-ENTRY_COLUMNS = ("number", "revision", "create_time")
-
 # Fields of a journal with an index on (field, journal_id, number).
 ENTRY_INDEXES: Mapping[str, tuple[str, ...]] = {"transcript": ("task_id",), "event": ("task_id", "type")}
 
@@ -39,10 +37,10 @@ def select_page(
 ) -> Query:
     """At most `limit` rows (None: all) of a kind that match the filter, in order, after the row with the key `after`.
 
-    Columns: the record's image, then its values of the order's keys; the last of these is the id.
+    Columns: the record's image and its checksum, then its values of the order's keys; the last of these is the id.
     Raises InvalidArgument when the filter does not fit the kind.
     """
-    columns = ", ".join(["t.image", *(_column("t", each.field.name) for each in order.keys)])
+    columns = ", ".join(["t.image", "t.checksum", *(_column("t", each.field.name) for each in order.keys)])
     conditions = [Where("t.workspace = ?", (workspace,)), compile_filter(dialect, kind, node, alias="t")]
     if after is not None:
         conditions.append(_after(order.keys, after))
@@ -71,13 +69,13 @@ def read_entries(
 ) -> Query:
     """At most `limit` entries of one journal by number, from `start` to `end` (both included; `end` 0: no end).
 
-    Columns: number, revision, create_time, then those of `journal.columns`.
+    Columns: number, image, checksum.
     """
     span = Where("e.journal_id = ? AND e.number >= ? AND e.number <= ?", (journal_id, start, end or _MAX_NUMBER))
     where = all_of([span, compile_filter(dialect, journal, node, alias="e")])
     direction = "DESC" if descending else "ASC"
     table = quoted(journal.name)
-    sql = f"SELECT {_entry_columns(journal)} FROM {table} AS e WHERE {where.sql} ORDER BY e.number {direction} LIMIT ?"
+    sql = f"SELECT e.number, e.image, e.checksum FROM {table} AS e WHERE {where.sql} ORDER BY e.number {direction} LIMIT ?"
     return sql, (*where.parameters, limit)
 
 
@@ -95,8 +93,8 @@ def list_entries(
 ) -> Query:
     """At most `limit` entries of many parents, ordered by (journal_id, number), after the key `after`.
 
-    An empty `parent_kind` or `parent_id` means all. Columns: journal_id, parent_kind, parent_id, number, revision,
-    create_time, then those of `journal.columns`. journal_id and number are the key for the next page.
+    An empty `parent_kind` or `parent_id` means all. Columns: journal_id, parent_kind, parent_id, number, image, checksum.
+    journal_id and number are the key for the next page.
     """
     leader = "j" if parent_kind and parent_id else _leader(journal, node)
     conditions = [Where("j.workspace = ? AND j.journal = ?", (workspace, journal.name))]
@@ -106,7 +104,7 @@ def list_entries(
     where = all_of([*conditions, compile_filter(dialect, journal, node, alias="e")])
     direction = "DESC" if descending else "ASC"
     sql = (
-        f"SELECT e.journal_id, j.parent_kind, j.parent_id, {_entry_columns(journal)}"
+        "SELECT e.journal_id, j.parent_kind, j.parent_id, e.number, e.image, e.checksum"
         f" FROM journal AS j JOIN {quoted(journal.name)} AS e ON e.journal_id = j.journal_id"
         f" WHERE {where.sql} ORDER BY {leader}.journal_id {direction}, e.number {direction} LIMIT ?"
     )
@@ -134,10 +132,6 @@ def _after_entry(leader: str, journal_id: Parameter, number: Parameter, *, desce
 
 def _column(alias: str, name: str) -> str:
     return f"{alias}.{quoted(name)}"
-
-
-def _entry_columns(journal: Journal) -> str:
-    return ", ".join(_column("e", name) for name in (*ENTRY_COLUMNS, *(each.name for each in journal.columns)))
 
 
 def all_of(conditions: Sequence[Where]) -> Where:

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from holdfast.contract.kinds import KINDS, Field, Kind, RecordMessage
 from holdfastd.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, VersionMismatch
-from holdfastd.model import codec
+from holdfastd.model import checksums, codec
 from holdfastd.model.checking import check_required
 from holdfastd.store import blobs, workspaces
 from holdfastd.store.engine import Connection, Constraint
@@ -29,21 +29,36 @@ def exists(connection: Connection, kind: Kind, workspace: str, id: str) -> bool:
 
 
 def image(connection: Connection, kind: Kind, workspace: str, id: str) -> bytes | None:
-    """The record's encoded message; None when there is no such record."""
+    """The record's encoded message; None when there is no such record. ValueError when it is damaged."""
     row = connection.execute(kind_sql(kind).image, (workspace, id)).fetchone()
-    if row is None:
-        return None
-    return row[0] if row[0] is not None else image_from_columns(connection, kind, workspace, id)
+    return None if row is None else checked_image(connection, kind, workspace, id, *row)
+
+
+def checked_image(
+    connection: Connection, kind: Kind, workspace: str, id: str, image: bytes | None, checksum: int | None
+) -> bytes | None:
+    """The image of a row after its check. When the row has none, the image is built from the columns; None: the row has gone.
+
+    A row that an earlier version wrote may have an image without a checksum. ValueError when image or columns are damaged.
+    """
+    if image is None:
+        try:
+            return image_from_columns(connection, kind, workspace, id)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+    if not isinstance(image, bytes) or checksum not in (None, checksums.of_image(workspace, kind.name, id, image)):
+        raise ValueError("its image is damaged")
+    return image
 
 
 def load(connection: Connection, kind: Kind, workspace: str, id: str) -> RecordMessage | None:
     """The record's message; None when there is no such record. Ignores a damaged image, which the next write replaces."""
-    found = image(connection, kind, workspace, id)
-    if found is None:
-        return None
     try:
+        found = image(connection, kind, workspace, id)
+        if found is None:
+            return None
         message: RecordMessage = kind.message_class.FromString(found)
-    except (DecodeError, TypeError):
+    except (DecodeError, ValueError):
         return from_columns(connection, kind, workspace, id)
     return message if message.id == id else from_columns(connection, kind, workspace, id)
 
@@ -97,8 +112,9 @@ def insert(connection: Connection, kind: Kind, workspace: str, message: RecordMe
     _check_parents(connection, kind, workspace, message, kind.references)
     _check_keys(connection, kind, workspace, message, kind.keys)
     encoded = message.SerializeToString()
+    checksum = checksums.of_image(workspace, kind.name, id, encoded)
     try:
-        connection.execute(kind_sql(kind).insert, (workspace, *codec.to_row(kind, message), encoded))
+        connection.execute(kind_sql(kind).insert, (workspace, *codec.to_row(kind, message), encoded, checksum))
     except connection.Error as error:
         if _is_taken(kind, connection.engine.refusal(error)):
             raise AlreadyExists(f"The {kind.name} {id} exists already.", reason="ID_TAKEN", kind=kind.name, id=id) from error
@@ -124,7 +140,8 @@ def update(connection: Connection, kind: Kind, workspace: str, before: RecordMes
     _check_parents(connection, kind, workspace, after, [field for field in changed if field.reference is not None])
     _check_keys(connection, kind, workspace, after, [key for key in kind.keys if any(each.name in key for each in changed)])
     encoded = after.SerializeToString()
-    connection.execute(kind_sql(kind).update, (*codec.to_row(kind, after), encoded, workspace, id))
+    checksum = checksums.of_image(workspace, kind.name, id, encoded)
+    connection.execute(kind_sql(kind).update, (*codec.to_row(kind, after), encoded, checksum, workspace, id))
     for field in changed:
         if field.repeated:
             connection.execute(child_sql(kind, field).delete, (workspace, id))

@@ -16,8 +16,9 @@ from holdfastd.model.codec import child_columns
 # The tables that do not belong to a kind or a journal.
 OWN_TABLES = (
     *("meta", "workspace", "commits", "changes", "request", "counter", "journal"),
-    *("blob", "blob_inline", "blob_reference", "blob_candidate", "blob_trash"),
+    *("blob", "blob_inline", "blob_checksum", "blob_reference", "blob_candidate", "blob_trash"),
 )
+_IMAGE = {"image": "", "checksum": ""}
 _NAMED_AT_MOST = 5
 
 
@@ -67,7 +68,7 @@ def check_schema(columns: Mapping[str, Collection[str]]) -> None:
 
 def _kind_tables(kind: Kind) -> Iterator[Table]:
     owner = f"kind {kind.name}"
-    yield Table(kind.name, owner, {"workspace": "", **{each.name: each.name for each in kind.columns}, "image": ""})
+    yield Table(kind.name, owner, {"workspace": "", **{each.name: each.name for each in kind.columns}, **_IMAGE})
     for field in kind.children:
         head = dict.fromkeys(("workspace", "id", "ordinal"), field.name)
         held = {each: f"{field.name}.{each}" if field.member else field.name for each in child_columns(field)}
@@ -76,7 +77,7 @@ def _kind_tables(kind: Kind) -> Iterator[Table]:
 
 def _journal_table(journal: Journal) -> Table:
     head = dict.fromkeys(("journal_id", "number", "revision", "create_time"), "")
-    return Table(journal.name, f"journal {journal.name}", head | {each.name: each.name for each in journal.columns})
+    return Table(journal.name, f"journal {journal.name}", head | {each.name: each.name for each in journal.columns} | _IMAGE)
 
 
 def _holds(owner: str, field: str) -> str:

@@ -19,12 +19,12 @@ def quoted(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KindSql:
-    """Statements on one kind's table. Rows are `workspace`, then the kind's columns in their order, then the image."""
+    """Statements on one kind's table. Rows are `workspace`, the kind's columns in their order, the image and its checksum."""
 
-    image: str  # WHERE workspace = ? AND id = ?
+    image: str  # and checksum, WHERE workspace = ? AND id = ?
     columns: str  # WHERE workspace = ? AND id = ?
     insert: str
-    update: str  # SET every column and the image WHERE workspace = ? AND id = ?
+    update: str  # SET every column, image and checksum WHERE workspace = ? AND id = ?
     delete: str
     exists: str
 
@@ -46,10 +46,10 @@ def kind_sql(kind: Kind) -> KindSql:
     columns = [quoted(field.name) for field in kind.columns]
     where = "WHERE workspace = ? AND id = ?"
     return KindSql(
-        image=f"SELECT image FROM {table} {where}",
+        image=f"SELECT image, checksum FROM {table} {where}",
         columns=f"SELECT {', '.join(columns)} FROM {table} {where}",
-        insert=f"INSERT INTO {table} (workspace, {', '.join(columns)}, image) VALUES (?{', ?' * len(columns)}, ?)",
-        update=f"UPDATE {table} SET {', '.join(f'{column} = ?' for column in columns)}, image = ? {where}",
+        insert=f"INSERT INTO {table} (workspace, {', '.join(columns)}, image, checksum) VALUES (?{', ?' * len(columns)}, ?, ?)",
+        update=f"UPDATE {table} SET {', '.join(f'{column} = ?' for column in columns)}, image = ?, checksum = ? {where}",
         delete=f"DELETE FROM {table} {where}",
         exists=f"SELECT 1 FROM {table} {where}",
     )
@@ -95,7 +95,8 @@ def cycle_sql(kind: Kind, field: Field) -> str:
 @cache
 def entry_columns(journal: Journal) -> tuple[str, ...]:
     """The columns of an insert of entries."""
-    return ("journal_id", "number", "revision", "create_time", *(quoted(field.name) for field in journal.columns))
+    fields = (quoted(field.name) for field in journal.columns)
+    return ("journal_id", "number", "revision", "create_time", *fields, "image", "checksum")
 
 
 @cache

@@ -9,7 +9,7 @@ from holdfast.v1 import blob_service_pb2 as pb
 from holdfastd.blobs.cache import ContentCache
 from holdfastd.blobs.files import BlobFiles
 from holdfastd.blobs.room import UNLIMITED, Room
-from holdfastd.errors import InvalidArgument, NotFound
+from holdfastd.errors import DataLoss, InvalidArgument, NotFound
 from holdfastd.model import codec
 from holdfastd.model.blobs import BlobProblem, BlobStat, BlobTotals, PutHeader, check_digest
 from holdfastd.model.call import Call
@@ -69,12 +69,19 @@ class Blobs:
             found = rows.stat(connection, digest)
         if found is None:
             raise NotFound(f"There is no blob {digest}.", reason="BLOB_NOT_FOUND", digest=digest)
+        if not found.row.is_intact:
+            message = f"The row of the blob {digest} is damaged. Run verify, and restore a backup."
+            raise DataLoss(message, reason="BLOB_DAMAGED", digest=digest, damaged_digest=digest)
         return found
 
     def totals(self, call: Call) -> BlobTotals:
         """Number and size of all blobs."""
         with self._readers.snapshot(call) as connection:
             return rows.totals(connection)
+
+    def missing_checksums(self, call: Call) -> Iterator[tuple[str, bytes | None]]:
+        """As `BlobContents.missing_checksums`, for the job `checksums`."""
+        return self._contents.missing_checksums(call)
 
     def verify(self, read_blobs: bool, report: Report, call: Call) -> Iterator[BlobProblem]:
         """The problems of rows, files and references; with `read_blobs` also of the contents. Changes nothing in the store.

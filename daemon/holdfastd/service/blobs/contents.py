@@ -1,8 +1,10 @@
 """Reading blobs: streams of blobs that are stored whole, and the contents of deltas, rebuilt from their chains.
 
-Only verified bytes leave this module. A stream checks each frame; when the whole blob is read, it also checks the digest before
-it yields the last chunk. Rebuilding a chain checks the stored digest of each delta and the digest of the result. No snapshot is
-held while bytes are yielded.
+Only verified bytes leave this module. A stream checks each frame of a compressed blob and each block of a raw one; when the
+whole blob is read, it also checks the digest before it yields the last chunk. A raw blob whose blocks have no checksums (its
+bytes are in the database, or an earlier version stored it) is read whole and compared with its digest before a range of it is
+sent. Rebuilding a chain checks the stored digest of each delta and the digest of the result. No snapshot is held while bytes are
+yielded.
 """
 
 from __future__ import annotations
@@ -10,17 +12,18 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from holdfast.contract.digests import Hashed
+from holdfastd.blobs.blocks import BlockChecksums, covering, place_of
 from holdfastd.blobs.cache import ContentCache
 from holdfastd.blobs.codec import Damaged, plain_chunks
 from holdfastd.blobs.delta import decode_delta
 from holdfastd.blobs.files import BlobFiles, StoredContent, StoredFile
 from holdfastd.errors import DataLoss, InvalidArgument, NotFound, OutOfRange
-from holdfastd.model.blobs import DELTA, BlobRow, digest_of, named_digest
+from holdfastd.model.blobs import DELTA, RAW, BlobRow, digest_of, named_digest
 from holdfastd.model.call import Call
 from holdfastd.store import blobs as rows
 from holdfastd.store.blobs import Link
@@ -30,6 +33,7 @@ CHUNK_BYTES = 1024 * 1024
 HASHES_KEPT = 64
 DAMAGED_KEPT = 10_000
 REBUILD_COPIES = 3  # of a content that is rebuilt: its base, the delta, the result
+_PAGE = 100
 _ATTEMPTS = 3  # a sweep and a Put may replace the file between reading the row and opening the file
 
 Result = TypeVar("Result")
@@ -90,6 +94,9 @@ class BlobContents:
             links = rows.chain(connection, digest)
         if not links:
             raise NotFound(f"There is no blob {digest}.", reason="BLOB_NOT_FOUND", digest=digest)
+        for row, _ in links:
+            if not row.is_intact:
+                raise _damaged(digest, row.digest, "its row in the database is damaged")
         return links
 
     def is_stored(self, digest: str, call: Call) -> bool:
@@ -139,8 +146,27 @@ class BlobContents:
 
     def verify_stream(self, link: Link, call: Call) -> None:
         """Reads a blob that is stored whole from end to end. Raises DATA_LOSS or FileMissing."""
-        for _ in _stream(self._open(link), link.row, link.row.digest, 0, link.row.size_bytes, call):
+        row = link.row
+        checksums = self._checksums(link, 0, row.size_bytes, call)
+        for _ in _stream(self._open(link), row, row.digest, 0, row.size_bytes, call, checksums):
             pass
+
+    def missing_checksums(self, call: Call) -> Iterator[tuple[str, bytes | None]]:
+        """The digest of each raw file whose blocks have no checksums, and these checksums; None when the file is damaged."""
+        after: str | None = ""
+        while after is not None:
+            with self._readers.snapshot(call) as connection:
+                digests = rows.without_checksums(connection, after, _PAGE)
+            for digest in digests:
+                with suppress(NotFound):  # swept meanwhile
+                    yield digest, self._checksums_of_file(digest, call)
+            after = digests[-1] if digests else None
+
+    def _checksums_of_file(self, digest: str, call: Call) -> bytes | None:
+        try:
+            return self._with_links(digest, (), call, lambda links: self._computed(links[0], call))
+        except DataLoss:
+            return None
 
     def _with_links(self, digest: str, links: Sequence[Link], call: Call, use: Callable[[Sequence[Link]], Result]) -> Result:
         """Calls `use` with the blob's chain. When a file is missing, reads the chain again and repeats the call: a sweep may have
@@ -159,8 +185,29 @@ class BlobContents:
         if row.codec == DELTA or self.is_cached(row.digest):
             call.claim.take_when_free(REBUILD_COPIES * row.size_bytes, call)
             return BlobRange(row.size_bytes, _slices(self.whole(row.digest, call, links), offset, length))
-        stream = _stream(self._open(links[0]), row, row.digest, offset, length, call)
+        checksums = self._checksums(links[0], offset, length, call)
+        stream = _stream(self._open(links[0]), row, row.digest, offset, length, call, checksums)
         return BlobRange(row.size_bytes, self._noting(stream))
+
+    def _checksums(self, link: Link, offset: int, length: int, call: Call) -> bytes | None:
+        """The checksums of the blocks of a raw blob that hold the range; None when the digest or the frames check the range."""
+        row = link.row
+        if row.codec != RAW or length == 0:
+            return None
+        place = place_of(covering(offset, length))
+        if row.path:
+            with self._readers.snapshot(call) as connection:
+                checksums = rows.block_checksums(connection, row.digest, place)
+            if checksums is not None:
+                return checksums
+        return None if length == row.size_bytes else self._computed(link, call)[place]
+
+    def _computed(self, link: Link, call: Call) -> bytes:
+        """The checksums of all blocks, from a read of the whole raw blob that compares it with its digest."""
+        found = BlockChecksums()
+        for chunk in self._noting(_stream(self._open(link), link.row, link.row.digest, 0, link.row.size_bytes, call)):
+            found.feed(chunk)
+        return found.packed()
 
     def _noting(self, stream: Iterator[bytes]) -> Iterator[bytes]:
         with self._noting_damage():
@@ -176,7 +223,7 @@ class BlobContents:
 
     def _has_bytes(self, link: Link) -> bool:
         row, content = link
-        if row.digest in self._damaged or not (row.path or content is not None):
+        if row.digest in self._damaged or not row.is_intact or not (row.path or content is not None):
             return False
         try:
             return (self._files.size(row.path) if row.path else len(content or b"")) == row.stored_bytes
@@ -254,7 +301,13 @@ def _slices(content: bytes, offset: int, length: int) -> Iterator[bytes]:
 
 
 def _stream(
-    stored: StoredFile | StoredContent, row: BlobRow, wanted: str, offset: int, length: int, call: Call
+    stored: StoredFile | StoredContent,
+    row: BlobRow,
+    wanted: str,
+    offset: int,
+    length: int,
+    call: Call,
+    checksums: bytes | None = None,
 ) -> Iterator[bytes]:
     """The chunks of the range. Yields the last one only after all checks that the range allows. Closes `stored` at its end."""
     hasher = hashlib.sha256() if length == row.size_bytes else None
@@ -263,7 +316,7 @@ def _stream(
         try:
             if stored.size() != row.stored_bytes:
                 raise Damaged(f"{stored.size()} bytes are stored instead of {row.stored_bytes}")
-            for chunk in plain_chunks(stored, row.codec, row.size_bytes, offset, length):
+            for chunk in plain_chunks(stored, row.codec, row.size_bytes, offset, length, checksums):
                 call.check()
                 left -= len(chunk)
                 if hasher is not None:

@@ -143,6 +143,7 @@ class WholeDraft:
             path="",
             content=None,
             lease_ns=self._lease_ns,
+            checksums=encoder.checksums,
         )
         return self._draft.commit(blob, call)
 

@@ -65,10 +65,16 @@ def _page(readers: Readers, after: str, call: Call) -> list[BlobRow]:
 
 def _check(contents: BlobContents, files: BlobFiles, row: BlobRow, read_blobs: bool, call: Call) -> Iterator[BlobProblem]:
     call.check()
+    if not row.is_intact:
+        yield BlobProblem("blob_row_damaged", row.digest, "its row in the database is damaged")
+        return
     try:
         link = contents.links(row.digest, call)[0]
     except NotFound:
         return  # swept meanwhile
+    except DataLoss as error:
+        yield BlobProblem("blob_unreadable", row.digest, str(error))
+        return
     problem = _stored_problem(contents, files, link)
     if problem is None and read_blobs:
         problem = _content_problem(contents, link, call)
@@ -109,3 +115,5 @@ def _still_there(contents: BlobContents, link: Link, call: Call) -> bool:
         return contents.links(link.row.digest, call)[0].row.path == link.row.path
     except NotFound:
         return False
+    except DataLoss:
+        return True

@@ -18,7 +18,7 @@ from holdfastd.errors import HoldfastError
 from holdfastd.model.jobs import Job
 from holdfastd.store import changes, engine
 from holdfastd.store.engine import Alone, Constraint, Head
-from holdfastd.store.sqlite import errors
+from holdfastd.store.sqlite import errors, migrate
 from holdfastd.store.sqlite.checkpoint import (
     LogCheckpointer,
     LogCheckpointJob,
@@ -171,9 +171,11 @@ class Database:
         return self.empty_pages(connection)
 
     def check(self, connection: engine.Connection) -> Iterator[tuple[str, str, str]]:
-        """SQLite's own checks: pages, indexes, foreign keys."""
+        """SQLite's own checks, of pages, indexes and foreign keys; and whether the schema is that of the migrations."""
         for (text,) in connection.execute(f"PRAGMA integrity_check({MAX_FAULTS})"):
             if text != "ok":
                 yield "database_damaged", "database", text
+        for name in migrate.changed_definitions(connection):
+            yield "schema_damaged", name, "its definition differs from that of the migrations"
         for table, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchmany(MAX_FAULTS):
             yield "reference_dangling", f"{table} row {rowid}", f"refers to a row of {parent} that does not exist"

@@ -45,6 +45,11 @@ def is_io_failure(error: Exception) -> bool:
 def translate(error: Exception) -> HoldfastError | None:
     """Our error for SQLite's, by its code; None when a caller could do nothing about it."""
     code = error_code(error)
+    if not code and isinstance(error, sqlite.OperationalError):
+        # The driver's own error, without a code of SQLite's: a text column does not hold UTF-8. The store writes only UTF-8.
+        return DataLoss(
+            "A text in the database is damaged: it is not UTF-8. Run verify, and restore a backup.", reason="DATABASE_DAMAGED"
+        )
     if code == sqlite.SQLITE_FULL:
         return DiskFull("The disk is full; nothing was written. Free some space and try again.")
     if code == sqlite.SQLITE_INTERRUPT:

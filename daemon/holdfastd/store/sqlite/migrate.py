@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import sqlcipher3.dbapi2 as sqlite
 
@@ -223,6 +224,24 @@ def store_id(connection: Connection) -> str:
 def schema_version(connection: Connection) -> int:
     """The number of the newest step that was applied; 0 for none."""
     return max((int(version) for version in _applied(connection)), default=0)
+
+
+def changed_definitions(connection: Connection) -> list[str]:
+    """The names of tables, indexes and views whose definition differs from what the applied migrations make."""
+    applied = _applied(connection)
+    with closing(sqlite.connect(":memory:", isolation_level=None)) as fresh:
+        fresh.execute(_BOOKKEEPING)
+        for step in find_migrations():
+            if step.version in applied:
+                for statement in split_statements(step.script):
+                    fresh.execute(statement)
+        expected, found = _definitions(fresh), _definitions(connection)
+    return sorted({str(name) for name, _ in expected ^ found})
+
+
+def _definitions(connection: Any) -> set[tuple[str, str]]:
+    rows = connection.execute("SELECT name, type || ' ' || tbl_name || ' ' || coalesce(sql, '') FROM sqlite_master").fetchall()
+    return {(name, " ".join(text.split())) for name, text in rows}
 
 
 def columns_by_table(connection: Connection) -> dict[str, set[str]]:

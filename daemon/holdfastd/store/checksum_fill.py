@@ -1,0 +1,142 @@
+"""Fills in the checksums of rows that an earlier version wrote, a bounded number of rows in each command.
+
+The job `checksums` sends the commands. A command names a table and the key after which to go on, so each row is looked at once.
+An entry also gets its image. What a row says now is taken as right: it has nothing else to be compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind
+from holdfastd.model import checksums
+from holdfastd.model.commands import ChecksumsFilled, FillChecksums, FinishChecksums, StoreBlockChecksums
+from holdfastd.model.mutations import Change
+from holdfastd.store import blobs, entries
+from holdfastd.store.engine import Connection
+from holdfastd.store.sql import quoted
+
+_DONE = "checksums"  # a name in `meta`; its value is "complete" after every row has its checksum
+
+Key = tuple[Any, ...]
+Fill = Callable[[Connection, Key, int], Sequence[Key]]  # key to go on after, limit → the keys of the rows looked at
+
+
+def is_complete(connection: Connection) -> bool:
+    """Whether every row has had its checksum filled in."""
+    row = connection.execute("SELECT value FROM meta WHERE name = ?", (_DONE,)).fetchone()
+    return row is not None and row[0] == "complete"
+
+
+def finish(connection: Connection, command: FinishChecksums, now_ns: int) -> None:
+    """Notes that every row has its checksum."""
+    connection.execute(
+        "INSERT INTO meta (name, value) VALUES (?, 'complete') ON CONFLICT (name) DO UPDATE SET value = excluded.value", (_DONE,)
+    )
+
+
+def fill(connection: Connection, command: FillChecksums, now_ns: int) -> ChecksumsFilled:
+    """Fills in the rows of one table after a key."""
+    keys = _FILLS[command.table](connection, command.after, command.limit)
+    return ChecksumsFilled(tuple(keys[-1]) if len(keys) == command.limit else None, len(keys))
+
+
+def store_blocks(connection: Connection, command: StoreBlockChecksums, now_ns: int) -> None:
+    """Adds the checksums of a raw file's blocks, unless the blob has gone or has them."""
+    if connection.execute("SELECT 1 FROM blob WHERE digest = ?", (command.digest,)).fetchone():
+        connection.execute(
+            "INSERT INTO blob_checksum (digest, checksums) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (command.digest, command.checksums),
+        )
+
+
+def _fill_records(kind: Kind, connection: Connection, after: Key, limit: int) -> Sequence[Key]:
+    rows = connection.execute(
+        f"SELECT workspace, id, checksum, image FROM {quoted(kind.name)} WHERE (workspace, id) > (?, ?)"
+        " ORDER BY workspace, id LIMIT ?",
+        (*(after or ("", "")), limit),
+    ).fetchall()
+    for workspace, id, checksum, image in rows:
+        if checksum is None and image is not None:
+            value = checksums.of_image(workspace, kind.name, id, image)
+            connection.execute(
+                f"UPDATE {quoted(kind.name)} SET checksum = ? WHERE workspace = ? AND id = ?", (value, workspace, id)
+            )
+    return [row[:2] for row in rows]
+
+
+def _fill_entries(journal: Journal, connection: Connection, after: Key, limit: int) -> Sequence[Key]:
+    table = quoted(journal.name)
+    rows = connection.execute(
+        f"SELECT e.journal_id, e.number, e.checksum, j.workspace, j.parent_kind, j.parent_id FROM {table} AS e"
+        " JOIN journal AS j ON j.journal_id = e.journal_id WHERE (e.journal_id, e.number) > (?, ?)"
+        " ORDER BY e.journal_id, e.number LIMIT ?",
+        (*(after or (0, 0)), limit),
+    ).fetchall()
+    for journal_id, number, checksum, workspace, *parent in rows:
+        if checksum is None:
+            image = entries.from_columns(connection, journal, journal_id, number)
+            value = checksums.of_entry(checksums.journal_seed(workspace, journal.name, *parent), number, image)
+            connection.execute(
+                f"UPDATE {table} SET image = ?, checksum = ? WHERE journal_id = ? AND number = ?",
+                (image, value, journal_id, number),
+            )
+    return [row[:2] for row in rows]
+
+
+def _fill_changes(connection: Connection, after: Key, limit: int) -> Sequence[Key]:
+    rows = connection.execute(
+        "SELECT changes.revision, ordinal, checksum, changes.workspace, commit_time, actor, request_id, peer_uid, peer_pid,"
+        f" {', '.join(Change._fields)} FROM changes JOIN commits ON commits.revision = changes.revision"
+        " WHERE (changes.revision, ordinal) > (?, ?)"
+        " ORDER BY changes.revision, ordinal LIMIT ?",
+        (*(after or (0, 0)), limit),
+    ).fetchall()
+    for revision, ordinal, checksum, workspace, time_ns, actor, request_id, uid, pid, *fields in rows:
+        if checksum is None:
+            change, place = Change(*fields), (revision, ordinal)
+            of_image = None
+            if change.image is not None:
+                of_image = checksums.of_image(workspace, change.kind, change.id, change.image)
+            value = checksums.of_change(workspace, place, change, of_image, (time_ns, actor, request_id, uid, pid))
+            connection.execute(
+                "UPDATE changes SET image_checksum = ?, checksum = ? WHERE revision = ? AND ordinal = ?",
+                (of_image, value, *place),
+            )
+    return [row[:2] for row in rows]
+
+
+def _fill_answers(connection: Connection, after: Key, limit: int) -> Sequence[Key]:
+    rows = connection.execute(
+        "SELECT workspace, actor, request_id, checksum, revision, create_time, fingerprint, answer FROM request"
+        " WHERE (workspace, actor, request_id) > (?, ?, ?) ORDER BY workspace, actor, request_id LIMIT ?",
+        (*(after or ("", "", "")), limit),
+    ).fetchall()
+    for workspace, actor, request_id, checksum, *told in rows:
+        if checksum is None:
+            key = (workspace, actor, request_id)
+            connection.execute(
+                "UPDATE request SET checksum = ? WHERE workspace = ? AND actor = ? AND request_id = ?",
+                (checksums.of_answer(key, *told), *key),
+            )
+    return [row[:3] for row in rows]
+
+
+def _fill_blobs(connection: Connection, after: Key, limit: int) -> Sequence[Key]:
+    rows = blobs.page(connection, str(after[0]) if after else "", limit)
+    for row in rows:
+        if row.checksum is None:
+            connection.execute("UPDATE blob SET checksum = ? WHERE digest = ?", (row.sealed().checksum, row.digest))
+    return [(row.digest,) for row in rows]
+
+
+_FILLS: dict[str, Fill] = {
+    "changes": _fill_changes,
+    "request": _fill_answers,
+    "blob": _fill_blobs,
+    **{name: partial(_fill_records, kind) for name, kind in KINDS.items()},
+    **{name: partial(_fill_entries, journal) for name, journal in STORED_JOURNALS.items()},
+}
+TABLES = tuple(_FILLS)

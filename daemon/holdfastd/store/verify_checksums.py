@@ -1,0 +1,126 @@
+"""The checks of verify that recompute checksums: of entries, history and remembered answers. Each reads its whole table.
+
+`checks` lists all checks of rows.
+
+Rows that an earlier version wrote have no checksums until the job `checksums` has filled them in. After it has, a row without
+one is a problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal
+from holdfastd.model import checksums
+from holdfastd.model.mutations import Change
+from holdfastd.store import changes, checksum_fill, entries, verify
+from holdfastd.store.engine import Connection
+from holdfastd.store.pages import DamagedImage
+from holdfastd.store.sql import quoted
+from holdfastd.store.verify import MAX_FOUND, Problem, TableCheck
+
+_CHANGES = (
+    f"SELECT changes.revision, ordinal, changes.workspace, {', '.join(Change._fields)}, image_checksum, changes.checksum,"
+    " commits.commit_time, commits.actor, commits.request_id, peer_uid, peer_pid"
+    " FROM changes JOIN commits ON commits.revision = changes.revision ORDER BY changes.revision, ordinal"
+)
+_ANSWERS = "SELECT workspace, actor, request_id, revision, create_time, fingerprint, answer, checksum FROM request"
+
+
+def entries_of(journal: Journal) -> TableCheck:
+    """The check that each entry has its checksum, and that its columns, which filters use, say the same as its image."""
+
+    def check(connection: Connection) -> Iterator[Problem]:
+        complete = checksum_fill.is_complete(connection)
+        found = 0
+        for place, row in _entries(connection, journal):
+            detail = _entry_problem(connection, journal, place, row, complete)
+            if detail:
+                yield Problem("entry_damaged", f"{place[2]}/{place[3]}", f"{journal.name} entry {row[0]}: {detail}")
+                found += 1
+            if found == MAX_FOUND:
+                return
+
+    return check
+
+
+def _entries(connection: Connection, journal: Journal) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+    """Journal id, workspace, parent kind and parent id of each entry; its number, image and checksum."""
+    sql = (
+        "SELECT e.journal_id, j.workspace, j.parent_kind, j.parent_id, e.number, e.image, e.checksum"
+        f" FROM {quoted(journal.name)} AS e LEFT JOIN journal AS j ON j.journal_id = e.journal_id"
+    )
+    for row in connection.execute(sql):
+        yield tuple(row[:4]), tuple(row[4:])
+
+
+def _entry_problem(connection: Connection, journal: Journal, place: Any, row: Any, complete: bool) -> str:
+    journal_id, workspace, parent_kind, parent_id = place
+    number, image, checksum = row
+    seed = checksums.journal_seed(workspace, journal.name, parent_kind, parent_id)
+    found = entries.image_of(connection, journal, journal_id, seed, number, image, checksum)
+    if isinstance(found, DamagedImage):
+        return found.reason
+    if complete and (image is None or checksum is None):
+        return "it has no image or no checksum"
+    try:
+        same = found == entries.from_columns(connection, journal, journal_id, number)
+    except (TypeError, ValueError) as error:
+        return f"its columns are damaged: {error}"
+    return "" if same else "its columns differ from its image"
+
+
+def history(connection: Connection) -> Iterator[Problem]:
+    """Checks each change of the history, its image and its commit against their checksums."""
+    complete = checksum_fill.is_complete(connection)
+    found = 0
+    for (
+        revision,
+        ordinal,
+        workspace,
+        *fields,
+        image_checksum,
+        checksum,
+        time_ns,
+        actor,
+        request_id,
+        uid,
+        pid,
+    ) in connection.execute(_CHANGES):
+        change = Change(*fields)
+        known = checksums.of_change(
+            workspace, (revision, ordinal), change, image_checksum, (time_ns, actor, request_id, uid, pid)
+        )
+        intact = changes.is_intact(workspace, change.kind, change.id, change.image, image_checksum)
+        if not intact or checksum not in (None, known) or (complete and checksum is None):
+            yield Problem("history_damaged", f"{change.kind}/{change.id}", f"change {ordinal} of revision {revision}")
+            found += 1
+        if found == MAX_FOUND:
+            return
+
+
+def answers(connection: Connection) -> Iterator[Problem]:
+    """Checks each remembered answer against its checksum."""
+    complete = checksum_fill.is_complete(connection)
+    found = 0
+    for workspace, actor, request_id, *row, checksum in connection.execute(_ANSWERS):
+        if checksum != checksums.of_answer((workspace, actor, request_id), *row) and (complete or checksum is not None):
+            yield Problem("answer_damaged", f"request/{request_id}", f"the answer remembered for {actor} in {workspace}")
+            found += 1
+        if found == MAX_FOUND:
+            return
+
+
+def checks() -> dict[str, TableCheck]:
+    """All checks of rows, by the name of their phase."""
+    return {
+        "database": verify.database,
+        "revisions": verify.revisions,
+        "history": history,
+        "answers": answers,
+        "journals": verify.journals,
+        **{f"entries of journal {name}": entries_of(journal) for name, journal in STORED_JOURNALS.items()},
+        "links": verify.links,
+        **{f"records of kind {name}": verify.images(kind) for name, kind in KINDS.items()},
+    }
