@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from holdfastd import filesystem, logs
+from holdfastd import durable, filesystem, logs
 from holdfastd.blobs.files import BlobFiles
 from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
@@ -70,6 +70,7 @@ def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[
     exits.callback(connection.close)
     for step in migrate.migrate(connection, settings.snapshots_dir):
         log.info("migrated", extra={"migration": step})
+    durable.sync_directory(settings.database_path.parent)  # SQLite syncs it too, but on macOS not as `durable` does
     check_schema(migrate.columns_by_table(connection))
     exits.callback(database.close, on_sync_failure)
     readers = database.open_readers(settings.readers)
@@ -127,6 +128,7 @@ class Parts:
 
     def _make_jobs(self, was_clean: bool) -> tuple[Job, ...]:
         settings, store, writer = self._settings, self._store, self.writer
+        self.blob_sweep.recovery_is_due = not was_clean
         housekeeping = HousekeepingJob(
             writer, self.reading, store.readers, settings.request_retention_s, settings.request_retention_commits
         )

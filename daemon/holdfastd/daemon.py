@@ -23,7 +23,7 @@ from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, failpoints,
 from holdfastd.composition import OpenStore, Parts, open_store
 from holdfastd.filesystem import refuse_non_local
 from holdfastd.jobs.scheduler import Scheduler
-from holdfastd.locks import DataDirLock, SocketLock
+from holdfastd.locks import MARKED_CLEAN, DataDirLock, SocketLock
 from holdfastd.rpc.listener import Listener
 from holdfastd.settings import Settings
 
@@ -83,11 +83,14 @@ class Daemon:
         return dataclasses.replace(self._given, data_dir=Path(directory), persist_db_path=None)
 
     def _lock(self, exits: ExitStack) -> bool:
-        """Takes the lock of the data directory, then that of the socket. Returns whether the last daemon stopped cleanly."""
+        """Takes the lock of the data directory, then that of the socket.
+
+        Returns whether the last daemon stopped cleanly; also True for a new store.
+        """
         settings = self.settings
         refuse_non_local(settings)
         self._data_dir_lock = DataDirLock(settings.data_dir)
-        was_clean = self._data_dir_lock.acquire()
+        was_clean = self._data_dir_lock.acquire() or not settings.database_path.exists()
         exits.callback(self._data_dir_lock.release)
         self._socket_lock = SocketLock(settings.socket, {"pid": os.getpid(), "data_dir": str(settings.data_dir)})
         self._socket_lock.acquire()
@@ -105,11 +108,12 @@ class Daemon:
 
     def _serve(self, exits: ExitStack) -> None:
         self._listener = Listener(self.settings.socket, self._parts.servers())
+        # Durable before the first call: from then on, a power cut must not leave `clean` from the last stop.
+        self._data_dir_lock.write(self._card() | {"pid": os.getpid(), "socket": str(self.settings.socket)})
         self._listener.bind()
         # The socket is removed after the last call has ended; its lock is held until everything else is closed.
         exits.callback(self._listener.unlink)
         exits.callback(self._stop_serving)
-        self._data_dir_lock.write(self._card() | {"pid": os.getpid(), "socket": str(self.settings.socket)})
 
     def _card(self) -> dict[str, Any]:
         """The part of `daemon.json` that remains when the daemon has stopped."""
@@ -139,9 +143,10 @@ class Daemon:
         failpoints.hit("stop.writer_drained")
 
     def _mark_clean(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
-        """Marks `daemon.json` clean, so that the next start skips `recover`. Not when closing failed or files are doubtful."""
-        if error is None and not self._parts.blob_sweep.has_doubtful_files:
-            self._data_dir_lock.write(self._card() | {"clean": True})
+        """Marks `daemon.json` clean, so that the next start skips `recover`. Not when closing failed, or `recover` has work."""
+        if error is None and not self._parts.blob_sweep.needs_recovery:
+            self._parts.blob_sweep.sync_unlinks()
+            self._data_dir_lock.write(self._card() | MARKED_CLEAN)
             failpoints.hit("stop.marked_clean")
 
     def on_sync_failure(self, error: BaseException) -> None:

@@ -21,7 +21,8 @@ _NETWORK = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fhgfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
     | {"ocfs2", "prl_fs", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs"}
 )
-# FUSE file systems count as remote unless listed here: most of them (sshfs, s3fs, rclone) are.
+# FUSE file systems count as remote unless listed here: most of them (sshfs, s3fs, rclone) are, and one that gives no subtype may
+# be any of them. `fuseblk` is local: the kernel mounts it only on a block device (ntfs-3g, exfat-fuse).
 _LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs", "fuse.mergerfs", "fuse.gocryptfs", "fuse.encfs"})
 
 
@@ -44,7 +45,7 @@ def _refuse_non_local(path: Path, name: str) -> None:
 
 def is_local(file_system: str) -> bool:
     """Whether a file system of this type keeps its files on this machine."""
-    if file_system.startswith("fuse."):
+    if file_system == "fuse" or file_system.startswith("fuse."):
         return file_system in _LOCAL_FUSE
     return file_system not in _NETWORK
 

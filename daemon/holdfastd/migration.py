@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from holdfastd.filesystem import refuse_non_local
-from holdfastd.locks import DataDirLock
+from holdfastd.locks import MARKED_CLEAN, DataDirLock
 from holdfastd.settings import Settings
 from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.migrate import Migration, find_migrations, migrate, pending
@@ -26,7 +26,11 @@ def migrate_store(settings: Settings) -> tuple[Migration, ...]:
     lock = DataDirLock(settings.data_dir)
     lock.acquire()
     try:
+        is_new = not settings.database_path.exists()
         with closing(Database(settings.database_path).open_writer()) as connection:
-            return migrate(connection, settings.snapshots_dir)
+            steps = migrate(connection, settings.snapshots_dir)
+        if is_new:
+            lock.write(MARKED_CLEAN)  # the first daemon has nothing to recover
+        return steps
     finally:
         lock.release()

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.crash.deaths import FAILPOINTS, STOPPING
 
 # Migrations run once, before the daemon serves. tests/end_to_end/test_migrate_deaths.py covers their failpoints.
-OF_MIGRATIONS = {"migrate.after_snapshot", "migrate.before_commit", "migrate.after_commit"}
+OF_MIGRATIONS = {"migrate.before_snapshot_sync", "migrate.after_snapshot", "migrate.before_commit", "migrate.after_commit"}
 
 
 def test_the_crash_tier_kills_at_every_failpoint(root: Path) -> None:

@@ -27,6 +27,7 @@ class BlobSweep:
         self._readers = readers
         self._files = files
         self._clock_ns = clock_ns
+        self.recovery_is_due = False  # set after an unclean stop, until a recovery has ended
 
     def delete_rows(self, limit: int, call: Call) -> SweepCounts:
         """Examines up to `limit` candidates. Deletes the rows of those that nothing needs and puts their files into the trash."""
@@ -60,9 +61,19 @@ class BlobSweep:
         return emptied
 
     @property
-    def has_doubtful_files(self) -> bool:
-        """Whether a file of a Put with unknown outcome waits for the sweep. A stop then counts as unclean."""
-        return bool(self._files.doubtful)
+    def needs_recovery(self) -> bool:
+        """Whether files may be left that only `recover` finds. A stop then counts as unclean.
+
+        They are left by uploads that have not ended, by Puts with unknown outcome, and by a recovery that was interrupted.
+        """
+        return self.recovery_is_due or bool(self._files.live or self._files.doubtful)
+
+    def sync_unlinks(self) -> None:
+        """Makes all unlinks of this process durable. Runs before a stop is marked clean: the next start looks for no orphans.
+
+        Before that, the rows of the trash may be deleted first: an unlink that a power cut undoes leaves an orphan for `recover`.
+        """
+        self._files.sync_unlinks()
 
     def discard_doubtful(self, call: Call) -> int:
         """Puts the files of Puts with unknown outcome into the trash, unless a row names them. Returns how many."""

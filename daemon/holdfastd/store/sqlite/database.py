@@ -49,6 +49,9 @@ class Database:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            # These two matter only on macOS, as `durable.py` explains: https://www.sqlite.org/pragma.html#pragma_fullfsync
+            connection.execute("PRAGMA fullfsync = ON")
+            connection.execute("PRAGMA checkpoint_fullfsync = ON")
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
             return connection
