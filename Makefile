@@ -5,6 +5,7 @@ VENV ?= .venv
 EXTRAS ?= daemon,dev
 JOBS ?= 4
 ROUNDS ?= 500
+PARTS ?=
 ARGS ?=
 COMMIT ?=
 
@@ -24,7 +25,8 @@ export PATH := $(abspath $(BIN)):$(abspath .tools/bin):$(PATH)
 export NODE_PATH := $(abspath .tools/node/node_modules)
 
 .PHONY: help setup demo test test-fast test-memory test-files test-registry test-slow foreign-tools check format format-check \
-	lint types imports proto-fresh proto-lint proto-breaking generate generate-async contract-landed crash bench walk wheel clean
+	lint types imports proto-fresh proto-lint proto-breaking generate generate-async contract-landed crash abuse bench walk \
+	wheel clean
 
 help: ## List the targets
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='…']"
@@ -36,6 +38,7 @@ help: ## List the targets
 	@echo "  make demo TRAJECTORIES=talks.json      the same with recorded conversations"
 	@echo "  make test-memory ARGS='-k filter -x'   the tests with filter in their name; stop at the first failure"
 	@echo "  make crash ROUNDS=50                   the short form of the crash tier"
+	@echo "  make abuse ARGS=--short                the short form of the abuse tier"
 
 # Runs again only after one of the prerequisites has changed.
 setup: $(READY) ## Create .venv and install the daemon, the client and the development tools with pip
@@ -47,7 +50,7 @@ $(READY): pyproject.toml packaging/constraints.txt packaging/setup-venv.sh
 demo: setup ## Run eight agents on one store; kill an agent and the daemon; check that no acknowledged write is lost
 	@$(BIN)/python -m holdfast.demo $(ARGS)
 
-test: test-fast test-registry test-slow ## Run all tests except the crash tier
+test: test-fast test-registry test-slow ## Run all tests except the tiers of their own: crash, abuse
 
 test-fast: test-memory test-files ## Run the fast tests, in memory and then on files
 
@@ -124,6 +127,9 @@ generate-async: setup ## Generate the asynchronous records and transcripts that 
 
 crash: setup ## Kill daemons at every durability step and check the stores afterwards (ROUNDS=500)
 	$(BIN)/python -m tests.crash --rounds $(ROUNDS) $(ARGS)
+
+abuse: setup ## Attack daemons: malformed calls, floods, overload, limits, damaged files (PARTS="fuzz floods", ARGS=--short)
+	$(BIN)/python -m tests.abuse $(PARTS) $(ARGS)
 
 bench: setup ## Run the benchmarks and print each beside its rivals
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint packaging/constraints.txt --editable ".[bench]"
