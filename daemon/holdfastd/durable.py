@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,11 @@ def sync_directory(path: Path) -> None:
 
 
 def sync_parents(path: Path) -> None:
-    """Makes the directory `path` durable: its name in its parent, the parent's name in the next one, up to the mount point."""
+    """Makes the directory `path` durable: from the mount point down to its parent, each name in the directory above it."""
     real = path.resolve()
     device = real.stat().st_dev
-    for parent in real.parents:
-        if parent.stat().st_dev != device:
-            return  # the mount point itself is older than the mount
+    below_mount = itertools.takewhile(lambda parent: parent.stat().st_dev == device, real.parents)
+    for parent in reversed(list(below_mount)):
         try:
             sync_directory(parent)
         except PermissionError:

@@ -20,7 +20,7 @@ from holdfastd import durable
 from holdfastd.errors import SetupError
 
 MARKED_CLEAN = {"clean": True}  # in `daemon.json`: the last daemon stopped in order and left nothing to recover
-HOLDER_MAX_BYTES = 64 * 1024  # more than any holder writes; a longer file is not read
+HOLDER_MAX_BYTES = 64 * 1024  # more than any holder writes; no more is read
 SOCKET_PATH_MAX_BYTES = 107  # sun_path has 108, one for the final NUL
 # A client takes the lock for a moment to see whether a daemon runs. Retry, so that a daemon that starts meanwhile does not fail.
 _ATTEMPTS, _PAUSE_S = 10, 0.02
@@ -114,9 +114,9 @@ class DataDirLock:
         self._file = FileLock(data_dir / "daemon.json")
 
     def acquire(self) -> bool:
-        """Creates the directory (0700) when missing and locks it. Returns whether `daemon.json` says that the last stop was clean.
+        """Creates the directory (0700) when missing and locks it. Returns whether `daemon.json` calls the last stop clean.
 
-        A file that is new, empty or torn does not say so.
+        A file that is new, empty or torn does not.
         """
         _make_directory(self._data_dir)
         if not self._file.path.exists():
@@ -221,14 +221,13 @@ def check_socket_dir(directory: Path) -> None:
 
 
 def read_holder(path: Path) -> dict[str, Any]:
-    """The content of a lock file. Empty when there is no regular file, or when it is not a JSON object of up to 64 KiB."""
+    """The content of a lock file. Empty when there is no regular file, or when its first 64 KiB are not a JSON object."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return {}
     try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > HOLDER_MAX_BYTES:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return {}
         content = json.loads(os.pread(descriptor, HOLDER_MAX_BYTES, 0))
     except (OSError, ValueError, RecursionError):  # RecursionError: deeply nested

@@ -89,7 +89,7 @@ def test_the_parents_of_a_directory_are_synced_up_to_the_mount_point(tmp_path: P
     (tmp_path / "link").symlink_to(path)
     durable.sync_parents(tmp_path / "link")
     mount_point = next(each for each in (path, *path.parents) if each.is_mount())
-    assert synced == [each for each in path.parents if each.is_relative_to(mount_point)]
+    assert synced == [each for each in reversed(path.parents) if each.is_relative_to(mount_point)]
 
 
 def test_a_parent_that_this_user_cannot_open_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,4 +103,4 @@ def test_a_parent_that_this_user_cannot_open_is_passed_over(tmp_path: Path, monk
 
     monkeypatch.setattr(durable, "sync_directory", refuse_one)
     durable.sync_parents(path)
-    assert synced[:2] == [tmp_path / "a", tmp_path.parent]
+    assert synced[-2:] == [tmp_path.parent, tmp_path / "a"]

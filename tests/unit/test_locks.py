@@ -223,7 +223,7 @@ def test_the_directories_are_synced_until_a_daemon_json_shows_that_they_were(
     data_dir.mkdir(parents=True)
     lock = DataDirLock(data_dir)
     lock.acquire()
-    assert synced[:2] == [tmp_path / "made by", tmp_path]
+    assert synced[-2:] == [tmp_path, tmp_path / "made by"]
     lock.release()
     synced.clear()
     lock.acquire()

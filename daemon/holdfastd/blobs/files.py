@@ -69,7 +69,7 @@ class BlobFiles:
         self.doubtful: dict[str, int] = {}
         self._making = threading.Lock()
         self._durable: set[str] = set()  # directories whose names are durable
-        self._unlinked_in: set[str] = set()  # directories with unlinks that are not synced yet
+        self._unlinked_in: set[str] = set()  # directories from which names were removed that are not synced yet
         self._make_directory(BLOBS)
         self._make_directory(f"{BLOBS}/{_TEMPORARY}", *(f"{BLOBS}/{name}" for name in self._directories()))
 
@@ -105,7 +105,7 @@ class BlobFiles:
         return True
 
     def sync_unlinks(self) -> None:
-        """Makes all unlinks durable. Fails as `FileDraft.sync`."""
+        """Makes all unlinks durable, and that renamed files have left `blobs/tmp`. Fails as `FileDraft.sync`."""
         while self._unlinked_in:
             with contextlib.suppress(FileNotFoundError):  # the directory was removed, with all files in it
                 self._sync_directory(self._unlinked_in.pop())
@@ -199,6 +199,7 @@ class FileDraft:
         self._files._make_directory(directory)
         with _disk_full_as_such():
             os.rename(self._files._data_dir / self._path, self._files._data_dir / path)
+        self._files._unlinked_in.add(f"{BLOBS}/{_TEMPORARY}")  # some file systems keep the two sides of a rename apart
         self._path = path
         self._close()
         return path

@@ -9,7 +9,7 @@ row puts its path into `blob_trash`.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from typing import NamedTuple
 
 from holdfastd.errors import FailedPrecondition, NotFound
@@ -19,6 +19,8 @@ from holdfastd.store.engine import Connection
 
 _COLUMN_NAMES = tuple(field.name for field in fields(BlobRow))
 _COLUMNS = ", ".join(_COLUMN_NAMES)
+_REPLACED = ("stored_bytes", "stored_digest", "codec", "key_id", "path", "base_digest", "depth", "step", "lease_expire_time")
+_REPLACE = f"UPDATE blob SET {', '.join(f'{name} = ?' for name in _REPLACED)} WHERE digest = ?"
 _IN_CHAIN = ", ".join(f"blob.{name}" for name in _COLUMN_NAMES)
 _INSERT = f"INSERT INTO blob ({_COLUMNS}) VALUES ({', '.join('?' * len(_COLUMN_NAMES))})"
 _WITH_CHAIN = """
@@ -185,10 +187,13 @@ def unreference(connection: Connection, digest: str, workspace: str, kind: str, 
 
 
 def store_blob(connection: Connection, command: StoreBlob, now_ns: int) -> StoredBlob:
-    """Inserts the row of a blob with a lease. When the digest has a row already, only renews that row's lease."""
+    """Inserts the row of a blob with a lease. When the digest has a row already, renews that row's lease.
+
+    With `in_place_of`, replaces the stored bytes of a row that still has that path.
+    """
     renewed = renew_blob(connection, RenewBlob(command.digest, command.lease_ns), now_ns)
     if renewed is not None:
-        return renewed
+        return renewed if renewed.row.path != command.in_place_of else _replace(connection, renewed.row, command)
     _check_base(connection, command)
     row = _new_row(command, now_ns)
     connection.execute(_INSERT, astuple(row))
@@ -233,6 +238,18 @@ def discard_file(connection: Connection, command: DiscardFile, now_ns: int) -> b
         return False
     connection.execute("INSERT INTO blob_trash (path, stored_bytes) VALUES (?, ?)", (command.path, command.stored_bytes))
     return True
+
+
+def _replace(connection: Connection, old: BlobRow, command: StoreBlob) -> StoredBlob:
+    """Gives the row other stored bytes. References to the blob and deltas based on it stay; the old file goes into the trash."""
+    assert command.base_digest is None, "bytes that replace others must be a whole blob"
+    new = replace(_new_row(command, 0), lease_expire_time=old.lease_expire_time, create_time=old.create_time)
+    connection.execute("DELETE FROM blob_inline WHERE digest = ?", (old.digest,))
+    connection.execute(_REPLACE, (*(getattr(new, name) for name in _REPLACED), old.digest))
+    if command.content is not None:
+        connection.execute("INSERT INTO blob_inline (digest, content) VALUES (?, ?)", (new.digest, command.content))
+    _discard_stored(connection, old)
+    return StoredBlob(new, False, _revision(connection))
 
 
 def _counts(examined: int, gone: Collection[BlobRow]) -> SweepCounts:
@@ -282,6 +299,11 @@ def _examine(connection: Connection, digest: str, now_ns: int) -> BlobRow | None
 def _delete(connection: Connection, row: BlobRow) -> None:
     connection.execute("DELETE FROM blob_inline WHERE digest = ?", (row.digest,))
     connection.execute("DELETE FROM blob WHERE digest = ?", (row.digest,))
+    _discard_stored(connection, row)
+
+
+def _discard_stored(connection: Connection, row: BlobRow) -> None:
+    """Puts the file into the trash, and makes the base a candidate. The row no longer names them."""
     if row.path:
         connection.execute("INSERT INTO blob_trash (path, stored_bytes) VALUES (?, ?)", (row.path, row.stored_bytes))
     if row.base_digest is not None:

@@ -15,7 +15,7 @@ from holdfastd.model.call import Call
 from holdfastd.service.blobs.contents import BlobContents, BlobRange
 from holdfastd.service.blobs.draft import MIB, BlobSettings, Uploads
 from holdfastd.service.blobs.upload import Upload, begin
-from holdfastd.service.blobs.verify import Report, verify_blobs
+from holdfastd.service.blobs.verify import STORED_PROBLEMS, Report, verify_blobs
 from holdfastd.store import blobs as rows
 from holdfastd.store.engine import Readers
 from holdfastd.writer.writer import Writer
@@ -64,9 +64,15 @@ class Blobs:
             return rows.totals(connection)
 
     def verify(self, read_blobs: bool, report: Report, call: Call) -> Iterator[BlobProblem]:
-        """The problems of rows, files and references; with `read_blobs` also of the contents. Changes nothing."""
+        """The problems of rows, files and references; with `read_blobs` also of the contents. Changes nothing in the store.
+
+        The next Put of a blob with a problem replaces its stored bytes.
+        """
         uncached = BlobContents(self._readers, self._files, ContentCache(0))
-        return verify_blobs(self._readers, uncached, self._files, read_blobs, report, call)
+        for problem in verify_blobs(self._readers, uncached, self._files, read_blobs, report, call):
+            if problem.reason in STORED_PROBLEMS:
+                self._contents.note_damage(problem.subject)
+            yield problem
 
 
 class BlobCalls:

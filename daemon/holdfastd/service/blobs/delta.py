@@ -8,7 +8,7 @@ next content is stored whole and begins a new chain.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfastd.blobs.delta import Cut, encode_delta
 from holdfastd.errors import DataLoss, NotFound
@@ -63,10 +63,13 @@ def read_base(uploads: Uploads, digest: str, base_digest: str, call: Call) -> Ba
 
 
 def store_content(uploads: Uploads, digest: str, content: bytes, base: Base, sent: SentBase | None, call: Call) -> StoredBlob:
-    """Stores a content that is in memory: as a delta when that is small enough, otherwise whole."""
+    """Stores a content that is in memory: as a delta when that is small enough, otherwise whole.
+
+    A blob that exists, but has lost its bytes, is stored whole: the base may itself be based on it.
+    """
     stored = uploads.renew(digest, call) if base.exists else None
     if stored is None:
-        stored = _store(uploads, digest, content, base, sent, call)
+        stored = _store(uploads, digest, content, replace(base, place=None) if base.exists else base, sent, call)
     uploads.contents.remember(digest, content)
     return stored
 
@@ -111,7 +114,8 @@ def _encode(uploads: Uploads, content: bytes, base: Base, sent: SentBase | None,
 
 
 def _commit_delta(uploads: Uploads, digest: str, size_bytes: int, payload: bytes, base: Base, call: Call) -> StoredBlob | None:
-    """Stores the delta. None when the base is gone by now; then the content must be stored whole."""
+    """Stores the delta. None when the content must be stored whole: the base is gone by now, or another Put stored the blob and
+    its bytes are lost."""
     assert base.place is not None
     blob = StoreBlob(
         digest=digest,
@@ -129,7 +133,8 @@ def _commit_delta(uploads: Uploads, digest: str, size_bytes: int, payload: bytes
     draft = Draft(uploads)
     try:
         draft.write(payload)
-        return draft.commit(blob, call)
+        stored = draft.commit(blob, call)
+        return None if stored.existed and uploads.contents.must_be_replaced(digest, call) else stored
     except NotFound:
         return None
     finally:

@@ -46,8 +46,9 @@ class Uploads:
     settings: BlobSettings
 
     def renew(self, digest: str, call: Call) -> StoredBlob | None:
-        """Renews the lease of a blob; None when there is no such blob."""
-        return self.writer.submit(RenewBlob(digest, self.settings.lease_ns), call)
+        """Renews the lease of a blob. None when there is no such blob, or when its stored bytes must be replaced."""
+        renewed = self.writer.submit(RenewBlob(digest, self.settings.lease_ns), call)
+        return None if renewed is None or self.contents.must_be_replaced(digest, call) else renewed
 
 
 class Draft:
@@ -55,6 +56,7 @@ class Draft:
 
     def __init__(self, uploads: Uploads) -> None:
         self._writer = uploads.writer
+        self._contents = uploads.contents
         self._spool = Spool(uploads.files.create, uploads.settings.inline_max_bytes)
 
     def write(self, data: bytes) -> None:
@@ -71,8 +73,9 @@ class Draft:
         5. Commit the row with the path, or with the bytes.
 
         `blob` is the row without `path` and `content`. When the digest has a row already, that row's lease is renewed and the
-        file is removed. Raises NOT_FOUND (BASE_NOT_FOUND) when the base of a delta is gone; the file is removed. Raises DiskFull
-        or SyncFailed in steps 2 to 4. After any other error of the writer the file is doubtful: the sweep decides about it.
+        file is removed; but when the row's bytes are lost or damaged, a whole blob takes their place. Raises NOT_FOUND
+        (BASE_NOT_FOUND) when the base of a delta is gone; the file is removed. Raises DiskFull or SyncFailed in steps 2 to 4.
+        After any other error of the writer the file is doubtful: the sweep decides about it.
         """
         file = self._spool.file()
         if file is None:
@@ -100,7 +103,11 @@ class Draft:
 
     def _commit_row(self, blob: StoreBlob, file: FileDraft | None, call: Call) -> StoredBlob:
         try:
-            return self._writer.submit(blob, call)
+            stored = self._writer.submit(blob, call)
+            if stored.existed and blob.base_digest is None and self._contents.must_be_replaced(blob.digest, call):
+                stored = self._writer.submit(replace(blob, in_place_of=stored.row.path), call)
+                self._contents.forget_damage(blob.digest)
+            return stored
         except NotFound:
             if file is not None:
                 file.remove()  # the writer refused the row, so nothing names the file

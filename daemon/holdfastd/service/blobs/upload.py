@@ -1,7 +1,7 @@
 """Puts. An upload receives the chunks of one Put, in one thread. `begin` chooses one of four:
 
 - StreamUpload: a whole blob, stored in constant memory.
-- KnownUpload: a blob that is stored already.
+- KnownUpload: a blob that is stored already and has its bytes.
 - GatheredUpload: a whole blob whose header names a base; kept in memory to make a delta.
 - DeltaUpload: only the middle is sent; prefix and suffix are copied from the base.
 
@@ -77,7 +77,7 @@ class StreamUpload:
 
 
 class KnownUpload:
-    """A blob that has a row already. `begin` renewed its lease; the chunks are only compared with the header."""
+    """A blob that is stored already. `begin` renewed its lease; the chunks are only compared with the header."""
 
     def __init__(self, uploads: Uploads, header: PutHeader) -> None:
         self._uploads = uploads
@@ -93,7 +93,7 @@ class KnownUpload:
     def finish(self, call: Call) -> PutResult:
         _check_outcome(self._header, self._size_bytes, named_digest(self._hasher.hexdigest()))
         renewed = self._uploads.renew(self._header.digest, call)
-        if renewed is None:  # the upload took longer than the lease
+        if renewed is None:  # the upload took longer than the lease, or the stored bytes were found damaged meanwhile
             raise Exhausted("The blob was swept during the upload. Send it again.", reason="BLOB_SWEPT", retry_delay_s=0.1)
         return _result_of(renewed)
 

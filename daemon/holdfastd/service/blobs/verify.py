@@ -22,6 +22,8 @@ from holdfastd.store.engine import Readers
 Report = Callable[[str, int, int], None]  # phase, number done, total
 
 _PAGE = 200
+# The problems of a blob's stored bytes: its subject is the blob's digest.
+STORED_PROBLEMS = frozenset({"blob_inline_missing", "blob_size", "blob_missing", "blob_damaged", "blob_unreadable"})
 
 
 def verify_blobs(
