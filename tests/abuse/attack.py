@@ -15,13 +15,16 @@ from typing import Any
 
 import grpc
 
+from tests.abuse.honest import P99_LIMIT_MS, Answers
 from tests.end_to_end.daemons import DaemonProcess, Directory, is_reachable
 from tests.support.api import Api
+from tests.support.memory import MIB, Peak
 
 GRACE_S = 2.0
 STOP_MARGIN_S = 1.0
 STOP_TIMEOUT_S = 60.0
-FLAGS = ("--grace", f"{GRACE_S:g}", "--checkpoint-interval", "1")
+BUDGET_MIB, BEYOND_BUDGET_MIB = 256, 150
+FLAGS = ("--grace", f"{GRACE_S:g}", "--checkpoint-interval", "1", "--memory-max-bytes", str(BUDGET_MIB << 20))
 
 
 class Attack:
@@ -69,6 +72,16 @@ class Attack:
     def serve(self, name: str, *flags: str) -> DaemonProcess:
         """A daemon in a directory of its own."""
         return self.directory(name).serve("store", "s", *FLAGS, *flags)
+
+    def check_memory(self, peak: Peak, during: str) -> None:
+        """Demands that the daemon's memory stayed within its budget and a fixed amount."""
+        found_mib, limit_mib = peak.highest_bytes / MIB, BUDGET_MIB + BEYOND_BUDGET_MIB
+        self.demand(found_mib <= limit_mib, f"{during}: memory of {found_mib:.0f} MiB, the limit is {limit_mib} MiB")
+
+    def check_answers(self, answers: Answers, during: str) -> None:
+        """Demands that an honest caller got all of its answers; in the full form, also in time."""
+        self.demand(not answers.failed, f"{during}: {answers}")
+        self.demand(not self.full or answers.p99_ms <= P99_LIMIT_MS, f"{during}: p99 of {answers.p99_ms:.0f} ms")
 
     def check_serving(self, daemon: DaemonProcess, after: str) -> None:
         """Demands that the daemon lives, answers, has logged no defect, and that `verify` finds nothing."""

@@ -25,7 +25,7 @@ def run(attack: Attack) -> None:
             greedy.freeze()
             with HonestCaller(daemon.socket) as honest:
                 time.sleep(SETTLE_S)
-            attack.demand(not honest.answers.failed, f"beside frozen {what}: {honest.answers}")
+            attack.check_answers(honest.answers, f"beside frozen {what}")
             took_s = attack.stop(daemon, f"frozen {what}")
         finally:
             greedy.kill()

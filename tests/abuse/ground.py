@@ -25,11 +25,11 @@ Change = Callable[[Path, Path], None]  # the data directory, and a backup of it
 
 
 def run(attack: Attack) -> None:
-    for name, change in _UNDER_A_DAEMON.items():
+    for name, change in list(_UNDER_A_DAEMON.items())[: attack.size(len(_UNDER_A_DAEMON), 3)]:
         _changed_under_a_daemon(attack, name, change, 0.0)
         if attack.full:
             _changed_under_a_daemon(attack, f"{name}, noticed without a commit", change, END_S)
-    for name, change in _BEFORE_A_START.items():
+    for name, change in list(_BEFORE_A_START.items())[: attack.size(len(_BEFORE_A_START), 2)]:
         _changed_before_a_start(attack, name, change)
     _full_disk(attack)
 
@@ -67,19 +67,28 @@ def _emptied(data: Path, backup: Path) -> None:
     os.truncate(data / DATABASE, 0)
 
 
+def _with_foreign_database(data: Path, other: Path) -> None:
+    shutil.copyfile(other / DATABASE, data / DATABASE)
+
+
+def _with_foreign_log(data: Path, other: Path) -> None:
+    shutil.copyfile(other / f"{DATABASE}-wal", data / f"{DATABASE}-wal")
+
+
+# The short form has the first few of each.
 _UNDER_A_DAEMON: dict[str, Change] = {
-    "the directory removed": _removed,
     "the directory replaced": _replaced,
-    "the directory moved away": _moved_away,
-    "the database removed": _without_database,
+    "the directory removed": _removed,
     "the database replaced": _database_replaced,
+    "the database removed": _without_database,
     "the database overwritten": _overwritten,
+    "the directory moved away": _moved_away,
 }
 _BEFORE_A_START: dict[str, Change] = {
     "no database beside blobs": _without_database,
+    "another store's log": _with_foreign_log,
+    "another store's database beside blobs": _with_foreign_database,
     "an empty database beside blobs": _emptied,
-    "another store's database beside blobs": lambda data, other: shutil.copy(other / DATABASE, data / DATABASE) and None,
-    "another store's log": lambda data, other: shutil.copy(other / f"{DATABASE}-wal", data / f"{DATABASE}-wal") and None,
 }
 
 
@@ -162,7 +171,7 @@ def _changed_before_a_start(attack: Attack, name: str, change: Change) -> None:
     _fill(other, "another store's")
     daemon.end()
     other.end(signal.SIGKILL)  # its log stays
-    if change is not _BEFORE_A_START["another store's log"]:
+    if change is not _with_foreign_log:
         place.serve("other", "o", *FLAGS).end()  # its log is in the database now
     change(daemon.data_dir, other.data_dir)
     blobs = _files(daemon.data_dir / "blobs")
@@ -173,11 +182,19 @@ def _changed_before_a_start(attack: Attack, name: str, change: Change) -> None:
     attack.tell(f"{name}: {'refused' if refused else 'starts'}; {said[0][:160] if refused and said else ''}")
     attack.demand(refused and code == _REFUSED, f"{name}: the daemon {f'ended with {code}' if refused else 'starts'}")
     attack.demand(_files(daemon.data_dir / "blobs") == blobs, f"{name}: the refused start changed the blob files")
+    _begin_anew(attack, name, place, expects_missing_blobs=change is _with_foreign_database)
+
+
+def _begin_anew(attack: Attack, name: str, place: Directory, *, expects_missing_blobs: bool) -> None:
+    """`--begin-anew` starts, keeps the blobs of the database that is served, and moves others away."""
     anew = place.start("store", "s", *FLAGS, "--begin-anew")
-    begun = anew.ended_or_serves() == "serves"
-    attack.demand(begun, f"{name}: --begin-anew does not start: {anew.log()[-200:]}")
-    if begun:
-        attack.check_serving(anew, f"{name} and --begin-anew")
+    if not attack.demand(anew.ended_or_serves() == "serves", f"{name}: --begin-anew does not start: {anew.log()[-200:]}"):
+        return
+    with Api(anew.socket) as api:
+        found = api.problems()
+    wrong = [each for each in found if not (expects_missing_blobs and each.startswith("blob_missing"))]
+    attack.demand(not wrong, f"{name}: after --begin-anew verify finds {wrong}")
+    attack.stop(anew, f"{name} and --begin-anew")
 
 
 def _files(path: Path) -> list[str]:
