@@ -101,7 +101,7 @@ def made(seed: str, number: int) -> Input:
     form, damage = rng.choices(_FORMS, _WEIGHTS)[0]
     count = rng.randint(0, _MOST_FRAMES) if method.client_streaming else 1
     maker = _Maker(rng, rng.choice((0.0, 0.0, 0.02, 0.2)))
-    requests = [maker.message(method.input_type).SerializeToString() for _ in range(count)]
+    requests = [maker.message(method.input_type).SerializeToString(deterministic=True) for _ in range(count)]
     result = Input(number, method, form, requests)
     damage(rng, result)
     return result
