@@ -44,7 +44,7 @@ def begin(uploads: Uploads, header: PutHeader, call: Call) -> Upload:
     _check_header(uploads, header)
     if header.delta is not None:
         return DeltaUpload(uploads, header, call)
-    if header.digest and uploads.contents.exists(header.digest, call) and uploads.renew(header.digest, call) is not None:
+    if header.digest and uploads.renew_stored(header.digest, call) is not None:
         return KnownUpload(uploads, header)
     if header.base_digest and uploads.settings.delta:
         return GatheredUpload(uploads, header)
@@ -93,7 +93,7 @@ class KnownUpload:
     def finish(self, call: Call) -> PutResult:
         _check_outcome(self._header, self._size_bytes, named_digest(self._hasher.hexdigest()))
         renewed = self._uploads.renew(self._header.digest, call)
-        if renewed is None:  # the upload took longer than the lease, or the stored bytes were found damaged meanwhile
+        if renewed is None:  # the upload took longer than the lease
             raise Exhausted("The blob was swept during the upload. Send it again.", reason="BLOB_SWEPT", retry_delay_s=0.1)
         return _result_of(renewed)
 
