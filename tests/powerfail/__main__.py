@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.to is None:
             enter(words)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_PROBLEMS))  # so that daemons and files are cleared away
         return _run(options)
     except (CannotRun, CommitMissing) as error:
         print(f"powerfail: cannot run\n{error}", file=sys.stderr)

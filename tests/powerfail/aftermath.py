@@ -81,7 +81,7 @@ def _is_sound(path: Path) -> bool:
         connection = sqlite.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
         try:
             checked = connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-            return checked and connection.execute("SELECT count(*) FROM commits").fetchone()[0] > 0
+            return checked and bool(connection.execute("SELECT EXISTS (SELECT 1 FROM commits)").fetchone()[0])
         finally:
             connection.close()
     except sqlite.Error:

@@ -72,7 +72,7 @@ def _writers_with(pragma: str) -> None:
         connection.execute(pragma)
         return connection
 
-    Database.open_writer = opened  # type: ignore[method-assign]
+    Database.open_writer = opened  # type: ignore[assignment, method-assign]
 
 
 def _checkpoint_unsynced() -> None:
@@ -89,7 +89,7 @@ def _checkpoint_unsynced() -> None:
 
         begin(checkpointer, opened)
 
-    LogCheckpointer.__init__ = begun  # type: ignore[method-assign]
+    LogCheckpointer.__init__ = begun  # type: ignore[assignment, method-assign]
 
 
 def _unlink_before_commit() -> None:
@@ -114,7 +114,7 @@ def _unlink_before_commit() -> None:
         finally:
             del batcher._commit
 
-    BlobSweep.delete_rows = deleted  # type: ignore[method-assign]
+    BlobSweep.delete_rows = deleted  # type: ignore[assignment, method-assign]
 
 
 def _told_before_commit() -> None:
@@ -141,7 +141,7 @@ def _told_before_commit() -> None:
         finally:
             del batcher._commit
 
-    Writer._apply = applied  # type: ignore[method-assign]
+    Writer._apply = applied  # type: ignore[assignment, method-assign]
 
 
 BREAKS: dict[str, Callable[[], None]] = {

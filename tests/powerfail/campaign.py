@@ -94,16 +94,17 @@ class Campaign:
         cuts = plan(records.read(recording.log), states, random.Random(f"{self._seed}/{recording.name}"))
         began = told = time.monotonic()
         bad = 0
-        for done, checked in enumerate(check_all(recording, cuts, self._jobs), start=1):
-            self._count(checked)
-            if checked.problems:
-                bad += 1
-                self._tell(recording, checked, shown=bad <= _SHOWN_STATES)
-            now = time.monotonic()
-            if now - told > _PROGRESS_S or done == len(cuts):
-                told = now
-                rate = done / (now - began)
-                print(f"    {done:>5,} of {len(cuts):,} states, {rate:.1f} a second, {bad} with problems", flush=True)
+        with contextlib.closing(check_all(recording, cuts, self._jobs)) as checks:
+            for done, checked in enumerate(checks, start=1):
+                self._count(checked)
+                if checked.problems:
+                    bad += 1
+                    self._tell(recording, checked, shown=bad <= _SHOWN_STATES)
+                now = time.monotonic()
+                if now - told > _PROGRESS_S or done == len(cuts):
+                    told = now
+                    rate = done / (now - began)
+                    print(f"    {done:>5,} of {len(cuts):,} states, {rate:.1f} a second, {bad} with problems", flush=True)
 
     def _count(self, checked: Checked) -> None:
         self._states += 1

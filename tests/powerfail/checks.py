@@ -6,9 +6,11 @@ import contextlib
 import multiprocessing
 import random
 import shutil
+import signal
+import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -117,7 +119,7 @@ def _before(recording: Recording) -> Ledgers | None:
     return ledgers
 
 
-def check_all(recording: Recording, cuts: Sequence[Cut], jobs: int) -> Iterator[Checked]:
+def check_all(recording: Recording, cuts: Sequence[Cut], jobs: int) -> Generator[Checked, None, None]:
     """Checks the cuts in `jobs` processes, in no order. Closing the iterator ends the processes after their current state."""
     results: Queue[Checked | str] = processes.Queue()
     ended = processes.Event()
@@ -137,7 +139,9 @@ def check_all(recording: Recording, cuts: Sequence[Cut], jobs: int) -> Iterator[
 
 
 def _work(recording: Recording, cuts: Sequence[Cut], results: Queue[Checked | str], ended: Event) -> None:
-    """The main function of a checking process."""
+    """The main function of a checking process. SIGTERM ends it in order."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("SIGTERM"))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
     try:
         with contextlib.closing(Checker(recording)) as checker:
             for cut in cuts:

@@ -15,8 +15,9 @@ from tests.powerfail.fuse import DEVICE, Mount
 _INSIDE = "POWERFAIL_NAMESPACE"
 _NO_DEVICE = """\
 FUSE is not available: {error}
-  On a machine: load the kernel's module with `modprobe fuse`.
-  In a container: start it with `--device /dev/fuse --cap-add SYS_ADMIN` (Docker, Podman)."""
+  If the file is missing: load the kernel's module with `modprobe fuse`; start a container with
+  `--device /dev/fuse --cap-add SYS_ADMIN` (Docker, Podman).
+  If permission is denied: run the tier as root, or give the file its usual mode with `chmod 0666 /dev/fuse`."""
 _NO_UNSHARE = "The command `unshare` is missing. Install util-linux."
 _NO_RIGHT = """\
 The tier may not mount its file system: {error}

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.durability.daemon import BUSY_FLAGS, DaemonProcess, Start, starter
-from tests.landed.trees import BEFORE_SCAN, LANDED, ROOT, Tree, unpack
+from tests.foreign.tools import ROOT
+from tests.landed.trees import BEFORE_SCAN, LANDED, Tree, unpack
 from tests.powerfail import load as load_client
 from tests.powerfail import recorder
 from tests.powerfail.tree import LEDGERS
