@@ -22,7 +22,6 @@ from tests.support.memory import watched
 
 SECONDS, SHORT_SECONDS = 10, 1
 CHUNK = 1 << 16
-_MOST_STREAM = 2**31 - 1
 _LIST, _COMMIT, _GET_BLOB, _WATCH = (
     f"/holdfast.v1.{name}" for name in ("StoreService/List", "StoreService/Commit", "BlobService/Get", "StoreService/Watch")
 )
@@ -144,7 +143,7 @@ def _begun(settings: bytes = frames.PLAIN_ANSWERS) -> bytes:
 def _streams(one: Callable[[int], bytes], settings: bytes = frames.PLAIN_ANSWERS, at_once: int = 200) -> Chunks:
     """`one` for stream after stream, many in one chunk."""
     yield _begun(settings)
-    for first in range(1, _MOST_STREAM, 2 * at_once):
+    for first in range(1, frames.MOST_STREAM, 2 * at_once):
         yield b"".join(one(stream) for stream in range(first, first + 2 * at_once, 2))
 
 
@@ -202,7 +201,9 @@ def _empty_data(_: Material) -> Chunks:
 def _unread_blobs(material: Material) -> Chunks:
     """Downloads with the largest windows, of which nothing is read."""
     request = blob_service_pb2.BlobServiceGetRequest(digest=material.digest).SerializeToString()
-    yield _begun(frames.setting(frames.INITIAL_WINDOW_SIZE, _MOST_STREAM)) + frames.window_update(0, _MOST_STREAM - 65_535)
+    yield _begun(frames.setting(frames.INITIAL_WINDOW_SIZE, frames.MOST_STREAM)) + frames.window_update(
+        0, frames.MOST_STREAM - 65_535
+    )
     yield b"".join(call(stream, _GET_BLOB, request) for stream in range(1, 80, 2))
 
 
@@ -226,7 +227,7 @@ def _noise(material: Material) -> Chunks:
     yield _begun()
     rng = material.rng
     while True:
-        sort, stream = rng.choice((*range(10), 77)), rng.choice((0, 1, 2, 3, _MOST_STREAM))
+        sort, stream = rng.choice((*range(10), 77)), rng.choice((0, 1, 2, 3, frames.MOST_STREAM))
         yield frame(sort, rng.randint(0, 255), stream, rng.randbytes(rng.choice((0, 4, 5, 8, 50))))
 
 

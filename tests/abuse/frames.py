@@ -12,6 +12,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, ACK, END_HEADERS = 0x1, 0x1, 0x4
 HEADER_TABLE_SIZE, INITIAL_WINDOW_SIZE = 1, 4
+MOST_STREAM = 2**31 - 1  # the highest stream and the largest window
 # Without a dynamic table gRPC writes the status of each call as plain text into the trailers.
 PLAIN_ANSWERS = struct.pack(">HI", HEADER_TABLE_SIZE, 0)
 _STATUS = re.compile(rb"grpc-status[\x01\x02]([0-9]{1,2})")
@@ -68,7 +69,8 @@ class RawConnection:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(10.0)
         self.socket.connect(str(path))
-        self.send(PREFACE + frame(SETTINGS, 0, 0, settings))
+        windows = setting(INITIAL_WINDOW_SIZE, MOST_STREAM)  # else an answer of more than 64 KiB would never end
+        self.send(PREFACE + frame(SETTINGS, 0, 0, settings + windows) + window_update(0, MOST_STREAM - 65_535))
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
