@@ -6,6 +6,7 @@ EXTRAS ?= daemon,dev
 JOBS ?= 4
 ROUNDS ?= 500
 STATES ?= 2000
+PARTS ?=
 ARGS ?=
 COMMIT ?=
 
@@ -25,7 +26,8 @@ export PATH := $(abspath $(BIN)):$(abspath .tools/bin):$(PATH)
 export NODE_PATH := $(abspath .tools/node/node_modules)
 
 .PHONY: help setup demo test test-fast test-memory test-files test-registry test-slow foreign-tools check format format-check \
-	lint types imports proto-fresh proto-lint proto-breaking generate generate-async contract-landed crash powerfail powerfail-breaks bench walk wheel clean
+	lint types imports proto-fresh proto-lint proto-breaking generate generate-async contract-landed crash powerfail \
+	powerfail-breaks abuse bench walk wheel clean
 
 help: ## List the targets
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='…']"
@@ -40,6 +42,7 @@ help: ## List the targets
 	@echo "  make powerfail STATES=200              the short form of the power-cut tier"
 	@echo "  make powerfail ARGS='--seed 7 --only first,puts'"
 	@echo "  make powerfail ARGS=--help             how to make a failing state again"
+	@echo "  make abuse ARGS=--short                the short form of the abuse tier"
 
 # Runs again only after one of the prerequisites has changed.
 setup: $(READY) ## Create .venv and install the daemon, the client and the development tools with pip
@@ -51,7 +54,7 @@ $(READY): pyproject.toml packaging/constraints.txt packaging/setup-venv.sh
 demo: setup ## Run eight agents on one store; kill an agent and the daemon; check that no acknowledged write is lost
 	@$(BIN)/python -m holdfast.demo $(ARGS)
 
-test: test-fast test-registry test-slow ## Run all tests except the crash and the power-cut tier
+test: test-fast test-registry test-slow ## Run all tests except the tiers of their own: crash, powerfail, abuse
 
 test-fast: test-memory test-files ## Run the fast tests, in memory and then on files
 
@@ -135,6 +138,10 @@ powerfail: setup ## Cut the power of the daemon's disk, in a model, and check th
 
 powerfail-breaks: setup ## Check that the power-cut tier finds each of nine deliberate breaks of the daemon
 	@$(BIN)/python -m tests.powerfail --breaks $(ARGS)
+
+# Some cases need root, to mount a full disk; prlimit and setpriv are util-linux.
+abuse: setup ## Attack daemons: malformed calls, floods, overload, limits, damaged files (PARTS="fuzz floods", ARGS=--short)
+	$(BIN)/python -m tests.abuse $(PARTS) $(ARGS)
 
 bench: setup ## Run the benchmarks and print each beside its rivals
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint packaging/constraints.txt --editable ".[bench]"

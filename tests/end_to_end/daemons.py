@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class DaemonProcess:
     log_path: Path
 
     def log(self) -> str:
-        return self.log_path.read_text()
+        return self.log_path.read_text(errors="replace")  # gRPC's library logs bytes of callers
 
     def card(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.data_dir / "daemon.json").read_text())
@@ -87,17 +87,18 @@ class DaemonProcess:
 
 
 class Directory:
-    """A directory with a short path, for sockets. Its daemons are killed with it."""
+    """A directory with a short path, for sockets. Its daemons are killed with it. `prefix`: words before the daemon's command."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, prefix: Sequence[str] = ()) -> None:
         self.path = path
+        self._command = [*prefix, *COMMAND]
         self.daemons: list[DaemonProcess] = []
 
     def start(self, data: str = "store", sock: str = "run/s.sock", *flags: str, **environment: str) -> DaemonProcess:
         log_path = self.path / f"{len(self.daemons)}.log"
         paths = ["--data-dir", str(self.path / data), "--socket", str(self.path / sock)]
         with log_path.open("w") as log:
-            process = subprocess.Popen([*COMMAND, *paths, *flags], stderr=log, env=os.environ | environment, text=True)
+            process = subprocess.Popen([*self._command, *paths, *flags], stderr=log, env=os.environ | environment, text=True)
         daemon = DaemonProcess(process, self.path / data, self.path / sock, log_path)
         self.daemons.append(daemon)
         return daemon

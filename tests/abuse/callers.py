@@ -1,0 +1,166 @@
+"""Greedy callers, in a process of their own that can be frozen or killed: `python -m tests.abuse.callers SOCKET WHAT COUNT`.
+
+The process opens COUNT calls at once, prints a line when they are under way, and another with the outcomes when all have ended.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import grpc
+
+from holdfast.v1 import blob_service_pb2, store_service_pb2
+from tests.support.api import Api, insert
+
+WORKSPACE = "greedy"
+SESSION = "S"
+CONTENT_BYTES = 64 << 20
+TASK_BYTES = 1_980_000
+HOLD_S = 8.0  # how long a Put waits before it ends
+_TIMEOUT_S = 120.0
+_COMMIT_TASKS = 8
+_CHANNELS = 4
+
+
+class GreedyCallers:
+    """Starts the process; `freeze` it with SIGSTOP, or wait for its `outcomes`."""
+
+    def __init__(self, socket: Path, what: str, count: int) -> None:
+        command = [sys.executable, "-m", "tests.abuse.callers", str(socket), what, str(count)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self._lines: IO[str] = self._process.stdout
+        assert self._lines.readline() == "begun\n", f"the greedy callers ({what}) could not begin"
+
+    def freeze(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def outcomes(self) -> dict[str, int]:
+        """Waits until all calls have ended; returns how often each code was answered."""
+        found: dict[str, int] = json.loads(self._lines.readline() or "{}")
+        return found
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._lines.close()
+
+
+def large_tasks(count: int) -> list[store_service_pb2.Mutation]:
+    text = os.urandom(1 << 18).hex() + "x" * (TASK_BYTES - (1 << 19))
+    return [insert("task", title="large", description=text) for _ in range(count)]
+
+
+def seed(socket: Path, large_commits: int) -> None:
+    """Writes what the greedy callers read: large tasks, a session, and large entries."""
+    with Api(socket, workspace=WORKSPACE) as api:
+        api.insert("session", id=SESSION, title="s")
+        for _ in range(large_commits):
+            api.commit(*large_tasks(_COMMIT_TASKS - 1))
+        for _ in range(30):
+            api.append(SESSION, "y" * 900_000)
+
+
+def main(socket: Path, what: str, count: int) -> None:
+    options = {"grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1}
+    apis = [Api(socket, workspace=WORKSPACE, **options) for _ in range(_CHANNELS)]
+    begin = _WHAT[what](apis[0], count)
+    calls = [begin(apis[number % _CHANNELS]) for number in range(count)]
+    print("begun", flush=True)
+    print(json.dumps(collections.Counter(map(_outcome, calls))), flush=True)
+
+
+def _outcome(call: Any) -> str:
+    try:
+        call.result()
+    except grpc.RpcError as error:
+        return str(error.code().name)
+    return "OK"
+
+
+class _Stream:
+    """A stream that is read to its end, after a while in which nothing of it is read."""
+
+    def __init__(self, stream: Any, hold_s: float = 0.0) -> None:
+        self._stream = stream
+        self._until = time.monotonic() + hold_s
+
+    def result(self) -> None:
+        time.sleep(max(0.0, self._until - time.monotonic()))
+        collections.deque(self._stream, maxlen=0)
+
+
+Begin = Callable[[Api], Any]
+
+
+def _commits(api: Api, count: int) -> Begin:
+    """Commits of almost 16 MiB, all of them the same message."""
+    request = store_service_pb2.StoreServiceCommitRequest(workspace=WORKSPACE, mutations=large_tasks(_COMMIT_TASKS))
+    return lambda api: api.store.Commit.future(request, timeout=_TIMEOUT_S)
+
+
+def _scans(api: Api, count: int) -> Begin:
+    """Scans of all tasks, whose frames nobody takes before all have begun."""
+    request = store_service_pb2.StoreServiceScanRequest(workspace=WORKSPACE, lists=[store_service_pb2.ScanList(kind="task")])
+
+    return lambda api: _Stream(api.store.Scan(request, timeout=_TIMEOUT_S), HOLD_S)
+
+
+def _lists(api: Api, count: int) -> Begin:
+    """Lists of about 4 MB each."""
+    request = store_service_pb2.StoreServiceListRequest(workspace=WORKSPACE, kind="task", page_size=2)
+    return lambda api: api.store.List.future(request, timeout=_TIMEOUT_S)
+
+
+def _puts(api: Api, count: int) -> Begin:
+    """Uploads of 64 MiB with a base, which the daemon gathers until they end."""
+    base = api.put(b"z" * 3_000_000).digest
+    chunk = blob_service_pb2.BlobServicePutRequest(chunk=b"k" * (1 << 20))
+    end = time.monotonic() + HOLD_S
+
+    def frames() -> Iterator[blob_service_pb2.BlobServicePutRequest]:
+        yield blob_service_pb2.BlobServicePutRequest(header=blob_service_pb2.BlobPutHeader(base_digest=base))
+        for _ in range(CONTENT_BYTES >> 20):
+            yield chunk
+        threading.Event().wait(max(0.0, end - time.monotonic()))
+
+    return lambda api: api.blob.Put.future(frames(), timeout=_TIMEOUT_S)
+
+
+def _watches(api: Api, count: int) -> Begin:
+    return lambda api: _Stream(api.watch(after_revision=0, timeout_s=None))
+
+
+def _reads(api: Api, count: int) -> Begin:
+    return lambda api: _Stream(api.read(SESSION, follow=True, timeout_s=None))
+
+
+def _downloads(api: Api, count: int) -> Begin:
+    """Downloads of a blob that does not compress."""
+    digest = api.put_stream(os.urandom(1 << 20) for _ in range(CONTENT_BYTES >> 20)).digest
+    return lambda api: _Stream(api.blob.Get(blob_service_pb2.BlobServiceGetRequest(digest=digest)))
+
+
+_WHAT: dict[str, Callable[[Api, int], Begin]] = {
+    "commits": _commits,
+    "scans": _scans,
+    "lists": _lists,
+    "puts": _puts,
+    "watches": _watches,
+    "reads": _reads,
+    "downloads": _downloads,
+}
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

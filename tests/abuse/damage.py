@@ -1,0 +1,239 @@
+"""Bit flips over blob files and the database: none served as good, each found by a deep verify or shown to lie in free space.
+
+The flips of blob files do not interfere, so one daemon gets many of them. A flip of the database has a daemon of its own, forked
+from a process that has imported it. The damaged copy of a store is kept when a demand fails.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+import holdfast
+from tests.abuse.attack import Attack, defects_in
+from tests.abuse.readings import Answer, Contents, differences, kinds_of, read_all
+from tests.end_to_end.daemons import eventually, is_reachable
+from tests.powerfail.forker import ForkedDaemon, Forker
+from tests.support.api import Api, append, insert
+
+FLIPS, SHORT_FLIPS = 1_000, 40  # of each sort
+WORKSPACE = "damage"
+DATABASE = "holdfast.db"
+_FILE_SIZES = (40_000, 300_000, 700_000)
+_FILES = 30
+_ZEROS = bytes(16)  # zeros mostly lie in free space
+
+
+@dataclass(frozen=True)
+class Flip:
+    """One bit of a file, relative to the data directory."""
+
+    path: str
+    at: int
+    bit: int
+
+    def apply(self, data_dir: Path) -> None:
+        with (data_dir / self.path).open("r+b") as file:
+            file.seek(self.at)
+            (byte,) = file.read(1)
+            file.seek(self.at)
+            file.write(bytes([byte ^ 1 << self.bit]))
+
+    def __str__(self) -> str:
+        return f"bit {self.bit} of byte {self.at} of {self.path}"
+
+
+@dataclass(frozen=True)
+class Gold:
+    """The undamaged store: its directory, its contents and every answer."""
+
+    data_dir: Path
+    contents: Contents
+    answers: dict[str, Answer]
+    digests: dict[str, str]  # path of the file → digest of the blob
+
+
+def run(attack: Attack) -> None:
+    gold = _gold(attack)
+    attack.tell(
+        f"{len(gold.answers)} answers, {len(gold.digests)} blob files, {(gold.data_dir / DATABASE).stat().st_size:,} bytes"
+    )
+    forker = Forker()
+    try:
+        if attack.only is None:
+            _flip_files(attack, gold, forker)
+        _flip_database(attack, gold, forker)
+    finally:
+        forker.close()
+
+
+def _gold(attack: Attack) -> Gold:
+    """Fills a store with records, journals, history and blobs of every codec, and reads all of it."""
+    daemon = attack.serve("gold")
+    with Api(daemon.socket, workspace=WORKSPACE) as api, holdfast.connect(daemon.socket, workspace=WORKSPACE) as store:
+        sessions = tuple(_session(api, store, name) for name in ("S1", "S2"))
+        digests = [_artifact(api, attack.rng, number) for number in range(_FILES)]
+        api.commit(
+            *[insert("task", title=f"task {n}", description="d" * attack.rng.randrange(400), tags=["x"]) for n in range(60)]
+        )
+        digests += [each.context_digest for each in store.checkpoints.list()]
+        stats = {digest: store.blobs.stat(digest) for digest in digests}
+        contents = Contents(kinds_of(api), sessions, {digest: each.size_bytes for digest, each in stats.items()})
+        answers = read_all(api, contents)
+    attack.demand(not any(each.error or each.unreadable for each in answers.values()), "the undamaged store has damage")
+    attack.stop(daemon, "filling it")
+    return Gold(daemon.data_dir, contents, answers, {each.path: digest for digest, each in stats.items() if each.path})
+
+
+def _session(api: Api, store: holdfast.Store, name: str) -> str:
+    """A session with a journal, and checkpoints whose contexts are stored as deltas."""
+    api.insert("session", id=name, title=name)
+    for number in range(20):
+        api.commit(append(name, *[f"{name} {number} {word} " + "lorem ipsum " * number for word in ("a", "b", "c")]))
+    context = ""
+    for _ in range(6):
+        context += os.urandom(60_000).hex()
+        store.checkpoints.save(name, context=context)
+    return name
+
+
+def _artifact(api: Api, rng: random.Random, number: int) -> str:
+    """A blob with a record that keeps it; a third compresses well, some are small enough for the database."""
+    size = rng.choice(_FILE_SIZES) if number % 8 else 500
+    content = (b"line %d\n" % number) * (size // 8) if number % 3 == 0 else rng.randbytes(size)
+    digest = api.put(*[content[at : at + (1 << 20)] for at in range(0, len(content), 1 << 20)]).digest
+    api.insert("artifact", type="file", name=f"f{number}", content_digest=digest)
+    return digest
+
+
+def _flip_files(attack: Attack, gold: Gold, forker: Forker) -> None:
+    """Rounds in which half of the files are damaged, so that some deltas are whole and their bases are not."""
+    wanted, flipped, number = attack.size(FLIPS, SHORT_FLIPS), 0, 0
+    while flipped < wanted:
+        rng = random.Random(f"{attack.seed}/files/{number}")
+        paths = [path for path in sorted(gold.digests) if rng.random() < 0.5]
+        flips = [Flip(path, rng.randrange((gold.data_dir / path).stat().st_size), rng.randrange(8)) for path in paths]
+        with _damaged(attack, gold, forker, flips, f"files-{number}") as trial:
+            for problem in trial.problems:
+                attack.demand(False, f"round {number} of the files: {problem}")
+            lost = [str(each) for each in flips if gold.digests[each.path] not in trial.subjects]
+            attack.demand(not lost, f"round {number} of the files: verify does not find {len(lost)} flips, such as {lost[:1]}")
+        flipped, number = flipped + len(flips), number + 1
+    attack.tell(f"{flipped:,} flips in blob files, {number} daemons")
+
+
+def _flip_database(attack: Attack, gold: Gold, forker: Forker) -> None:
+    outcomes: Counter[str] = Counter()
+    data, content = (gold.data_dir / DATABASE).read_bytes(), _logical_content(gold.data_dir / DATABASE)
+    numbers = range(attack.size(FLIPS, SHORT_FLIPS)) if attack.only is None else range(attack.only, attack.only + 1)
+    for number in numbers:
+        rng = random.Random(f"{attack.seed}/database/{number}")
+        flip = Flip(DATABASE, _place(rng, data), rng.randrange(8))
+        with _damaged(attack, gold, forker, [flip], f"database-{number}") as trial:
+            outcome = trial.outcome or ("free space" if _after(gold, trial.data_dir, flip) == content else "")
+            for problem in trial.problems:
+                attack.demand(False, f"flip {number}, {flip}: {problem}")
+            attack.demand(bool(outcome), f"flip {number}, {flip}: verify does not find it, and it changes the rows")
+        outcomes[outcome or "not found"] += 1
+        if (number + 1) % 250 == 0:
+            attack.tell(f"{number + 1:,} flips in the database")
+    attack.tell(f"flips in the database: {', '.join(f'{name} {count:,}' for name, count in outcomes.most_common())}")
+
+
+def _place(rng: random.Random, data: bytes) -> int:
+    """A byte of the database; nine times of ten not among zeros."""
+    while True:
+        at = rng.randrange(len(data))
+        if data[at : at + len(_ZEROS)].strip(b"\0") or rng.random() < 0.1:
+            return at
+
+
+def _after(gold: Gold, place: Path, flip: Flip) -> Any:
+    """The logical content of the database with the flip. The daemon has written to its own copy since."""
+    shutil.copyfile(gold.data_dir / DATABASE, place / "again.db")
+    Flip("again.db", flip.at, flip.bit).apply(place)
+    return _logical_content(place / "again.db")
+
+
+def _logical_content(path: Path) -> Any:
+    """Schema, rows and SQLite's own check. A flip that changes none of them lies in space that SQLite does not use."""
+    with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as connection:
+        connection.text_factory = bytes
+        try:
+            schema = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+            tables = [name.decode() for type, name, _, _ in schema if type == b"table"]
+            rows = [connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in tables]
+            return schema, rows, connection.execute("PRAGMA integrity_check").fetchall()
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            return str(error)
+
+
+@dataclass
+class _Trial:
+    """What a daemon over a damaged store did. `outcome` is empty when neither start nor verify found anything."""
+
+    data_dir: Path
+    outcome: str
+    problems: list[str]
+    subjects: set[str]
+
+
+@contextmanager
+def _damaged(attack: Attack, gold: Gold, forker: Forker, flips: list[Flip], name: str) -> Iterator[_Trial]:
+    """A daemon over a copy of the store with the flips. The copy is deleted unless a demand fails in the block."""
+    place, problems_before = attack.path / name, len(attack.problems)
+    data_dir = place / "store"
+    changed = {each.path for each in flips}
+    shutil.copytree(gold.data_dir, data_dir, copy_function=lambda source, target: _copy(gold, source, target, changed))
+    for each in flips:
+        each.apply(data_dir)
+    daemon = forker.start(["--data-dir", str(data_dir), "--socket", str(place / "s")], place / "log")
+    try:
+        yield _tried(gold, place, data_dir, daemon, ranges=changed != {DATABASE})
+    finally:
+        daemon.kill()
+        daemon.wait()
+        if len(attack.problems) == problems_before:
+            shutil.rmtree(place)
+
+
+def _copy(gold: Gold, source: str, target: str, changed: set[str]) -> None:
+    """Copies a file that is changed or that the daemon writes to; links any other."""
+    path = str(Path(source).relative_to(gold.data_dir))
+    if path in changed or not path.startswith("blobs/"):
+        shutil.copyfile(source, target)
+    else:
+        os.link(source, target)
+
+
+def _tried(gold: Gold, place: Path, data_dir: Path, daemon: ForkedDaemon, ranges: bool) -> _Trial:
+    eventually(lambda: daemon.poll() is not None or is_reachable(place / "s"))
+    if daemon.poll() is not None:
+        log = (place / "log").read_text(errors="replace")
+        refused = daemon.returncode == 1 and "Traceback" not in log
+        return _Trial(
+            data_dir, "refused to start", [] if refused else [f"start: exit code {daemon.returncode}: {log[-300:]}"], set()
+        )
+    with Api(place / "s", workspace=WORKSPACE) as api:
+        problems = differences(gold.answers, read_all(api, gold.contents, ranges=ranges))
+        try:
+            found = api.problems()
+        except grpc.RpcError as error:
+            found = [f"{error.code().name} - {error.details()}"]
+            problems += found if error.code() is not grpc.StatusCode.DATA_LOSS else []
+    if daemon.poll() is not None:
+        problems.append(f"the daemon ended with exit code {daemon.returncode}")
+    problems += [
+        f"the log says {each}" for each in defects_in((place / "log").read_text(errors="replace")) if "Traceback" in each
+    ]
+    return _Trial(data_dir, "found by verify" if found else "", problems, {each.split(" ")[1] for each in found})

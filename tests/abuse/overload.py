@@ -1,0 +1,87 @@
+"""Overload by large commits, scans, unread lists and uploads: memory stays bounded, and honest callers are served."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import psutil
+
+from tests.abuse import callers
+from tests.abuse.attack import Attack
+from tests.abuse.callers import GreedyCallers
+from tests.abuse.honest import HonestCaller
+from tests.end_to_end.daemons import DaemonProcess
+from tests.support.memory import MIB, watched
+
+KEPT_MIB = 150  # what the allocator may keep afterwards, beyond what the daemon had before
+FROZEN_S = 3.0
+_GIVEN_BACK_S = 15.0
+
+
+@dataclass(frozen=True)
+class Peak:
+    """What the greedy callers do, and how often at once. Those of a `frozen` peak read nothing and are killed at its end."""
+
+    what: str
+    full: int
+    short: int
+    seeded: bool = False  # the calls read large tasks
+    frozen: bool = False
+
+
+PEAKS = (
+    Peak("commits", 300, 30),
+    Peak("scans", 24, 6, seeded=True),
+    Peak("lists", 2_500, 300, seeded=True, frozen=True),
+    Peak("puts", 90, 12),
+)
+
+
+def run(attack: Attack) -> None:
+    """Each peak has a daemon of its own, because a process keeps some of the memory that it once had."""
+    for peak in PEAKS:
+        daemon = attack.serve(peak.what)
+        callers.seed(daemon.socket, attack.size(16, 4) if peak.seeded else 0)
+        _overload(attack, peak, daemon)
+        attack.check_serving(daemon, peak.what)
+        attack.stop(daemon, peak.what)
+
+
+def _overload(attack: Attack, peak: Peak, daemon: DaemonProcess) -> None:
+    count = attack.size(peak.full, peak.short)
+    before_mib = _rss_mib(daemon)
+    with watched(daemon.process.pid) as memory, HonestCaller(daemon.socket) as honest:
+        outcomes = _greedy_calls(peak, daemon, count)
+    highest_mib = memory.highest_bytes / MIB
+    after_mib = _settled_mib(daemon, before_mib + KEPT_MIB)
+    sizes = f"memory {before_mib:.0f} MiB before, {highest_mib:.0f} at most, {after_mib:.0f} after"
+    attack.tell(f"{count} {peak.what}: {sizes}; {outcomes}; {honest.answers}")
+    attack.check_memory(memory, peak.what)
+    attack.check_answers(honest.answers, peak.what)
+    attack.demand(after_mib <= before_mib + KEPT_MIB, f"{peak.what}: memory is not given back: {sizes}")
+
+
+def _greedy_calls(peak: Peak, daemon: DaemonProcess, count: int) -> dict[str, int]:
+    """Runs the greedy callers to their end; returns the outcomes of their calls."""
+    greedy = GreedyCallers(daemon.socket, peak.what, count)
+    try:
+        if not peak.frozen:
+            return greedy.outcomes()
+        greedy.freeze()
+        time.sleep(FROZEN_S)
+        return {"frozen": count}
+    finally:
+        greedy.kill()
+
+
+def _settled_mib(daemon: DaemonProcess, limit_mib: float) -> float:
+    """The memory once it is below the limit, or after a few seconds."""
+    deadline = time.monotonic() + _GIVEN_BACK_S
+    while (found := _rss_mib(daemon)) > limit_mib and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+def _rss_mib(daemon: DaemonProcess) -> float:
+    return float(psutil.Process(daemon.process.pid).memory_info().rss) / MIB
