@@ -33,7 +33,9 @@ class Ground:
 
     def __init__(self, paths: Iterable[Path], foreign_write: Callable[[], str], on_lost: Callable[[str], None]) -> None:
         self._held = {path: _identity(path) for path in paths}
-        self._directories = sorted({path.parent for path in self._held})
+        parents = {path.parent for path in self._held}
+        # A held directory needs no look at its parent: its own stamp has its identity.
+        self._directories = sorted({path.parent for path in self._held if path not in parents})
         self._foreign_write = foreign_write
         self._on_lost = on_lost
         self._settled: list[_Stamp | None] = []
