@@ -61,7 +61,7 @@ ROWS = list(rows())
 @pytest.fixture(scope="module")
 def store() -> holdfast.Store:
     """A client without a connection; it has the same names as a connected one."""
-    nowhere = Connection(socket_path=Path("/nowhere/holdfast.sock"), place=None, timeout_s=1.0, idle_exit_s=0)
+    nowhere = Connection(Path("/nowhere/holdfast.sock"), timeout_s=1.0)
     return holdfast.Store(nowhere, "default", "nobody")
 
 
