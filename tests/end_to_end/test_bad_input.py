@@ -16,6 +16,7 @@ from holdfast.v1 import (
     record_pb2,
     store_service_pb2,
 )
+from holdfastd import MAX_API_VERSION
 from tests.support.api import (
     TIMEOUT_S,
     Api,
@@ -547,13 +548,25 @@ VERSIONS = [
         FAILED_PRECONDITION,
         "API_VERSION_UNSUPPORTED",
         "upgrade the client",
-        (("min", "1"), ("max", "2")),
+        (("min", "1"), ("max", str(MAX_API_VERSION))),
     ),
-    Case("a newer client", metadata_call("3"), FAILED_PRECONDITION, "API_VERSION_UNSUPPORTED", "upgrade the daemon"),
+    Case(
+        "a newer client",
+        metadata_call(str(MAX_API_VERSION + 1)),
+        FAILED_PRECONDITION,
+        "API_VERSION_UNSUPPORTED",
+        "upgrade the daemon",
+    ),
     Case("a much newer client", metadata_call("999"), FAILED_PRECONDITION, "API_VERSION_UNSUPPORTED", "upgrade the daemon"),
     Case("a version of many digits", metadata_call("9" * 5000), FAILED_PRECONDITION, "API_VERSION_UNSUPPORTED", "upgrade"),
     Case("no version at all", metadata_call("new"), FAILED_PRECONDITION, "API_VERSION_UNSUPPORTED", "1"),
-    Case("newer at the handshake", status_call(3), FAILED_PRECONDITION, "API_VERSION_UNSUPPORTED", "upgrade the daemon"),
+    Case(
+        "newer at the handshake",
+        status_call(MAX_API_VERSION + 1),
+        FAILED_PRECONDITION,
+        "API_VERSION_UNSUPPORTED",
+        "upgrade the daemon",
+    ),
     Case("older at the handshake", status_call(-1), FAILED_PRECONDITION, "API_VERSION_UNSUPPORTED", "upgrade the client"),
 ]
 

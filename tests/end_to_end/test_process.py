@@ -12,6 +12,7 @@ import time
 import grpc
 import pytest
 
+from holdfastd import MAX_API_VERSION, MIN_API_VERSION
 from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.migrate import find_migrations
 from tests.end_to_end.daemons import (
@@ -36,7 +37,7 @@ def test_the_daemons_files_are_private_and_name_it(directory: Directory) -> None
     assert [mode_of(each) for each in (daemon.socket, daemon.data_dir / "holdfast.db")] == [0o600, 0o600]
     card = daemon.card()
     assert (card["pid"], card["socket"]) == (daemon.process.pid, str(daemon.socket))
-    assert (card["min_api_version"], card["max_api_version"]) == (1, 2)
+    assert (card["min_api_version"], card["max_api_version"]) == (MIN_API_VERSION, MAX_API_VERSION)
     assert {each.name for each in daemon.socket.parent.iterdir()} == {"s.sock", "s.sock.lock"}
 
 

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -184,16 +183,28 @@ def test_a_frozen_reader_does_not_hold_the_daemon_up(
     assert "unclean" not in directory.serve().log()
 
 
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def download(digest: str, stream: int) -> bytes:
+    """The frames of a call of Get, with uncompressed headers."""
+    fields = {":method": "POST", ":scheme": "http", ":path": "/holdfast.v1.BlobService/Get", ":authority": "localhost"}
+    fields |= {"content-type": "application/grpc", "te": "trailers"}
+    block = b"".join(b"\0%c%b%c%b" % (len(name), name.encode(), len(value), value.encode()) for name, value in fields.items())
+    message = blob_service_pb2.BlobServiceGetRequest(digest=digest).SerializeToString()
+    return frame(1, 4, stream, block) + frame(0, 1, stream, b"\0" + len(message).to_bytes(4, "big") + message)
+
+
 def test_a_peer_that_never_reads_does_not_hold_the_daemon_up(directory: Directory) -> None:
     daemon = directory.serve("store", "run/s.sock", "--grace", "1")
+    digest = put(daemon, 64)
     with socket.socket(socket.AF_UNIX) as peer:
         peer.connect(str(daemon.socket))
-        settings, ping = b"\0\0\0\x04\0\0\0\0\0", b"\0\0\x08\x06\0\0\0\0\0" + bytes(8)
-        peer.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
-        peer.settimeout(0.5)
-        with suppress(OSError):  # until all buffers are full of answers that nobody reads, or gRPC refuses more
-            while True:
-                peer.send(ping * 1000)
+        # The largest windows: only the socket's buffer ends what gRPC sends.
+        windows = frame(4, 0, 0, b"\0\4\x7f\xff\xff\xff") + frame(8, 0, 0, b"\x7f\xff\0\0")
+        peer.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + windows + b"".join(download(digest, each) for each in (1, 3, 5)))
+        time.sleep(1.0)
         began = time.monotonic()
         assert daemon.end() == 0, daemon.log()
         assert time.monotonic() - began < 3.0

@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 import holdfast
+from holdfast.contract.versions import API_VERSION
 from holdfast.v1 import admin_service_pb2, admin_service_pb2_grpc, store_service_pb2, store_service_pb2_grpc
 from tests.support.grpc_errors import fail
 
@@ -130,7 +131,9 @@ def test_retries_end_with_the_time(server: tuple[Misbehaving, Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("versions", "advice"), [((3, 4), "Upgrade the client"), ((0, 0), "Upgrade the daemon")], ids=["newer daemon", "older daemon"]
+    ("versions", "advice"),
+    [((API_VERSION + 1, API_VERSION + 2), "Upgrade the client"), ((0, 0), "Upgrade the daemon")],
+    ids=["newer daemon", "older daemon"],
 )
 def test_version_skew_says_what_to_upgrade(server: tuple[Misbehaving, Path], versions: tuple[int, int], advice: str) -> None:
     servicer, path = server

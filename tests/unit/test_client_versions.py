@@ -73,7 +73,7 @@ def store(daemon: Any) -> Iterator[holdfast.Store]:
         yield client
 
 
-@pytest.mark.parametrize(("versions", "spoken"), [((1, 1), 1), ((1, 2), 2), ((1, 9), 2), ((2, 9), 2)])
+@pytest.mark.parametrize(("versions", "spoken"), [((1, 1), 1), ((1, 2), 2), ((1, 9), API_VERSION), ((2, 9), API_VERSION)])
 def test_both_speak_the_newest_version_that_both_have(daemon: Any, versions: tuple[int, int], spoken: int) -> None:
     daemon.versions = versions
     with holdfast.connect(daemon.path) as store:
@@ -82,7 +82,7 @@ def test_both_speak_the_newest_version_that_both_have(daemon: Any, versions: tup
     assert daemon.named == [str(spoken)]
 
 
-@pytest.mark.parametrize(("versions", "behind"), [((3, 9), "client"), ((0, 0), "daemon")])
+@pytest.mark.parametrize(("versions", "behind"), [((API_VERSION + 1, API_VERSION + 9), "client"), ((0, 0), "daemon")])
 def test_without_a_common_version_the_error_says_which_is_behind(daemon: Any, versions: tuple[int, int], behind: str) -> None:
     daemon.versions = versions
     with pytest.raises(holdfast.VersionSkew, match=f"Upgrade the {behind}"):
@@ -107,7 +107,7 @@ def test_the_client_adapts_when_the_daemon_is_replaced_by_another_version(daemon
         store.states.load_all()
     daemon.versions, daemon.has_scan = (1, 2), True
     assert store.states.load_all() == {}
-    daemon.versions = (3, 4)
+    daemon.versions = (API_VERSION + 1, API_VERSION + 2)
     with pytest.raises(holdfast.VersionSkew, match="Upgrade the client"):
         store.tasks.get("T")
 
