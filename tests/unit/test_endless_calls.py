@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from holdfastd.model.call import OWN
 from holdfastd.rpc.caller import GrpcCall
 
 FAR_FUTURE_S = 9.22e9 * 1.1  # the remaining time that grpcio reports for a call without a deadline
@@ -24,17 +25,17 @@ class _Context:
 
 @pytest.mark.parametrize("remaining_s", [None, float("inf"), FAR_FUTURE_S])
 def test_call_without_deadline_gets_the_default_one(remaining_s: float | None) -> None:
-    left = GrpcCall(_Context(remaining_s), 60.0).remaining_s()
+    left = GrpcCall(_Context(remaining_s), OWN, 60.0).remaining_s()
     assert left is not None
     assert 50 < left <= 60
 
 
 @pytest.mark.parametrize("remaining_s", [None, float("inf"), FAR_FUTURE_S])
 def test_stream_without_deadline_waits_without_one(remaining_s: float | None) -> None:
-    assert GrpcCall(_Context(remaining_s), None).remaining_s() is None
+    assert GrpcCall(_Context(remaining_s), OWN, None).remaining_s() is None
 
 
 def test_deadline_of_the_caller_counts() -> None:
-    left = GrpcCall(_Context(5.0), 60.0).remaining_s()
+    left = GrpcCall(_Context(5.0), OWN, 60.0).remaining_s()
     assert left is not None
     assert left <= 5 < threading.TIMEOUT_MAX
