@@ -54,7 +54,7 @@ def channel_to(exits: ExitStack, daemon: DaemonProcess) -> grpc.Channel:
 
 
 def commit_of(mib: int) -> pb.StoreServiceCommitRequest:
-    record = record_pb2.Record(task={"title": "large", "description": "x" * (2 * MIB - 1_000)})
+    record = record_pb2.Record(task=record_pb2.Task(title="large", description="x" * (2 * MIB - 1_000)))
     return pb.StoreServiceCommitRequest(mutations=[pb.Mutation(insert=pb.Insert(record=record)) for _ in range(mib // 2)])
 
 

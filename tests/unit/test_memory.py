@@ -40,7 +40,7 @@ def test_without_limits_the_machine_counts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", [MIN_MEMORY_BYTES, 512 * MIB, 2**30, 2**36])
 def test_the_parts_are_no_more_than_the_limit_and_the_largest_commit_fits(limit: int) -> None:
-    message, built = 17 * MIB, 54 * MIB
+    message, built = 18 * MIB, 54 * MIB
     memory = Memory.divided(limit, message, built)
     assert memory.permits * message + memory.cache_bytes + built + memory.budget.limit_bytes == limit
     assert memory.permits >= 2

@@ -30,7 +30,7 @@ from holdfastd.service.pending import NeverWaits, Pending
 
 MAX_REQUEST_BYTES = 16 * 2**20
 # Between the two limits we refuse a message with our error details; above this one gRPC refuses it without them.
-MAX_TRANSPORT_BYTES = MAX_REQUEST_BYTES + 2**20
+MAX_TRANSPORT_BYTES = MAX_REQUEST_BYTES + 2 * 2**20
 # What an upload needs beside the content that it gathers: the message that gRPC is receiving, whose size is not known before,
 # and the chunk before it, hashed and compressed.
 UPLOAD_BYTES = MAX_TRANSPORT_BYTES + 8 * 2**20

@@ -72,7 +72,17 @@ class CallPool(ThreadPoolExecutor):
         """As `run`, but in turn with the work for other callers, so that one with many calls does not delay the others."""
         with self._lock:
             self._turns.setdefault(caller, deque()).append((fn, args))
-        self.run(self._run_turn)
+        try:
+            self.run(self._run_turn)
+        except BaseException:  # the caller is told, so the work must not run in another's turn
+            with self._lock:
+                self._drop_turn(caller, (fn, args))
+            raise
+
+    def _drop_turn(self, caller: str, work: Work) -> None:
+        self._turns[caller].remove(work)
+        if not self._turns[caller]:
+            del self._turns[caller]
 
     def _run_turn(self) -> None:
         with self._lock:
