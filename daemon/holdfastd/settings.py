@@ -37,6 +37,18 @@ def _whole(low: int, high: int) -> Validate:
     return check
 
 
+def _zero_or(check: Validate) -> Validate:
+    def check_both(value: Any) -> Any:
+        try:
+            return check(value)
+        except ValueError as error:
+            if str(value).strip() == "0" and not isinstance(value, bool):
+                return 0
+            raise ValueError(f"0 or {error}") from None
+
+    return check_both
+
+
 def _seconds(low: float, high: float) -> Validate:
     def check(value: Any) -> float:
         if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value.strip()):
@@ -92,6 +104,12 @@ class Settings:
     default_timeout_s: float = _setting(60.0, _seconds(0.1, 86400), "deadline of short calls that set none", "SECONDS")
     unary_threads: int = _setting(32, _whole(1, 1024), "threads for short calls")
     stream_threads: int = _setting(256, _whole(1, 8192), "threads for streams; each open stream occupies one")
+    connections_max: int = _setting(4_096, _whole(1, 1_000_000), "connections that may be open")
+    user_connections_max: int = _setting(1_024, _whole(1, 1_000_000), "connections that one user may have open")
+    preface_timeout_s: float = _setting(5.0, _seconds(0.1, 3600), "time for a new connection to send its first bytes", "SECONDS")
+    memory_max_bytes: int = _setting(
+        0, _zero_or(_whole(256 << 20, 1 << 40)), "memory for requests and answers; 0: an eighth of the machine's, up to 1 GiB"
+    )
     readers: int = _setting(4, _whole(1, 64), "read-only connections to the database")
     writer_queue_max: int = _setting(10_000, _whole(1, 1_000_000), "commits that may be queued for the writer")
     batch_max: int = _setting(1_000, _whole(1, 100_000), "commits in one batch of the writer")
