@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from holdfastd import durable, filesystem, logs
+from holdfastd import descriptors, durable, filesystem, logs
 from holdfastd.blobs.files import BlobFiles
 from holdfastd.blobs.room import Room
 from holdfastd.foreign import StoreFiles, find_store_files
@@ -21,11 +21,17 @@ from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
 from holdfastd.jobs.scheduler import Scheduler
 from holdfastd.jobs.sweep import RecoveryJob, SweepJob
+from holdfastd.memory import Memory, default_memory_bytes
 from holdfastd.model.jobs import Job
-from holdfastd.rpc.gate import Gate
-from holdfastd.rpc.handlers import UseCase
+from holdfastd.rpc.door import Door, DoorLimits
+from holdfastd.rpc.gate import ANSWERS_AT_ONCE, Gate
+from holdfastd.rpc.handlers import MAX_TRANSPORT_BYTES, UseCase
+from holdfastd.rpc.message_first import MessageFirst
+from holdfastd.rpc.peers import Peers
+from holdfastd.rpc.receipts import Receipts
 from holdfastd.rpc.server import Health, Servers
 from holdfastd.service.admin import Admin, Identity
+from holdfastd.service.answers import MAX_ANSWER_BYTES
 from holdfastd.service.blobs.calls import BlobCalls, Blobs
 from holdfastd.service.blobs.draft import BlobSettings
 from holdfastd.service.blobs.sweep import BlobSweep
@@ -129,6 +135,9 @@ class Parts:
         self._settings = settings
         self._store = store
         self._on_sync_failure = on_sync_failure
+        self._memory = Memory.divided(
+            settings.memory_max_bytes or default_memory_bytes(), MAX_TRANSPORT_BYTES, ANSWERS_AT_ONCE * 3 * MAX_ANSWER_BYTES
+        )
         self.feed = feed or Feed()
         store.engine.follow(self.feed.wake_all)
         self._files = BlobFiles(settings.data_dir, on_sync_failure=on_sync_failure)
@@ -144,8 +153,20 @@ class Parts:
         self.watches = Watches(self.reading, self.feed)
         self.scheduler = Scheduler(self._make_jobs(was_clean))
         self.admin = self._make_admin(start_time_ns)
-        self.gate = Gate(settings.unary_threads, settings.stream_threads, CALLS_THAT_MAY_WAIT)
+        self.gate = self._make_gate()
         self.health = Health()
+
+    def _make_gate(self) -> Gate:
+        settings, memory = self._settings, self._memory
+        receipts = Receipts(memory.budget, memory.permits, MAX_TRANSPORT_BYTES)
+        return Gate(
+            settings.unary_threads,
+            settings.stream_threads,
+            CALLS_THAT_MAY_WAIT,
+            Peers(),
+            MessageFirst(receipts=receipts),
+            memory.budget,
+        )
 
     def _make_batcher(self, extra_handlers: Handlers) -> Batcher:
         self.ledger = Ledger(self._store.connection)
@@ -162,7 +183,12 @@ class Parts:
 
     def _make_blobs(self) -> tuple[Blobs, BlobSweep]:
         settings, readers, files = self._settings, self._store.readers, self._files
-        limits = BlobSettings(inline_max_bytes=settings.inline_max_bytes, delta=settings.delta, lease_s=settings.lease_s)
+        limits = BlobSettings(
+            inline_max_bytes=settings.inline_max_bytes,
+            delta=settings.delta,
+            lease_s=settings.lease_s,
+            cache_bytes=self._memory.cache_bytes,
+        )
         sweep = BlobSweep(self.writer, readers, files, time.time_ns)
         room = Room(functools.partial(self._room.spare_bytes, settings.data_dir))
         blobs = Blobs(self.writer, readers, files, limits, is_recovering=lambda: sweep.recovery_is_due, room=room)
@@ -228,6 +254,13 @@ class Parts:
             "AdminService": {"GetStatus": admin.get_status, "RunJob": admin.run_job, "Verify": admin.verify},
         }
 
+    def door(self) -> Door:
+        """The front door, not yet started; the gate knows the peers of its connections."""
+        settings = self._settings
+        most = descriptors.for_connections(settings.readers, settings.stream_threads)
+        limits = DoorLimits(settings.connections_max, settings.user_connections_max, settings.preface_timeout_s, most)
+        return Door(self.gate.peers, limits)
+
     def servers(self) -> Servers:
-        """Makes gRPC servers over these parts, one for each bind of the listener."""
+        """Makes gRPC servers over these parts."""
         return Servers(self.use_cases(), self.gate, self.health, self._settings.default_timeout_s)

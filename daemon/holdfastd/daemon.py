@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, failpoints, logs
+from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, descriptors, failpoints, logs
 from holdfastd.composition import OpenStore, Parts, find_files, open_store
 from holdfastd.filesystem import refuse_non_local
 from holdfastd.foreign import own_blobs
@@ -62,6 +62,7 @@ class Daemon:
         began = time.monotonic()
         with ExitStack() as exits:
             self._start_time_ns = time.time_ns()
+            descriptors.for_connections(self._given.readers, self._given.stream_threads)
             self.settings = self._with_memory(exits)
             was_clean = self._lock(exits)
             self._refuse_foreign_files()
@@ -132,7 +133,7 @@ class Daemon:
         return parts
 
     def _serve(self, exits: ExitStack) -> None:
-        self._listener = Listener(self.settings.socket, self._parts.servers())
+        self._listener = Listener(self.settings.socket, self._parts.servers(), self._parts.door())
         # Durable before the first call: from then on, a power cut must not leave `clean` from the last stop.
         self._data_dir_lock.write(self._card() | {"pid": os.getpid(), "socket": str(self.settings.socket)})
         self._listener.bind()
@@ -214,17 +215,10 @@ class Daemon:
         return 0.0 if gate.active_calls() else time.monotonic() - gate.last_activity()
 
 
-def watchdog(timeout_s: float, end_process: Callable[[int], None] = os._exit) -> threading.Timer:
-    """Ends the process after `timeout_s` unless the returned timer is cancelled; logs what each thread was doing."""
-
-    def end() -> None:
-        log.critical("stuck", extra={"after_s": timeout_s, **_stack_tops()})
-        end_process(EXIT_STUCK)
-
-    timer = threading.Timer(timeout_s, end)
-    timer.daemon = True
-    timer.start()
-    return timer
+def end_stuck(timeout_s: float, end_process: Callable[[int], None] = os._exit) -> None:
+    """Ends the process and logs what each thread was doing. The watchdog calls it `timeout_s` after the stop began."""
+    log.critical("stuck", extra={"after_s": timeout_s, **_stack_tops()})
+    end_process(EXIT_STUCK)
 
 
 def _stack_tops() -> Mapping[str, str]:

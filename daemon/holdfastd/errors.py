@@ -50,6 +50,12 @@ class FailedPrecondition(HoldfastError):
     reason = "FAILED_PRECONDITION"
 
 
+class PermissionDenied(HoldfastError):
+    """The caller may not do this."""
+
+    reason = "PERMISSION_DENIED"
+
+
 class OutOfRange(HoldfastError):
     """A revision or an offset lies past the end."""
 

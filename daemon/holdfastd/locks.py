@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from holdfast.contract.places import fault_of
 from holdfastd import durable
 from holdfastd.errors import SetupError
 from holdfastd.path_lock import PathLock
@@ -216,19 +217,8 @@ def check_socket_path(socket: Path, private_extra_bytes: int = 4) -> None:
 
 def check_socket_dir(directory: Path) -> None:
     """Raises SETUP unless the directory belongs to this user and no other user can write to it."""
-    found = directory.stat()
-    if not stat.S_ISDIR(found.st_mode):
-        raise SetupError(f"{directory} is not a directory. Give another --socket.")
-    # The owner of a symbolic link can change its target later, so link and target are both checked.
-    for owner in (directory.lstat().st_uid, found.st_uid):
-        if owner != os.geteuid():
-            raise SetupError(
-                f"The socket's directory {directory} belongs to user {owner}, not to {os.geteuid()}. Give another --socket."
-            )
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise SetupError(
-            f"Others can write to the socket's directory {directory}. Run chmod 0700 on it, or give another --socket."
-        )
+    if fault := fault_of(directory):
+        raise SetupError(f"{fault}. Run chmod 0700 on the socket's directory if it is yours, or give another --socket.")
 
 
 def read_holder(path: Path) -> dict[str, Any]:

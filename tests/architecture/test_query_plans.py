@@ -291,7 +291,8 @@ def test_the_first_commit_of_a_time_is_the_right_one(database: Connection) -> No
     try:
         times = [10, 10, 20, 30, 30, 30, 40]
         rows = [(revision, time) for revision, time in enumerate(times, 1)]
-        database.executemany("INSERT INTO commits VALUES (?, ?, '', '', '')", rows)
+        sql = "INSERT INTO commits (revision, commit_time, workspace, actor, request_id) VALUES (?, ?, '', '', '')"
+        database.executemany(sql, rows)
         for time in range(5, 46, 5):
             expected = next((revision for revision, each in rows if each >= time), len(rows) + 1)
             assert audits.first_at(database, Era(1, len(rows)), time) == expected, time

@@ -202,6 +202,8 @@ def _blobs(engine: Engine, api: Any, directory: Path) -> Iterator[Any]:
     content = random.Random(7).randbytes(50_000)
     delta = api.put(content).digest
     yield api.put(content).existed
+    (directory / api.blob.Stat(blob_pb2.BlobServiceStatRequest(digest=delta)).path).unlink()
+    yield api.put(content).existed  # no: it replaces the lost file
     for _ in range(STEPS_PER_LEVEL + 1):  # enough for a delta to reach the second level of its chain
         content += b"more"
         delta = api.put(content, base_digest=delta).digest

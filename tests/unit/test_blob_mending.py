@@ -178,7 +178,7 @@ def test_of_two_puts_that_replace_the_same_bytes_one_file_stays(store: Rig, monk
     digest = store.put(TEXT).digest
     file_of(store, digest).unlink()
     contents = store.blobs._contents
-    look, looked = contents.must_be_replaced, []
+    look, looked = contents.is_stored, []
 
     def put_meanwhile(of: str, call: Call) -> bool:
         found = look(of, call)
@@ -187,7 +187,7 @@ def test_of_two_puts_that_replace_the_same_bytes_one_file_stays(store: Rig, monk
             assert not store.put(TEXT).existed
         return found
 
-    monkeypatch.setattr(contents, "must_be_replaced", put_meanwhile)
+    monkeypatch.setattr(contents, "is_stored", put_meanwhile)
     assert store.put(TEXT).existed
     assert store.get(digest) == TEXT
     store.sweep()

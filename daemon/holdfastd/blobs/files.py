@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from holdfastd import durable, failpoints
+from holdfastd import descriptors, durable, failpoints
 from holdfastd.errors import DiskFull
 from holdfastd.model.blobs import DELTA, RAW, ZSTD, digest_hex
 
@@ -89,8 +89,13 @@ class BlobFiles:
         return FileDraft(self, upload_id, descriptor)
 
     def open(self, path: str) -> StoredFile:
-        """Opens a published file for reading. Raises FileNotFoundError."""
-        return StoredFile(os.open(self._data_dir / path, os.O_RDONLY | os.O_CLOEXEC))
+        """Opens a published file for reading. Raises FileNotFoundError; RESOURCE_EXHAUSTED when no descriptor is left."""
+        try:
+            return StoredFile(os.open(self._data_dir / path, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            if (lack := descriptors.lack(error)) is not None:
+                raise lack from error
+            raise
 
     def size(self, path: str) -> int:
         """The file's size in bytes. Raises FileNotFoundError."""

@@ -28,7 +28,7 @@ KEYS_A_STATEMENT = 64
 # When the last commit's time is further ahead of the clock than this, the clock was wrong then and has been set right.
 MAX_AHEAD_NS = 3600 * 10**9
 
-_COMMIT_COLUMNS = ("revision", "commit_time", "workspace", "actor", "request_id")
+_COMMIT_COLUMNS = ("revision", "commit_time", "workspace", "actor", "request_id", "peer_uid", "peer_pid")
 _CHANGE_COLUMNS = ("revision", "ordinal", "workspace", *Change._fields)
 _REQUEST_COLUMNS = ("workspace", "actor", "request_id", "revision", "create_time", "fingerprint", "answer")
 
@@ -67,12 +67,14 @@ class Ledger:
         self._requests: dict[RequestKey, Row] = {}
         self._set_back: list[int] = []
         self.set_back = changes.clock_set_back(connection)
+        self.image_bytes = 0  # of this batch: its results hold them until it is acknowledged
 
     # One batch
 
     def begin(self, head: Head, connection: Connection, commands: Iterable[Command[Any]]) -> None:
         """Starts a batch from `head`, and looks up the request keys of all its commands."""
         self.revision, self.commit_time = head.revision, head.time
+        self.image_bytes = 0
         keys = [key for command in commands if (key := command.request_key) is not None]
         self._remembered = _find(connection, keys)
 
@@ -188,11 +190,14 @@ class Ledger:
             )
         return found.revision, orjson.loads(found.answer)
 
-    def note(self, command: Commit, revision: int, time_ns: int, made: Iterable[Change]) -> None:
+    def note(self, command: Commit, revision: int, time_ns: int, made: Sequence[Change]) -> None:
         """Keeps the rows of a commit and its changes for `flush`; its revision becomes the newest."""
         workspace = command.workspace
-        self._commits.append((revision, time_ns, workspace, command.actor, command.request_id))
+        peer = command.peer
+        pid = peer.pid or None  # the kernel gives 0 for a process outside this namespace of processes
+        self._commits.append((revision, time_ns, workspace, command.actor, command.request_id, peer.uid, pid))
         self._changes += [(revision, ordinal, workspace, *change) for ordinal, change in enumerate(made)]
+        self.image_bytes += sum(len(each.image) for each in made if each.image is not None)
         self.revision = revision
 
     def remember(self, command: Request[Any], revision: int, now_ns: int, answer: Sequence[Row]) -> None:

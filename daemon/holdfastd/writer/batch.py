@@ -21,6 +21,8 @@ from holdfastd.store.ledger import Ledger
 
 R = TypeVar("R")
 
+MAX_IMAGE_BYTES = 16 * 2**20  # images of a batch; a few small updates of large records make many
+
 
 class Waiter(Generic[R]):
     """A command in the writer's queue, its caller, and its outcome.
@@ -98,6 +100,7 @@ class Batcher:
 
     revision: the newest durable revision; any thread may read it.
     on_sync_failure: called after a failed fsync, when it is unknown what is on disk. In the daemon it ends the process.
+    left: the commands of the last batch that it had no room for; they were not begun.
     disk: whether the disk has room for commands, and for those that free space.
     check_ground: called after each COMMIT. Raises when the files that it wrote to are gone; then nothing more is acknowledged.
     """
@@ -122,13 +125,16 @@ class Batcher:
         self._check_ground = check_ground
         self._replaced: StoreReplaced | None = None
         self._refuses: Callable[[Command[Any]], bool] = _refuses_none
+        self.left: Sequence[Waiter[Any]] = ()
         self.revision = ledger.revision
 
     def run(self, batch: Sequence[Waiter[Any]]) -> list[Waiter[Any]]:
         """Applies the batch. Returns the waiters whose results are durable; every other waiter has its error set."""
+        self.left = ()
         try:
             return self._attempt(batch)
         except _BatchGone as gone:
+            self.left = ()
             survivors = [each for each in batch if each is not gone.waiter]
             if gone.waiter is not None:
                 gone.waiter.fail(self._known(gone.cause))
@@ -139,6 +145,7 @@ class Batcher:
 
     def run_exclusive(self, waiter: Waiter[Any]) -> None:
         """Applies an exclusive command, outside any transaction."""
+        self.left = ()
         waiter.result = self._handlers[type(waiter.command)](self._connection, waiter.command, self._clock_ns())
 
     def _retry(self, waiter: Waiter[Any]) -> list[Waiter[Any]]:
@@ -157,7 +164,7 @@ class Batcher:
             self._refuses = self._refused_by_disk()
             head = self._engine.begin_batch(self._connection)  # 1. take the write lock
             self._ledger.begin(head, self._connection, [each.command for each in batch])
-            applied = [each for each in batch if self._apply(each)]  # 2. each under its savepoint
+            applied = self._apply_all(batch)  # 2. each under its savepoint
             self._ledger.flush(self._connection)  # 3. the history of all of them
             self._commit()  # 4. sync, and check that the files are still those at their paths
             self.revision = self._ledger.revision
@@ -170,6 +177,17 @@ class Batcher:
                 raise _BatchGone(None, error) from error
             raise
         return applied  # 5. the caller acknowledges
+
+    def _apply_all(self, batch: Sequence[Waiter[Any]]) -> list[Waiter[Any]]:
+        """Applies commands until all are applied or the images of the batch fill its memory. Sets `left` to the others."""
+        applied = []
+        for place, each in enumerate(batch):
+            if self._ledger.image_bytes > MAX_IMAGE_BYTES:
+                self.left = batch[place:]
+                break
+            if self._apply(each):
+                applied.append(each)
+        return applied
 
     def _commit(self) -> None:
         failpoints.hit("writer.before_commit")

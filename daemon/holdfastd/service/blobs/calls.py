@@ -13,7 +13,7 @@ from holdfastd.errors import InvalidArgument, NotFound
 from holdfastd.model import codec
 from holdfastd.model.blobs import BlobProblem, BlobStat, BlobTotals, PutHeader, check_digest
 from holdfastd.model.call import Call
-from holdfastd.service.blobs.contents import BlobContents, BlobRange
+from holdfastd.service.blobs.contents import CHUNK_BYTES, BlobContents, BlobRange
 from holdfastd.service.blobs.draft import MIB, BlobSettings, Uploads
 from holdfastd.service.blobs.upload import Upload, begin
 from holdfastd.service.blobs.verify import STORED_PROBLEMS, Report, verify_blobs, verify_files
@@ -23,6 +23,7 @@ from holdfastd.writer.writer import Writer
 
 END_OF_CALL_S = 0.05
 CHUNK_MAX_BYTES = 3 * MIB
+FRAME_COPIES = 4  # of a chunk that is read, hashed, put into a frame and encoded
 
 
 class Blobs:
@@ -121,6 +122,7 @@ class BlobCalls:
 
     def get(self, request: pb.BlobServiceGetRequest, call: Call) -> Iterator[pb.BlobServiceGetResponse]:
         """Frames of a blob or of a range of it. An empty blob has one frame too, with its size."""
+        call.claim.take_when_free(FRAME_COPIES * CHUNK_BYTES, call)
         found = self._blobs.read(request.digest, request.offset, request.length, call)
         first = True
         for chunk in found:

@@ -29,6 +29,7 @@ from holdfastd.store.engine import Readers
 CHUNK_BYTES = 1024 * 1024
 HASHES_KEPT = 64
 DAMAGED_KEPT = 10_000
+REBUILD_COPIES = 3  # of a content that is rebuilt: its base, the delta, the result
 _ATTEMPTS = 3  # a sweep and a Put may replace the file between reading the row and opening the file
 
 Result = TypeVar("Result")
@@ -91,18 +92,14 @@ class BlobContents:
             raise NotFound(f"There is no blob {digest}.", reason="BLOB_NOT_FOUND", digest=digest)
         return links
 
-    def exists(self, digest: str, call: Call) -> bool:
-        """Whether the blob has a row now."""
-        with self._readers.snapshot(call) as connection:
-            return rows.blob(connection, digest) is not None
+    def is_stored(self, digest: str, call: Call) -> bool:
+        """Whether the blob has a row, and the bytes of it and of its bases are there. A Put asks this before it drops its own.
 
-    def must_be_replaced(self, digest: str, call: Call) -> bool:
-        """Whether the blob has a row, but cannot be read: the stored bytes of it or of a base are missing, do not have the stored
-        size, or were found damaged. Reads no content. A Put asks this before it drops its own copy of the bytes."""
+        They are not when they are missing, have another size than was stored, or were found damaged. Reads no content.
+        """
         with self._readers.snapshot(call) as connection:
             links = rows.chain(connection, digest)
-        is_broken = bool(links) and links[-1].row.base_digest is not None
-        return is_broken or not all(self._is_stored(link) for link in links)
+        return bool(links) and links[-1].row.base_digest is None and all(self._has_bytes(link) for link in links)
 
     def note_damage(self, digest: str) -> None:
         """Remembers, until this process ends, that the stored bytes of the blob are damaged."""
@@ -160,6 +157,7 @@ class BlobContents:
         row = links[0].row
         length = _checked_length(row, offset, length)
         if row.codec == DELTA or self.is_cached(row.digest):
+            call.claim.take_when_free(REBUILD_COPIES * row.size_bytes, call)
             return BlobRange(row.size_bytes, _slices(self.whole(row.digest, call, links), offset, length))
         stream = _stream(self._open(links[0]), row, row.digest, offset, length, call)
         return BlobRange(row.size_bytes, self._noting(stream))
@@ -176,7 +174,7 @@ class BlobContents:
             self.note_damage(error.metadata["damaged_digest"])
             raise
 
-    def _is_stored(self, link: Link) -> bool:
+    def _has_bytes(self, link: Link) -> bool:
         row, content = link
         if row.digest in self._damaged or not (row.path or content is not None):
             return False

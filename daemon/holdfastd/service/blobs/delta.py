@@ -8,7 +8,7 @@ next content is stored whole and begins a new chain.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from holdfastd.blobs.delta import Cut, encode_delta
 from holdfastd.errors import DataLoss, NotFound
@@ -63,13 +63,10 @@ def read_base(uploads: Uploads, digest: str, base_digest: str, call: Call) -> Ba
 
 
 def store_content(uploads: Uploads, digest: str, content: bytes, base: Base, sent: SentBase | None, call: Call) -> StoredBlob:
-    """Stores a content that is in memory: as a delta when that is small enough, otherwise whole.
-
-    A blob that exists, but has lost its bytes, is stored whole: the base may itself be based on it.
-    """
-    stored = uploads.renew(digest, call) if base.exists else None
+    """Stores a content that is in memory: as a delta when that is small enough, otherwise whole."""
+    stored = uploads.renew_stored(digest, call) if base.exists else None
     if stored is None:
-        stored = _store(uploads, digest, content, replace(base, place=None) if base.exists else base, sent, call)
+        stored = _store(uploads, digest, content, base, sent, call)
     uploads.contents.remember(digest, content)
     return stored
 
@@ -101,10 +98,13 @@ def _store(uploads: Uploads, digest: str, content: bytes, base: Base, sent: Sent
 
 
 def _encode(uploads: Uploads, content: bytes, base: Base, sent: SentBase | None, call: Call) -> bytes | None:
-    """The payload of the delta. None when the chain has its full depth, or the base is gone, damaged or too large."""
+    """The payload of the delta. None when the chain has its full depth, the base is gone, damaged or too
+    large, or the caller's share of memory does not allow to read it."""
     if base.place is None or base.place.size_bytes > uploads.settings.delta_max_bytes:
         return None
     if sent is None or base.place != base.row:
+        if not call.claim.fits(2 * base.place.size_bytes + len(content)):  # the base, rebuilt from its own; the payload
+            return None
         try:
             base_content = uploads.contents.whole(base.place.digest, call, base.links)
         except (NotFound, DataLoss):
@@ -114,8 +114,11 @@ def _encode(uploads: Uploads, content: bytes, base: Base, sent: SentBase | None,
 
 
 def _commit_delta(uploads: Uploads, digest: str, size_bytes: int, payload: bytes, base: Base, call: Call) -> StoredBlob | None:
-    """Stores the delta. None when the content must be stored whole: the base is gone by now, or another Put stored the blob and
-    its bytes are lost."""
+    """Stores the delta. None when the content must be stored whole.
+
+    It must be when the base is gone by now, and when the blob has a row but has lost its bytes: the base may itself be based on
+    this blob.
+    """
     assert base.place is not None
     blob = StoreBlob(
         digest=digest,
@@ -134,7 +137,7 @@ def _commit_delta(uploads: Uploads, digest: str, size_bytes: int, payload: bytes
     try:
         draft.write(payload)
         stored = draft.commit(blob, call)
-        return None if stored.existed and uploads.contents.must_be_replaced(digest, call) else stored
+        return None if stored.existed and not uploads.contents.is_stored(digest, call) else stored
     except NotFound:
         return None
     finally:

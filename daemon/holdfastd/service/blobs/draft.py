@@ -48,9 +48,12 @@ class Uploads:
     room: Room
 
     def renew(self, digest: str, call: Call) -> StoredBlob | None:
-        """Renews the lease of a blob. None when there is no such blob, or when its stored bytes must be replaced."""
-        renewed = self.writer.submit(RenewBlob(digest, self.settings.lease_ns), call)
-        return None if renewed is None or self.contents.must_be_replaced(digest, call) else renewed
+        """Renews the lease of a blob; None when there is no such blob."""
+        return self.writer.submit(RenewBlob(digest, self.settings.lease_ns), call)
+
+    def renew_stored(self, digest: str, call: Call) -> StoredBlob | None:
+        """Renews the lease of a blob that has its bytes; None when the caller must store them."""
+        return self.renew(digest, call) if self.contents.is_stored(digest, call) else None
 
 
 class Draft:
@@ -106,7 +109,7 @@ class Draft:
     def _commit_row(self, blob: StoreBlob, file: FileDraft | None, call: Call) -> StoredBlob:
         try:
             stored = self._writer.submit(blob, call)
-            if stored.existed and blob.base_digest is None and self._contents.must_be_replaced(blob.digest, call):
+            if stored.existed and blob.base_digest is None and not self._contents.is_stored(blob.digest, call):
                 stored = self._writer.submit(replace(blob, in_place_of=stored.row.path), call)
                 self._contents.forget_damage(blob.digest)
             return stored
