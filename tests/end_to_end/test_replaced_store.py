@@ -108,12 +108,12 @@ class Load:
 def test_under_load_nothing_is_acknowledged_after_it(directory: Directory, backup: Path, change: Change) -> None:
     daemon = directory.serve()
     load = Load(daemon.socket)
-    time.sleep(random.uniform(0.3, 1.5))
+    assert eventually(lambda: len(load.acknowledged) > 10)
+    time.sleep(random.uniform(0.0, 1.0))
     change(backup, daemon.data_dir)
     changed = time.monotonic()
     assert daemon.wait(5.0) == EXIT_STORE_REPLACED, daemon.log()
     load.join()
-    assert len(load.acknowledged) > 10
     # Calls that began after the change are acknowledged into files that are gone.
     assert [content for began, content in load.acknowledged if began > changed] == []
     assert "event=store_replaced" in daemon.log()
