@@ -5,6 +5,7 @@ VENV ?= .venv
 EXTRAS ?= daemon,dev
 JOBS ?= 4
 ROUNDS ?= 500
+STATES ?= 2000
 ARGS ?=
 COMMIT ?=
 
@@ -24,7 +25,7 @@ export PATH := $(abspath $(BIN)):$(abspath .tools/bin):$(PATH)
 export NODE_PATH := $(abspath .tools/node/node_modules)
 
 .PHONY: help setup demo test test-fast test-memory test-files test-registry test-slow foreign-tools check format format-check \
-	lint types imports proto-fresh proto-lint proto-breaking generate generate-async contract-landed crash bench walk wheel clean
+	lint types imports proto-fresh proto-lint proto-breaking generate generate-async contract-landed crash powerfail powerfail-breaks bench walk wheel clean
 
 help: ## List the targets
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='…']"
@@ -36,6 +37,9 @@ help: ## List the targets
 	@echo "  make demo TRAJECTORIES=talks.json      the same with recorded conversations"
 	@echo "  make test-memory ARGS='-k filter -x'   the tests with filter in their name; stop at the first failure"
 	@echo "  make crash ROUNDS=50                   the short form of the crash tier"
+	@echo "  make powerfail STATES=200              the short form of the power-cut tier"
+	@echo "  make powerfail ARGS='--seed 7 --only first,puts'"
+	@echo "  make powerfail ARGS=--help             how to make a failing state again"
 
 # Runs again only after one of the prerequisites has changed.
 setup: $(READY) ## Create .venv and install the daemon, the client and the development tools with pip
@@ -47,7 +51,7 @@ $(READY): pyproject.toml packaging/constraints.txt packaging/setup-venv.sh
 demo: setup ## Run eight agents on one store; kill an agent and the daemon; check that no acknowledged write is lost
 	@$(BIN)/python -m holdfast.demo $(ARGS)
 
-test: test-fast test-registry test-slow ## Run all tests except the crash tier
+test: test-fast test-registry test-slow ## Run all tests except the crash and the power-cut tier
 
 test-fast: test-memory test-files ## Run the fast tests, in memory and then on files
 
@@ -124,6 +128,13 @@ generate-async: setup ## Generate the asynchronous records and transcripts that 
 
 crash: setup ## Kill daemons at every durability step and check the stores afterwards (ROUNDS=500)
 	$(BIN)/python -m tests.crash --rounds $(ROUNDS) $(ARGS)
+
+# Needs Linux with FUSE, and root or user namespaces; says what is missing.
+powerfail: setup ## Cut the power of the daemon's disk, in a model, and check the stores afterwards (STATES=2000)
+	@$(BIN)/python -m tests.powerfail --states $(STATES) $(ARGS)
+
+powerfail-breaks: setup ## Check that the power-cut tier finds each of nine deliberate breaks of the daemon
+	@$(BIN)/python -m tests.powerfail --breaks $(ARGS)
 
 bench: setup ## Run the benchmarks and print each beside its rivals
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint packaging/constraints.txt --editable ".[bench]"

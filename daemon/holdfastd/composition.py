@@ -12,8 +12,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from holdfastd import descriptors, filesystem, logs
+from holdfastd import descriptors, durable, filesystem, logs
 from holdfastd.blobs.files import BlobFiles
+from holdfastd.blobs.room import Room
+from holdfastd.foreign import StoreFiles, find_store_files
+from holdfastd.ground import Ground
 from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
 from holdfastd.jobs.scheduler import Scheduler
@@ -46,6 +49,7 @@ from holdfastd.store.ledger import Ledger
 from holdfastd.store.schema import check_schema
 from holdfastd.store.sqlite import migrate
 from holdfastd.store.sqlite.database import Database
+from holdfastd.store.sqlite.inspection import inspect
 from holdfastd.writer.batch import Batcher
 from holdfastd.writer.writer import Writer
 
@@ -65,17 +69,42 @@ class OpenStore:
     schema_version: int
 
 
+def find_files(settings: Settings, last_id: str) -> StoreFiles:
+    """What lies at the store's paths. `last_id`: the store id in `daemon.json`. Call it before the database is opened."""
+    found = inspect(settings.database_path)
+    # Opening a file that is no database raises an error that says so.
+    return find_store_files(settings, found.store_id if found.readable else last_id, found.foreign_log, last_id)
+
+
+def hold_ground(settings: Settings, engine: Engine, on_replaced: Callable[[str], None]) -> Ground:
+    """Begins to compare the store's files with their paths. `on_replaced` must end the process. Call it when all are open."""
+    paths = (settings.data_dir, settings.blobs_dir, *engine.held_files())
+    ground = Ground(paths, engine.foreign_write, on_replaced)
+    engine.guard(ground.check)
+    return ground
+
+
+def _has_room_to_start(settings: Settings) -> bool:
+    has_room = filesystem.DiskRoom(settings.database_path.parent, lambda: 0).has_room()
+    if not has_room:
+        log.warning(
+            "disk_full", extra={"text": "opened for reading; writes begin when there is room", "data_dir": settings.data_dir}
+        )
+    return has_room
+
+
 def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[BaseException], None]) -> OpenStore:
     """Opens the database, creates it when it is missing, and migrates it. `exits` closes readers, last checkpoint and writer.
 
     Raises SETUP when the file is not a Holdfast database, or when its schema lacks what the registry of kinds needs; `exits`
     then closes what was opened.
     """
-    database = Database(settings.database_path)
+    database = Database(settings.database_path, has_room=_has_room_to_start(settings))
     connection = database.open_writer()
     exits.callback(connection.close)
     for step in migrate.migrate(connection, settings.snapshots_dir):
         log.info("migrated", extra={"migration": step})
+    durable.sync_directory(settings.database_path.parent)  # SQLite syncs it too, but on macOS not as `durable` does
     check_schema(migrate.columns_by_table(connection))
     exits.callback(database.close, on_sync_failure)
     readers = database.open_readers(settings.readers)
@@ -87,7 +116,8 @@ class Parts:
     """All parts of a daemon over one open store. The constructor starts the writer's thread; no call is served yet.
 
     on_sync_failure: must end the process. was_clean: whether the last daemon stopped in order; if not, the job `recover` runs
-    at start. extra_handlers: functions for command types that are not in `store/commands.py`; tests pass them.
+    at start. on_replaced: called with the reason when the store's files are no longer those at their paths; must end the process.
+    extra_handlers: functions for command types that are not in `store/commands.py`; tests pass them.
     """
 
     def __init__(
@@ -98,6 +128,7 @@ class Parts:
         *,
         start_time_ns: int,
         was_clean: bool = True,
+        on_replaced: Callable[[str], None] = lambda reason: None,
         feed: Feed | None = None,
         extra_handlers: Handlers | None = None,
     ) -> None:
@@ -109,6 +140,9 @@ class Parts:
         )
         self.feed = feed or Feed()
         store.engine.follow(self.feed.wake_all)
+        self._files = BlobFiles(settings.data_dir, on_sync_failure=on_sync_failure)
+        self._room = filesystem.DiskRoom(settings.database_path.parent, store.engine.growth_bytes)
+        self.ground = hold_ground(settings, store.engine, on_replaced)
         self.batcher = self._make_batcher(extra_handlers or {})
         self.writer = Writer(self.batcher, self.feed.publish, queue_max=settings.writer_queue_max, batch_max=settings.batch_max)
         self.reading = Reading(store.readers)
@@ -136,23 +170,33 @@ class Parts:
 
     def _make_batcher(self, extra_handlers: Handlers) -> Batcher:
         self.ledger = Ledger(self._store.connection)
-        has_room = functools.partial(filesystem.has_room, self._settings.database_path.parent)
         every = {**handlers(self.ledger), **extra_handlers}
-        return Batcher(self._store.connection, self.ledger, every, time.time_ns, self._on_sync_failure, has_room)
+        return Batcher(
+            self._store.connection,
+            self.ledger,
+            every,
+            time.time_ns,
+            self._on_sync_failure,
+            self._room,
+            self.ground.check,
+        )
 
     def _make_blobs(self) -> tuple[Blobs, BlobSweep]:
-        settings, readers = self._settings, self._store.readers
-        files = BlobFiles(settings.data_dir, on_sync_failure=self._on_sync_failure)
+        settings, readers, files = self._settings, self._store.readers, self._files
         limits = BlobSettings(
             inline_max_bytes=settings.inline_max_bytes,
             delta=settings.delta,
             lease_s=settings.lease_s,
             cache_bytes=self._memory.cache_bytes,
         )
-        return Blobs(self.writer, readers, files, limits), BlobSweep(self.writer, readers, files, time.time_ns)
+        sweep = BlobSweep(self.writer, readers, files, time.time_ns)
+        room = Room(functools.partial(self._room.spare_bytes, settings.data_dir))
+        blobs = Blobs(self.writer, readers, files, limits, is_recovering=lambda: sweep.recovery_is_due, room=room)
+        return blobs, sweep
 
     def _make_jobs(self, was_clean: bool) -> tuple[Job, ...]:
         settings, store, writer = self._settings, self._store, self.writer
+        self.blob_sweep.recovery_is_due = not was_clean
         housekeeping = HousekeepingJob(
             writer, self.reading, store.readers, settings.request_retention_s, settings.request_retention_commits
         )
@@ -161,7 +205,9 @@ class Parts:
             Job("recover", RecoveryJob(self.blob_sweep).run, at_start=not was_clean),
             Job("compact", CompactionJob(writer, self.reading).run),
             Job("housekeeping", housekeeping.run, settings.housekeeping_interval_s),
-            *store.engine.jobs(settings.checkpoint_interval_s, writer.run_exclusively, self._on_sync_failure),
+            *store.engine.jobs(
+                settings.checkpoint_interval_s, writer.run_exclusively, self._room.has_room_for_log, self._on_sync_failure
+            ),
         )
 
     def _make_admin(self, start_time_ns: int) -> Admin:
@@ -182,8 +228,12 @@ class Parts:
             self.scheduler,
             queued=lambda: self.writer.queued,
             database_bytes=self._store.engine.size_bytes,
-            warnings=lambda: filesystem.low_disk_warnings(settings) + self.gate.warnings(),
+            warnings=self._warnings,
         )
+
+    def _warnings(self) -> list[str]:
+        clock = self.ledger.clock_warnings(time.time_ns())
+        return filesystem.low_disk_warnings(self._settings) + clock + self.gate.warnings()
 
     def use_cases(self) -> dict[str, dict[str, UseCase]]:
         """The function that answers each method of the contract, by service and method."""

@@ -87,6 +87,12 @@ class Stopping(HoldfastError):
     reason = "STOPPING"
 
 
+class StoreReplaced(Stopping):
+    """The daemon's files are no longer those at their paths, so it ends: reconnect and try again. Nothing was acknowledged."""
+
+    reason = "STORE_REPLACED"
+
+
 class DeadlineExceeded(HoldfastError):
     """The deadline passed before the work began; nothing was applied."""
 

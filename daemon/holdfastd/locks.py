@@ -6,6 +6,7 @@ file were unlinked, two processes could lock two files of the same name. `ensure
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -15,11 +16,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from holdfast.contract.places import fault_of
+from holdfastd import durable
 from holdfastd.errors import SetupError
+from holdfastd.path_lock import PathLock
 
+MARKED_CLEAN = {"clean": True}  # in `daemon.json`: the last daemon stopped in order and left nothing to recover
+HOLDER_MAX_BYTES = 64 * 1024  # more than any holder writes; no more is read
 SOCKET_PATH_MAX_BYTES = 107  # sun_path has 108, one for the final NUL
 # A client takes the lock for a moment to see whether a daemon runs. Retry, so that a daemon that starts meanwhile does not fail.
 _ATTEMPTS, _PAUSE_S = 10, 0.02
+_WRITTEN_BYTES = 4096  # the content is padded to a multiple of this, so that writing another content does not change the size
+_NOT_REGULAR = {
+    errno.ELOOP: "a symbolic link",
+    errno.EISDIR: "a directory",
+    errno.ENXIO: "a socket or a device",
+    errno.EOPNOTSUPP: "a socket or a device",
+}
 
 
 class LockHeld(SetupError):
@@ -40,17 +53,15 @@ class FileLock:
         self._descriptor = -1
         self._content: Mapping[str, Any] = {}
 
-    @property
-    def is_new(self) -> bool:
-        """Whether the file is empty: no process has held the lock before. Call it only while the lock is held."""
-        return os.fstat(self._descriptor).st_size == 0
-
     def acquire(self) -> Mapping[str, Any]:
-        """Takes the lock and returns what the last holder wrote. Raises LockHeld when another process has it."""
+        """Takes the lock and returns what the last holder wrote.
+
+        Raises LockHeld when another process has it, SETUP when something other than a regular file is at the path.
+        """
         for attempt in range(_ATTEMPTS):
             if attempt:
                 time.sleep(_PAUSE_S)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            descriptor = _open_lock_file(self.path)
             if _try_lock(descriptor) and _is_at(descriptor, self.path):
                 self._descriptor = descriptor
                 return read_holder(self.path)
@@ -58,12 +69,20 @@ class FileLock:
         raise LockHeld(f"Another process holds {self.path}.", read_holder(self.path))
 
     def write(self, content: Mapping[str, Any]) -> None:
-        """Replaces the file's content, which describes the holder. Durable when this returns."""
+        """Replaces the file's content, which describes the holder. Durable when this returns.
+
+        The lock is on this file, so no other file can be renamed to its path. One write replaces all of the content, so the file
+        is never empty or shorter in between. A power cut may leave sectors of the old content beside sectors of the new one. As
+        `clean` sorts first, such a mixture says it only if the first sector does.
+        """
         self._content = content
-        data = json.dumps(content, sort_keys=True).encode() + b"\n"
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, data, 0)
-        os.fsync(self._descriptor)
+        data = json.dumps(content, sort_keys=True).encode()
+        size = (len(data) // _WRITTEN_BYTES + 1) * _WRITTEN_BYTES
+        if os.pwrite(self._descriptor, data.ljust(size - 1) + b"\n", 0) < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        if os.fstat(self._descriptor).st_size > size:
+            os.ftruncate(self._descriptor, size)
+        durable.sync(self._descriptor)
 
     def ensure(self) -> None:
         """Locks the file at the path when it is no longer the file that was locked. Raises LockHeld when another process has it.
@@ -87,28 +106,39 @@ class FileLock:
 class DataDirLock:
     """The lock on a data directory, held while the daemon runs.
 
-    It locks `daemon.json`, which tells clients where the daemon listens, and the directory itself, so that deleting that file
-    does not let a second daemon start.
+    It locks `daemon.json`, which tells clients where the daemon listens, the directory itself, so that deleting that file does
+    not let a second daemon start, and the directory's path, so that replacing the directory does not either.
     """
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self._directory = -1
         self._file = FileLock(data_dir / "daemon.json")
+        self._path = PathLock(data_dir)
+        self.last_store_id = ""  # the store that the last holder served; empty when `daemon.json` does not say it
 
     def acquire(self) -> bool:
-        """Creates the directory (0700) when missing and locks it. Returns whether the last daemon stopped cleanly."""
+        """Creates the directory (0700) when missing and locks it. Returns whether `daemon.json` calls the last stop clean.
+
+        A file that is new, empty or torn does not.
+        """
         _make_directory(self._data_dir)
+        if not self._file.path.exists():
+            # `daemon.json` is made after this, so where it exists, an earlier process has synced the directories. A process that
+            # was killed before it made the file may have left directories that are not durable.
+            durable.sync_parents(self._data_dir)
         try:
             self._lock_directory()
             left = self._file.acquire()
+            if pid := self._path.acquire():
+                raise LockHeld(f"Process {pid} serves a directory that was at {self._data_dir} before.", {"pid": pid})
         except BaseException as error:
             self.release()
             if isinstance(error, LockHeld):
                 raise _owned(self._data_dir, error.holder) from error
             raise
-        # An empty file is new, so there was no last daemon. A crash may leave a file that cannot be parsed: not clean.
-        return left.get("clean") is True or self._file.is_new
+        self.last_store_id = str(left.get("store_id", ""))
+        return left.get("clean") is True
 
     def _lock_directory(self) -> None:
         self._directory = os.open(self._data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -117,6 +147,10 @@ class DataDirLock:
                 return
             time.sleep(_PAUSE_S)
         raise LockHeld(f"Another process holds {self._data_dir}.", read_holder(self._file.path))
+
+    def is_in_place(self) -> bool:
+        """Whether the locked directory is still the one at its path."""
+        return _is_at(self._directory, self._data_dir)
 
     def write(self, content: Mapping[str, Any]) -> None:
         """Writes `daemon.json`."""
@@ -127,6 +161,7 @@ class DataDirLock:
         self._file.ensure()
 
     def release(self) -> None:
+        self._path.release()
         self._file.release()
         if self._directory >= 0:
             os.close(self._directory)
@@ -163,11 +198,7 @@ class SocketLock:
         try:
             take()
         except LockHeld as error:
-            who = (
-                f"pid {error.holder['pid']}, data directory {error.holder.get('data_dir')}"
-                if "pid" in error.holder
-                else "pid not known"
-            )
+            who = _named(error.holder, "data directory", "data_dir")
             message = f"Another daemon ({who}) listens on {self._socket}. Stop it, or give another --socket."
             raise LockHeld(message, error.holder) from error
 
@@ -186,48 +217,65 @@ def check_socket_path(socket: Path, private_extra_bytes: int = 4) -> None:
 
 def check_socket_dir(directory: Path) -> None:
     """Raises SETUP unless the directory belongs to this user and no other user can write to it."""
-    found = directory.stat()
-    if not stat.S_ISDIR(found.st_mode):
-        raise SetupError(f"{directory} is not a directory. Give another --socket.")
-    # The owner of a symbolic link can change its target later, so link and target are both checked.
-    for owner in (directory.lstat().st_uid, found.st_uid):
-        if owner != os.geteuid():
-            raise SetupError(
-                f"The socket's directory {directory} belongs to user {owner}, not to {os.geteuid()}. Give another --socket."
-            )
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise SetupError(
-            f"Others can write to the socket's directory {directory}. Run chmod 0700 on it, or give another --socket."
-        )
+    if fault := fault_of(directory):
+        raise SetupError(f"{fault}. Run chmod 0700 on the socket's directory if it is yours, or give another --socket.")
 
 
 def read_holder(path: Path) -> dict[str, Any]:
-    """The content of a lock file; empty when it is missing, empty or half written."""
+    """The content of a lock file. Empty when there is no regular file, or when its first 64 KiB are not a JSON object."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
         return {}
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return {}
+        content = json.loads(os.pread(descriptor, HOLDER_MAX_BYTES, 0))
+    except (OSError, ValueError, RecursionError):  # RecursionError: deeply nested
+        return {}
+    finally:
+        os.close(descriptor)
     return content if isinstance(content, dict) else {}
 
 
+def _open_lock_file(path: Path) -> int:
+    try:
+        # Without O_NONBLOCK, opening a FIFO or a device may wait.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        if (what := _NOT_REGULAR.get(error.errno or 0)) is None:
+            raise
+        raise _not_regular(path, what) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _not_regular(path, "a FIFO or a device")
+    return descriptor
+
+
+def _not_regular(path: Path, what: str) -> SetupError:
+    return SetupError(f"The lock file {path} is {what}, not a regular file. Remove it; the daemon makes the file anew.")
+
+
 def _owned(data_dir: Path, holder: Mapping[str, Any]) -> LockHeld:
-    who = f"pid {holder['pid']}, socket {holder.get('socket')}" if "pid" in holder else "pid not known"
+    who = _named(holder, "socket", "socket")
     return LockHeld(f"Another daemon ({who}) owns {data_dir}. Stop it, or give another --data-dir.", holder)
 
 
+def _named(holder: Mapping[str, Any], what: str, key: str) -> str:
+    """The holder's pid and one of its paths, for a message. The file may hold anything."""
+    pid, path = holder.get("pid"), holder.get(key)
+    if not isinstance(pid, int):
+        return "pid not known"
+    return f"pid {pid}, {what} {path if isinstance(path, str) else 'not known'}"
+
+
 def _make_directory(path: Path) -> None:
-    """Creates the directory (0700) and its missing parents, and syncs them, so that a crash cannot lose the files in it."""
-    missing = [each for each in (path, *path.parents) if not each.exists()]
+    """Creates the directory (0700) and its missing parents."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SetupError(f"The directory {path} cannot be made: {error.strerror}. Give another path.") from error
-    for each in missing:
-        descriptor = os.open(each.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from holdfast.contract.places import runtime_dir
 from holdfastd.errors import SetupError
 
 Validate = Callable[[Any], Any]
@@ -185,11 +186,8 @@ def default_data_dir(environment: Mapping[str, str]) -> Path:
 
 
 def default_socket(environment: Mapping[str, str]) -> Path:
-    """`$XDG_RUNTIME_DIR/holdfast/holdfast.sock`, or a directory in /tmp with the user's id where that is missing."""
-    runtime = environment.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(runtime) and os.path.isdir(runtime):
-        return Path(runtime) / "holdfast" / "holdfast.sock"
-    return Path(f"/tmp/holdfast-{os.getuid()}/holdfast.sock")
+    """The user's socket, in the directory that clients choose too (`holdfast.contract.places`)."""
+    return runtime_dir(environment) / "holdfast.sock"
 
 
 def _from_file(config: Path | None) -> dict[str, Any]:

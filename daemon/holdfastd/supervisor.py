@@ -23,26 +23,36 @@ WATCH_INTERVAL_S = 1.0
 # Stopping waits up to `grace_s` each for calls, jobs and the writer. The watchdog ends the process this much later.
 WATCHDOG_MARGIN_S = 10.0
 
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+# Those that report a fault of the process itself, that cannot be caught, and that do not end a process. SIGTSTP suspends, as the
+# user of a terminal expects. Python ignores SIGPIPE and SIGXFSZ from its start, and writes fail with an error instead.
+_LEFT_ALONE = frozenset(
+    {"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "SIGKILL", "SIGSTOP"}
+    | {"SIGCHLD", "SIGCLD", "SIGCONT", "SIGURG", "SIGWINCH", "SIGTSTP", "SIGPIPE", "SIGXFSZ"}
+)
+
 log = logs.logger(__name__)
 
 
-def run(daemon: Daemon) -> int:
+def run(daemon: Daemon, reload: Callable[[], None]) -> int:
     """Serves until a signal arrives or the idle limit is reached, closes everything, and returns the process's exit code.
 
-    SIGTERM and SIGINT stop in order; a second one ends the process at once with 128 + its number. Raises what `open` raises.
+    The signals of `STOPPING` stop in order; a second one ends the process at once with 128 + its number. SIGHUP calls
+    `reload`. All other signals that would end the process are ignored and logged. Raises what `open` raises.
     """
     os.umask(0o077)
     tune_allocator()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     descriptors.raise_limit()
     closing, watchdog = Standby("closing"), Watchdog(end_stuck)
-    return trio.run(_supervise, daemon, closing, watchdog)
+    return trio.run(_supervise, daemon, reload, closing, watchdog)
 
 
-async def _supervise(daemon: Daemon, closing: Standby, watchdog: Watchdog) -> int:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+async def _supervise(daemon: Daemon, reload: Callable[[], None], closing: Standby, watchdog: Watchdog) -> int:
+    with trio.open_signal_receiver(*STOPPING) as signals, trio.open_signal_receiver(*_survived()) as others:
         daemon.open()
         async with trio.open_nursery() as root:
+            root.start_soon(_survive, others, reload)
             served = await _watch_until_end(daemon, signals)
             root.start_soon(_end_at_once, signals)
             watchdog.arm(3 * daemon.settings.grace_s + WATCHDOG_MARGIN_S)
@@ -51,6 +61,27 @@ async def _supervise(daemon: Daemon, closing: Standby, watchdog: Watchdog) -> in
             root.cancel_scope.cancel()
     log.info("stopped")
     return 0 if served and closed else EXIT_FAILED
+
+
+def _survived() -> list[int]:
+    """The signals that neither stop the daemon nor end it. With SIGTTOU and SIGTTIN, so that no terminal suspends it."""
+    named = {each.value for each in signal.Signals if each.name in _LEFT_ALONE}
+    return sorted(each for each in map(int, signal.valid_signals()) if each not in named and each not in STOPPING)
+
+
+async def _survive(signals: AsyncIterator[int], reload: Callable[[], None]) -> None:
+    """Reloads at SIGHUP. Logs each other signal the first time that it arrives."""
+    seen = set()
+    async for number in signals:
+        if number == signal.SIGHUP:
+            reload()
+        elif number not in seen:
+            seen.add(number)
+            log.warning("signal_ignored", extra={"signal": _name_of(number)})
+
+
+def _name_of(number: int) -> str:
+    return next((each.name for each in signal.Signals if each == number), f"SIG{number}")
 
 
 async def _watch_until_end(daemon: Daemon, signals: AsyncIterator[int]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,3 +78,8 @@ def test_the_modules_of_the_command_line_import_each_other_without_a_circle(root
 
 def test_the_daemon_has_no_asyncio(root: Path) -> None:
     assert importers(root / "daemon/holdfastd", "asyncio") == {}
+
+
+def test_only_one_module_of_the_daemon_syncs(root: Path) -> None:
+    call = re.compile(r"\b(fsync|fdatasync|syncfs)\(")
+    assert [path.name for path in sorted((root / "daemon").rglob("*.py")) if call.search(path.read_text())] == ["durable.py"]

@@ -15,12 +15,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import holdfast
-from tests.crash import deaths, worker
-from tests.crash.daemon import LEASE_S, DaemonFailed, DaemonProcess
+from tests.crash import deaths, load
 from tests.crash.deaths import Death
 from tests.crash.gate import Gate
-from tests.crash.ledger import Ledgers
-from tests.crash.oracle import Oracle, stray_files
+from tests.durability.daemon import LEASE_S, DaemonFailed, DaemonProcess, on_directory
+from tests.durability.ledger import LedgerFiles
+from tests.durability.oracle import Oracle, stray_files
+from tests.durability.worker import set_up
 
 LASTING_WORKERS = 3
 QUIET_TIMEOUT_S = 60.0
@@ -28,7 +29,7 @@ _MORTAL_SLOT = LASTING_WORKERS + 1
 _ORACLE_TIMEOUT_S = 60.0
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tests.crash.worker"])
+processes.set_forkserver_preload(["tests.crash.load"])
 
 
 class Broken(Exception):
@@ -56,21 +57,21 @@ class Trial:
         self._death = deaths.timed(self._rng)
         directory.mkdir(mode=0o700)
         self._gate = Gate(directory / "gate")
-        self.oracle = Oracle(directory)
+        self.oracle = Oracle(LedgerFiles(directory))
 
     def run(self, rounds: int) -> None:
         """Runs all rounds, then a full check by a new oracle. Raises Broken; ends its processes."""
         self._gate.pause()
-        daemon = DaemonProcess(self._directory, self._death)
+        daemon = self._start_daemon(self._death)
         try:
             daemon.wait_until_serving()
-            worker.set_up(daemon.socket, self._directory)
+            set_up(daemon.socket, self._directory)
             for slot in range(1, _MORTAL_SLOT + 1):
                 self._start_worker(slot)
             for self._round in range(1, rounds + 1):
                 self._one_round(daemon)
                 self._death = deaths.drawn(self._rng)
-                daemon = DaemonProcess(self._directory, self._death if self._round < rounds else None)
+                daemon = self._start_daemon(self._death if self._round < rounds else None)
             self._look_at_the_end(daemon)
         except (DaemonFailed, TimeoutError, holdfast.HoldfastError) as error:
             raise Broken([f"{type(error).__name__}: {error}"], self._round, self._death) from error
@@ -110,7 +111,7 @@ class Trial:
         return False
 
     def _ledger_problems(self) -> list[str]:
-        ledgers = Ledgers(self._directory)
+        ledgers = LedgerFiles(self._directory)
         ledgers.read()
         return ledgers.problems
 
@@ -133,7 +134,7 @@ class Trial:
             raise DaemonFailed("the daemon died, and no failpoint or signal was planned")
         self._kill_workers()
         self._ask(daemon, self.oracle)
-        self._ask(daemon, Oracle(self._directory))
+        self._ask(daemon, Oracle(LedgerFiles(self._directory)))
         time.sleep(LEASE_S + 0.2)
         with holdfast.connect(daemon.socket) as store:
             list(store.run_job("sweep"))
@@ -150,11 +151,16 @@ class Trial:
         self._deaths_seen[how] += 1
         self._tell(f"round {self._round}: {how}")
 
+    def _start_daemon(self, death: Death | None) -> DaemonProcess:
+        with (self._directory / "daemon.log").open("a") as log:
+            log.write(f"--- {death or 'no death'}\n")
+        return on_directory(self._directory, {"HOLDFAST_FAILPOINTS": death.environment if death else ""})
+
     def _start_worker(self, slot: int) -> None:
         self._born += 1
         name = f"w{slot}.{self._born}"
         arguments = (name, slot, str(self._directory), str(self._directory / "s"), f"{self._seed}/{name}")
-        process = processes.Process(target=worker.run, args=arguments, name=name, daemon=True)
+        process = processes.Process(target=load.run, args=arguments, name=name, daemon=True)
         process.start()
         self._workers[slot] = process
 

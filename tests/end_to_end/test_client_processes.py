@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import holdfast
+from holdfast.cli.holder import holder_of
 from holdfast.wire.address import user_place
 from holdfast.wire.autostart import answers
 
@@ -43,7 +44,7 @@ def end_daemon() -> None:
             pid = store.status().pid
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + 15
-        while answers(place.described_socket):
+        while answers(place.described_socket) or holder_of(place.data_dir / "daemon.json"):  # it writes until it frees the lock
             assert time.monotonic() < deadline
             time.sleep(0.01)
 

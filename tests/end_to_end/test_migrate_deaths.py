@@ -29,6 +29,7 @@ def old_store(directory: Directory) -> Path:
     with closing(Database(data_dir / "holdfast.db").open_writer()) as connection:
         migrate(connection, data_dir / "snapshots", STEPS[:HAD])
         connection.execute("INSERT INTO meta (name, value) VALUES ('kept', 'yes')")
+    (data_dir / "daemon.json").write_text('{"clean": true}')
     return data_dir
 
 
@@ -41,6 +42,7 @@ def run_migrate(data_dir: Path, failpoints: str) -> subprocess.CompletedProcess[
 @pytest.mark.parametrize(
     ("failpoint", "applied"),
     [
+        ("migrate.before_snapshot_sync", 0),
         ("migrate.after_snapshot", 0),
         ("migrate.before_commit", 0),
         ("migrate.before_commit@2", 1),
@@ -57,11 +59,12 @@ def test_a_migration_that_is_killed_goes_on_where_it_was(
     with closing(Database(old_store / "holdfast.db").open_reader()) as connection:
         assert pending(connection, STEPS) == STEPS[HAD + applied :]
         first_id = store_id(connection)
-    for snapshot in (old_store / "snapshots").iterdir():
+    for snapshot in (old_store / "snapshots").glob("*.db"):
         with closing(Database(snapshot).open_reader()) as connection:
             assert pending(connection, STEPS) == STEPS[HAD:]
     done = run_migrate(old_store, "")
     assert (done.returncode, done.stdout) == (0, "".join(f"applied {each}\n" for each in STEPS[HAD + applied :]))
+    assert list((old_store / "snapshots").glob("*.unfinished*")) == []
     daemon = directory.serve()
     assert "event=last_stop_was_unclean" not in daemon.log()
     with Api(daemon.socket, "") as api:

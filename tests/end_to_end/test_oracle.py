@@ -1,4 +1,4 @@
-"""The oracle of the crash tests must be able to fail: it has to report stores whose database or files are damaged.
+"""The oracle of the crash and power-cut tests must be able to fail: it has to report stores whose database or files are damaged.
 
 Where possible the damaged rows are consistent with each other, so that only the ledgers show the damage.
 """
@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 import holdfast
-from tests.crash.daemon import DaemonProcess
-from tests.crash.ledger import Ledger
-from tests.crash.oracle import Oracle, stray_files
-from tests.crash.worker import Worker, set_up
+from tests.durability.daemon import DaemonProcess, on_directory
+from tests.durability.ledger import Ledger, LedgerFiles
+from tests.durability.oracle import Oracle, stray_files
+from tests.durability.worker import Worker, set_up
 
 pytestmark = pytest.mark.slow  # processes of its own
 
@@ -43,14 +43,14 @@ class Loaded:
     def connect(self) -> holdfast.Store:
         """Connects to the store's daemon; starts it if necessary."""
         if self.daemon is None:
-            self.daemon = DaemonProcess(self.directory)
+            self.daemon = on_directory(self.directory)
             assert self.daemon.wait_until_serving()
         return holdfast.connect(self.daemon.socket)
 
     def problems(self) -> str:
         """The oracle's problems, one per line."""
         with self.connect() as store:
-            return "\n".join(Oracle(self.directory).ask(store))
+            return "\n".join(Oracle(LedgerFiles(self.directory)).ask(store))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def original() -> Iterator[Path]:
     """The directory of a stopped store, after every operation was run."""
     with tempfile.TemporaryDirectory(prefix="hf-oracle-") as name:
         directory = Path(name)
-        daemon = DaemonProcess(directory)
+        daemon = on_directory(directory)
         assert daemon.wait_until_serving()
         set_up(daemon.socket, directory)
         with holdfast.connect(daemon.socket, actor="w") as store:
@@ -152,7 +152,7 @@ def test_a_lost_acknowledged_operation_is_reported(loaded: Loaded) -> None:
     op = loaded.ledger.new_id()
     loaded.ledger.tried(op, "construct", [op])
     loaded.ledger.done(op, id="cst_none")
-    assert f"{op} (construct, done): was acknowledged, and ['{op}'] are not there" in loaded.problems()
+    assert f"LOST {op} (construct, done): was acknowledged, and ['{op}'] are not there" in loaded.problems()
 
 
 def test_refused_and_unknown_operations_in_the_store_are_reported(loaded: Loaded) -> None:

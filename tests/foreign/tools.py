@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -28,14 +29,14 @@ def buf() -> Path:
     return found
 
 
-def give_up(message: str) -> None:
+def give_up(message: str) -> NoReturn:
     """Skips the test; in CI it fails the test instead."""
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
 
 
-def no_history(commit: str, error: str) -> None:
+def no_history(commit: str, error: str) -> NoReturn:
     """For a commit that git does not find: skips the test in a shallow clone; otherwise the test fails in CI."""
     message = f"this clone's history does not have {commit}: {error}"
     shallow = subprocess.run(

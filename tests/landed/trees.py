@@ -41,11 +41,23 @@ class Tree:
         return found["result"]
 
 
+class CommitMissing(Exception):
+    """The clone's history does not have the commit. The message is git's."""
+
+
 def extract(commit: str, directory: Path) -> Tree:
-    """Extracts the tree of a commit. Without the commit the test is skipped; in CI it fails, unless the clone is shallow."""
+    """As `unpack`. Without the commit the test is skipped; in CI it fails, unless the clone is shallow."""
+    try:
+        return unpack(commit, directory)
+    except CommitMissing as missing:
+        no_history(commit, str(missing))
+
+
+def unpack(commit: str, directory: Path) -> Tree:
+    """Unpacks the tree of a commit. Raises CommitMissing."""
     archive = ["git", "-C", ROOT, "archive", commit, "client", "daemon", "migrations"]
     packed = subprocess.run(archive, capture_output=True, check=False)
     if packed.returncode != 0:
-        no_history(commit, packed.stderr.decode())
+        raise CommitMissing(packed.stderr.decode())
     subprocess.run(["tar", "-x", "-C", directory], input=packed.stdout, check=True)
     return Tree(directory)

@@ -7,6 +7,7 @@ import gc
 import itertools
 import os
 import random
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +17,7 @@ import pytest
 
 from holdfast.contract.trim import trim
 from holdfastd import failpoints
-from holdfastd.blobs.files import SyncFailed
+from holdfastd.blobs.files import BlobFiles, SyncFailed
 from holdfastd.errors import Cancelled, DiskFull, InvalidArgument, NotFound, OutOfRange, Stopping
 from holdfastd.model.blobs import PutHeader, digest_of
 from holdfastd.model.call import Call
@@ -291,8 +292,65 @@ def test_bytes_are_synced_before_they_are_named(store: Rig, monkeypatch: pytest.
 def test_the_directories_are_synced_into_their_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced = []
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
-    with rig(tmp_path):
-        assert synced == [str(tmp_path), str(tmp_path / "blobs")]
+    BlobFiles(tmp_path, on_sync_failure=refuse)
+    assert synced == [str(tmp_path), str(tmp_path / "blobs")]
+
+
+def test_directories_of_a_killed_process_are_synced_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "blobs" / "ab").mkdir(parents=True)
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    files = BlobFiles(tmp_path, on_sync_failure=refuse)
+    assert synced == [str(tmp_path), str(tmp_path / "blobs")]
+    write_file(files, "ab" * 32)
+    assert synced[2:] == []  # `rename` needs no further sync of `blobs`
+    write_file(files, "cd" * 32)
+    assert synced[2:] == [str(tmp_path / "blobs")]
+
+
+def test_a_directory_that_was_removed_is_made_and_synced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = BlobFiles(tmp_path, on_sync_failure=refuse)
+    (tmp_path / write_file(files, "ab" * 32)).unlink()
+    (tmp_path / "blobs" / "ab").rmdir()
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    write_file(files, "ab" * 32)
+    assert synced == [str(tmp_path / "blobs")]
+
+
+def test_a_put_waits_for_another_threads_sync_of_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = BlobFiles(tmp_path, on_sync_failure=refuse)
+    syncing, go_on, renamed = threading.Event(), threading.Event(), []
+
+    def slow(descriptor: int) -> None:
+        syncing.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    threads = [threading.Thread(target=lambda: renamed.append(write_file(files, "ab" * 32))) for _ in range(2)]
+    threads[0].start()
+    assert syncing.wait(10)
+    threads[1].start()
+    threads[1].join(0.2)
+    assert (tmp_path / "blobs" / "ab").is_dir()
+    assert renamed == []
+    go_on.set()
+    for each in threads:
+        each.join()
+    assert len(renamed) == 2
+
+
+def write_file(files: BlobFiles, hex_digest: str) -> str:
+    """Publishes a file and returns its path; the caller of `rename` syncs its directory."""
+    draft = files.create()
+    draft.write(b"x")
+    path = draft.rename(f"sha256:{hex_digest}", "raw")
+    draft.settle()
+    return path
+
+
+def refuse(error: BaseException) -> None:
+    raise AssertionError("a sync failed") from error
 
 
 def test_a_failed_sync_is_reported_and_nothing_is_acknowledged(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,11 +385,11 @@ def test_a_put_whose_commit_is_refused_leaves_a_file_that_the_sweep_removes(stor
         patch.setattr(store.writer, "submit", stop)
         with pytest.raises(Stopping):
             store.put(TEXT)
-    assert store.blob_sweep.has_doubtful_files
+    assert store.blob_sweep.needs_recovery
     assert len(store.stored_files()) == 1
     store.sweep()
     assert store.stored_files() == []
-    assert not store.blob_sweep.has_doubtful_files
+    assert not store.blob_sweep.needs_recovery
 
 
 def test_a_put_whose_commit_was_applied_though_it_raised_keeps_its_file(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
+import json
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from holdfastd import filesystem, locks
+from holdfastd import durable, filesystem, locks
 from holdfastd.errors import SetupError
 from holdfastd.filesystem import find_mount, is_local
 from holdfastd.locks import DataDirLock, FileLock, LockHeld, SocketLock, check_socket_dir, check_socket_path, read_holder
@@ -54,10 +58,98 @@ def test_a_shorter_content_leaves_nothing_of_the_longer(lock: FileLock) -> None:
     assert read_holder(lock.path) == {"pid": 1}
 
 
-@pytest.mark.parametrize("content", [b"", b'{"pid": 4', b"[]", b"\xff"])
-def test_an_unreadable_content_names_nobody(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "x").write_bytes(content)
-    assert read_holder(tmp_path / "x") == {}
+UNREADABLE = {
+    "empty": b"",
+    "torn": b'{"pid": 4',
+    "half zeros": b'{"pid": 4' + bytes(4000),
+    "a list": b"[]",
+    "not text": b"\xff",
+    "deep": b"[" * 60_000,
+    "deep and whole": b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+    "a huge number": b'{"pid": ' + b"9" * 60_000 + b"}",
+    "megabytes": b'{"clean": true, "x": "' + b"x" * 5_000_000 + b'"}',
+}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=list(UNREADABLE))
+def test_an_unreadable_content_names_nobody_and_is_replaced(lock: FileLock, content: bytes) -> None:
+    lock.path.write_bytes(content)
+    assert read_holder(lock.path) == {}
+    assert lock.acquire() == {}
+    lock.write({"pid": 1})
+    assert read_holder(lock.path) == {"pid": 1}
+    assert lock.path.stat().st_size == 4096
+
+
+NO_FILES: dict[str, Callable[[Path], object]] = {
+    "a directory": lambda path: path.mkdir(),
+    "a symbolic link": lambda path: path.symlink_to("/etc/passwd"),
+    "a FIFO": lambda path: os.mkfifo(path),
+    "a socket": lambda path: socket.socket(socket.AF_UNIX).bind(str(path)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_regular_file_is_refused_with_what_to_do(lock: FileLock, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(lock.path.parent)  # the path of a socket must be short
+    NO_FILES[kind](Path(lock.path.name))
+    assert read_holder(lock.path) == {}
+    with pytest.raises(
+        SetupError, match=rf"The lock file \S*a.lock is {kind}.*Remove it; the daemon makes the file anew"
+    ) as caught:
+        lock.acquire()
+    assert not isinstance(caught.value, LockHeld)
+
+
+@pytest.mark.parametrize("holder", [{"pid": "x" * 1000}, {"pid": 1, "data_dir": ["x"] * 1000}, {"pid": 1}])
+def test_a_strange_holder_makes_no_strange_message(tmp_path: Path, holder: dict[str, Any]) -> None:
+    first = SocketLock(tmp_path / "s.sock", holder)
+    first.acquire()
+    with pytest.raises(LockHeld) as caught:
+        SocketLock(tmp_path / "s.sock", {}).acquire()
+    assert len(caught.value.message) < 200 + len(str(tmp_path))
+    first.release()
+
+
+def test_the_content_is_replaced_by_one_write_of_one_size(lock: FileLock, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock.acquire()
+    contents: list[bytes] = []
+    real = os.pwrite
+
+    def write(descriptor: int, data: bytes, offset: int) -> int:
+        contents.append(lock.path.read_bytes())
+        return real(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", write)
+    monkeypatch.setattr(os, "ftruncate", lambda descriptor, size: pytest.fail("the file has its size"))
+    lock.write({"clean": True})
+    lock.write({"pid": 1, "socket": "/s.sock" * 20})
+    lock.write({"clean": True})
+    assert [len(each) for each in contents] == [0, 4096, 4096]
+    assert [json.loads(each) for each in contents[1:]] == [{"clean": True}, {"pid": 1, "socket": "/s.sock" * 20}]
+
+
+@pytest.mark.parametrize("long", [0, 400])
+def test_a_write_that_a_power_cut_tears_never_claims_a_stop_that_did_not_happen(lock: FileLock, long: int) -> None:
+    """Any of the sectors may be new. A torn content says `clean` only if its first sector does."""
+    cards = [{"clean": True, "store_id": "x"}, {"pid": 4, "socket": "ä" * long, "store_id": "x"}]
+    sectors: list[list[bytes]] = []
+    lock.acquire()
+    for card in cards:
+        lock.write(card)
+        data = lock.path.read_bytes()
+        sectors.append([data[start : start + 512] for start in range(0, len(data), 512)])
+    for choice in itertools.product([0, 1], repeat=8):
+        lock.path.write_bytes(b"".join(sectors[which][place] for place, which in enumerate(choice)))
+        assert read_holder(lock.path).get("clean") in (None, cards[choice[0]].get("clean"))
+
+
+def test_a_full_disk_is_told_when_the_content_does_not_fit(lock: FileLock, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock.acquire()
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: 100)
+    with pytest.raises(OSError, match="No space left on device"):
+        lock.write({"pid": 1})
 
 
 def test_the_kernel_gives_the_lock_of_a_killed_process_away_at_once(lock: FileLock) -> None:
@@ -111,7 +203,7 @@ def test_ensure_fails_while_another_process_holds_the_new_file(lock: FileLock) -
 
 def test_two_daemons_on_one_directory(tmp_path: Path) -> None:
     first = DataDirLock(tmp_path / "store")
-    assert first.acquire() is True
+    assert first.acquire() is False
     assert mode_of(tmp_path / "store") == 0o700
     first.write({"pid": 12, "socket": "/s.sock"})
     with pytest.raises(
@@ -119,6 +211,24 @@ def test_two_daemons_on_one_directory(tmp_path: Path) -> None:
     ):
         DataDirLock(tmp_path / "store").acquire()
     first.release()
+
+
+def test_the_directories_are_synced_until_a_daemon_json_shows_that_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was killed between making the directories and syncing them leaves them for the next one to sync."""
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "sync_directory", synced.append)
+    data_dir = tmp_path / "made by" / "a killed process"
+    data_dir.mkdir(parents=True)
+    lock = DataDirLock(data_dir)
+    lock.acquire()
+    assert synced[-2:] == [tmp_path, tmp_path / "made by"]
+    lock.release()
+    synced.clear()
+    lock.acquire()
+    assert synced == []
+    lock.release()
 
 
 def test_deleting_daemon_json_lets_nobody_in(tmp_path: Path) -> None:
@@ -133,7 +243,7 @@ def test_deleting_daemon_json_lets_nobody_in(tmp_path: Path) -> None:
     first.release()
 
 
-@pytest.mark.parametrize(("left", "clean"), [(b"", True), (b'{"clean": true}', True), (b'{"pid": 3}', False), (b'{"pid', False)])
+@pytest.mark.parametrize(("left", "clean"), [(b"", False), (b'{"clean": true}', True), (b'{"pid": 3}', False), (b'{"pid', False)])
 def test_the_next_daemon_knows_how_the_last_one_ended(tmp_path: Path, left: bytes, clean: bool) -> None:
     (tmp_path / "daemon.json").write_bytes(left)
     lock = DataDirLock(tmp_path)
@@ -231,7 +341,9 @@ def test_the_longest_mount_point_decides(tmp_path: Path, path: str, file_system:
     assert found[1] == file_system
 
 
-@pytest.mark.parametrize("file_system", ["nfs", "cifs", "smb3", "9p", "vboxsf", "virtiofs", "fuse.sshfs", "fuse.s3fs", "ceph"])
+@pytest.mark.parametrize(
+    "file_system", ["nfs", "cifs", "smb3", "9p", "vboxsf", "virtiofs", "fuse.sshfs", "fuse.s3fs", "fuse", "ceph"]
+)
 def test_network_file_systems_are_not_local(file_system: str) -> None:
     assert not is_local(file_system)
 

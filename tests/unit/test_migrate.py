@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -69,6 +71,38 @@ def test_a_snapshot_is_taken_before_the_first_step_on_an_existing_store(connecti
     with closing(Database(snapshot).open_reader()) as copy:
         assert copy.execute("SELECT value FROM meta WHERE name = 'kept'").fetchone() == ("yes",)
         assert "third" not in tables(copy)
+
+
+def test_a_snapshot_has_its_name_only_when_it_is_durable(
+    connection: Connection, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(connection, files)
+    (files / "0002_second.sql").write_text("CREATE TABLE third (x BIGINT);")
+    snapshots = files.parent / "snapshots"
+    steps: list[str] = []
+    real = os.fsync
+
+    def noted(descriptor: int) -> None:
+        name = Path(os.readlink(f"/proc/self/fd/{descriptor}")).relative_to(files.parent).as_posix()
+        steps.append(re.sub("-.*[0-9]", "-N", name) + f" beside {len(list(snapshots.glob('*.db')))}")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    run(connection, files)
+    assert steps == ["snapshots/before-N.db.unfinished beside 0", "snapshots beside 1", ". beside 1"]
+
+
+def test_what_is_left_of_a_copy_that_was_interrupted_is_removed(connection: Connection, files: Path) -> None:
+    run(connection, files)
+    (files / "0002_second.sql").write_text("CREATE TABLE third (x BIGINT);")
+    snapshots = files.parent / "snapshots"
+    snapshots.mkdir()
+    kept = snapshots / "before-0001-20200101T000000-000000001.db"
+    for path in (kept, kept.with_name(kept.name + ".unfinished"), kept.with_name(kept.name + ".unfinished-journal")):
+        path.write_bytes(b"x")
+    run(connection, files)
+    assert len(list(snapshots.iterdir())) == 2
+    assert kept.exists()
 
 
 def test_the_dialects_part_runs_after_the_shared_one(connection: Connection, files: Path) -> None:

@@ -242,7 +242,9 @@ class Audit(_message.Message):
     """The id of that process; another process may have it now. Unset as `peer_uid`, and when the kernel gave none."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """When it was committed."""
+        """When it was committed. Later revisions may have earlier times where the clock was set back (see GetStatus); a filter on
+        times then finds the entries of both sides.
+        """
 
     def __init__(
         self,

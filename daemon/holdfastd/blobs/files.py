@@ -3,7 +3,11 @@
 An upload writes `blobs/tmp/<upload id>`. `Draft.commit` (`service/blobs/draft.py`) syncs that file, renames it to
 `blobs/<aa>/<digest hex>-<upload id>.zst` (`.delta` for a delta, no suffix when raw) and syncs the directory. Upload ids are
 random and never used twice, so a path is never used twice either. A path read from a row can therefore be unlinked while another
-upload writes the same digest. containerd's content store lost blobs until it synced the parent directory too.
+upload writes the same digest.
+
+containerd's content store keeps the blobs of an algorithm in one directory, and looks only at the name of a file that is there
+already. Here they are in 256 directories, each made when it is first needed. A directory that is there already may not be durable
+yet, so each is synced into its parent once in every process; see `_make_directory`.
 """
 
 from __future__ import annotations
@@ -12,15 +16,17 @@ import contextlib
 import errno
 import os
 import secrets
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from holdfastd import descriptors, failpoints
+from holdfastd import descriptors, durable, failpoints
 from holdfastd.errors import DiskFull
 from holdfastd.model.blobs import DELTA, RAW, ZSTD, digest_hex
 
 BLOBS = "blobs"
+OWNER_FILE = "store_id"  # in `blobs`: the id of the store that the files belong to (`foreign.py`)
 _TEMPORARY = "tmp"
 _SUFFIXES = {ZSTD: ".zst", RAW: "", DELTA: ".delta"}
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -62,7 +68,11 @@ class BlobFiles:
         self._new_id = new_id
         self.live: set[str] = set()
         self.doubtful: dict[str, int] = {}
-        self._make_directory(f"{BLOBS}/{_TEMPORARY}")
+        self._making = threading.Lock()
+        self._durable: set[str] = set()  # directories whose names are durable
+        self._unlinked_in: set[str] = set()  # directories from which names were removed that are not synced yet
+        self._make_directory(BLOBS)
+        self._make_directory(f"{BLOBS}/{_TEMPORARY}", *(f"{BLOBS}/{name}" for name in self._directories()))
 
     def create(self) -> FileDraft:
         """Creates a temporary file. The caller ends the upload as described in `FileDraft`. Raises DiskFull."""
@@ -92,12 +102,19 @@ class BlobFiles:
         return (self._data_dir / path).stat().st_size
 
     def unlink(self, path: str) -> bool:
-        """Removes a file. Returns whether it existed."""
+        """Removes a file; durable after `sync_unlinks`. Returns whether it existed."""
         try:
             (self._data_dir / path).unlink()
         except FileNotFoundError:
             return False
+        self._unlinked_in.add(str(Path(path).parent))
         return True
+
+    def sync_unlinks(self) -> None:
+        """Makes all unlinks durable, and that renamed files have left `blobs/tmp`. Fails as `FileDraft.sync`."""
+        while self._unlinked_in:
+            with contextlib.suppress(FileNotFoundError):  # the directory was removed, with all files in it
+                self._sync_directory(self._unlinked_in.pop())
 
     def scan(self) -> Iterator[str]:
         """The paths of all published files."""
@@ -114,16 +131,27 @@ class BlobFiles:
         found = [f"{BLOBS}/{_TEMPORARY}/{name}" for name in sorted(os.listdir(self._data_dir / BLOBS / _TEMPORARY))]
         return [path for path in found if not self.is_live(path)]
 
-    def _make_directory(self, relative: str) -> None:
-        """Creates the directory and its parents within the data directory, and syncs the parent of each new one."""
-        missing = [relative, *(str(each) for each in Path(relative).parents if str(each) != ".")]
-        for each in reversed(missing):
-            try:
-                with _disk_full_as_such():
+    def _make_directory(self, *siblings: str) -> None:
+        """Creates the directories, which have the same parent, where they are missing. Their names are durable when it returns.
+
+        A directory that exists may have been made by another thread that has not synced the parent yet, or by a process that
+        was killed before it did. So the parent is synced at the first use of a directory in this process, and a thread that
+        finds the directory waits for that sync.
+        """
+        if all(self._is_durable(each) for each in siblings):
+            return
+        with self._making:
+            if all(self._is_durable(each) for each in siblings):
+                return
+            for each in siblings:
+                with _disk_full_as_such(), contextlib.suppress(FileExistsError):
                     os.mkdir(self._data_dir / each, 0o700)
-            except FileExistsError:
-                continue
-            self._sync_directory(str(Path(each).parent))
+            self._sync_directory(str(Path(siblings[0]).parent))
+            self._durable.update(siblings)
+
+    def _is_durable(self, directory: str) -> bool:
+        """Whether its name was synced, and nothing has removed it since."""
+        return directory in self._durable and (self._data_dir / directory).is_dir()
 
     def _sync_directory(self, relative: str) -> None:
         descriptor = os.open(self._data_dir / relative, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -134,13 +162,18 @@ class BlobFiles:
 
     def _sync(self, descriptor: int) -> None:
         try:
-            os.fsync(descriptor)
+            durable.sync(descriptor)
         except OSError as error:
             self._on_sync_failure(error)
             raise SyncFailed(f"fsync failed: {error}") from error
 
     def _directories(self) -> list[str]:
-        return [name for name in os.listdir(self._data_dir / BLOBS) if name != _TEMPORARY]
+        return published_directories(self._data_dir / BLOBS)
+
+
+def published_directories(blobs_dir: Path) -> list[str]:
+    """The names of the directories of published files."""
+    return [name for name in os.listdir(blobs_dir) if name not in (_TEMPORARY, OWNER_FILE)]
 
 
 class FileDraft:
@@ -177,6 +210,7 @@ class FileDraft:
         self._files._make_directory(directory)
         with _disk_full_as_such():
             os.rename(self._files._data_dir / self._path, self._files._data_dir / path)
+        self._files._unlinked_in.add(f"{BLOBS}/{_TEMPORARY}")  # some file systems keep the two sides of a rename apart
         self._path = path
         self._close()
         return path

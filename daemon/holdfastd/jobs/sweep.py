@@ -44,17 +44,22 @@ class SweepJob:
             run.progress("delete blobs", deleted, 0)
         files = self._sweep.empty_trash(run.call)
         run.progress("delete files", files, files)
+        temporary = self._sweep.remove_temporary_files()
+        self._sweep.sync_unlinks()  # here, so that few are left for the stop
         return {
             "blobs_examined": examined,
             "blobs_deleted": deleted,
             "bytes_freed": freed,
             "files_deleted": files,
-            "temp_files_deleted": self._sweep.remove_temporary_files(),
+            "temp_files_deleted": temporary,
         }
 
 
 class RecoveryJob:
-    """Runs once after an unclean stop, while calls are served. Deletes orphans, files in the trash, and old temporary files."""
+    """Runs once after an unclean stop, while calls are served. Deletes orphans, files in the trash, and old temporary files.
+
+    Until it has ended without an error, no stop counts as clean, so the next start runs it again.
+    """
 
     def __init__(self, sweep: BlobSweep) -> None:
         self._sweep = sweep
@@ -67,4 +72,6 @@ class RecoveryJob:
             files, temporary = orphans + sweep.trash_count(call), sweep.temporary_count()
         else:
             orphans, files, temporary = sweep.discard_orphans(call), sweep.empty_trash(call), sweep.remove_temporary_files()
+            sweep.sync_unlinks()
+            sweep.recovery_is_due = False
         return {"orphan_files": orphans, "files_deleted": files, "temp_files_deleted": temporary}

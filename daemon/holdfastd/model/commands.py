@@ -171,6 +171,8 @@ class StoredBlob:
 class StoreBlob(Command[StoredBlob]):
     """Insert the row of a blob, or renew the lease if the blob exists. Bytes that are not in `content` must be durable already.
 
+    in_place_of: the path (empty: inline) of stored bytes that were found lost or damaged. If the row still has that path, it gets
+    these bytes instead, which must then be a whole blob: a delta could be based on a blob that is itself based on this one.
     NOT_FOUND (BASE_NOT_FOUND) when the base is gone, or was stored again at a depth other than `depth` - 1.
     """
 
@@ -186,6 +188,7 @@ class StoreBlob(Command[StoredBlob]):
     depth: int = 0
     step: int = 0
     key_id: str = ""
+    in_place_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

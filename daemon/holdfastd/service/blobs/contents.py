@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -28,6 +28,7 @@ from holdfastd.store.engine import Readers
 
 CHUNK_BYTES = 1024 * 1024
 HASHES_KEPT = 64
+DAMAGED_KEPT = 10_000
 REBUILD_COPIES = 3  # of a content that is rebuilt: its base, the delta, the result
 _ATTEMPTS = 3  # a sweep and a Put may replace the file between reading the row and opening the file
 
@@ -61,6 +62,7 @@ class BlobContents:
         self._files = files
         self._cache = cache
         self._hashed: OrderedDict[str, Hashed] = OrderedDict()
+        self._damaged: set[str] = set()  # blobs that this process found damaged; the next Put of one replaces its bytes
 
     def read(self, digest: str, offset: int, length: int, call: Call) -> BlobRange:
         """A range in chunks of up to 1 MiB; `length` 0 means to the end.
@@ -90,10 +92,23 @@ class BlobContents:
             raise NotFound(f"There is no blob {digest}.", reason="BLOB_NOT_FOUND", digest=digest)
         return links
 
-    def exists(self, digest: str, call: Call) -> bool:
-        """Whether the blob has a row now."""
+    def is_stored(self, digest: str, call: Call) -> bool:
+        """Whether the blob has a row, and the bytes of it and of its bases are there. A Put asks this before it drops its own.
+
+        They are not when they are missing, have another size than was stored, or were found damaged. Reads no content.
+        """
         with self._readers.snapshot(call) as connection:
-            return rows.blob(connection, digest) is not None
+            links = rows.chain(connection, digest)
+        return bool(links) and links[-1].row.base_digest is None and all(self._has_bytes(link) for link in links)
+
+    def note_damage(self, digest: str) -> None:
+        """Remembers, until this process ends, that the stored bytes of the blob are damaged."""
+        if len(self._damaged) < DAMAGED_KEPT:
+            self._damaged.add(digest)
+
+    def forget_damage(self, digest: str) -> None:
+        """The stored bytes of the blob were replaced."""
+        self._damaged.discard(digest)
 
     def hashed(self, digest: str) -> Hashed | None:
         """The hash states of a content; None unless it is among the last HASHES_KEPT remembered."""
@@ -132,7 +147,8 @@ class BlobContents:
         removed the blob, and a Put may have stored it again under another path."""
         for _ in range(_ATTEMPTS):
             try:
-                return use(links or self.links(digest, call))
+                with self._noting_damage():
+                    return use(links or self.links(digest, call))
             except FileMissing as error:
                 links, missing = (), error.digest
         raise _damaged(digest, missing, "the file is missing")
@@ -143,7 +159,29 @@ class BlobContents:
         if row.codec == DELTA or self.is_cached(row.digest):
             call.claim.take_when_free(REBUILD_COPIES * row.size_bytes, call)
             return BlobRange(row.size_bytes, _slices(self.whole(row.digest, call, links), offset, length))
-        return BlobRange(row.size_bytes, _stream(self._open(links[0]), row, row.digest, offset, length, call))
+        stream = _stream(self._open(links[0]), row, row.digest, offset, length, call)
+        return BlobRange(row.size_bytes, self._noting(stream))
+
+    def _noting(self, stream: Iterator[bytes]) -> Iterator[bytes]:
+        with self._noting_damage():
+            yield from stream
+
+    @contextmanager
+    def _noting_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except DataLoss as error:
+            self.note_damage(error.metadata["damaged_digest"])
+            raise
+
+    def _has_bytes(self, link: Link) -> bool:
+        row, content = link
+        if row.digest in self._damaged or not (row.path or content is not None):
+            return False
+        try:
+            return (self._files.size(row.path) if row.path else len(content or b"")) == row.stored_bytes
+        except OSError:  # missing, or the disk cannot say
+            return False
 
     def _rebuild(self, links: Sequence[Link], call: Call) -> bytes:
         """The content of the first link, rebuilt from the nearest link that is cached or stored whole."""
@@ -195,7 +233,7 @@ def _links_from(links: Sequence[Link], digest: str) -> Sequence[Link]:
 def _damaged(digest: str, culprit: str, why: str) -> DataLoss:
     """DATA_LOSS for a reader of `digest`, whose chain holds the damaged `culprit`."""
     where = "" if digest == culprit else f" (it is a delta on {culprit}, which is damaged)"
-    message = f"The blob {digest} cannot be read{where}: {why}. Restore it from a backup."
+    message = f"The blob {digest} cannot be read{where}: {why}. Put the same content again, or restore a backup."
     return DataLoss(message, reason="BLOB_DAMAGED", digest=digest, damaged_digest=culprit)
 
 

@@ -64,7 +64,7 @@ def read_base(uploads: Uploads, digest: str, base_digest: str, call: Call) -> Ba
 
 def store_content(uploads: Uploads, digest: str, content: bytes, base: Base, sent: SentBase | None, call: Call) -> StoredBlob:
     """Stores a content that is in memory: as a delta when that is small enough, otherwise whole."""
-    stored = uploads.renew(digest, call) if base.exists else None
+    stored = uploads.renew_stored(digest, call) if base.exists else None
     if stored is None:
         stored = _store(uploads, digest, content, base, sent, call)
     uploads.contents.remember(digest, content)
@@ -114,7 +114,11 @@ def _encode(uploads: Uploads, content: bytes, base: Base, sent: SentBase | None,
 
 
 def _commit_delta(uploads: Uploads, digest: str, size_bytes: int, payload: bytes, base: Base, call: Call) -> StoredBlob | None:
-    """Stores the delta. None when the base is gone by now; then the content must be stored whole."""
+    """Stores the delta. None when the content must be stored whole.
+
+    It must be when the base is gone by now, and when the blob has a row but has lost its bytes: the base may itself be based on
+    this blob.
+    """
     assert base.place is not None
     blob = StoreBlob(
         digest=digest,
@@ -132,7 +136,8 @@ def _commit_delta(uploads: Uploads, digest: str, size_bytes: int, payload: bytes
     draft = Draft(uploads)
     try:
         draft.write(payload)
-        return draft.commit(blob, call)
+        stored = draft.commit(blob, call)
+        return None if stored.existed and not uploads.contents.is_stored(digest, call) else stored
     except NotFound:
         return None
     finally:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from holdfastd import failpoints
 from holdfastd.blobs.codec import Encoder
 from holdfastd.blobs.files import BlobFiles, FileDraft
+from holdfastd.blobs.room import Room
 from holdfastd.blobs.spool import Spool
 from holdfastd.errors import NotFound
 from holdfastd.model.call import Call
@@ -44,10 +45,15 @@ class Uploads:
     files: BlobFiles
     contents: BlobContents
     settings: BlobSettings
+    room: Room
 
     def renew(self, digest: str, call: Call) -> StoredBlob | None:
         """Renews the lease of a blob; None when there is no such blob."""
         return self.writer.submit(RenewBlob(digest, self.settings.lease_ns), call)
+
+    def renew_stored(self, digest: str, call: Call) -> StoredBlob | None:
+        """Renews the lease of a blob that has its bytes; None when the caller must store them."""
+        return self.renew(digest, call) if self.contents.is_stored(digest, call) else None
 
 
 class Draft:
@@ -55,7 +61,8 @@ class Draft:
 
     def __init__(self, uploads: Uploads) -> None:
         self._writer = uploads.writer
-        self._spool = Spool(uploads.files.create, uploads.settings.inline_max_bytes)
+        self._contents = uploads.contents
+        self._spool = Spool(uploads.files.create, uploads.settings.inline_max_bytes, uploads.room)
 
     def write(self, data: bytes) -> None:
         """Appends the next stored bytes, to memory or to the temporary file. Raises DiskFull."""
@@ -71,8 +78,9 @@ class Draft:
         5. Commit the row with the path, or with the bytes.
 
         `blob` is the row without `path` and `content`. When the digest has a row already, that row's lease is renewed and the
-        file is removed. Raises NOT_FOUND (BASE_NOT_FOUND) when the base of a delta is gone; the file is removed. Raises DiskFull
-        or SyncFailed in steps 2 to 4. After any other error of the writer the file is doubtful: the sweep decides about it.
+        file is removed; but when the row's bytes are lost or damaged, a whole blob takes their place. Raises NOT_FOUND
+        (BASE_NOT_FOUND) when the base of a delta is gone; the file is removed. Raises DiskFull or SyncFailed in steps 2 to 4.
+        After any other error of the writer the file is doubtful: the sweep decides about it.
         """
         file = self._spool.file()
         if file is None:
@@ -100,7 +108,11 @@ class Draft:
 
     def _commit_row(self, blob: StoreBlob, file: FileDraft | None, call: Call) -> StoredBlob:
         try:
-            return self._writer.submit(blob, call)
+            stored = self._writer.submit(blob, call)
+            if stored.existed and blob.base_digest is None and not self._contents.is_stored(blob.digest, call):
+                stored = self._writer.submit(replace(blob, in_place_of=stored.row.path), call)
+                self._contents.forget_damage(blob.digest)
+            return stored
         except NotFound:
             if file is not None:
                 file.remove()  # the writer refused the row, so nothing names the file

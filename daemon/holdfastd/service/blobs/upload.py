@@ -1,7 +1,7 @@
 """Puts. An upload receives the chunks of one Put, in one thread. `begin` chooses one of four:
 
 - StreamUpload: a whole blob, stored in constant memory.
-- KnownUpload: a blob that is stored already.
+- KnownUpload: a blob that is stored already and has its bytes.
 - GatheredUpload: a whole blob whose header names a base; kept in memory to make a delta.
 - DeltaUpload: only the middle is sent; prefix and suffix are copied from the base.
 
@@ -47,7 +47,7 @@ def begin(uploads: Uploads, header: PutHeader, call: Call) -> Upload:
     _check_header(uploads, header)
     if header.delta is not None:
         return DeltaUpload(uploads, header, call)
-    if header.digest and uploads.contents.exists(header.digest, call) and uploads.renew(header.digest, call) is not None:
+    if header.digest and uploads.renew_stored(header.digest, call) is not None:
         return KnownUpload(uploads, header)
     if header.base_digest and uploads.settings.delta:
         return GatheredUpload(uploads, header, call.claim)
@@ -80,7 +80,7 @@ class StreamUpload:
 
 
 class KnownUpload:
-    """A blob that has a row already. `begin` renewed its lease; the chunks are only compared with the header."""
+    """A blob that is stored already. `begin` renewed its lease; the chunks are only compared with the header."""
 
     def __init__(self, uploads: Uploads, header: PutHeader) -> None:
         self._uploads = uploads

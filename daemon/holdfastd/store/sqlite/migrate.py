@@ -8,22 +8,24 @@ before it serves; `holdfastd migrate` calls it too.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlcipher3.dbapi2 as sqlite
 
-from holdfastd import failpoints
+from holdfastd import durable, failpoints
 from holdfastd.errors import SetupError
 from holdfastd.store.engine import Connection
+from holdfastd.store.sqlite import log_stamp
 from holdfastd.store.sqlite.errors import Error, foreign_errors
 
 DIALECT = "sqlite"
+_UNFINISHED = ".unfinished"
 _FILE_NAME = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)(\.(?P<dialect>sqlite|postgres))?\.sql")
 
 # Not in a migration file, because the table must exist before the first migration can be recorded in it.
@@ -123,7 +125,7 @@ def _applied(connection: Connection) -> dict[int, tuple[str, str]]:
 def migrate(connection: Connection, snapshots: Path, migrations: Sequence[Migration] | None = None) -> tuple[Migration, ...]:
     """Applies the pending steps and returns them. Gives a new store its id.
 
-    Before the first step on an existing store, copies the database to `snapshots`/before-NNNN-TIME.db and syncs the copy. A step
+    Before the first step on an existing store, copies the database to `snapshots`/before-NNNN-TIME.db. A step
     that fails leaves the database as it was before the step, and raises SETUP with the statement that failed.
     """
     migrations = find_migrations() if migrations is None else migrations
@@ -140,18 +142,26 @@ def migrate(connection: Connection, snapshots: Path, migrations: Sequence[Migrat
 
 
 def take_snapshot(connection: Connection, snapshots: Path, step: Migration) -> Path:
-    """Copies the whole database as it is before `step`. Returns the path of the copy, which is durable."""
+    """Copies the whole database as it is before `step`. Returns the path of the copy, which is durable.
+
+    The copy gets its name when it is complete and synced. Removes what is left of an earlier copy that was interrupted.
+    """
     snapshots.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in snapshots.glob(f"*{_UNFINISHED}*"):
+        left.unlink()
     moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     target = snapshots / f"before-{step.version:04d}-{moment}-{time.time_ns() % 1_000_000_000:09d}.db"
+    unfinished = target.with_name(target.name + _UNFINISHED)
     with foreign_errors():
-        connection.execute("VACUUM INTO ?", (str(target),))
-    for path in (target, snapshots, snapshots.parent):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        connection.execute("VACUUM INTO ?", (str(unfinished),))
+        # A copy with other pages must not be taken for the file that a log was written over.
+        with closing(sqlite.connect(unfinished, isolation_level=None)) as copy:
+            copy.execute("DELETE FROM meta WHERE name = ?", (log_stamp.NAME,))
+    failpoints.hit("migrate.before_snapshot_sync")
+    durable.sync_file(unfinished)
+    unfinished.rename(target)
+    durable.sync_directory(snapshots)
+    durable.sync_directory(snapshots.parent)
     return target
 
 

@@ -41,7 +41,7 @@ class History:
         self._ordinal = 0
 
     def catch_up(self, store: holdfast.Store) -> None:
-        """Applies every change since the last call."""
+        """Applies every change since the last call. Raises NotFound while the store has no commit, hence no workspace."""
         with store.watch(since=self.revision, replay_only=True) as changes:
             for change in changes:
                 self._place(change)

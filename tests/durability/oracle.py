@@ -1,29 +1,44 @@
-"""Compares the store with the workers' ledgers, while every worker is paused between two operations.
+"""Compares the store with the workers' ledgers, while no worker calls it.
 
-An acknowledged operation must be found whole, once and in order. A refused one must not be found. One that a killed worker
-left open is found whole or not at all, and that stays so. Nothing else may be in the store. Each problem is one sentence.
+An acknowledged operation must be found whole, once and in order. A refused one must not be found. One that
+was not answered is found whole or not at all, and that stays so. Nothing else may be in the store. Each problem is one sentence;
+those that begin with LOST are about something acknowledged that is gone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import holdfast
 from holdfast.v1 import blob_service_pb2
-from tests.crash.history import History, differences
-from tests.crash.ledger import DONE, REFUSED, TRIED, Ledgers, Operation
-from tests.crash.worker import FLURRY_CALL
+from tests.durability.history import History, differences
+from tests.durability.ledger import DONE, REFUSED, TRIED, Ledgers, Operation
+from tests.durability.worker import FLURRY_CALL
 
+LOST = "LOST "
 _LEASE_MARGIN_NS = 300_000_000
 
 
 class Oracle:
-    """Remembers the operations it has judged, so that each call costs only what is new since the last one."""
+    """Remembers the operations it has judged, so that each call costs only what is new since the last one.
 
-    def __init__(self, directory: Path) -> None:
-        self._ledgers = Ledgers(directory)
+    now_ns: the time at which the store must still hold what was leased. reads: whether to read the content with this digest
+    through the client. `verify` reads all content anyway, so that a sample is enough where each call judges everything.
+    """
+
+    def __init__(
+        self,
+        ledgers: Ledgers,
+        *,
+        now_ns: Callable[[], int] = time.time_ns,
+        reads: Callable[[str], bool] = lambda digest: True,
+    ) -> None:
+        self._ledgers = ledgers
+        self._now_ns = now_ns
+        self._reads = reads
         self._history = History()
         self._owners: dict[str, Operation] = {}
         self._judged: set[str] = set()
@@ -44,9 +59,7 @@ class Oracle:
     def ask(self, store: holdfast.Store) -> list[str]:
         """Returns the problems found; empty when there are none."""
         self._ledgers.read()
-        problems = self._verified(store)
-        self._history.catch_up(store)
-        problems += self._history.problems + self._ledgers.problems + differences(self._history, store)
+        problems = self._verified(store) + self._replayed(store) + self._ledgers.problems
         new = [each for each in self._ledgers.operations.values() if each.id not in self._judged]
         for each in new:
             self._owners.update(dict.fromkeys((*each.keys, *each.entries), each))
@@ -61,6 +74,14 @@ class Oracle:
         problems = [f"verify: {each.reason} {each.subject}: {each.detail}" for frame in frames for each in frame.problems]
         return problems if frames and frames[-1].finished else [*problems, "verify did not finish"]
 
+    def _replayed(self, store: holdfast.Store) -> list[str]:
+        """Without any commit there is no history, and each operation is judged as missing."""
+        try:
+            self._history.catch_up(store)
+        except holdfast.NotFound:
+            return []
+        return self._history.problems + differences(self._history, store)
+
     def _judge(self, operation: Operation, store: holdfast.Store) -> list[str]:
         name = f"{operation.id} ({operation.what}, {operation.stage})"
         keys = [*operation.keys, *(operation.entries if self._has_journal(operation) else ())]
@@ -74,7 +95,7 @@ class Oracle:
         problems += self._entries_in_order(operation)
         if operation.stage == DONE:
             problems += self._judge_outcome(operation, store)
-        return [f"{name}: {each}" for each in problems]
+        return [f"{LOST if each.startswith(LOST) else ''}{name}: {each.removeprefix(LOST)}" for each in problems]
 
     def _has_journal(self, operation: Operation) -> bool:
         """False once the session is deleted: its entries are deleted with it and can't be read."""
@@ -83,7 +104,7 @@ class Oracle:
     @staticmethod
     def _judge_whole(operation: Operation, revisions: list[int], missing: list[str]) -> list[str]:
         if operation.stage == DONE and missing:
-            return [f"was acknowledged, and {missing} are not there"]
+            return [f"{LOST}was acknowledged, and {missing} are not there"]
         if operation.stage == REFUSED and revisions:
             return [f"was refused, and is there at revisions {revisions}"]
         if revisions and missing:
@@ -96,7 +117,7 @@ class Oracle:
         if missing and missing != keys[there:]:
             return [f"has gaps: {missing} are missing"]
         if keys and there < operation.acknowledged:
-            return [f"{operation.acknowledged} entries were acknowledged, and {there} are found"]
+            return [f"{LOST}{operation.acknowledged} entries were acknowledged, and {there} are found"]
         return []
 
     def _in_order(self, operation: Operation, revisions: list[int]) -> list[str]:
@@ -131,8 +152,8 @@ class Oracle:
                 problems.append(f"was given the id {id}, which {self._allocated[id]} had been given")
             elif id:
                 self._allocated[id] = operation.id
-        if outcome.get("until_ns", 0) > time.time_ns() + _LEASE_MARGIN_NS and not store.blobs.exists(outcome["loose"]):
-            problems.append(f"has a lease on {outcome['loose']}, which does not exist")
+        if outcome.get("until_ns", 0) > self._now_ns() + _LEASE_MARGIN_NS and not store.blobs.exists(outcome["loose"]):
+            problems.append(f"{LOST}has a lease on {outcome['loose']}, which does not exist")
         return problems + self._unreadable(outcome, store)
 
     def _unreadable(self, outcome: dict[str, str], store: holdfast.Store) -> list[str]:
@@ -144,8 +165,15 @@ class Oracle:
         named = record.checkpoint.context_digest or record.artifact.content_digest
         if named != outcome["digest"]:
             return [f"names the content {named} instead of {outcome['digest']}"]
-        read = hashlib.sha256(store.blobs.get(named)).hexdigest()
-        return [] if named == f"sha256:{read}" else [f"reads as sha256:{read} instead of {named}"]
+        return self._wrong_content(named, store) if self._reads(named) else []
+
+    @staticmethod
+    def _wrong_content(digest: str, store: holdfast.Store) -> list[str]:
+        try:
+            read = hashlib.sha256(store.blobs.get(digest)).hexdigest()
+        except (holdfast.DataLoss, holdfast.NotFound) as error:
+            return [f"{LOST}its content {digest} cannot be read: {error.reason}"]
+        return [] if digest == f"sha256:{read}" else [f"reads as sha256:{read} instead of {digest}"]
 
     def _strangers(self) -> list[str]:
         """Marks that are in no ledger, and operations that appeared after an earlier check found them not applied."""

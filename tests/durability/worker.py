@@ -1,4 +1,4 @@
-"""One client process of the load: random operations of every sort, each written to the ledger before and after the call.
+"""One client of the load: random operations of every sort, each written to the ledger before and after the call.
 
 It outlives the daemon: the client repeats an interrupted call with the same request id, and the daemon must apply it once.
 The worker does not watch the daemon. Any error that a client cannot expect is a finding.
@@ -9,17 +9,16 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import sys
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import holdfast
-from tests.crash.gate import Gate
-from tests.crash.ledger import Ledger
+from holdfast.contract.ids import request_id
+from holdfast.v1 import store_service_pb2
+from tests.durability.ledger import Ledger
 
 SHARED_SESSION = "shared"
 SHARED_TASKS = ("TASK-901", "TASK-902", "TASK-903")
@@ -45,24 +44,6 @@ def set_up(socket: Path, directory: Path) -> None:
     ledger.done(op)
 
 
-def run(name: str, slot: int, directory: str, socket: str, seed: str) -> None:
-    """The main function of a worker's process: works until it is killed."""
-    place = Path(directory)
-    gate = Gate(place / "gate")
-    ledger = Ledger(place, name)
-    gate.pass_through(slot)
-    try:
-        with holdfast.connect(socket, actor=name, timeout_s=CALL_TIMEOUT_S, connect_timeout_s=CALL_TIMEOUT_S) as store:
-            worker = Worker(store, ledger, random.Random(seed))
-            worker.begin()
-            while True:
-                gate.pass_through(slot)
-                worker.step()
-    except BaseException:
-        ledger.seen(traceback.format_exc())
-        sys.exit(1)
-
-
 class Worker:
     """The operations. `seed` determines what is tried; the results depend on the daemon and its deaths."""
 
@@ -81,6 +62,7 @@ class Worker:
             (2, self.append_stream),
             (4, self.flurry),
             (4, self.insert_construct),
+            (2, self.insert_repeatably),
             (8, self.move_task),
             (3, self.insert_task),
             (3, self.allocate_id),
@@ -97,8 +79,12 @@ class Worker:
     def begin(self) -> None:
         """Creates the worker's own session."""
         mark = self._ledger.new_id()
-        self._attempt(mark, "session", lambda: {"id": self._store.sessions.create(title=mark).id}, keys=[mark])
-        self._session = next(self._store.sessions.list(filter=f'title = "{mark}"')).id
+
+        def act() -> dict[str, Any]:
+            self._session = self._store.sessions.create(title=mark).id
+            return {"id": self._session}
+
+        self._attempt(mark, "session", act, keys=[mark])
 
     def step(self) -> None:
         """Runs one operation, then sleeps for up to 8 ms, so that the daemon's jobs run as well."""
@@ -163,6 +149,17 @@ class Worker:
         fields = {"name": mark, "type": "crash", "metadata": {"n": self._rng.randint(0, 9)}}
         self._attempt(mark, "construct", lambda: {"id": self._store.constructs.create(**fields).id}, keys=[mark])
 
+    def insert_repeatably(self) -> None:
+        """The ledger keeps the request and its answer, so that the same request can be sent again later."""
+        mark = self._ledger.new_id()
+        request = store_service_pb2.StoreServiceCommitRequest(workspace="default", actor="repeats", request_id=request_id())
+        request.mutations.add().insert.record.construct.name = mark
+
+        def act() -> dict[str, Any]:
+            return {"request": request.SerializeToString().hex(), "revision": committed_revision(self._store, request)}
+
+        self._attempt(mark, "repeatable", act, keys=[mark])
+
     def move_task(self) -> None:
         mark, id = self._ledger.new_id(), self._rng.choice(SHARED_TASKS)
         version = self._store.tasks.get(id).version
@@ -204,10 +201,13 @@ class Worker:
 
     def put_artifact(self) -> None:
         """A third of the artifacts have content that other workers put and delete as well."""
-        mark = self._ledger.new_id()
         shared = self._rng.random() < 0.33
         source = random.Random(self._rng.randint(0, 4)) if shared else self._rng
-        content = source.randbytes(90_000 if shared else self._rng.choice((0, 300, 40_000, 300_000)))
+        self.put_content(source.randbytes(90_000 if shared else self._rng.choice((0, 300, 40_000, 300_000))))
+
+    def put_content(self, content: bytes) -> None:
+        """Puts an artifact with this content."""
+        mark = self._ledger.new_id()
 
         def act() -> dict[str, Any]:
             put = self._store.artifacts.put(source=content, name=mark)
@@ -305,6 +305,11 @@ class Worker:
 
     def _text(self, mark: str) -> str:
         return f"{mark} {os.urandom(self._rng.randint(0, 120)).hex()}"
+
+
+def committed_revision(store: holdfast.Store, request: store_service_pb2.StoreServiceCommitRequest) -> int:
+    """Sends the commit as it is, with its own request id, and returns its revision."""
+    return store._scope.connection.call(lambda stubs: stubs.store.Commit, request).revision
 
 
 def _digest(content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The log that each client of the crash tests keeps outside the store: every operation before the call, and its outcome.
+"""The log that each client of the crash and power-cut tests keeps: every operation before the call, and its outcome.
 
 Each line is one `write` to a file opened with O_APPEND, so it survives SIGKILL of the client. Every effect of an operation
 has a unique key: a mark inside the record or entry that it creates, or `-kind/id` for a delete.
@@ -72,30 +72,22 @@ class Ledger:
 
 
 class Ledgers:
-    """Reads all ledgers of a directory, each from where the last read ended."""
+    """What the ledgers hold so far. `operations` has every operation, in the order of each worker."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._offsets: dict[Path, int] = {}
+    def __init__(self) -> None:
         self.operations: dict[str, Operation] = {}
         self.problems: list[str] = []
 
+    @property
+    def acknowledged(self) -> int:
+        """The number of operations that the store acknowledged as a whole."""
+        return sum(1 for each in self.operations.values() if each.stage == DONE)
+
     def read(self) -> None:
-        """Reads the new lines; afterwards `operations` has every operation, in the order of each worker."""
-        for path in sorted(self._directory.glob("*.ledger")):
-            for line in self._new_lines(path):
-                self._take(path.stem, line)
+        """Takes what is new in the source of the lines; this class has none, its user calls `take`."""
 
-    def _new_lines(self, path: Path) -> Iterator[list[Any]]:
-        with path.open("rb") as file:
-            file.seek(self._offsets.get(path, 0))
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                self._offsets[path] = self._offsets.get(path, 0) + len(line)
-                yield json.loads(line)
-
-    def _take(self, worker: str, line: list[Any]) -> None:
+    def take(self, worker: str, line: list[Any]) -> None:
+        """Adds the next line of a worker's ledger."""
         stage, rest = line[0], line[1:]
         if stage == SEEN:
             self.problems.append(f"{worker}: {rest[0]}")
@@ -114,3 +106,27 @@ class Ledgers:
         if stage == DONE:
             operation.outcome = outcome
             operation.acknowledged = len(operation.entries)
+
+
+class LedgerFiles(Ledgers):
+    """The ledgers of a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._directory = directory
+        self._offsets: dict[Path, int] = {}
+
+    def read(self) -> None:
+        """Takes the lines that were written since the last call."""
+        for path in sorted(self._directory.glob("*.ledger")):
+            for line in self._new_lines(path):
+                self.take(path.stem, line)
+
+    def _new_lines(self, path: Path) -> Iterator[list[Any]]:
+        with path.open("rb") as file:
+            file.seek(self._offsets.get(path, 0))
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._offsets[path] = self._offsets.get(path, 0) + len(line)
+                yield json.loads(line)
