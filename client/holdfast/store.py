@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from holdfast.records.watch import Watch, open_watch
 from holdfast.transaction import Transaction
 from holdfast.v1 import admin_service_pb2
 from holdfast.wire.address import explicit_socket, user_place
+from holdfast.wire.autostart import find_or_start
 from holdfast.wire.connection import Connection
 from holdfast.wire.scope import Scope
 from holdfast.wire.streams import SingleStream
@@ -55,12 +56,14 @@ def connect(
     `actor` is recorded with every write; the default is the user's name. `timeout_s` limits each call, including its retries
     while the daemon is away; `Store.with_timeout` changes it for single calls. Raises VersionSkew, StartFailed, Unavailable.
     """
-    socket_path = explicit_socket(address)
-    connection = Connection(
-        socket_path=socket_path, place=None if socket_path else user_place(), timeout_s=timeout_s, idle_exit_s=idle_exit_s
-    )
+    to = explicit_socket(address) or partial(find_or_start, user_place(), idle_exit_s=idle_exit_s)
+    return opened(Connection(to, timeout_s=timeout_s), workspace, actor, connect_timeout_s)
+
+
+def opened(connection: Connection, workspace: str, actor: str | None = None, timeout_s: float = CONNECT_TIMEOUT_S) -> Store:
+    """Opens a connection and returns a store on it; closes the connection if that fails. Used by `connect` and the commands."""
     try:
-        connection.open(connect_timeout_s)
+        connection.open(timeout_s)
     except BaseException:
         connection.close()
         raise

@@ -6,19 +6,19 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from holdfastd import __version__, logs
-from holdfastd.errors import HoldfastError
+from holdfastd.errors import HoldfastError, SetupError
 from holdfastd.settings import Settings, flag_of, load_settings, suggestion
 
 EXIT_REFUSED = 1
 EXIT_FAILED = 70
 
-_FLAGS_OF_THE_COMMAND = ("-h", "--help", "--version", "--config", "--dry-run")
+_FLAGS_OF_THE_COMMAND = ("-h", "--help", "--version", "--config", "--dry-run", "--begin-anew")
 
 _EXAMPLES = """\
 examples:
@@ -29,7 +29,8 @@ examples:
   holdfastd migrate --dry-run --data-dir ./store         lists the migrations that are due
 
 Every setting can also be set in the file (data_dir = "./store") or in the environment (HOLDFAST_DATA_DIR=./store).
-Flags override the environment, which overrides the file. SIGTERM or SIGINT stops in order; a second one stops at once.
+Flags override the environment, which overrides the file. SIGTERM, SIGINT or SIGQUIT stops in order; a second one stops at once.
+SIGHUP reads the settings again and applies the log level; other signals are ignored.
 """
 
 log = logs.logger(__name__)
@@ -42,15 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _check_flags(parser, words)
     given = vars(parser.parse_args(words))
     command, dry_run, config = given.pop("command"), given.pop("dry_run"), given.pop("config")
+    begin_anew = given.pop("begin_anew")
     logs.start("info")
     try:
         settings = load_settings(given, os.environ, config)
         logs.start(settings.log_level)
+        if command == "migrate" and begin_anew:
+            parser.error("--begin-anew works only with serve")
         if command == "migrate":
             return _migrate(settings, dry_run)
         if dry_run:
             parser.error("--dry-run works only with migrate")
-        return _serve(settings)
+        return _serve(settings, begin_anew, lambda: _reload(settings, given, config))
     except HoldfastError as error:
         log.error("refused_to_start", extra={"reason": error.reason, "text": error.message})
     except OSError as error:
@@ -73,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         "command", nargs="?", choices=["serve", "migrate"], default="serve", help="serve (the default) or migrate"
     )
     parser.add_argument("--dry-run", action="store_true", help="with migrate: list the due migrations, apply none")
+    parser.add_argument(
+        "--begin-anew", action="store_true", help="move blobs and a log that belong to another database to quarantine/, and start"
+    )
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="a TOML file with settings")
     parser.add_argument("--version", action="version", version=f"holdfastd {__version__}")
     for setting in fields(Settings):
@@ -102,10 +109,25 @@ def _add_flag(parser: argparse.ArgumentParser, setting: Any) -> None:
     )
 
 
-def _serve(settings: Settings) -> int:
+def _reload(running: Settings, flags: Mapping[str, Any], config: Path | None) -> None:
+    """Reads the settings again and applies the log level. The other settings that differ are logged; they need a restart."""
+    try:
+        found = load_settings(flags, os.environ, config)
+    except HoldfastError as error:
+        log.error("not_reloaded", extra={"reason": error.reason, "text": error.message})
+        return
+    logs.start(found.log_level)
+    changed = [each.name for each in fields(Settings) if getattr(found, each.name) != getattr(running, each.name)]
+    waiting = " ".join(each for each in changed if each != "log_level")
+    log.warning("reloaded", extra={"log_level": found.log_level} | ({"needs_restart": waiting} if waiting else {}))
+
+
+def _serve(settings: Settings, begin_anew: bool, reload: Callable[[], None]) -> int:
+    if sys.platform != "linux":
+        raise SetupError("holdfastd serves on Linux only: other systems lack epoll and abstract sockets. Run it on Linux.")
     from holdfastd import daemon, supervisor  # imported late: --help and migrate need neither grpc nor trio
 
-    return supervisor.run(daemon.Daemon(settings))
+    return supervisor.run(daemon.Daemon(settings, begin_anew=begin_anew), reload)
 
 
 def _migrate(settings: Settings, dry_run: bool) -> int:

@@ -12,17 +12,26 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from holdfastd import durable, filesystem, logs
+from holdfastd import descriptors, durable, filesystem, logs
 from holdfastd.blobs.files import BlobFiles
+from holdfastd.blobs.room import Room
+from holdfastd.foreign import StoreFiles, find_store_files
+from holdfastd.ground import Ground
 from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
 from holdfastd.jobs.scheduler import Scheduler
 from holdfastd.jobs.sweep import RecoveryJob, SweepJob
+from holdfastd.memory import Memory, default_memory_bytes
 from holdfastd.model.jobs import Job
-from holdfastd.rpc.gate import Gate
-from holdfastd.rpc.handlers import UseCase
+from holdfastd.rpc.door import Door, DoorLimits
+from holdfastd.rpc.gate import ANSWERS_AT_ONCE, Gate
+from holdfastd.rpc.handlers import MAX_TRANSPORT_BYTES, UseCase
+from holdfastd.rpc.message_first import MessageFirst
+from holdfastd.rpc.peers import Peers
+from holdfastd.rpc.receipts import Receipts
 from holdfastd.rpc.server import Health, Servers
 from holdfastd.service.admin import Admin, Identity
+from holdfastd.service.answers import MAX_ANSWER_BYTES
 from holdfastd.service.blobs.calls import BlobCalls, Blobs
 from holdfastd.service.blobs.draft import BlobSettings
 from holdfastd.service.blobs.sweep import BlobSweep
@@ -40,6 +49,7 @@ from holdfastd.store.ledger import Ledger
 from holdfastd.store.schema import check_schema
 from holdfastd.store.sqlite import migrate
 from holdfastd.store.sqlite.database import Database
+from holdfastd.store.sqlite.inspection import inspect
 from holdfastd.writer.batch import Batcher
 from holdfastd.writer.writer import Writer
 
@@ -59,13 +69,37 @@ class OpenStore:
     schema_version: int
 
 
+def find_files(settings: Settings, last_id: str) -> StoreFiles:
+    """What lies at the store's paths. `last_id`: the store id in `daemon.json`. Call it before the database is opened."""
+    found = inspect(settings.database_path)
+    # Opening a file that is no database raises an error that says so.
+    return find_store_files(settings, found.store_id if found.readable else last_id, found.foreign_log, last_id)
+
+
+def hold_ground(settings: Settings, engine: Engine, on_replaced: Callable[[str], None]) -> Ground:
+    """Begins to compare the store's files with their paths. `on_replaced` must end the process. Call it when all are open."""
+    paths = (settings.data_dir, settings.blobs_dir, *engine.held_files())
+    ground = Ground(paths, engine.foreign_write, on_replaced)
+    engine.guard(ground.check)
+    return ground
+
+
+def _has_room_to_start(settings: Settings) -> bool:
+    has_room = filesystem.DiskRoom(settings.database_path.parent, lambda: 0).has_room()
+    if not has_room:
+        log.warning(
+            "disk_full", extra={"text": "opened for reading; writes begin when there is room", "data_dir": settings.data_dir}
+        )
+    return has_room
+
+
 def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[BaseException], None]) -> OpenStore:
     """Opens the database, creates it when it is missing, and migrates it. `exits` closes readers, last checkpoint and writer.
 
     Raises SETUP when the file is not a Holdfast database, or when its schema lacks what the registry of kinds needs; `exits`
     then closes what was opened.
     """
-    database = Database(settings.database_path)
+    database = Database(settings.database_path, has_room=_has_room_to_start(settings))
     connection = database.open_writer()
     exits.callback(connection.close)
     for step in migrate.migrate(connection, settings.snapshots_dir):
@@ -82,7 +116,8 @@ class Parts:
     """All parts of a daemon over one open store. The constructor starts the writer's thread; no call is served yet.
 
     on_sync_failure: must end the process. was_clean: whether the last daemon stopped in order; if not, the job `recover` runs
-    at start. extra_handlers: functions for command types that are not in `store/commands.py`; tests pass them.
+    at start. on_replaced: called with the reason when the store's files are no longer those at their paths; must end the process.
+    extra_handlers: functions for command types that are not in `store/commands.py`; tests pass them.
     """
 
     def __init__(
@@ -93,14 +128,21 @@ class Parts:
         *,
         start_time_ns: int,
         was_clean: bool = True,
+        on_replaced: Callable[[str], None] = lambda reason: None,
         feed: Feed | None = None,
         extra_handlers: Handlers | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
         self._on_sync_failure = on_sync_failure
+        self._memory = Memory.divided(
+            settings.memory_max_bytes or default_memory_bytes(), MAX_TRANSPORT_BYTES, ANSWERS_AT_ONCE * 3 * MAX_ANSWER_BYTES
+        )
         self.feed = feed or Feed()
         store.engine.follow(self.feed.wake_all)
+        self._files = BlobFiles(settings.data_dir, on_sync_failure=on_sync_failure)
+        self._room = filesystem.DiskRoom(settings.database_path.parent, store.engine.growth_bytes)
+        self.ground = hold_ground(settings, store.engine, on_replaced)
         self.batcher = self._make_batcher(extra_handlers or {})
         self.writer = Writer(self.batcher, self.feed.publish, queue_max=settings.writer_queue_max, batch_max=settings.batch_max)
         self.reading = Reading(store.readers)
@@ -111,20 +153,46 @@ class Parts:
         self.watches = Watches(self.reading, self.feed)
         self.scheduler = Scheduler(self._make_jobs(was_clean))
         self.admin = self._make_admin(start_time_ns)
-        self.gate = Gate(settings.unary_threads, settings.stream_threads, CALLS_THAT_MAY_WAIT)
+        self.gate = self._make_gate()
         self.health = Health()
+
+    def _make_gate(self) -> Gate:
+        settings, memory = self._settings, self._memory
+        receipts = Receipts(memory.budget, memory.permits, MAX_TRANSPORT_BYTES)
+        return Gate(
+            settings.unary_threads,
+            settings.stream_threads,
+            CALLS_THAT_MAY_WAIT,
+            Peers(),
+            MessageFirst(receipts=receipts),
+            memory.budget,
+        )
 
     def _make_batcher(self, extra_handlers: Handlers) -> Batcher:
         self.ledger = Ledger(self._store.connection)
-        has_room = functools.partial(filesystem.has_room, self._settings.database_path.parent)
         every = {**handlers(self.ledger), **extra_handlers}
-        return Batcher(self._store.connection, self.ledger, every, time.time_ns, self._on_sync_failure, has_room)
+        return Batcher(
+            self._store.connection,
+            self.ledger,
+            every,
+            time.time_ns,
+            self._on_sync_failure,
+            self._room,
+            self.ground.check,
+        )
 
     def _make_blobs(self) -> tuple[Blobs, BlobSweep]:
-        settings, readers = self._settings, self._store.readers
-        files = BlobFiles(settings.data_dir, on_sync_failure=self._on_sync_failure)
-        limits = BlobSettings(inline_max_bytes=settings.inline_max_bytes, delta=settings.delta, lease_s=settings.lease_s)
-        return Blobs(self.writer, readers, files, limits), BlobSweep(self.writer, readers, files, time.time_ns)
+        settings, readers, files = self._settings, self._store.readers, self._files
+        limits = BlobSettings(
+            inline_max_bytes=settings.inline_max_bytes,
+            delta=settings.delta,
+            lease_s=settings.lease_s,
+            cache_bytes=self._memory.cache_bytes,
+        )
+        sweep = BlobSweep(self.writer, readers, files, time.time_ns)
+        room = Room(functools.partial(self._room.spare_bytes, settings.data_dir))
+        blobs = Blobs(self.writer, readers, files, limits, is_recovering=lambda: sweep.recovery_is_due, room=room)
+        return blobs, sweep
 
     def _make_jobs(self, was_clean: bool) -> tuple[Job, ...]:
         settings, store, writer = self._settings, self._store, self.writer
@@ -137,7 +205,9 @@ class Parts:
             Job("recover", RecoveryJob(self.blob_sweep).run, at_start=not was_clean),
             Job("compact", CompactionJob(writer, self.reading).run),
             Job("housekeeping", housekeeping.run, settings.housekeeping_interval_s),
-            *store.engine.jobs(settings.checkpoint_interval_s, writer.run_exclusively, self._on_sync_failure),
+            *store.engine.jobs(
+                settings.checkpoint_interval_s, writer.run_exclusively, self._room.has_room_for_log, self._on_sync_failure
+            ),
         )
 
     def _make_admin(self, start_time_ns: int) -> Admin:
@@ -158,8 +228,12 @@ class Parts:
             self.scheduler,
             queued=lambda: self.writer.queued,
             database_bytes=self._store.engine.size_bytes,
-            warnings=lambda: filesystem.low_disk_warnings(settings) + self.gate.warnings(),
+            warnings=self._warnings,
         )
+
+    def _warnings(self) -> list[str]:
+        clock = self.ledger.clock_warnings(time.time_ns())
+        return filesystem.low_disk_warnings(self._settings) + clock + self.gate.warnings()
 
     def use_cases(self) -> dict[str, dict[str, UseCase]]:
         """The function that answers each method of the contract, by service and method."""
@@ -180,6 +254,13 @@ class Parts:
             "AdminService": {"GetStatus": admin.get_status, "RunJob": admin.run_job, "Verify": admin.verify},
         }
 
+    def door(self) -> Door:
+        """The front door, not yet started; the gate knows the peers of its connections."""
+        settings = self._settings
+        most = descriptors.for_connections(settings.readers, settings.stream_threads)
+        limits = DoorLimits(settings.connections_max, settings.user_connections_max, settings.preface_timeout_s, most)
+        return Door(self.gate.peers, limits)
+
     def servers(self) -> Servers:
-        """Makes gRPC servers over these parts, one for each bind of the listener."""
+        """Makes gRPC servers over these parts."""
         return Servers(self.use_cases(), self.gate, self.health, self._settings.default_timeout_s)

@@ -19,9 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, failpoints, logs
-from holdfastd.composition import OpenStore, Parts, open_store
+from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, descriptors, failpoints, logs
+from holdfastd.composition import OpenStore, Parts, find_files, open_store
 from holdfastd.filesystem import refuse_non_local
+from holdfastd.foreign import own_blobs
 from holdfastd.jobs.scheduler import Scheduler
 from holdfastd.locks import MARKED_CLEAN, DataDirLock, SocketLock
 from holdfastd.rpc.listener import Listener
@@ -29,6 +30,7 @@ from holdfastd.settings import Settings
 
 EXIT_SYNC_FAILED = 70
 EXIT_THREAD_DIED = 70
+EXIT_STORE_REPLACED = 72
 EXIT_STUCK = 75
 # Readers share the GIL with the writer; with a shorter switch interval the writer gets it back sooner. Throughput of appends,
 # as a share of a no-op call's: 0.94 with Python's 5 ms, 0.96 with this (0.41 and 0.51 when each append held a thread).
@@ -43,8 +45,10 @@ class Daemon:
     `open` returns when calls are served. `close` may be called from any thread, once.
     """
 
-    def __init__(self, settings: Settings, end_process: Callable[[int], None] = os._exit):
+    def __init__(self, settings: Settings, end_process: Callable[[int], None] = os._exit, *, begin_anew: bool = False):
+        """`begin_anew`: move files of another store into the quarantine, instead of raising SETUP because of them."""
         self._given = settings
+        self._begin_anew = begin_anew
         self._end_process = end_process
         self._exits = ExitStack()
 
@@ -58,11 +62,14 @@ class Daemon:
         began = time.monotonic()
         with ExitStack() as exits:
             self._start_time_ns = time.time_ns()
+            descriptors.for_connections(self._given.readers, self._given.stream_threads)
             self.settings = self._with_memory(exits)
             was_clean = self._lock(exits)
+            self._refuse_foreign_files()
             exits.push(self._mark_clean)
             self._store = open_store(self.settings, exits, self.on_sync_failure)
             self._parts = self._make_parts(exits, self._store, was_clean)
+            own_blobs(self.settings.blobs_dir, self._store.store_id)
             self._serve(exits)
             self._exits = exits.pop_all()
         log.info(
@@ -71,7 +78,11 @@ class Daemon:
         )
 
     def close(self) -> None:
-        """Stops in this order: calls and streams, socket, jobs, writer, readers, last checkpoint, connections, locks."""
+        """Stops in this order: calls and streams, socket, jobs, writer, readers, last checkpoint, connections, locks.
+
+        When the store's files were replaced, ends the process instead: closing would write to files of another store.
+        """
+        self._parts.ground.check()
         self._exits.close()
 
     def _with_memory(self, exits: ExitStack) -> Settings:
@@ -97,8 +108,23 @@ class Daemon:
         exits.callback(self._socket_lock.release)
         return was_clean
 
+    def _refuse_foreign_files(self) -> None:
+        """Raises SETUP when database, log and blobs are not of one store; with `begin_anew`, moves the foreign ones away."""
+        files = find_files(self.settings, self._data_dir_lock.last_store_id)
+        if self._begin_anew:
+            files.begin_anew()
+        else:
+            files.refuse_foreign()
+
     def _make_parts(self, exits: ExitStack, store: OpenStore, was_clean: bool) -> Parts:
-        parts = Parts(self.settings, store, self.on_sync_failure, start_time_ns=self._start_time_ns, was_clean=was_clean)
+        parts = Parts(
+            self.settings,
+            store,
+            self.on_sync_failure,
+            start_time_ns=self._start_time_ns,
+            was_clean=was_clean,
+            on_replaced=self.on_replaced,
+        )
         exits.callback(parts.gate.close)
         exits.callback(self._drain_writer)
         exits.callback(parts.scheduler.stop, self.settings.grace_s)
@@ -107,7 +133,7 @@ class Daemon:
         return parts
 
     def _serve(self, exits: ExitStack) -> None:
-        self._listener = Listener(self.settings.socket, self._parts.servers())
+        self._listener = Listener(self.settings.socket, self._parts.servers(), self._parts.door())
         # Durable before the first call: from then on, a power cut must not leave `clean` from the last stop.
         self._data_dir_lock.write(self._card() | {"pid": os.getpid(), "socket": str(self.settings.socket)})
         self._listener.bind()
@@ -146,6 +172,9 @@ class Daemon:
         """Marks `daemon.json` clean, so that the next start skips `recover`. Not when closing failed, or `recover` has work."""
         if error is None and not self._parts.blob_sweep.needs_recovery:
             self._parts.blob_sweep.sync_unlinks()
+            if not self._data_dir_lock.is_in_place():
+                self.on_replaced(f"{self.settings.data_dir} was replaced")
+                return
             self._data_dir_lock.write(self._card() | MARKED_CLEAN)
             failpoints.hit("stop.marked_clean")
 
@@ -154,8 +183,14 @@ class Daemon:
         log.critical("sync_failed", extra={"error": type(error).__name__, "errno": getattr(error, "errno", None)})
         self._end_process(EXIT_SYNC_FAILED)
 
+    def on_replaced(self, reason: str) -> None:
+        """Ends the process at once. Stopping in order would write to the files that are at the paths now."""
+        log.critical("store_replaced", extra={"text": reason, "data_dir": self.settings.data_dir})
+        self._end_process(EXIT_STORE_REPLACED)
+
     def keep_reachable(self) -> None:
-        """Binds the socket again when it was removed, and restores a deleted `daemon.json`. Call it about once a second.
+        """Checks that the store's files are still at their paths, binds the socket again when it was removed, and restores a
+        deleted `daemon.json`. Call it about once a second.
 
         Ends the process when a serving thread or the writer's thread has died: callers would only time out, and while the process
         held the locks no other daemon could start.
@@ -166,6 +201,7 @@ class Daemon:
         if not self._parts.writer.is_alive():
             log.critical("writer_thread_died", extra={"queued": self._parts.writer.queued})
             self._end_process(EXIT_THREAD_DIED)
+        self._parts.ground.check()
         self._data_dir_lock.ensure()
         if self._listener.is_bound():
             return
@@ -179,17 +215,10 @@ class Daemon:
         return 0.0 if gate.active_calls() else time.monotonic() - gate.last_activity()
 
 
-def watchdog(timeout_s: float, end_process: Callable[[int], None] = os._exit) -> threading.Timer:
-    """Ends the process after `timeout_s` unless the returned timer is cancelled; logs what each thread was doing."""
-
-    def end() -> None:
-        log.critical("stuck", extra={"after_s": timeout_s, **_stack_tops()})
-        end_process(EXIT_STUCK)
-
-    timer = threading.Timer(timeout_s, end)
-    timer.daemon = True
-    timer.start()
-    return timer
+def end_stuck(timeout_s: float, end_process: Callable[[int], None] = os._exit) -> None:
+    """Ends the process and logs what each thread was doing. The watchdog calls it `timeout_s` after the stop began."""
+    log.critical("stuck", extra={"after_s": timeout_s, **_stack_tops()})
+    end_process(EXIT_STUCK)
 
 
 def _stack_tops() -> Mapping[str, str]:

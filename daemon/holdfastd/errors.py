@@ -50,6 +50,12 @@ class FailedPrecondition(HoldfastError):
     reason = "FAILED_PRECONDITION"
 
 
+class PermissionDenied(HoldfastError):
+    """The caller may not do this."""
+
+    reason = "PERMISSION_DENIED"
+
+
 class OutOfRange(HoldfastError):
     """A revision or an offset lies past the end."""
 
@@ -79,6 +85,12 @@ class Stopping(HoldfastError):
     """The daemon is stopping: reconnect and try again."""
 
     reason = "STOPPING"
+
+
+class StoreReplaced(Stopping):
+    """The daemon's files are no longer those at their paths, so it ends: reconnect and try again. Nothing was acknowledged."""
+
+    reason = "STORE_REPLACED"
 
 
 class DeadlineExceeded(HoldfastError):

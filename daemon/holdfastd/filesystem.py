@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from holdfastd.errors import SetupError
@@ -16,6 +17,8 @@ from holdfastd.settings import Settings
 MOUNTS = Path("/proc/self/mountinfo")
 LOW_DISK_BYTES = 256 * 2**20
 RESERVED_DISK_BYTES = 2 * 2**20  # kept for commands that give space back, such as deletes
+PLENTY_BYTES = 1 << 30  # with so much free, the growth of the database is not looked at
+RESERVED_FOR_CHECKPOINTS = 256 * 2**10  # kept even from these
 
 _NETWORK = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fhgfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
@@ -72,14 +75,46 @@ def _read_line(line: str) -> tuple[Path, str]:
     return Path(point), after.split(" ", 1)[0]
 
 
-def has_room(directory: Path) -> bool:
-    """Whether the disk of this directory has room for commands that do not free space."""
-    return _free_bytes(directory) >= RESERVED_DISK_BYTES
+class DiskRoom:
+    """How much of the store's disk may be taken. Thread-safe.
+
+    growth_bytes: by how much the database may still grow from what is committed (`Engine.growth_bytes`). A checkpoint needs that
+    much room, and without checkpoints nothing is ever given back. So nothing else may take it.
+    """
+
+    def __init__(self, database_dir: Path, growth_bytes: Callable[[], int]) -> None:
+        self._database_dir = database_dir
+        self._growth_bytes = growth_bytes
+
+    def spare_bytes(self, directory: Path) -> int:
+        """What an upload may take on the disk of `directory`; negative when less is free than is kept."""
+        return _free_bytes(directory) - self._growth_bytes() - RESERVED_DISK_BYTES
+
+    def has_room(self) -> bool:
+        """Whether there is room for commands that do not free space."""
+        return self._has(RESERVED_DISK_BYTES)
+
+    def has_room_to_free(self) -> bool:
+        """Whether there is room for commands that free space. When there is none, the next checkpoint makes some."""
+        return self._has(RESERVED_FOR_CHECKPOINTS)
+
+    def has_room_for_log(self) -> bool:
+        """Whether the log may stay after a checkpoint: the database has grown then, and the log still counts as growth."""
+        return self._has(RESERVED_DISK_BYTES, growths=2)
+
+    def _has(self, reserve: int, growths: int = 1) -> bool:
+        try:
+            free = _free_bytes(self._database_dir)
+        except FileNotFoundError:
+            return True  # the directory was removed; the check after the COMMIT reports that
+        return free >= reserve + PLENTY_BYTES or free >= reserve + growths * self._growth_bytes()
 
 
 def low_disk_warnings(settings: Settings) -> list[str]:
     """The warning of `GetStatus` about a disk that is nearly full; empty while there is room."""
     free = _free_bytes(settings.database_path.parent)
+    if free < RESERVED_DISK_BYTES:
+        return [f"The disk of {settings.data_dir} is full: only reads and deletes work. Writes begin again when there is room."]
     if free < LOW_DISK_BYTES:
         return [f"The disk of {settings.data_dir} has {free // 2**20} MiB left; writes are refused when it is full."]
     return []

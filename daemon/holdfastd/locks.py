@@ -16,8 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from holdfast.contract.places import fault_of
 from holdfastd import durable
 from holdfastd.errors import SetupError
+from holdfastd.path_lock import PathLock
 
 MARKED_CLEAN = {"clean": True}  # in `daemon.json`: the last daemon stopped in order and left nothing to recover
 HOLDER_MAX_BYTES = 64 * 1024  # more than any holder writes; no more is read
@@ -104,14 +106,16 @@ class FileLock:
 class DataDirLock:
     """The lock on a data directory, held while the daemon runs.
 
-    It locks `daemon.json`, which tells clients where the daemon listens, and the directory itself, so that deleting that file
-    does not let a second daemon start.
+    It locks `daemon.json`, which tells clients where the daemon listens, the directory itself, so that deleting that file does
+    not let a second daemon start, and the directory's path, so that replacing the directory does not either.
     """
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self._directory = -1
         self._file = FileLock(data_dir / "daemon.json")
+        self._path = PathLock(data_dir)
+        self.last_store_id = ""  # the store that the last holder served; empty when `daemon.json` does not say it
 
     def acquire(self) -> bool:
         """Creates the directory (0700) when missing and locks it. Returns whether `daemon.json` calls the last stop clean.
@@ -126,11 +130,14 @@ class DataDirLock:
         try:
             self._lock_directory()
             left = self._file.acquire()
+            if pid := self._path.acquire():
+                raise LockHeld(f"Process {pid} serves a directory that was at {self._data_dir} before.", {"pid": pid})
         except BaseException as error:
             self.release()
             if isinstance(error, LockHeld):
                 raise _owned(self._data_dir, error.holder) from error
             raise
+        self.last_store_id = str(left.get("store_id", ""))
         return left.get("clean") is True
 
     def _lock_directory(self) -> None:
@@ -141,6 +148,10 @@ class DataDirLock:
             time.sleep(_PAUSE_S)
         raise LockHeld(f"Another process holds {self._data_dir}.", read_holder(self._file.path))
 
+    def is_in_place(self) -> bool:
+        """Whether the locked directory is still the one at its path."""
+        return _is_at(self._directory, self._data_dir)
+
     def write(self, content: Mapping[str, Any]) -> None:
         """Writes `daemon.json`."""
         self._file.write(content)
@@ -150,6 +161,7 @@ class DataDirLock:
         self._file.ensure()
 
     def release(self) -> None:
+        self._path.release()
         self._file.release()
         if self._directory >= 0:
             os.close(self._directory)
@@ -205,19 +217,8 @@ def check_socket_path(socket: Path, private_extra_bytes: int = 4) -> None:
 
 def check_socket_dir(directory: Path) -> None:
     """Raises SETUP unless the directory belongs to this user and no other user can write to it."""
-    found = directory.stat()
-    if not stat.S_ISDIR(found.st_mode):
-        raise SetupError(f"{directory} is not a directory. Give another --socket.")
-    # The owner of a symbolic link can change its target later, so link and target are both checked.
-    for owner in (directory.lstat().st_uid, found.st_uid):
-        if owner != os.geteuid():
-            raise SetupError(
-                f"The socket's directory {directory} belongs to user {owner}, not to {os.geteuid()}. Give another --socket."
-            )
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise SetupError(
-            f"Others can write to the socket's directory {directory}. Run chmod 0700 on it, or give another --socket."
-        )
+    if fault := fault_of(directory):
+        raise SetupError(f"{fault}. Run chmod 0700 on the socket's directory if it is yours, or give another --socket.")
 
 
 def read_holder(path: Path) -> dict[str, Any]:

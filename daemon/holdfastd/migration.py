@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 
 from holdfastd.filesystem import refuse_non_local
+from holdfastd.foreign import find_store_files
 from holdfastd.locks import MARKED_CLEAN, DataDirLock
 from holdfastd.settings import Settings
 from holdfastd.store.sqlite.database import Database
+from holdfastd.store.sqlite.inspection import inspect
 from holdfastd.store.sqlite.migrate import Migration, find_migrations, migrate, pending
 
 
@@ -27,6 +29,8 @@ def migrate_store(settings: Settings) -> tuple[Migration, ...]:
     lock.acquire()
     try:
         is_new = not settings.database_path.exists()
+        found = inspect(settings.database_path)
+        find_store_files(settings, found.store_id, found.foreign_log, lock.last_store_id).refuse_foreign()
         with closing(Database(settings.database_path).open_writer()) as connection:
             steps = migrate(connection, settings.snapshots_dir)
         if is_new:

@@ -14,6 +14,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from holdfast.contract.places import runtime_dir
 from holdfastd.errors import SetupError
 
 Validate = Callable[[Any], Any]
@@ -34,6 +35,18 @@ def _whole(low: int, high: int) -> Validate:
         return value
 
     return check
+
+
+def _zero_or(check: Validate) -> Validate:
+    def check_both(value: Any) -> Any:
+        try:
+            return check(value)
+        except ValueError as error:
+            if str(value).strip() == "0" and not isinstance(value, bool):
+                return 0
+            raise ValueError(f"0 or {error}") from None
+
+    return check_both
 
 
 def _seconds(low: float, high: float) -> Validate:
@@ -91,6 +104,12 @@ class Settings:
     default_timeout_s: float = _setting(60.0, _seconds(0.1, 86400), "deadline of short calls that set none", "SECONDS")
     unary_threads: int = _setting(32, _whole(1, 1024), "threads for short calls")
     stream_threads: int = _setting(256, _whole(1, 8192), "threads for streams; each open stream occupies one")
+    connections_max: int = _setting(4_096, _whole(1, 1_000_000), "connections that may be open")
+    user_connections_max: int = _setting(1_024, _whole(1, 1_000_000), "connections that one user may have open")
+    preface_timeout_s: float = _setting(5.0, _seconds(0.1, 3600), "time for a new connection to send its first bytes", "SECONDS")
+    memory_max_bytes: int = _setting(
+        0, _zero_or(_whole(256 << 20, 1 << 40)), "memory for requests and answers; 0: an eighth of the machine's, up to 1 GiB"
+    )
     readers: int = _setting(4, _whole(1, 64), "read-only connections to the database")
     writer_queue_max: int = _setting(10_000, _whole(1, 1_000_000), "commits that may be queued for the writer")
     batch_max: int = _setting(1_000, _whole(1, 100_000), "commits in one batch of the writer")
@@ -167,11 +186,8 @@ def default_data_dir(environment: Mapping[str, str]) -> Path:
 
 
 def default_socket(environment: Mapping[str, str]) -> Path:
-    """`$XDG_RUNTIME_DIR/holdfast/holdfast.sock`, or a directory in /tmp with the user's id where that is missing."""
-    runtime = environment.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(runtime) and os.path.isdir(runtime):
-        return Path(runtime) / "holdfast" / "holdfast.sock"
-    return Path(f"/tmp/holdfast-{os.getuid()}/holdfast.sock")
+    """The user's socket, in the directory that clients choose too (`holdfast.contract.places`)."""
+    return runtime_dir(environment) / "holdfast.sock"
 
 
 def _from_file(config: Path | None) -> dict[str, Any]:

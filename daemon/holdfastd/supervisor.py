@@ -12,38 +12,76 @@ from collections.abc import AsyncIterator, Callable
 
 import trio
 
-from holdfastd import logs
-from holdfastd.daemon import SWITCH_INTERVAL_S, Daemon, watchdog
+from holdfastd import descriptors, logs
+from holdfastd.daemon import SWITCH_INTERVAL_S, Daemon, end_stuck
 from holdfastd.errors import SetupError
+from holdfastd.memory import tune_allocator
+from holdfastd.standby import Standby, Watchdog
 
 EXIT_FAILED = 70
 WATCH_INTERVAL_S = 1.0
 # Stopping waits up to `grace_s` each for calls, jobs and the writer. The watchdog ends the process this much later.
 WATCHDOG_MARGIN_S = 10.0
 
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+# Those that report a fault of the process itself, that cannot be caught, and that do not end a process. SIGTSTP suspends, as the
+# user of a terminal expects. Python ignores SIGPIPE and SIGXFSZ from its start, and writes fail with an error instead.
+_LEFT_ALONE = frozenset(
+    {"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "SIGKILL", "SIGSTOP"}
+    | {"SIGCHLD", "SIGCLD", "SIGCONT", "SIGURG", "SIGWINCH", "SIGTSTP", "SIGPIPE", "SIGXFSZ"}
+)
+
 log = logs.logger(__name__)
 
 
-def run(daemon: Daemon) -> int:
+def run(daemon: Daemon, reload: Callable[[], None]) -> int:
     """Serves until a signal arrives or the idle limit is reached, closes everything, and returns the process's exit code.
 
-    SIGTERM and SIGINT stop in order; a second one ends the process at once with 128 + its number. Raises what `open` raises.
+    The signals of `STOPPING` stop in order; a second one ends the process at once with 128 + its number. SIGHUP calls
+    `reload`. All other signals that would end the process are ignored and logged. Raises what `open` raises.
     """
     os.umask(0o077)
+    tune_allocator()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    return trio.run(_supervise, daemon)
+    descriptors.raise_limit()
+    closing, watchdog = Standby("closing"), Watchdog(end_stuck)
+    return trio.run(_supervise, daemon, reload, closing, watchdog)
 
 
-async def _supervise(daemon: Daemon) -> int:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+async def _supervise(daemon: Daemon, reload: Callable[[], None], closing: Standby, watchdog: Watchdog) -> int:
+    with trio.open_signal_receiver(*STOPPING) as signals, trio.open_signal_receiver(*_survived()) as others:
         daemon.open()
         async with trio.open_nursery() as root:
+            root.start_soon(_survive, others, reload)
             served = await _watch_until_end(daemon, signals)
             root.start_soon(_end_at_once, signals)
-            closed = await _close(daemon)
+            watchdog.arm(3 * daemon.settings.grace_s + WATCHDOG_MARGIN_S)
+            closed = await _close(daemon, closing)
+            watchdog.call_off()
             root.cancel_scope.cancel()
     log.info("stopped")
     return 0 if served and closed else EXIT_FAILED
+
+
+def _survived() -> list[int]:
+    """The signals that neither stop the daemon nor end it. With SIGTTOU and SIGTTIN, so that no terminal suspends it."""
+    named = {each.value for each in signal.Signals if each.name in _LEFT_ALONE}
+    return sorted(each for each in map(int, signal.valid_signals()) if each not in named and each not in STOPPING)
+
+
+async def _survive(signals: AsyncIterator[int], reload: Callable[[], None]) -> None:
+    """Reloads at SIGHUP. Logs each other signal the first time that it arrives."""
+    seen = set()
+    async for number in signals:
+        if number == signal.SIGHUP:
+            reload()
+        elif number not in seen:
+            seen.add(number)
+            log.warning("signal_ignored", extra={"signal": _name_of(number)})
+
+
+def _name_of(number: int) -> str:
+    return next((each.name for each in signal.Signals if each == number), f"SIG{number}")
 
 
 async def _watch_until_end(daemon: Daemon, signals: AsyncIterator[int]) -> bool:
@@ -62,17 +100,24 @@ async def _watch_until_end(daemon: Daemon, signals: AsyncIterator[int]) -> bool:
     return not failed
 
 
-async def _close(daemon: Daemon) -> bool:
+async def _close(daemon: Daemon, closing: Standby) -> bool:
     """Closes the daemon in another thread, so that this one still receives signals. Returns False when a step failed."""
-    guard = watchdog(3 * daemon.settings.grace_s + WATCHDOG_MARGIN_S)
-    try:
-        await trio.to_thread.run_sync(daemon.close)
-    except Exception:
-        log.exception("stop_failed")
-        return False
-    finally:
-        guard.cancel()
-    return True
+    closed = trio.Event()
+    failures: list[Exception] = []
+    trio_token = trio.lowlevel.current_trio_token()
+
+    def close() -> None:
+        try:
+            daemon.close()
+        except Exception as error:
+            failures.append(error)
+        trio_token.run_sync_soon(closed.set)
+
+    closing.run(close)
+    await closed.wait()
+    for error in failures:
+        log.error("stop_failed", exc_info=error)
+    return not failures
 
 
 async def _until_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

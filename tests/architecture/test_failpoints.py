@@ -9,6 +9,8 @@ from tests.crash.deaths import FAILPOINTS, STOPPING
 
 # Migrations run once, before the daemon serves. tests/end_to_end/test_migrate_deaths.py covers their failpoints.
 OF_MIGRATIONS = {"migrate.before_snapshot_sync", "migrate.after_snapshot", "migrate.before_commit", "migrate.after_commit"}
+# `--begin-anew` too: tests/end_to_end/test_foreign_files.py.
+OF_QUARANTINE = {"begin_anew.moved"}
 
 
 def test_the_crash_tier_kills_at_every_failpoint(root: Path) -> None:
@@ -16,4 +18,4 @@ def test_the_crash_tier_kills_at_every_failpoint(root: Path) -> None:
     calls = re.findall(r"failpoints\.hit\(([^)]*)\)", source)
     hit = {found[1] for each in calls if (found := re.fullmatch(r'"([a-z_.]+)"', each))}
     assert len(calls) == len(hit), "each failpoint's name must be a literal, used once"
-    assert hit == {*FAILPOINTS, *STOPPING} | OF_MIGRATIONS
+    assert hit == {*FAILPOINTS, *STOPPING} | OF_MIGRATIONS | OF_QUARANTINE

@@ -13,6 +13,7 @@ from holdfast.contract.kinds import JOURNALS, KINDS, STORED_JOURNALS, FieldType,
 from holdfastd.model.filters import parse_filter
 from holdfastd.model.ordering import Order, parse_order
 from holdfastd.store import audits, changes, query
+from holdfastd.store.changes import Era
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, referrers_sql
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.dialect import SQLITE
@@ -280,7 +281,7 @@ def test_the_audit_is_never_sorted(database: Connection, text: str, names: dict[
 
 
 def test_the_first_commit_of_a_time_is_found_by_halving(database: Connection) -> None:
-    steps = plan(database, (audits.FIRST_AT, (1, 1)))
+    steps = plan(database, (audits.FIRST_AT, (1, 2, 1, 1)))
     assert "SEARCH commits USING INDEX sqlite_autoindex_commits_1 (revision=?)" in steps, steps
     assert {each for each in steps if each.startswith("SCAN")} <= {"SCAN search", "SCAN CONSTANT ROW"}, steps
 
@@ -290,13 +291,14 @@ def test_the_first_commit_of_a_time_is_the_right_one(database: Connection) -> No
     try:
         times = [10, 10, 20, 30, 30, 30, 40]
         rows = [(revision, time) for revision, time in enumerate(times, 1)]
-        database.executemany("INSERT INTO commits VALUES (?, ?, '', '', '')", rows)
+        sql = "INSERT INTO commits (revision, commit_time, workspace, actor, request_id) VALUES (?, ?, '', '', '')"
+        database.executemany(sql, rows)
         for time in range(5, 46, 5):
             expected = next((revision for revision, each in rows if each >= time), len(rows) + 1)
-            assert audits.first_at(database, time) == expected, time
+            assert audits.first_at(database, Era(1, len(rows)), time) == expected, time
     finally:
         database.execute("ROLLBACK")
-    assert audits.first_at(database, 1) == 1, "expected 1 in an empty store"
+    assert audits.first_at(database, Era(1, 0), 1) == 1, "expected 1 in an empty store"
 
 
 @pytest.mark.parametrize(("kinds", "ids", "way"), [(0, 0, BY_HISTORY), (2, 0, BY_HISTORY), (0, 1, BY_HISTORY), (1, 1, BY_RECORD)])

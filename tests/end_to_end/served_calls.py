@@ -15,10 +15,11 @@ import grpc
 from holdfast.v1 import store_service_pb2 as pb
 from holdfast.v1 import store_service_pb2_grpc
 from holdfastd.errors import Exhausted, NotFound, Stopping
-from holdfastd.model.call import Call
+from holdfastd.model.call import OWN, Call, Peer
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.handlers import service_handler
 from holdfastd.rpc.message_first import MessageFirst
+from holdfastd.rpc.peers import Peers
 from holdfastd.service.pending import NeverWaits, Pending
 
 PATIENCE_S = 10.0
@@ -73,12 +74,19 @@ def eventually(condition: Callable[[], bool]) -> bool:
     return done
 
 
+class AnyPeer(Peers):
+    """Admits every connection: this server has no front door."""
+
+    def of(self, context: grpc.ServicerContext) -> Peer:
+        return OWN
+
+
 class Served:
     """The server and a client. `version` is the version of grpcio that the server believes to run with."""
 
     def __init__(self, directory: Path, version: str = grpc.__version__) -> None:
         self.use_cases = UseCases()
-        self.gate = Gate(THREADS, 2, 1_000, MessageFirst(version))
+        self.gate = Gate(THREADS, 2, 1_000, AnyPeer(), MessageFirst(version))
         self.server = grpc.server(self.gate.stream_pool)
         names = dict.fromkeys(each.name for each in SERVICE.methods)
         cases = names | {

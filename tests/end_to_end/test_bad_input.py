@@ -119,6 +119,16 @@ RECORDS = [
         "id with a blank", lambda a: a.commit(insert("task", id="a b", title="t")), INVALID_ARGUMENT, "VALUE_INVALID", "task.id"
     ),
     Case("id with a line", lambda a: a.commit(delete("task", "a\nb")), INVALID_ARGUMENT, "VALUE_INVALID", "id"),
+    Case(
+        "id like an option", lambda a: a.commit(insert("task", id="-rf", title="t")), INVALID_ARGUMENT, "VALUE_INVALID", "hyphen"
+    ),
+    Case(
+        "upserted id like an option",
+        lambda a: a.commit(upsert("task", id="--json", title="t")),
+        INVALID_ARGUMENT,
+        "VALUE_INVALID",
+        "hyphen",
+    ),
     Case("required", lambda a: a.commit(insert("task")), INVALID_ARGUMENT, "FIELD_REQUIRED", "task.title"),
     Case(
         "no such value",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -114,6 +115,21 @@ def test_only_terminals_get_colours_and_not_with_no_color(address: Asked, line: 
     for variables in ({}, {"FORCE_COLOR": "1", "COLUMNS": "100"}):
         piped = subprocess.run([*COMMAND, *asked], env=os.environ | variables, capture_output=True, text=True, check=True).stdout
         assert not STEERING.search(piped)
+
+
+@pytest.mark.parametrize("line", SHOWING, ids=lambda line: " ".join(line)[:20].encode("ascii", "replace").decode())
+def test_json_for_programs_holds_nothing_that_steers_a_terminal(address: Asked, line: Asked) -> None:
+    """It is often shown later, by `less` or by a log viewer. The decoded text is unchanged."""
+    asked = [*COMMAND, *address, *line, "--json"]
+    shown = subprocess.run(asked, env=os.environ | {"PYTHONUTF8": "1"}, capture_output=True, text=True, check=True).stdout
+    assert not STEERING.search(shown)
+    assert EVIL in "".join(_texts(json.loads(each)) for each in shown.splitlines())
+
+
+def _texts(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "".join(map(_texts, value.values() if isinstance(value, dict) else value))
+    return str(value)
 
 
 def test_a_log_is_coloured_as_a_diff(address: Asked) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 
 import pytest
 
@@ -24,6 +25,15 @@ def test_the_audit_of_a_record(store: holdfast.Store) -> None:
         store.audit.of("task")
     with pytest.raises(TypeError):
         store.audit.of(entry_pb2.Transcript())
+
+
+def test_the_audit_names_the_process_that_made_the_commit(store: holdfast.Store) -> None:
+    session = store.sessions.create(title="s")
+    store.sessions.update(session.id, title="t")
+    store.transcripts.append(session.id, role="user", content="c")
+    assert [(each.peer_uid, each.peer_pid) for each in store.audit.query()] == [(os.getuid(), os.getpid())] * 3
+    assert len(list(store.audit.query(filter=f"peer_pid = {os.getpid()} AND peer_uid = {os.getuid()}"))) == 3
+    assert list(store.audit.query(filter="peer_pid = 1")) == []
 
 
 def test_the_audit_of_a_checkpoint(store: holdfast.Store) -> None:

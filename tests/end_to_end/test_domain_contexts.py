@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 import holdfast
+from holdfast.domain.staging import PREFIX
 from tests.conftest import DaemonProcess
 
 # Materializes a context, and kills itself in the nth call of a function of `os` or `shutil`.
@@ -197,3 +199,121 @@ def test_a_death_in_between_leaves_whole_files_and_is_noticed(
     found = files(directory)
     assert set(found) == {*manifest.files, "manifest.json"}, "temporary files of the killed process must be gone"
     assert {path: found[path] for path in new} == new
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A directory outside the context, with files of the names that a context has."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("spec.md", "shot.png", "gone.txt"):
+        (elsewhere / name).write_text("precious")
+    return elsewhere
+
+
+def untouched(elsewhere: Path) -> bool:
+    return files(elsewhere) == dict.fromkeys(("spec.md", "shot.png", "gone.txt"), b"precious")
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced(store: holdfast.Store, task_id: str, directory: Path, elsewhere: Path) -> None:
+    manifest = store.contexts.materialize(task_id, directory)
+    content = (directory / "spec.md").read_bytes()
+    (elsewhere / "spec.md").write_bytes(content)
+    (directory / "spec.md").unlink()
+    (directory / "spec.md").symlink_to(elsewhere / "spec.md")
+    assert store.contexts.needs_materialization(task_id, directory), "the content behind a link does not count"
+    assert store.contexts.materialize(task_id, directory) == manifest
+    assert not (directory / "spec.md").is_symlink() and (directory / "spec.md").read_bytes() == content
+    assert (elsewhere / "spec.md").read_bytes() == content
+
+
+@pytest.mark.parametrize("change", ["none", "another", "fewer"])
+def test_a_directory_behind_a_link_is_not_written(
+    store: holdfast.Store, task_id: str, directory: Path, elsewhere: Path, change: str
+) -> None:
+    store.attachments.save(task_id, "gone.txt", b"x")
+    store.contexts.materialize(task_id, directory)
+    before = (directory / "manifest.json").read_bytes()
+    shutil.rmtree(directory / "attachments")
+    (directory / "attachments").symlink_to(elsewhere)
+    if change == "another":
+        store.attachments.save(task_id, "shot.png", b"other")
+    elif change == "fewer":
+        store.attachments.delete(task_id, "gone.txt")
+    assert store.contexts.needs_materialization(task_id, directory)
+    with pytest.raises(holdfast.FailedPrecondition, match="attachments is a symbolic link"):
+        store.contexts.materialize(task_id, directory)
+    assert untouched(elsewhere) and (directory / "manifest.json").read_bytes() == before
+
+
+def test_files_behind_a_link_are_not_deleted(store: holdfast.Store, directory: Path, elsewhere: Path) -> None:
+    task = store.tasks.create(title="t")
+    store.attachments.save(task.id, "gone.txt", b"x")
+    store.contexts.materialize(task.id, directory)
+    shutil.rmtree(directory / "attachments")
+    (directory / "attachments").symlink_to(elsewhere)
+    store.attachments.delete(task.id, "gone.txt")
+    assert store.contexts.materialize(task.id, directory).files == {}
+    assert untouched(elsewhere)
+
+
+def test_a_link_in_the_place_of_a_file_to_delete_is_deleted_itself(
+    store: holdfast.Store, task_id: str, directory: Path, elsewhere: Path
+) -> None:
+    store.attachments.save(task_id, "gone.txt", b"x")
+    store.contexts.materialize(task_id, directory)
+    (directory / "attachments" / "gone.txt").unlink()
+    (directory / "attachments" / "gone.txt").symlink_to(elsewhere / "gone.txt")
+    store.attachments.delete(task_id, "gone.txt")
+    store.contexts.materialize(task_id, directory)
+    assert untouched(elsewhere) and not (directory / "attachments" / "gone.txt").is_symlink()
+
+
+def test_the_directory_itself_may_not_be_a_link(store: holdfast.Store, task_id: str, tmp_path: Path, elsewhere: Path) -> None:
+    (tmp_path / "link").symlink_to(elsewhere)
+    for work in (store.contexts.materialize, store.contexts.needs_materialization):
+        with pytest.raises(holdfast.FailedPrecondition, match="link is a symbolic link"):
+            work(task_id, tmp_path / "link")
+    assert untouched(elsewhere)
+    store.contexts.materialize(task_id, tmp_path / "link" / "below")
+    assert (elsewhere / "below" / "spec.md").exists(), "links that lead to the directory are the caller's"
+
+
+def test_left_temporary_directories_behind_links_are_left_alone(
+    store: holdfast.Store, task_id: str, directory: Path, elsewhere: Path
+) -> None:
+    directory.mkdir(parents=True)
+    (directory / f"{PREFIX}left").symlink_to(elsewhere)
+    (directory / f"{PREFIX}dead").mkdir()
+    (directory / f"{PREFIX}dead" / "0").symlink_to(elsewhere / "spec.md")
+    store.contexts.materialize(task_id, directory)
+    assert untouched(elsewhere) and not (directory / f"{PREFIX}dead").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 100_000, b"\xff", b'{"format": 1, "files": {"a\\u0000b": {}}}', b"[]"],
+    ids=["nested deeply", "not UTF-8", "NUL", "list"],
+)
+def test_a_manifest_of_any_content_is_replaced(store: holdfast.Store, task_id: str, directory: Path, content: bytes) -> None:
+    manifest = store.contexts.materialize(task_id, directory)
+    before = (directory / "manifest.json").read_bytes()
+    (directory / "manifest.json").write_bytes(content)
+    assert store.contexts.materialize(task_id, directory) == manifest
+    assert (directory / "manifest.json").read_bytes() == before
+    (directory / "manifest.json").unlink()
+    os.mkfifo(directory / "manifest.json")
+    assert store.contexts.needs_materialization(task_id, directory), "reading a FIFO must not block"
+
+
+def test_a_manifest_can_only_have_files_of_a_context_deleted(store: holdfast.Store, task_id: str, directory: Path) -> None:
+    store.contexts.materialize(task_id, directory)
+    others = ("main.py", "attachments/below/file", ".git/config")
+    text = json.loads((directory / "manifest.json").read_bytes())
+    for name in others:
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text("precious")
+        text["files"][name] = text["files"]["spec.md"]
+    (directory / "manifest.json").write_text(json.dumps(text))
+    store.contexts.materialize(task_id, directory)
+    assert all((directory / name).read_text() == "precious" for name in others)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from tests.end_to_end.daemons import DaemonProcess, Directory
-from tests.support.api import Api, Refusal, insert, refusal_of
+from holdfast.v1 import admin_service_pb2
+from tests.end_to_end.daemons import DaemonProcess, Directory, eventually
+from tests.support.api import Api, Refusal, delete, insert, refusal_of, refused
 
 pytestmark = pytest.mark.slow  # processes of its own
 
@@ -145,3 +149,88 @@ def blob_bytes(api: Api, digest: str) -> int:
 
     frames: Any = api.blob.Get(blob_service_pb2.BlobServiceGetRequest(digest=digest), timeout=30)
     return sum(len(frame.chunk) for frame in frames)
+
+
+def put_until_refused(api: Api, size_bytes: int) -> list[str]:
+    """Puts blobs until a refusal; returns the digests of those that were acknowledged."""
+    digests = []
+    while len(digests) < 1000:
+        try:
+            digests.append(str(api.put(os.urandom(size_bytes)).digest))
+        except grpc.RpcError as error:
+            check_disk_full(refusal_of(error))
+            return digests
+    raise AssertionError("the disk never filled up")
+
+
+def delete_soon(api: Api, id: str) -> None:
+    """Deletes an artifact; tries again while the daemon says that a checkpoint must make room first."""
+    for _ in range(10):
+        try:
+            api.commit(delete("artifact", id))
+            return
+        except grpc.RpcError as error:
+            refusal = refusal_of(error)
+            assert refusal.reason == "DISK_FULL"
+            assert "until the next checkpoint" in refusal.message
+            time.sleep(refusal.retry_delay_s or 0)
+    raise AssertionError("no checkpoint made room")
+
+
+def test_uploads_leave_room_for_deletes_the_sweep_and_checkpoints(directory: Directory, disk: SmallDisk) -> None:
+    daemon = directory.serve("disk/store", "run/s.sock", "--lease", "1", "--sweep-interval", "3600")
+    with Api(daemon.socket, "") as api, ThreadPoolExecutor(8) as crowd:
+        api.commit(insert("session", id="S"), insert("construct", id="C", name="c"))
+        api.commit(*(insert("artifact", construct_id="C", type="t", name=str(each)) for each in range(20)))
+        # Eight at a time, each of which would fit alone.
+        digests = [
+            each for some in crowd.map(lambda size: put_until_refused(api, size), [700_000] * 4 + [40_000] * 4) for each in some
+        ]
+        append_until_refused(api, "x" * 30_000)
+        assert disk.free_bytes() > 0
+        before = disk.free_bytes()
+        for each in api.list("artifact").records:
+            delete_soon(api, each.artifact.id)
+        time.sleep(1.1)  # the leases
+        counts = api.run_job("sweep")
+        assert counts["files_deleted"] >= len(digests)  # and those whose rows were refused
+        api.run_job("checkpoint")
+        assert disk.free_bytes() > before + 4 * MIB
+        api.put(os.urandom(100_000))
+        api.append("S", "fits")
+        assert api.problems() == []
+    assert daemon.end() == 0, daemon.log()
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("index", ["left", "missing"])
+def test_a_start_on_a_full_disk_opens_for_reading(
+    directory: Directory, disk: SmallDisk, daemon: DaemonProcess, end: signal.Signals, index: str
+) -> None:
+    with Api(daemon.socket, "") as api:
+        api.commit(insert("session", id="S"))
+        api.append("S", "first")
+        digest = api.put(os.urandom(100_000)).digest
+    daemon.end(end)
+    if index == "missing":
+        (daemon.data_dir / "holdfast.db-shm").unlink(missing_ok=True)
+    disk.fill()
+    assert disk.free_bytes() == 0
+    again = directory.serve("disk/store", "run/s.sock", "--checkpoint-interval", "1")
+    assert "event=disk_full" in again.log()
+    with Api(again.socket, "") as api:
+        assert [each.transcript.content for each in api.entries("S")] == ["first"]
+        assert blob_bytes(api, digest) == 100_000
+        [warning] = api.admin.GetStatus(admin_service_pb2.AdminServiceGetStatusRequest()).warnings
+        assert "is full:" in warning
+        check_disk_full(refused(lambda: api.append("S", "does not fit")))
+        check_disk_full(refused(lambda: api.put(os.urandom(100_000))))
+        disk.give_room()
+        assert api.append("S", "fits").first_number == 2
+        api.put(os.urandom(100_000))
+        assert not [
+            each for each in api.admin.GetStatus(admin_service_pb2.AdminServiceGetStatusRequest()).warnings if "is full:" in each
+        ]
+        assert eventually(lambda: api.problems() == [])
+    assert again.end() == 0, again.log()
+    assert directory.serve("disk/store", "run/s.sock").end() == 0

@@ -170,7 +170,7 @@ def test_a_socket_path_that_is_too_long_is_refused_clearly(directory: Directory)
 def test_a_socket_directory_open_to_others_is_refused(directory: Directory) -> None:
     (directory.path / "run").mkdir()
     (directory.path / "run").chmod(0o777)
-    assert "Others can write to the socket's directory" in directory.refused()
+    assert "Others can write to the directory" in directory.refused()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
 import pytest
 
 from holdfast.v1 import blob_service_pb2, blob_service_pb2_grpc, record_pb2, store_service_pb2, store_service_pb2_grpc
-from holdfastd.daemon import EXIT_STUCK, EXIT_SYNC_FAILED, Daemon, watchdog
+from holdfastd.daemon import EXIT_STUCK, EXIT_SYNC_FAILED, Daemon
 from holdfastd.settings import load_settings
 from tests.end_to_end.daemons import NOT_SERVING, PATIENCE_S, DaemonProcess, Directory, connect, eventually
 
@@ -127,15 +131,101 @@ def test_a_writer_that_hangs_does_not_keep_the_daemon(directory: Directory) -> N
     assert "event=last_stop_was_unclean" in directory.serve().log()
 
 
-def test_the_watchdog_ends_the_process_and_says_where_its_threads_were(caplog: pytest.LogCaptureFixture) -> None:
-    codes: list[int] = []
-    watchdog(0.05, codes.append).join()
-    assert codes == [EXIT_STUCK]
-    [record] = [each for each in caplog.records if each.message == "stuck"]
-    assert "thread_0" in vars(record)
-    watchdog(0.05, codes.append).cancel()
-    time.sleep(0.1)
-    assert codes == [EXIT_STUCK]
+FROZEN = """\
+import sys, threading
+from tests.end_to_end.daemons import connect
+from holdfast.v1 import blob_service_pb2, blob_service_pb2_grpc
+stub = blob_service_pb2_grpc.BlobServiceStub(connect(sys.argv[1]))
+for frame in stub.Get(blob_service_pb2.BlobServiceGetRequest(digest=sys.argv[2])):
+    print("x", flush=True)
+    threading.Event().wait()
+"""
+CONTENT = bytes(1 << 20)
+
+
+def put(daemon: DaemonProcess, chunks: int) -> str:
+    """Stores a blob and returns its digest."""
+    frames = [blob_service_pb2.BlobServicePutRequest(header=blob_service_pb2.BlobPutHeader())]
+    frames += [blob_service_pb2.BlobServicePutRequest(chunk=CONTENT) for _ in range(chunks)]
+    with connect(daemon.socket) as channel:
+        answer = blob_service_pb2_grpc.BlobServiceStub(channel).Put(iter(frames), timeout=PATIENCE_S)
+    return str(answer.digest)
+
+
+@pytest.fixture
+def frozen(directory: Directory) -> Iterator[Callable[[DaemonProcess, str], subprocess.Popen[str]]]:
+    """Starts a process that reads the first chunk of a blob, and stops it as Ctrl-Z does."""
+    readers: list[subprocess.Popen[str]] = []
+
+    def freeze(daemon: DaemonProcess, digest: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", FROZEN, str(daemon.socket), digest]
+        readers.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        assert readers[-1].stdout is not None and readers[-1].stdout.readline() == "x\n"
+        readers[-1].send_signal(signal.SIGSTOP)
+        return readers[-1]
+
+    yield freeze
+    for each in readers:
+        each.kill()
+        each.communicate()
+
+
+def test_a_frozen_reader_does_not_hold_the_daemon_up(
+    directory: Directory, frozen: Callable[[DaemonProcess, str], subprocess.Popen[str]]
+) -> None:
+    daemon = directory.serve("store", "run/s.sock", "--grace", "1")
+    frozen(daemon, put(daemon, 64))
+    time.sleep(0.5)  # the daemon has filled all buffers and waits in gRPC's send
+    began = time.monotonic()
+    assert daemon.end() == 0, daemon.log()
+    assert 0.9 < time.monotonic() - began < 2.0 + 1.0  # the grace, a second, and the end of the process on a busy machine
+    assert daemon.card()["clean"] is True
+    assert "event=calls_cut_off" in daemon.log()
+    assert "unclean" not in directory.serve().log()
+
+
+def test_a_peer_that_never_reads_does_not_hold_the_daemon_up(directory: Directory) -> None:
+    daemon = directory.serve("store", "run/s.sock", "--grace", "1")
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(str(daemon.socket))
+        settings, ping = b"\0\0\0\x04\0\0\0\0\0", b"\0\0\x08\x06\0\0\0\0\0" + bytes(8)
+        peer.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
+        peer.settimeout(0.5)
+        with suppress(OSError):  # until all buffers are full of answers that nobody reads, or gRPC refuses more
+            while True:
+                peer.send(ping * 1000)
+        began = time.monotonic()
+        assert daemon.end() == 0, daemon.log()
+        assert time.monotonic() - began < 3.0
+    assert daemon.card()["clean"] is True
+
+
+NO_MORE_THREADS = """\
+import os, threading
+start = threading.Thread.start
+def limited(self):
+    if os.path.exists(os.environ["LIMIT"]):
+        raise RuntimeError("can't start new thread")
+    start(self)
+threading.Thread.start = limited
+"""
+
+
+@pytest.mark.parametrize("failpoint", ["", "writer.before_commit=sleep:30"], ids=["in order", "stuck"])
+def test_a_stop_needs_no_new_thread(directory: Directory, failpoint: str) -> None:
+    directory.path.joinpath("sitecustomize.py").write_text(NO_MORE_THREADS)
+    limit = directory.path / "limit"
+    environment = {"PYTHONPATH": str(directory.path), "LIMIT": str(limit), "HOLDFAST_FAILPOINTS": failpoint}
+    daemon = directory.serve("store", "run/s.sock", "--grace", "0.5", **environment)
+    limit.touch()
+    future = commit(daemon)
+    if failpoint:
+        time.sleep(0.5)
+        assert daemon.end() == EXIT_STUCK, daemon.log()
+    else:
+        assert future.result().revision == 1
+        assert daemon.end() == 0, daemon.log()
+        assert daemon.card()["clean"] is True
 
 
 def test_an_idle_daemon_ends_and_a_watched_one_does_not(directory: Directory) -> None:

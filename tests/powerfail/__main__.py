@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.durability.daemon import DaemonFailed
 from tests.landed.trees import CommitMissing
 from tests.powerfail.breaks import BREAKS
 from tests.powerfail.campaign import Campaign, check_again, make_state
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CannotRun, CommitMissing) as error:
         print(f"powerfail: cannot run\n{error}", file=sys.stderr)
         return EXIT_CANNOT_RUN
-    except RecordingFailed as error:
+    except (RecordingFailed, DaemonFailed) as error:
         print(f"powerfail: FAILED while recording: {error}", file=sys.stderr)
         return EXIT_PROBLEMS
 

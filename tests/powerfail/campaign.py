@@ -18,7 +18,7 @@ from tests.powerfail.checks import Checked, Checker, check_all
 from tests.powerfail.cuts import Cut, plan
 from tests.powerfail.recordings import Recording, record
 
-SHARES = {"load": 0.3, "kills": 0.25, "puts": 0.15, "first": 0.2, "migration": 0.1}
+SHARES = {"load": 0.25, "kills": 0.2, "puts": 0.15, "first": 0.2, "migration": 0.1, "recovery": 0.1}
 BREAK_STATES = 240
 _STATES_OF_A_FIRST_START = 60
 _PROGRESS_S = 10.0

@@ -89,7 +89,7 @@ class Checker:
             daemon.wait_until_serving()
             what = "later"
             self._ask_store(daemon, cut, rng, problems)
-            if self._recording.before is not None:
+            if self._recording.migrates:
                 problems += aftermath.snapshot_problems(directory / "mnt" / STORE)
             if rng.random() < _STOPPED_SHARE:
                 what = "stop"

@@ -1,7 +1,7 @@
 """The recordings: a daemon and its clients on the recorder's file system, which leave a log.
 
-A recording's directory holds `log`, the daemon's `daemon.log` and, for a store that was filled before the recording, its ledgers
-in `before/`.
+A recording's directory holds `log`, the daemon's `daemon.log` and, for a store that was filled before the recording, that store
+in `earlier/` and its ledgers in `before/`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from tests.durability.daemon import BUSY_FLAGS, DaemonProcess, Start, starter
 from tests.foreign.tools import ROOT
 from tests.landed.trees import BEFORE_SCAN, LANDED, Tree, unpack
 from tests.powerfail import load as load_client
-from tests.powerfail import recorder
+from tests.powerfail import recorder, records
+from tests.powerfail.disk import Disk
+from tests.powerfail.states import MODES, draw, write_out
 from tests.powerfail.tree import LEDGERS
 
 # Two directories below the mount: that the parents of the data directory are durable belongs to the claim.
@@ -28,7 +30,7 @@ CLIENTS = 4
 STEPS = 45
 PUTS = 40
 KILLS = 3
-_BEFORE = "before"
+_EARLIER, _BEFORE = "earlier", "before"
 _TIMEOUT_S = 240.0
 _PUTS_BEGIN_S = 1.5
 
@@ -52,8 +54,13 @@ class Recording:
         return self.directory / "log"
 
     @property
+    def migrates(self) -> bool:
+        """Whether the daemon migrated the store of an earlier version."""
+        return self.name == "migration"
+
+    @property
     def before(self) -> Path | None:
-        """The ledgers of the store that an earlier version filled and that was migrated; None when the store began empty."""
+        """The ledgers of a store that was filled before the recording; None when the store began empty."""
         before = self.directory / _BEFORE
         return before if before.exists() else None
 
@@ -87,7 +94,7 @@ class Stage:
         return daemon
 
     def kill_at(self, change: int) -> None:
-        """Has the process killed that makes the `change`-th change of the disk from now on."""
+        """Has the process killed that makes the `change`-th change of the disk from now on; 0 calls it off."""
         (self.ledgers / recorder.KILL).write_text(str(change))
 
     def set_up(self) -> None:
@@ -157,6 +164,7 @@ def first(stage: Stage) -> None:
     killed = stage.daemon()
     killed.wait_until_serving()
     killed.kill()
+    stage.kill_at(0)
     daemon = stage.serving()
     stage.set_up()
     stage.begin("steps", STEPS // 3, clients=2)
@@ -164,8 +172,8 @@ def first(stage: Stage) -> None:
     daemon.terminate()
 
 
-def migration(stage: Stage) -> None:
-    """A start on a store of an earlier version, which is migrated; a little load."""
+def on_earlier(stage: Stage) -> None:
+    """A start on a store that was filled before, which is migrated or recovered; a little load."""
     daemon = stage.serving()
     stage.begin("steps", STEPS // 3, clients=2)
     stage.finish()
@@ -177,7 +185,8 @@ SCENARIOS: dict[str, Callable[[Stage], None]] = {
     "kills": kills,
     "puts": puts,
     "first": first,
-    "migration": migration,
+    "migration": on_earlier,
+    "recovery": on_earlier,
 }
 
 
@@ -187,7 +196,11 @@ def record(scenario: str, directory: Path, seed: str, start: Start | None = None
     Raises OSError when nothing can be mounted, CommitMissing without the earlier version's commit, and RecordingFailed.
     """
     directory.mkdir(mode=0o700)
-    preload = _earlier_store(directory, seed) if scenario == "migration" else None
+    preload = None
+    if scenario in _FILLED_BEFORE:
+        preload = directory / _EARLIER
+        (directory / _BEFORE).mkdir()
+        _FILLED_BEFORE[scenario](directory, seed)
     stage = Stage(directory, seed, start or starter())
     with _mounted(stage, preload):
         try:
@@ -214,10 +227,9 @@ def _mounted(stage: Stage, preload: Path | None) -> Iterator[None]:
         process.communicate()
 
 
-def _earlier_store(directory: Path, seed: str) -> Path:
-    """A store that an earlier version's daemon filled, and then stopped or was killed. Its ledgers are in `before/`."""
-    earlier, ledgers = directory / "earlier", directory / _BEFORE
-    ledgers.mkdir()
+def _fill_by_earlier_version(directory: Path, seed: str) -> None:
+    """Has an earlier version's daemon fill a store; it is then stopped or killed."""
+    earlier, ledgers = directory / _EARLIER, directory / _BEFORE
     (earlier / STORE.parent).mkdir(parents=True)
     flags = ("--data-dir", str(earlier / STORE), *BUSY_FLAGS)
     tree = _earlier_version(directory)
@@ -231,7 +243,22 @@ def _earlier_store(directory: Path, seed: str) -> Path:
             daemon.terminate()
     finally:
         daemon.kill()
-    return earlier
+
+
+def _fill_and_cut(directory: Path, seed: str) -> None:
+    """Makes a store that a power cut left: a state of another recording, cut in its second half."""
+    rng = random.Random(seed)
+    log = records.read(record(rng.choice(("kills", "puts")), directory / "cut", seed).log)
+    disk = Disk(log)
+    disk.advance(rng.randint(len(log) // 2, len(log)))
+    write_out(draw(disk, rng.choice(MODES), rng.getrandbits(32)), directory / _EARLIER)
+    for each in log[: disk.point]:
+        if isinstance(each, records.Noted):
+            with (directory / _BEFORE / f"{each.ledger}.ledger").open("ab") as file:
+                file.write(each.data)
+
+
+_FILLED_BEFORE = {"migration": _fill_by_earlier_version, "recovery": _fill_and_cut}
 
 
 def _earlier_version(directory: Path) -> Tree:

@@ -8,8 +8,8 @@
     names     all data; a random part of the names, and a rename between directories may be kept on one side only
     nonames   all data, no names                  nodata    all names, no data
 
-All but `all`, `prefix` and `journal` are stricter than common file systems, and as strict as POSIX. A sector is old or new, never
-a mixture. The same log, point, mode and seed make the same state.
+POSIX allows all of them; common file systems lose less than most. A sector is old or new, never a mixture. The same log, point,
+mode and seed make the same state.
 """
 
 from __future__ import annotations

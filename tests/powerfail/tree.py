@@ -117,7 +117,7 @@ class Tree:
 
     def truncate(self, ino: int, size_bytes: int) -> None:
         node = self._nodes[ino]
-        if size_bytes != len(node.content):
+        if size_bytes != len(node.content) and not node.ledger:
             self._pass_on(Truncated(ino, size_bytes))
         node.resize(size_bytes)
         node.mtime_ns = time.time_ns()

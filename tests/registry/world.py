@@ -17,8 +17,9 @@ from holdfast.v1 import store_service_pb2 as pb
 from tests.support.api import Api
 from tests.support.messages import has_32_bits, put, texts, values_of
 
-# Ids made from a template must be printable, and no part of them may be empty.
-id_texts = st.text(st.characters(categories=("L", "N", "P"), max_codepoint=0xFFFF), min_size=1, max_size=20)
+# Ids made from a template must be printable, no part of them may be empty, and they may not begin with a hyphen.
+_printable = st.text(st.characters(categories=("L", "N", "P"), max_codepoint=0xFFFF), min_size=1, max_size=20)
+id_texts = _printable.filter(lambda text: not text.startswith("-"))
 whole_texts = texts.filter(bool)
 CONTENTS = (b"", b"some bytes", b"other bytes")
 VALUES: dict[FieldType, Any] = {

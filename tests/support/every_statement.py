@@ -27,7 +27,7 @@ from holdfastd.store.dialect import Dialect
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, quoted, referrers_sql
 from tests.registry.world import SINGULAR, VALUES, World, insert_of, settable, targets_of, update_of
 from tests.support.api import delete
-from tests.support.engine import Engine
+from tests.support.engine import Engine, insert_session
 from tests.support.in_process import DirectApi
 from tests.support.messages import put
 
@@ -202,6 +202,8 @@ def _blobs(engine: Engine, api: Any, directory: Path) -> Iterator[Any]:
     content = random.Random(7).randbytes(50_000)
     delta = api.put(content).digest
     yield api.put(content).existed
+    (directory / api.blob.Stat(blob_pb2.BlobServiceStatRequest(digest=delta)).path).unlink()
+    yield api.put(content).existed  # no: it replaces the lost file
     for _ in range(STEPS_PER_LEVEL + 1):  # enough for a delta to reach the second level of its chain
         content += b"more"
         delta = api.put(content, base_digest=delta).digest
@@ -227,6 +229,11 @@ def _upkeep(engine: Engine, api: Any) -> Iterator[Any]:
     status = api.admin.GetStatus(admin_pb2.AdminServiceGetStatusRequest())
     yield list(status.workspaces), status.revision, status.blob_count
     yield _refusal(lambda: api.count("task", workspace="nowhere"))
+    for seconds in (1_000_000, 0):  # both before the last commit, by more than an hour
+        engine.batcher._clock_ns = lambda now_ns=seconds * 10**9: now_ns
+        engine.submit(insert_session())
+    yield engine.ledger.clock_warnings(0)
+    yield engine.query("SELECT value FROM meta WHERE name = 'clock_set_back'")
 
 
 def _refusal(action: Any) -> str:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -183,13 +184,31 @@ class PostgresEngine:
     def end_batch(self, connection: Any, head: Head) -> None:
         connection.execute("COMMIT")
 
-    def jobs(self, interval_s: float, alone: Alone, on_sync_failure: Callable[[BaseException], None]) -> tuple[Job, ...]:
+    def jobs(
+        self,
+        interval_s: float,
+        alone: Alone,
+        has_room_for_log: Callable[[], bool],
+        on_sync_failure: Callable[[BaseException], None],
+    ) -> tuple[Job, ...]:
         return ()
 
     def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
         """Does nothing: the server of a test is deleted with its directory."""
 
     def size_bytes(self) -> int:
+        return 0
+
+    def held_files(self) -> tuple[Path, ...]:
+        return ()
+
+    def foreign_write(self) -> str:
+        return ""
+
+    def guard(self, check: Callable[[], None]) -> None:
+        pass
+
+    def growth_bytes(self) -> int:
         return 0
 
     def empty_pages(self, connection: Any) -> int:

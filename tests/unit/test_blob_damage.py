@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.contract.trim import trim
 from holdfastd.blobs.delta import _HEADER
-from holdfastd.errors import DataLoss, NotFound
+from holdfastd.errors import DataLoss, Exhausted, NotFound
 from holdfastd.model.blobs import PutHeader, digest_of
 from holdfastd.model.call import Call
 from tests.unit.blob_rig import Rig, rig
@@ -151,6 +151,23 @@ def test_a_disk_that_cannot_read_is_data_loss(store: Rig, monkeypatch: pytest.Mo
     assert lost is not None
     assert lost.metadata["damaged_digest"] == digest
     assert store.problems(read_blobs=False) == [("blob_damaged", digest)]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_a_lack_of_descriptors_is_no_damage(store: Rig, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    digests = chain_of(store, TEXT, 3)
+    store.restarted()  # empties the cache
+
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", fail)
+        for act in (lambda: store.get(digests[0]), lambda: store.get(digests[2]), store.problems):
+            with pytest.raises(Exhausted) as caught:
+                act()
+            assert caught.value.reason == "TOO_MANY_FILES"
+    assert store.problems() == []
 
 
 def test_verify_finds_what_is_wrong_with_rows(tmp_path: Path) -> None:

@@ -51,7 +51,9 @@ class Rig:
         self.checkpointer = Noting()
         self.failures: list[BaseException] = []
         self._log = directory / "holdfast.db-wal"
-        self.job = LogCheckpointJob(directory / "holdfast.db", self.checkpointer, self.checkpointer.alone, self.failures.append)
+        self.job = LogCheckpointJob(
+            directory / "holdfast.db", self.checkpointer, self.checkpointer.alone, lambda: True, self.failures.append
+        )
 
     def write(self, size: int) -> None:
         """Sets the size of the log with a sparse file."""

@@ -16,6 +16,7 @@ from holdfast.v1 import record_pb2, store_service_pb2
 from holdfastd.errors import AlreadyExists, FailedPrecondition, InvalidArgument, VersionMismatch
 from holdfastd.model.call import Call
 from holdfastd.model.ids import sequence_id
+from holdfastd.store import commits
 from tests.support import api
 from tests.support.engine import Engine, answered, append, delete, insert_session, insert_task, update_task
 
@@ -308,3 +309,16 @@ def test_a_numbered_record_may_be_given_the_next_id_and_no_other(engine: Engine)
     two = [api.insert("workflow", id=f"w@{number}", workflow_id="w") for number in (4, 5)]
     assert [each.id for each in commit(engine, *two).results] == ["w@4", "w@5"], "a refused insert must use no number"
     assert commit(engine, api.insert("workflow", workflow_id="w")).results[0].id == "w@6"
+
+
+def test_a_stored_id_that_looks_like_an_option_stays_usable(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as earlier:  # a version that did not check
+        earlier.setattr(commits, "check_new_id", lambda value, field: None)
+        commit(engine, api.insert("task", id="-rf", title="a"), api.insert("session", id="--json", title="s"))
+    assert get(engine, "task", "-rf").title == "a"
+    commit(engine, api.update("task", id="-rf", title="b"), api.upsert("task", id="-rf", title="c"))
+    commit(engine, api.insert("task", id="x", title="x", blocked_by=["-rf"]), api.append("--json", "entry"))
+    assert (get(engine, "task", "-rf").title, get(engine, "task", "-rf").version) == ("c", 3)
+    commit(engine, api.update("task", id="x", blocked_by=[], mask=["blocked_by"]), api.delete("task", "-rf"))
+    with pytest.raises(InvalidArgument, match="begins with a hyphen"):
+        commit(engine, api.insert("task", id="-rf", title="again"))

@@ -13,7 +13,9 @@ import grpc
 import pytest
 
 from holdfastd.errors import SetupError
+from holdfastd.rpc.door import Door, DoorLimits
 from holdfastd.rpc.listener import Listener
+from holdfastd.rpc.peers import Peers
 
 
 class Source:
@@ -43,7 +45,7 @@ def source() -> Source:
 
 @pytest.fixture
 def listener(tmp_path: Path, source: Source) -> Iterator[Listener]:
-    listener = Listener(tmp_path / "s", source)
+    listener = Listener(tmp_path / "s", source, Door(Peers(), DoorLimits()))
     yield listener
     listener.stop(0.0, lambda: None, lambda: 0)
 
@@ -58,7 +60,7 @@ def lay(path: Path, what: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["file", "directory", "link"])
-@pytest.mark.parametrize("name", ["s", ".s.0"])
+@pytest.mark.parametrize("name", ["s", ".s.0", ".s.1"])
 def test_a_file_that_is_no_socket_is_left_alone(listener: Listener, tmp_path: Path, name: str, what: str) -> None:
     lay(tmp_path / name, what)
     before = (tmp_path / name).lstat()
@@ -105,7 +107,7 @@ def test_a_server_that_does_not_answer_is_replaced_once(listener: Listener, sour
     source.faults = ["silence"]
     listener.bind()
     assert source.fallen_back == ["silence"]
-    assert source.asked[1] == (".s.1", [".s.1"])
+    assert source.asked[1] == (".s.0", [".s.0"])
     assert os.listdir(tmp_path) == ["s"]
 
 

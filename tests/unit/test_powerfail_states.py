@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from tests.durability.ledger import DONE, TRIED
 from tests.powerfail import records
+from tests.powerfail.campaign import SHARES, sorts
 from tests.powerfail.cuts import plan
 from tests.powerfail.disk import Disk
+from tests.powerfail.recordings import SCENARIOS
 from tests.powerfail.records import (
     ROOT,
     Began,
@@ -235,3 +237,15 @@ def test_a_plan_has_as_many_cuts_as_asked_for_and_looks_behind_every_type_of_rec
     assert {Removed, SyncEnded, SyncBegan, Noted, Written} <= last
     assert cuts == plan(log, 101, random.Random(1))
     assert plan(log[:2], 50, random.Random(1))[-1].point == 2
+
+
+def test_every_recording_has_a_share_of_the_states() -> None:
+    assert SHARES.keys() == SCENARIOS.keys()
+    assert sum(SHARES.values()) == pytest.approx(1)
+
+
+def test_problems_are_counted_by_what_they_are_about() -> None:
+    assert sorts(["LOST w-1 (append, done): was acknowledged", "verify: blob_missing", "verify: x"]) == ["LOST", "verify"]
+    assert sorts(["leak: {'orphan_files': 1} after recovery"]) == ["leak"]
+    assert sorts(["w-1 (plant, tried): was applied in part"]) == ["inconsistent"]
+    assert sorts([]) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import stat
 import struct
 import time
 from collections.abc import Iterable, Mapping
@@ -21,8 +22,10 @@ from holdfast.cli.holder import Holder, holder_of
 from holdfast.cli.options import Options
 from holdfast.cli.reach import named_socket, not_running, open_running, open_store, place_of, running_socket
 from holdfast.cli.text import duration_text, one_line, size_text, time_text
+from holdfast.contract.places import fault_of
 from holdfast.errors import DeadlineExceeded, FailedPrecondition
 from holdfast.wire.address import Place
+from holdfast.wire.trust import ROOT
 
 if TYPE_CHECKING:
     from holdfast.v1 import admin_service_pb2
@@ -120,11 +123,19 @@ def _find(locks: Mapping[Path, Path], place: Place | None) -> tuple[Holder, Path
 
 
 def _locks(options: Options) -> Mapping[Path, Path]:
-    """The lock files that a daemon of this socket, or of this store, holds; each with the daemon's socket."""
+    """The lock files that a daemon of this socket, or of this store, holds; each with the daemon's socket.
+
+    Leaves out those in directories of other users, who could name any process there.
+    """
     named, place = named_socket(options), place_of(options)
-    sockets = place.sockets if place is not None else (named,) if named is not None else ()
-    locks = {each.with_name(each.name + ".lock"): each for each in sockets}
-    return locks if place is None else locks | {place.data_dir / "daemon.json": place.described_socket}
+    if place is None:
+        return {} if named is None else {_lock_of(named): named}
+    found = {_lock_of(each): each for each in place.sockets} | {place.data_dir / "daemon.json": place.described_socket}
+    return {lock: path for lock, path in found.items() if not fault_of(lock.parent, (ROOT,), stat.S_IWOTH)}
+
+
+def _lock_of(socket_path: Path) -> Path:
+    return socket_path.with_name(socket_path.name + ".lock")
 
 
 def _check_same_process(holder: Holder, path: Path) -> None:

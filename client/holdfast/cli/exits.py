@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from holdfast import errors
-from holdfast.cli.text import visible
+from holdfast.cli.text import harmless_json, visible
 
 OK = 0
 FAILED = 1
@@ -38,7 +38,7 @@ def report(error: errors.HoldfastError, *, as_json: bool) -> int:
         import json
 
         told = {"reason": error.reason, "message": error.message, "metadata": error.metadata}
-        print(json.dumps(told), file=sys.stderr)
+        print(harmless_json(json.dumps(told)), file=sys.stderr)
     else:
         print(f"holdfast: {visible(error.message)}", file=sys.stderr)
     return exit_code_of(error)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.wire.address import Place
+from holdfast.wire.description import OPEN_FLAGS, description_of, unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,19 @@ class Holder:
 def holder_of(lock_file: Path) -> Holder | None:
     """Returns the daemon that holds the lock; None if it is free, even if the file still names an earlier daemon.
 
-    Raises OSError when the file cannot be read, for example because it belongs to another user.
+    Raises OSError when the file cannot be read, for example because it belongs to another user, and FailedPrecondition when it
+    is not a lock file.
     """
     try:
-        descriptor = os.open(lock_file, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(lock_file, OPEN_FLAGS)
     except FileNotFoundError:
         return None
+    except OSError:
+        if lock_file.is_symlink():
+            raise unreadable(lock_file, "it is a symbolic link") from None
+        raise
     try:
-        return _read_holder(descriptor) if _is_held(descriptor) else None
+        return _read_holder(descriptor, lock_file) if _is_held(descriptor) else None
     finally:
         os.close(descriptor)
 
@@ -51,12 +56,8 @@ def _is_held(descriptor: int) -> bool:
     return False
 
 
-def _read_holder(descriptor: int) -> Holder | None:
-    try:
-        found = json.loads(os.pread(descriptor, 1 << 16, 0))
-    except ValueError:
+def _read_holder(descriptor: int, lock_file: Path) -> Holder | None:
+    found = description_of(descriptor, lock_file)
+    if not found.pid:
         return None  # the daemon is still writing it
-    pid, data_dir = found.get("pid"), found.get("data_dir")
-    if not isinstance(pid, int) or pid <= 0:
-        return None
-    return Holder(pid, Path(data_dir) if data_dir else None)
+    return Holder(found.pid, Path(found.data_dir) if found.data_dir else None)

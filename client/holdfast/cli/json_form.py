@@ -43,9 +43,11 @@ def _item(value: Any) -> Any:
 
 
 def json_line(value: object) -> str:
-    """Returns JSON on one line, escaped to ASCII unless stdout is UTF-8, without control characters if it is a terminal."""
-    line = json.dumps(value, ensure_ascii=not _takes_unicode(), separators=(",", ":"))
-    return harmless_json(line) if sys.stdout.isatty() else line
+    """Returns JSON on one line, escaped to ASCII unless stdout is UTF-8.
+
+    Control characters and marks of direction are escaped for files and programs too, because their content is often shown later.
+    """
+    return harmless_json(json.dumps(value, ensure_ascii=not _takes_unicode(), separators=(",", ":")))
 
 
 def json_block(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,8 @@ def running_socket(options: Options) -> Path | None:
     """Returns the socket of the running daemon; None if none runs. Without a named socket, ignores daemons of other stores."""
     if (named := named_socket(options)) is not None:
         return named if autostart.answers(named) else None
-    return autostart.find(user_place(), timeout_s=options.timeout_s)
+    found = autostart.find(user_place(), timeout_s=options.timeout_s)
+    return None if found is None else found.path
 
 
 def open_store(options: Options, *, idle_exit_s: int | None = None, actor: str | None = None) -> Store:
@@ -68,11 +70,13 @@ def records_of(store: Store, kind: Kind) -> Records[Any]:
 
 def open_running(options: Options) -> Store:
     """Connects to a running daemon and never starts one. Raises Unavailable if none runs."""
-    from holdfast.store import connect
-
-    if (path := running_socket(options)) is None:
+    if running_socket(options) is None:
         raise not_running(options)
-    return connect(path, workspace=options.workspace, timeout_s=options.timeout_s)
+    from holdfast.store import opened  # here, because loading gRPC takes long
+    from holdfast.wire.connection import Connection
+
+    to = named_socket(options) or partial(autostart.await_running, user_place())
+    return opened(Connection(to, timeout_s=options.timeout_s), options.workspace)
 
 
 def open_following(options: Options) -> Store:
@@ -88,7 +92,7 @@ def open_following(options: Options) -> Store:
 def not_running(options: Options) -> Unavailable:
     """Returns the error for a daemon that does not run; its message says how to start one."""
     if (place := place_of(options)) is not None:
-        return Unavailable(f"The daemon of {place.data_dir} is not running. Start it with `holdfast up`.", reason="NOT_RUNNING")
+        return autostart.not_running(place)
     path = named_socket(options)
     return Unavailable(
         f"No daemon answers at {path}. Start one with `holdfastd --data-dir DIR --socket {path}`.", reason="NOT_RUNNING"

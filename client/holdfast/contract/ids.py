@@ -1,4 +1,6 @@
-"""Makes ids. The client makes those of requests and of a transaction's records, the daemon all others.
+"""Makes ids, and says which ids new records may not have. Client and daemon use it.
+
+The client makes the ids of requests and of a transaction's records, the daemon all others.
 
 An id is a prefix and 26 characters of Crockford's base 32 in lower case: 48 bits of time in milliseconds and 80 random bits (the
 layout of a ULID, https://github.com/ulid/spec). So ids sort by time, and new ones are appended to the end of an index.
@@ -23,3 +25,8 @@ def random_id(prefix: str, now_ns: int | None = None) -> str:
 def request_id() -> str:
     """Returns a new request id. It sorts by time, so new rows go to the same pages of the daemon's index of answers."""
     return random_id("")
+
+
+def is_like_an_option(id: str) -> bool:
+    """Whether a command line would take the id for an option. No new record may have such an id; stored ones stay readable."""
+    return id.startswith("-")

@@ -22,7 +22,8 @@ class AuditLog:
     """The audit of one workspace. Read-only: every commit adds to it. Thread-safe.
 
     An entry has the `actor`, the `kind` and `id` of the changed record, the `action`, the `version` after it, the `time`, and
-    `diff`: the fields that differ, each with its value before and after, as JSON that `holdfast.json_value` decodes.
+    `diff`: the fields that differ, each with its value before and after, as JSON that `holdfast.json_value` decodes. `peer_uid`
+    and `peer_pid` tell which process made the commit; they are unset in commits of older daemons.
     """
 
     def __init__(self, scope: Scope) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+
+from holdfast.domain import own_files
 
 NAME = "manifest.json"
+TEXTS = ("constitution.md", "spec.md", "initiative.md")
+ATTACHMENTS = "attachments"
+LIMIT_BYTES = 64 << 20  # some 200,000 attachments
 FORMAT = 1
 
 
@@ -37,19 +41,24 @@ class Manifest:
         return json.dumps({**about, "files": files}, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
-def read_manifest(directory: Path) -> Manifest | None:
-    """Returns the manifest of a directory; None if there is none, or if it is incomplete or of another format."""
+def read_manifest(root: int) -> Manifest | None:
+    """Returns the manifest of an open directory; None if there is none, or if it is incomplete or of another format."""
+    if (file := own_files.open_file(root, NAME)) is None:
+        return None
+    with file:
+        content = file.read(LIMIT_BYTES + 1)
     try:
-        found = json.loads((directory / NAME).read_bytes())
-        if found["format"] != FORMAT:
+        found = json.loads(content) if len(content) <= LIMIT_BYTES else None
+        if found is None or found["format"] != FORMAT:
             return None
-        files = {path: ManifestFile(**file) for path, file in found["files"].items() if _is_inside(path)}
+        files = {path: ManifestFile(**file) for path, file in found["files"].items() if _is_of_a_context(path)}
         return Manifest(found["workspace"], found["task_id"], files)
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
-def _is_inside(path: str) -> bool:
-    """Whether a path stays within its directory. Files that a manifest names may be deleted, and anyone may have edited it."""
-    parts = PurePosixPath(path)
-    return bool(parts.parts) and not parts.is_absolute() and ".." not in parts.parts
+def _is_of_a_context(path: str) -> bool:
+    """Whether a context may have a file at the path. Anyone may have edited the manifest, and files that it names are deleted."""
+    folder, slash, name = path.partition("/")
+    is_attachment = folder == ATTACHMENTS and name not in ("", ".", "..") and "/" not in name
+    return b"\0" not in path.encode() and (path in TEXTS or (bool(slash) and is_attachment))

@@ -11,9 +11,9 @@ from typing import BinaryIO, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast.domain import staging
+from holdfast.domain import own_files, staging
 from holdfast.domain.attachments import TYPE as ATTACHMENT
-from holdfast.domain.manifest import Manifest, ManifestFile, read_manifest
+from holdfast.domain.manifest import ATTACHMENTS, Manifest, ManifestFile, read_manifest
 from holdfast.domain.specs import PHASE as SPEC
 from holdfast.domain.tasks import Tasks
 from holdfast.records.artifacts import Artifacts
@@ -21,8 +21,6 @@ from holdfast.records.scans import scan
 from holdfast.v1 import record_pb2
 from holdfast.values.filters import equal
 from holdfast.wire.scope import Scope
-
-ATTACHMENTS = "attachments"
 
 
 class _Source(Protocol):
@@ -58,17 +56,19 @@ class TaskContexts:
         file whose record does not exist is left out. All content is fetched before the first file is replaced, each file is
         replaced atomically, and the manifest is replaced last: if fetching fails, the files are unchanged, and if the process
         dies between two files, `needs_materialization` is true. Files that only an earlier manifest names are deleted; other
-        files stay. A file that has its content already is not written again.
-        Raises NotFound when the task does not exist, DataLoss, OSError.
+        files stay. A file that has its content already is not written again. Symbolic links are not followed: a link in the place
+        of a file is replaced, and FailedPrecondition is raised if the directory or `attachments` is one. Links in the path that
+        leads to the directory are followed.
+        Raises NotFound when the task does not exist, FailedPrecondition, DataLoss, OSError.
         """
         plan = self._plan(task_id)
         manifest = self._manifest(task_id, plan)
         root = Path(directory)
         root.mkdir(parents=True, exist_ok=True)
         with staging.Staging(root) as staged:
-            earlier = read_manifest(root)
+            earlier = read_manifest(staged.root)
             for path, planned in plan.items():
-                if not _is_there(root / path, planned.file):
+                if not _is_there(staged.root, path, planned.file):
                     staged.add(path, planned.open())
             gone = [path for path in (earlier.files if earlier else {}) if path not in plan]
             if earlier != manifest or staged or gone:
@@ -76,12 +76,17 @@ class TaskContexts:
         return manifest
 
     def needs_materialization(self, task_id: str, directory: str | os.PathLike[str], /) -> bool:
-        """Whether the manifest or a file in the directory differs from the task's present context. Raises NotFound."""
+        """Whether the manifest or a file in the directory differs from the task's present context.
+
+        Raises NotFound when the task does not exist, FailedPrecondition when the directory is a symbolic link.
+        """
         plan = self._plan(task_id)
-        root = Path(directory)
-        if read_manifest(root) != self._manifest(task_id, plan):
+        try:
+            with own_files.opened(Path(directory)) as root:
+                is_current = read_manifest(root) == self._manifest(task_id, plan)
+                return not (is_current and all(_is_there(root, path, planned.file) for path, planned in plan.items()))
+        except (FileNotFoundError, NotADirectoryError):
             return True
-        return not all(_is_there(root / path, planned.file) for path, planned in plan.items())
 
     def _manifest(self, task_id: str, plan: Mapping[str, _Planned]) -> Manifest:
         return Manifest(self._scope.workspace, task_id, {path: planned.file for path, planned in plan.items()})
@@ -137,15 +142,14 @@ def _text(kind: str, record: _Source, text: str) -> _Planned:
     return _Planned(ManifestFile(kind, record.id, record.version, digest, len(content)), lambda: staging.file_of(content))
 
 
-def _is_there(path: Path, file: ManifestFile) -> bool:
+def _is_there(root: int, path: str, file: ManifestFile) -> bool:
     """Whether the file exists and has this content."""
-    try:
-        if path.is_symlink() or path.stat().st_size != file.size_bytes:
-            return False
-        with path.open("rb") as content:
-            return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}" == file.digest
-    except OSError:
+    if (found := own_files.open_file(root, path)) is None:
         return False
+    with found:
+        if os.fstat(found.fileno()).st_size != file.size_bytes:
+            return False
+        return f"sha256:{hashlib.file_digest(found, 'sha256').hexdigest()}" == file.digest
 
 
 def initiative_text(initiative: record_pb2.Initiative) -> str:

@@ -207,6 +207,8 @@ class Audit(_message.Message):
     TIME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     DIFF_FIELD_NUMBER: _builtins.int
+    PEER_UID_FIELD_NUMBER: _builtins.int
+    PEER_PID_FIELD_NUMBER: _builtins.int
     actor: _builtins.str
     """The `actor` of the request."""
     kind: _builtins.str
@@ -232,9 +234,17 @@ class Audit(_message.Message):
     are left out. When it would pass 1 MiB, values above 32 KiB are given by their length as JSON: `before_bytes` and
     `after_bytes`. Empty for a journal.
     """
+    peer_uid: _builtins.int
+    """The user id of the process that made the commit, as the kernel gave it when the process connected. Unset when the commit
+    was made by a version of the daemon that did not keep it.
+    """
+    peer_pid: _builtins.int
+    """The id of that process; another process may have it now. Unset as `peer_uid`, and when the kernel gave none."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """When it was committed."""
+        """When it was committed. Later revisions may have earlier times where the clock was set back (see GetStatus); a filter on
+        times then finds the entries of both sides.
+        """
 
     def __init__(
         self,
@@ -250,11 +260,20 @@ class Audit(_message.Message):
         time: _timestamp_pb2.Timestamp | None = ...,
         request_id: _builtins.str = ...,
         diff: _builtins.str = ...,
+        peer_uid: _builtins.int | None = ...,
+        peer_pid: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_peer_pid", b"_peer_pid", "_peer_uid", b"_peer_uid", "peer_pid", b"peer_pid", "peer_uid", b"peer_uid", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "diff", b"diff", "first_number", b"first_number", "id", b"id", "kind", b"kind", "last_number", b"last_number", "parent_kind", b"parent_kind", "request_id", b"request_id", "time", b"time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_peer_pid", b"_peer_pid", "_peer_uid", b"_peer_uid", "action", b"action", "actor", b"actor", "diff", b"diff", "first_number", b"first_number", "id", b"id", "kind", b"kind", "last_number", b"last_number", "parent_kind", b"parent_kind", "peer_pid", b"peer_pid", "peer_uid", b"peer_uid", "request_id", b"request_id", "time", b"time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__peer_pid: _TypeAlias = _typing.Literal["peer_pid"]  # noqa: Y015
+    _WhichOneofArgType__peer_pid: _TypeAlias = _typing.Literal["_peer_pid", b"_peer_pid"]  # noqa: Y015
+    _WhichOneofReturnType__peer_uid: _TypeAlias = _typing.Literal["peer_uid"]  # noqa: Y015
+    _WhichOneofArgType__peer_uid: _TypeAlias = _typing.Literal["_peer_uid", b"_peer_uid"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__peer_pid) -> _WhichOneofReturnType__peer_pid | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__peer_uid) -> _WhichOneofReturnType__peer_uid | None: ...
 
 Global___Audit: _TypeAlias = Audit  # noqa: Y015

@@ -808,7 +808,9 @@ class StoreServiceCommitResponse(_message.Message):
     """The commit's revision; without mutations, the store's."""
     @_builtins.property
     def commit_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was committed."""
+        """When it was committed. Times do not decrease from one revision to the next, but where the clock was set back by more than
+        an hour: GetStatus warns of that, and the history is ordered by revision.
+        """
 
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___MutationResult]:

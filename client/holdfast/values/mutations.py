@@ -8,7 +8,9 @@ from typing import Protocol, cast, runtime_checkable
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
+from holdfast.contract.ids import is_like_an_option
 from holdfast.contract.kinds import Kind
+from holdfast.errors import InvalidArgument
 from holdfast.v1 import record_pb2
 from holdfast.v1.store_service_pb2 import Delete, Insert, Mutation, Update, Upsert
 from holdfast.values.fields import fill
@@ -28,8 +30,15 @@ class _Versioned(Protocol):
 
 
 def insert(kind: Kind, message: object | None, fields: Mapping[str, object]) -> Mutation:
-    """Returns a mutation that adds a record: the message, or an empty one, with the fields set."""
-    return Mutation(insert=Insert(record=_record(kind, message, fields)))
+    """Returns a mutation that adds a record: the message, or an empty one, with the fields set.
+
+    Raises InvalidArgument for an id that looks like an option; older daemons accept these.
+    """
+    record = _record(kind, message, fields)
+    if is_like_an_option(id := getattr(record, kind.name).id):
+        said = f"{kind.name}.id {id!r} begins with a hyphen, so command lines would take it for an option. Give another id."
+        raise InvalidArgument(said, reason="VALUE_INVALID", metadata={"field": f"{kind.name}.id"})
+    return Mutation(insert=Insert(record=record))
 
 
 def upsert(kind: Kind, message: object | None, fields: Mapping[str, object]) -> Mutation:

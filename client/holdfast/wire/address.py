@@ -1,18 +1,19 @@
 """The address of a store: the socket of its daemon and, for the per-user store, its data directory.
 
-Reads `daemon.json`, in which a running daemon writes where it listens. Opens no socket and no other file of a store.
+Reads `daemon.json`, in which a running daemon writes where it listens. Opens no socket and no other file of a store. Whether a
+socket that was found this way may be used is checked by `trust.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import pwd
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.errors import InvalidArgument
+from holdfast.contract import places
+from holdfast.errors import FailedPrecondition, InvalidArgument
+from holdfast.wire.description import Description, read_description
 
 SOCKET_VARIABLE = "HOLDFAST_SOCKET"
 DATA_DIR_VARIABLE = "HOLDFAST_DATA_DIR"
@@ -33,8 +34,13 @@ class Place:
     @property
     def described_socket(self) -> Path:
         """The socket that `daemon.json` names, else `socket_path`. The daemon of another store may listen there by now."""
-        described = self._description().get("socket")
-        return Path(described) if isinstance(described, str) and described else self.socket_path
+        described = self._described()
+        return Path(described.socket) if described.socket else self.socket_path
+
+    @property
+    def described_pid(self) -> int:
+        """The process id in `daemon.json`; 0 without one. The process may have ended."""
+        return self._described().pid
 
     @property
     def own_socket(self) -> Path:
@@ -44,7 +50,16 @@ class Place:
     @property
     def sockets(self) -> tuple[Path, ...]:
         """The sockets at which the store's daemon may listen, the most likely first."""
-        return tuple(dict.fromkeys((self.described_socket, self.socket_path, self.own_socket)))
+        return tuple(dict.fromkeys((self.described_socket, *self.start_sockets)))
+
+    @property
+    def start_sockets(self) -> tuple[Path, ...]:
+        """The sockets at which a new daemon may listen, the preferred first.
+
+        They are in another directory if other users got hold of the one that was chosen first.
+        """
+        directory = runtime_dir() if places.fault_of(self.socket_path.parent) else self.socket_path.parent
+        return tuple(dict.fromkeys((directory / self.socket_path.name, directory / self.own_socket.name)))
 
     @property
     def in_memory(self) -> bool:
@@ -55,18 +70,16 @@ class Place:
         """Whether `data_dir` is the directory of this place, symbolic links resolved."""
         return os.path.realpath(data_dir) == os.path.realpath(self.data_dir)
 
-    @property
-    def described_pid(self) -> int:
-        """The process id in `daemon.json`; 0 without one. The process may have ended."""
-        pid = self._description().get("pid")
-        return pid if isinstance(pid, int) else 0
+    def check_description(self) -> None:
+        """Raises FailedPrecondition, which says what to do, if `daemon.json` is not what a daemon writes there."""
+        read_description(self.data_dir / "daemon.json")
 
-    def _description(self) -> dict[str, object]:
+    def _described(self) -> Description:
+        """What `daemon.json` says; nothing if it cannot be read. The other sockets are tried before that is an error."""
         try:
-            found = json.loads((self.data_dir / "daemon.json").read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+            return read_description(self.data_dir / "daemon.json")
+        except FailedPrecondition:
+            return Description()
 
 
 def explicit_socket(address: str | os.PathLike[str] | None) -> Path | None:
@@ -107,17 +120,12 @@ def user_place() -> Place:
 
 
 def runtime_dir() -> Path:
-    """The directory of the sockets: `$XDG_RUNTIME_DIR/holdfast`, else `/tmp/holdfast-UID`."""
-    base = _xdg_dir("XDG_RUNTIME_DIR", Path())
-    return base / "holdfast" if base.is_absolute() and base.is_dir() else Path(f"/tmp/holdfast-{os.getuid()}")
+    """The directory of the user's sockets."""
+    return places.runtime_dir(os.environ)
 
 
 def _home() -> Path:
-    """The user's home from the password database. HOME may differ between processes that share the sockets' directory."""
-    try:
-        return Path(pwd.getpwuid(os.getuid()).pw_dir)
-    except KeyError:  # in a container, the user may have no entry
-        return Path.home()
+    return places.home(os.environ)
 
 
 def _xdg_dir(variable: str, default: Path) -> Path:

@@ -1,6 +1,7 @@
 """Finds the daemon of the per-user store and starts one when none answers. Called by `connection.py` and by the command line.
 
-A daemon is used only if the data directory that it reports is that of the place, whatever socket it listens on. One client at a
+A socket is used only if no other user can be listening there (`trust.py`), and a daemon only if the data directory that it
+reports is that of the place, whatever socket it listens on. One client at a
 time starts a daemon: the others wait for the start lock, a `flock`, which the kernel releases when its holder dies. The daemon
 runs in a session of its own and does not inherit stdin, stdout or stderr; otherwise a process that captures an agent's output
 would wait for the daemon to end.
@@ -11,41 +12,35 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import os
-import socket
+import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from holdfast.contract.places import fault_of
 from holdfast.errors import ResourceExhausted, StartFailed, Unavailable
+from holdfast.wire import trust
 from holdfast.wire.address import Place
+from holdfast.wire.trust import CheckedSocket
+from holdfast.wire.trust import answers as answers
 
 if TYPE_CHECKING:
     from holdfast.v1 import admin_service_pb2
 
 LOG_LIMIT_BYTES = 1 << 20
 LOG_TAIL_BYTES = 4096
+LOG_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # neither a symbolic link nor a FIFO that waits for its other end
 POLL_S = 0.01
 # The modules that the extra `daemon` installs.
 DAEMON_MODULES = ("holdfastd", "grpc_health", "grpc_reflection", "sqlcipher3", "trio")
 
 
-def answers(socket_path: Path) -> bool:
-    """Whether a process accepts connections at the socket now."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(os.fspath(socket_path))
-        except OSError:
-            return False
-        return True
-
-
-def find_or_start(place: Place, *, timeout_s: float, idle_exit_s: int) -> Path:
+def find_or_start(place: Place, *, timeout_s: float, idle_exit_s: int) -> CheckedSocket:
     """The socket of a daemon that serves the place's store. Starts the daemon if none does.
 
     Raises `StartFailed`, with the last lines of the daemon's log, when it does not serve within `timeout_s`.
@@ -53,19 +48,53 @@ def find_or_start(place: Place, *, timeout_s: float, idle_exit_s: int) -> Path:
     deadline = time.monotonic() + timeout_s
     if (found := find(place, timeout_s=timeout_s)) is not None:
         return found
-    place.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_directories(place)
     with _start_lock(place, deadline):
         return _start(place, deadline, idle_exit_s)
 
 
-def find(place: Place, *, timeout_s: float) -> Path | None:
+def await_running(place: Place, *, timeout_s: float) -> CheckedSocket:
+    """The socket of a daemon that serves the place's store; never starts one. Raises Unavailable when none does in time."""
+    deadline = time.monotonic() + timeout_s
+    while (found := find(place, timeout_s=timeout_s)) is None:
+        if time.monotonic() > deadline:
+            raise not_running(place)
+        time.sleep(POLL_S)
+    return found
+
+
+def not_running(place: Place) -> Unavailable:
+    """The error for a store without a daemon. It names the sockets that other users hold."""
+    said = f"The daemon of {place.data_dir} is not running. Start it with `holdfast up`.{refusals(place)}"
+    return Unavailable(said, reason="NOT_RUNNING")
+
+
+def refusals(place: Place) -> str:
+    """Which sockets of the place were not used because they may be another user's, as the end of a message; empty if none."""
+    faults = [fault for each in place.sockets if (fault := trust.refusal(each))]
+    if not faults:
+        return ""
+    return f" Not used: {'; '.join(dict.fromkeys(faults))}. If that is the daemon you mean, give its socket in HOLDFAST_SOCKET."
+
+
+def find(place: Place, *, timeout_s: float) -> CheckedSocket | None:
     """The socket of a daemon that serves the place's store; None when none does.
 
-    Raises `DeadlineExceeded` when a process accepts connections but does not answer GetStatus within `timeout_s`.
+    Raises `DeadlineExceeded` when a process accepts connections but does not answer GetStatus within `timeout_s`, and
+    `FailedPrecondition` when no daemon is found and `daemon.json` cannot be read.
     """
-    deadline = time.monotonic() + timeout_s
-    statuses = ((each, _status(each, deadline)) for each in place.sockets)
-    return next((each for each, status in statuses if status is not None and _serves(status, place)), None)
+    if (found := _find(place, time.monotonic() + timeout_s)) is None:
+        place.check_description()
+    return found
+
+
+def _find(place: Place, deadline: float) -> CheckedSocket | None:
+    for each in place.sockets:
+        if (found := trust.checked(each)) is not None:
+            status = _status(each, deadline)
+            if status is not None and _serves(status, place):
+                return found
+    return None
 
 
 def _serves(status: admin_service_pb2.AdminServiceGetStatusResponse, place: Place) -> bool:
@@ -75,9 +104,7 @@ def _serves(status: admin_service_pb2.AdminServiceGetStatusResponse, place: Plac
 
 
 def _status(socket_path: Path, deadline: float) -> admin_service_pb2.AdminServiceGetStatusResponse | None:
-    """The status of the daemon at the socket; None when no daemon listens there, or the daemon is stopping."""
-    if not answers(socket_path):
-        return None
+    """The status of the daemon at a checked socket; None when no daemon listens there any more, or the daemon is stopping."""
     import grpc  # here, because loading it takes long and is not needed where no daemon runs
 
     from holdfast.v1 import admin_service_pb2
@@ -103,9 +130,25 @@ def _status(socket_path: Path, deadline: float) -> admin_service_pb2.AdminServic
         close_channel(stubs)
 
 
+def _make_directories(place: Place) -> None:
+    """Creates the directories of the sockets and of the store. Raises StartFailed if other users can write to the latter."""
+    _make_socket_dir(place)
+    place.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fault = fault_of(place.data_dir, (trust.ROOT,), stat.S_IWOTH) or (place.in_memory and fault_of(place.data_dir.parent))
+    if fault:
+        raise StartFailed(f"No daemon is started: {fault}. Give another directory in HOLDFAST_DATA_DIR.")
+
+
+def _make_socket_dir(place: Place) -> None:
+    """Creates the directory before the daemon does. If another user was faster, creates the one that is chosen then."""
+    for _ in range(2):
+        with suppress(OSError):  # the daemon, which creates it too, reports why it cannot
+            place.start_sockets[0].parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 @contextmanager
 def _start_lock(place: Place, deadline: float) -> Iterator[None]:
-    descriptor = os.open(place.data_dir / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(place.data_dir / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         while not _locked(descriptor):
             if time.monotonic() > deadline:
@@ -124,11 +167,11 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _start(place: Place, deadline: float, idle_exit_s: int) -> Path:
+def _start(place: Place, deadline: float, idle_exit_s: int) -> CheckedSocket:
     """Starts a daemon and waits until one serves. Starts another if the first ended because an earlier one was still stopping."""
     process: subprocess.Popen[bytes] | None = None
     while True:
-        if (found := find(place, timeout_s=deadline - time.monotonic())) is not None:
+        if (found := _find(place, deadline)) is not None:
             if process is not None:
                 _leave_running(process)
             return found
@@ -147,14 +190,18 @@ def _start(place: Place, deadline: float, idle_exit_s: int) -> Path:
 
 def _free_socket(place: Place, deadline: float) -> Path:
     """The socket for the new daemon. Raises `StartFailed` when daemons of other stores listen at every candidate."""
+    _make_socket_dir(place)
     taken = []
-    for each in dict.fromkeys((place.socket_path, place.own_socket)):
-        status = _status(each, deadline)
+    for each in place.start_sockets:
+        if fault := trust.refusal(each):
+            taken.append(fault)
+            continue
+        status = _status(each, deadline) if answers(each) else None
         if status is None or _serves(status, place):  # a daemon of this place has come up meanwhile
             return each
-        taken.append(f"at {each} the daemon of {status.data_dir or 'a store in memory'}")
+        taken.append(f"at {each} the daemon of {status.data_dir or 'a store in memory'} listens")
     raise StartFailed(
-        f"The daemon of {place.data_dir} cannot be started: {' and '.join(taken)} listens. "
+        f"The daemon of {place.data_dir} cannot be started: {' and '.join(taken)}. "
         "Stop that, or set HOLDFAST_SOCKET and start a daemon there with `holdfastd --data-dir DIR --socket PATH`."
     )
 
@@ -197,7 +244,7 @@ def _open_log(place: Place) -> BinaryIO:
     path = _log_path(place)
     if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
         path.replace(path.with_suffix(".log.1"))
-    return path.open("ab")
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | LOG_FLAGS, 0o600), "ab")
 
 
 def _leave_running(process: subprocess.Popen[bytes]) -> None:
@@ -218,6 +265,12 @@ def _alive(pid: int) -> bool:
 
 
 def _failed(place: Place, what: str) -> StartFailed:
-    path = _log_path(place)
-    tail = path.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip() if path.exists() else ""
-    return StartFailed(f"The daemon of {place.data_dir} {what}. The end of its log, {path}:\n{tail or '(empty)'}")
+    tail = _log_tail(_log_path(place)).decode(errors="replace").strip() or "(empty)"
+    return StartFailed(f"The daemon of {place.data_dir} {what}.{refusals(place)} The end of its log, {_log_path(place)}:\n{tail}")
+
+
+def _log_tail(path: Path) -> bytes:
+    with suppress(FileNotFoundError), os.fdopen(os.open(path, os.O_RDONLY | LOG_FLAGS), "rb") as log:
+        log.seek(max(os.fstat(log.fileno()).st_size - LOG_TAIL_BYTES, 0))
+        return log.read(LOG_TAIL_BYTES)
+    return b""

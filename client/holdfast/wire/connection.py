@@ -20,12 +20,12 @@ from google.protobuf.message import Message
 from holdfast.contract.versions import API_VERSION, method_name, need_of
 from holdfast.errors import Closed, HoldfastError, InvalidArgument, Unavailable, VersionSkew
 from holdfast.v1 import admin_service_pb2, store_service_pb2
-from holdfast.wire import autostart, forks
-from holdfast.wire.address import Place
+from holdfast.wire import forks, trust
 from holdfast.wire.agreement import Agreement, Metadata
 from holdfast.wire.channel import Stubs, close_channel, open_channel
 from holdfast.wire.retry import Patience
 from holdfast.wire.status import error_of
+from holdfast.wire.trust import CheckedSocket
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -40,11 +40,22 @@ class Buffering(Protocol):
         """Waits until all entries are durable; raises the error that prevents it. Does nothing once closed."""
 
 
+class Search(Protocol):
+    """Finds the socket of the daemon again, for an address that the client chose itself; see `autostart.py`."""
+
+    def __call__(self, *, timeout_s: float) -> CheckedSocket:
+        """Returns a checked socket. Raises Unavailable when no daemon serves the store in time."""
+
+
 class _Line:
-    """The state that a connection shares with its copies of other timeouts: channel, revision seen, API version, writers."""
+    """The state that a connection shares with its copies of other timeouts: channel, revision seen, API version, writers.
+
+    `checked` is the check of `socket_path`; None for an address that the user gave.
+    """
 
     def __init__(self, socket_path: Path | None) -> None:
         self.socket_path = socket_path
+        self.checked: CheckedSocket | None = None
         self.lock = threading.Lock()
         self.stubs: Stubs | None = None
         self.closed = False
@@ -62,13 +73,12 @@ class _Line:
 
 
 class Connection:
-    """The channel, its reopening, and the retries. With a `place` it may start a daemon; without one it has a `socket_path`."""
+    """The channel, its reopening, and the retries. It has the socket that the user gave, or a search that finds one."""
 
-    def __init__(self, *, socket_path: Path | None, place: Place | None, timeout_s: float, idle_exit_s: int) -> None:
+    def __init__(self, to: Path | Search, *, timeout_s: float) -> None:
         self.timeout_s = timeout_s
-        self._place = place
-        self._idle_exit_s = idle_exit_s
-        self._line = _Line(socket_path)
+        self._search = None if isinstance(to, Path) else to
+        self._line = _Line(to if isinstance(to, Path) else None)
 
     def with_timeout(self, timeout_s: float) -> Connection:
         """The same connection with another timeout. Closing either closes both."""
@@ -87,13 +97,13 @@ class Connection:
             self._line.revision = max(self._line.revision, revision)
 
     def open(self, patience_s: float) -> None:
-        """Reaches the daemon, after starting it where no address was given, and agrees with it on an API version.
+        """Reaches the daemon, after finding it where no address was given, and agrees with it on an API version.
 
         Raises VersionSkew, StartFailed, or Unavailable when nobody answers within `patience_s`.
         """
-        patience = Patience(self.timeout_s if self._place else min(patience_s, self.timeout_s))
-        if self._place is not None:
-            self._line.socket_path = self._found(patience)
+        patience = Patience(self.timeout_s if self._search else min(patience_s, self.timeout_s))
+        if self._search is not None:
+            self._move(self._search(timeout_s=patience.remaining_s))
         try:
             self._agree(patience)
         except Unavailable as error:
@@ -120,8 +130,13 @@ class Connection:
             close_channel(stubs)
 
     def stubs(self) -> Stubs:
-        """The stubs on this process's channel. Opens the channel if there is none."""
+        """The stubs on this process's channel. Opens the channel if there is none.
+
+        gRPC reconnects by itself, so each call checks first that the socket's directory is still the one that was checked.
+        """
         line = self._line
+        if self._search is not None and not line.closed and not (line.checked and line.checked.is_current()):
+            self._move(self._search(timeout_s=self.timeout_s))
         if (current := line.stubs) is not None:
             return current
         with line.lock:
@@ -182,11 +197,11 @@ class Connection:
         patience.pause_after(error)
         if not isinstance(error, Unavailable):
             return
-        if self._place is not None:
-            self._move(self._found(patience))
+        if self._search is not None:
+            self._move(self._search(timeout_s=patience.remaining_s))
             return
         assert self._line.socket_path is not None
-        while not autostart.answers(self._line.socket_path):
+        while not trust.answers(self._line.socket_path):
             if patience.remaining_s <= PROBE_S or self._line.closed:
                 raise error
             time.sleep(PROBE_S)
@@ -223,17 +238,13 @@ class Connection:
             return isinstance(error_of(failure), InvalidArgument)
         return True
 
-    def _found(self, patience: Patience) -> Path:
-        assert self._place is not None
-        return autostart.find_or_start(self._place, timeout_s=patience.remaining_s, idle_exit_s=self._idle_exit_s)
-
-    def _move(self, socket_path: Path) -> None:
-        """Switches to another socket, at which the daemon that was started again listens."""
+    def _move(self, found: CheckedSocket) -> None:
+        """Switches to the socket that was found, unless it is the one in use and its directory is the same."""
         line = self._line
         with line.lock:
-            if socket_path == line.socket_path:
+            if found == line.checked:
                 return
-            stubs, line.stubs, line.socket_path = line.stubs, None, socket_path
+            stubs, line.stubs, line.socket_path, line.checked = line.stubs, None, found.path, found
         if stubs is not None:
             close_channel(stubs)
 

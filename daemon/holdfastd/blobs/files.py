@@ -21,11 +21,12 @@ import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from holdfastd import durable, failpoints
+from holdfastd import descriptors, durable, failpoints
 from holdfastd.errors import DiskFull
 from holdfastd.model.blobs import DELTA, RAW, ZSTD, digest_hex
 
 BLOBS = "blobs"
+OWNER_FILE = "store_id"  # in `blobs`: the id of the store that the files belong to (`foreign.py`)
 _TEMPORARY = "tmp"
 _SUFFIXES = {ZSTD: ".zst", RAW: "", DELTA: ".delta"}
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -88,8 +89,13 @@ class BlobFiles:
         return FileDraft(self, upload_id, descriptor)
 
     def open(self, path: str) -> StoredFile:
-        """Opens a published file for reading. Raises FileNotFoundError."""
-        return StoredFile(os.open(self._data_dir / path, os.O_RDONLY | os.O_CLOEXEC))
+        """Opens a published file for reading. Raises FileNotFoundError; RESOURCE_EXHAUSTED when no descriptor is left."""
+        try:
+            return StoredFile(os.open(self._data_dir / path, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            if (lack := descriptors.lack(error)) is not None:
+                raise lack from error
+            raise
 
     def size(self, path: str) -> int:
         """The file's size in bytes. Raises FileNotFoundError."""
@@ -162,7 +168,12 @@ class BlobFiles:
             raise SyncFailed(f"fsync failed: {error}") from error
 
     def _directories(self) -> list[str]:
-        return [name for name in os.listdir(self._data_dir / BLOBS) if name != _TEMPORARY]
+        return published_directories(self._data_dir / BLOBS)
+
+
+def published_directories(blobs_dir: Path) -> list[str]:
+    """The names of the directories of published files."""
+    return [name for name in os.listdir(blobs_dir) if name not in (_TEMPORARY, OWNER_FILE)]
 
 
 class FileDraft:

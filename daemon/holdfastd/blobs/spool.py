@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from holdfastd.blobs.files import FileDraft
+from holdfastd.blobs.room import UNLIMITED, Room
 
 
 class Spool:
     """Keeps up to `inline_max_bytes` in memory; moves them to a temporary file when there are more. For one thread at a time."""
 
-    def __init__(self, create_file: Callable[[], FileDraft], inline_max_bytes: int) -> None:
+    def __init__(self, create_file: Callable[[], FileDraft], inline_max_bytes: int, room: Room = UNLIMITED) -> None:
         self._create_file = create_file
+        self._room = room
         self._inline_max_bytes = inline_max_bytes
         self._memory = bytearray()
         self._file: FileDraft | None = None
@@ -24,11 +26,12 @@ class Spool:
         if self._file is None and len(self._memory) + len(data) <= self._inline_max_bytes:
             self._memory += data
             return
-        if self._file is None:
-            self._file = self._create_file()
-            self._file.write(bytes(self._memory))
-            self._memory.clear()
-        self._file.write(data)
+        with self._room.take(len(self._memory) + len(data)):
+            if self._file is None:
+                self._file = self._create_file()
+                self._file.write(bytes(self._memory))
+                self._memory.clear()
+            self._file.write(data)
 
     def file(self) -> FileDraft | None:
         """The temporary file with all bytes. None when they are few enough for the database; then read `content`."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from holdfastd.errors import Cancelled, DeadlineExceeded
+from holdfastd.model.budget import Claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,11 @@ OWN = Peer("", os.getpid(), os.geteuid(), os.getegid())
 
 
 class Call:
-    """One call: its caller, its deadline and its end. Thread-safe."""
+    """One call: its caller, its deadline, its end, and its claim on memory. Thread-safe."""
 
-    def __init__(self, timeout_s: float | None = None, peer: Peer = OWN) -> None:
+    def __init__(self, timeout_s: float | None = None, peer: Peer = OWN, claim: Claim | None = None) -> None:
         self.peer = peer
+        self.claim = claim or Claim(None, peer)
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._lock = threading.Lock()
         self._gone = False

@@ -12,6 +12,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from holdfast.contract.kinds import Kind
 from holdfastd.model.blobs import BlobRow
+from holdfastd.model.call import OWN, Peer
 from holdfastd.model.mutations import Append, Change, Delete, Mutation, Result
 
 R = TypeVar("R")
@@ -26,6 +27,7 @@ class Command(Generic[R_co]):
     exclusive: run it alone while no transaction is open, instead of in a batch.
     gives_space: it frees space, so apply it even when the disk is full.
     request_key: remember its answer under this key, and repeat the answer to a command with the same key; None: do not.
+    rows: about how many rows it changes; the writer takes commands of many rows in smaller batches.
     lone_append: the only mutation of the command, if that is an unconditional append; it may need no savepoint.
     """
 
@@ -36,6 +38,10 @@ class Command(Generic[R_co]):
     @property
     def gives_space(self) -> bool:
         return False
+
+    @property
+    def rows(self) -> int:
+        return 1
 
     @property
     def request_key(self) -> RequestKey | None:
@@ -85,9 +91,14 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Commit(Request[Committed]):
-    """Apply all of the mutations, or none."""
+    """Apply all of the mutations, or none. `peer` is the process that asked for it."""
 
     mutations: tuple[Mutation, ...]
+    peer: Peer = OWN
+
+    @property
+    def rows(self) -> int:
+        return sum(len(each.rows) if isinstance(each, Append) else 1 for each in self.mutations)
 
     @property
     def gives_space(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.contract.ids import is_like_an_option
 from holdfast.contract.kinds import JOURNALS, KINDS, Journal, Kind
 from holdfastd.errors import InvalidArgument
 
@@ -21,6 +22,16 @@ def check_id(value: str, field: str) -> str:
             f"{field} {value!r} holds blanks or characters that cannot be printed.", reason="VALUE_INVALID", field=field
         )
     return value
+
+
+def check_new_id(value: str, field: str) -> None:
+    """INVALID_ARGUMENT when a command line would take the id for an option. Only for new records: stores may have such ids."""
+    if is_like_an_option(value):
+        raise InvalidArgument(
+            f"{field} {value!r} begins with a hyphen, so command lines would take it for an option. Give another id.",
+            reason="VALUE_INVALID",
+            field=field,
+        )
 
 
 def check_name(value: str, field: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import grpc
 
-from holdfastd.model.call import Call
+from holdfastd.model.budget import Claim
+from holdfastd.model.call import Call, Peer
 
 _ENDLESS_S = 1e9  # grpcio reports a missing deadline as one in the far future; a lock's timeout cannot be that long
 
@@ -17,10 +18,12 @@ class GrpcCall(Call):
     `default_timeout_s`: the deadline of a call that has none; None for a stream, which may last.
     """
 
-    def __init__(self, context: grpc.ServicerContext, default_timeout_s: float | None) -> None:
+    def __init__(
+        self, context: grpc.ServicerContext, peer: Peer, default_timeout_s: float | None, claim: Claim | None = None
+    ) -> None:
         remaining_s = context.time_remaining()
         endless = remaining_s is None or remaining_s > _ENDLESS_S
-        super().__init__(default_timeout_s if endless else remaining_s)
+        super().__init__(default_timeout_s if endless else remaining_s, peer, claim)
         self._context = context
         self._registered = False
 

@@ -9,26 +9,35 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError
 
+from holdfastd import logs
 from holdfastd.errors import HoldfastError, InvalidArgument
+from holdfastd.model.budget import Claim
+from holdfastd.model.call import Call, Peer
 from holdfastd.rpc.caller import GrpcCall
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.message_first import Sender
 from holdfastd.rpc.replies import Reply, refuse
+from holdfastd.rpc.request_sizes import memory_of, memory_of_fields
 from holdfastd.service.decoding import check_api_version
 from holdfastd.service.pending import NeverWaits, Pending
 
 MAX_REQUEST_BYTES = 16 * 2**20
 # Between the two limits we refuse a message with our error details; above this one gRPC refuses it without them.
-MAX_TRANSPORT_BYTES = 2 * MAX_REQUEST_BYTES
+MAX_TRANSPORT_BYTES = MAX_REQUEST_BYTES + 2**20
+# What an upload needs beside the content that it gathers: the message that gRPC is receiving, whose size is not known before,
+# and the chunk before it, hashed and compressed.
+UPLOAD_BYTES = MAX_TRANSPORT_BYTES + 8 * 2**20
 API_VERSION_KEY = "holdfast-api"
 _VERSION = re.compile("[0-9]{1,9}")
+
+log = logs.logger(__name__)
 
 UseCase = Callable[..., Any]
 Decode = Callable[[bytes], Any]  # a request, or the HoldfastError that refuses it
@@ -83,24 +92,62 @@ class UnaryHandler:
         self._timeout_s = timeout_s
         self._decode = decode
 
-    def receive(self, data: bytes, context: grpc.ServicerContext, sender: Sender) -> None:
+    def admit(self, context: grpc.ServicerContext) -> Claim:
+        """The claim of a new call. Raises PERMISSION_DENIED, or RESOURCE_EXHAUSTED when the caller holds its share of memory."""
+        return self._gate.claim_of(self._gate.peers.of(context))
+
+    def receive(self, data: bytes, context: grpc.ServicerContext, sender: Sender, claim: Claim) -> None:
         """Runs the use case and answers, or leaves the answer to the writer. Does not raise."""
-        reply = Reply(context, sender, self._gate, self._method)
+        reply = Reply(context, sender, self._gate, self._method, claim)
         self._gate.enter()
         try:
-            self._gate.check_short()
+            self._gate.check_short(claim.holder)
             _check_metadata(context)
-            answer = self._use_case(_whole(self._decode(data)), GrpcCall(context, self._timeout_s))
-            if isinstance(answer, Pending):
-                answer.deliver(reply.succeed, reply.fail)
-                return
+            call = GrpcCall(context, cast(Peer, claim.holder), self._timeout_s, claim)
+            claim.take(memory_of_fields(data))
+            request = _whole(self._decode(data))
+            del data
+            answer = self._use_case(request, call) if self.never_waits else self._read(request, call)
         except BaseException as error:  # also SystemExit: the caller must get an answer
             reply.fail(error)
         else:
+            self._answer(answer, reply)
+
+    def _answer(self, answer: Any, reply: Reply) -> None:
+        if isinstance(answer, Pending):
+            try:
+                answer.deliver(reply.succeed, reply.fail)
+            except BaseException as error:
+                reply.fail(error)
+        elif isinstance(answer, bytes):
+            reply.offer(answer)
+        else:
             reply.succeed(answer)
 
+    def _read(self, request: Any, call: Call) -> bytes:
+        """The encoded answer of a use case that reads. Few are built at once: each may need three times its size meanwhile."""
+        with self._gate.answers:
+            data: bytes = self._use_case(request, call).SerializeToString()
+        return data
+
+    def refuse(self, error: HoldfastError, context: grpc.ServicerContext, sender: Sender) -> None:
+        """Answers a call that was not admitted. Does not raise."""
+        try:
+            refuse(context, error, self._method)
+            sender.send(None)
+        except Exception:
+            log.exception("answer_failed", extra={"method": self._method})
+            sender.abort()
+
     def __call__(self, data: bytes, context: grpc.ServicerContext, send_response: Callable[[bytes | None], None]) -> None:
-        self.receive(data, context, _StreamSender(context, send_response, self._gate.unary_pool.run))
+        sender = _StreamSender(context, send_response, self._gate.unary_pool.run)
+        try:
+            claim = self.admit(context)
+            claim.take(memory_of(len(data)))
+        except HoldfastError as error:
+            self.refuse(error, context, sender)
+        else:
+            self.receive(data, context, sender, claim)
 
 
 class _StreamSender:
@@ -135,9 +182,12 @@ def unary_handler(handler: UnaryHandler) -> grpc.RpcMethodHandler[Any, Any]:
 def _gathering(use_case: UseCase, gate: Gate, name: str) -> UseCase:
     def handle(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
         try:
-            with gate.stream():
+            peer = gate.peers.of(context)
+            with gate.stream(peer), closing(gate.claim_of(peer)) as claim:
                 _check_metadata(context)
-                return use_case(map(_whole, requests), GrpcCall(context, None))
+                call = GrpcCall(context, peer, None, claim)
+                claim.take_when_free(UPLOAD_BYTES, call)
+                return use_case(map(_whole, requests), call)
         except Exception as error:
             refuse(context, error, name)
             return None
@@ -148,9 +198,10 @@ def _gathering(use_case: UseCase, gate: Gate, name: str) -> UseCase:
 def _streaming(use_case: UseCase, gate: Gate, name: str) -> UseCase:
     def handle(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         try:
-            with gate.stream():
+            peer = gate.peers.of(context)
+            with gate.stream(peer), closing(gate.claim_of(peer)) as claim:
                 _check_metadata(context)
-                call = GrpcCall(context, None)
+                call = GrpcCall(context, peer, None, claim)
                 with closing(use_case(_whole(request), call)) as answers:
                     yield from answers
         except Exception as error:

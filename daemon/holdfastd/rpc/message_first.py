@@ -5,8 +5,9 @@ answer: 429 µs of the daemon's CPU per append, against 247 µs here. grpcio has
 call to the executor that the handler names (`experimental_thread_pool`):
 
 1. grpcio submits the call to that executor, `CallPool`, which offers it to `MessageFirst.receive`.
-2. `receive` asks gRPC for the message.
-3. When the message has arrived, grpcio's serving thread calls `_Call.on_message`.
+2. `receive` asks gRPC for the message, at once or when there is a permit (`receipts.py`). A caller that holds its share of the
+   memory budget is refused here, before anything of its message is read.
+3. When the message has arrived, grpcio's serving thread calls `_Call.on_message`, which takes the memory that it needs.
 4. `on_message` runs the handler: in the serving thread when the handler never waits, otherwise in a thread of the pool.
 
 The rest repeats what `grpc._server` does. Private parts may change in any version, so there are three guards. This path is used
@@ -25,17 +26,25 @@ from typing import Any, Protocol
 import grpc
 
 from holdfastd import logs
+from holdfastd.errors import HoldfastError
+from holdfastd.model.budget import Claim
+from holdfastd.rpc.receipts import Receipts
+from holdfastd.rpc.request_sizes import memory_of, small_fields
 
 # The versions with which CI ran `tests/end_to_end/test_call_pool.py`, with this path on and off.
 TESTED_VERSIONS = frozenset({"1.85.1"})
 
-# Larger requests are decoded and checked in the pool: all calls wait for the serving thread, and 4 KiB take 1 to 2 ms.
+# Larger requests are decoded and checked in the pool: all calls wait for the serving thread, and 4 KiB take 1 to 2 ms when they
+# hold one long text. Many short fields take longer, so they are limited too.
 SMALL_REQUEST_BYTES = 4 * 2**10
+SMALL_REQUEST_FIELDS = 128
 
 _NOT_BEGUN = b"The daemon could not receive this call; nothing was applied. Try again."
 _UNKNOWN_OUTCOME = b"The daemon could not send its answer. It is not known whether the call was applied; see the daemon's log."
 
-Run = Callable[..., None]  # called with a function and its arguments; runs the function in the pool
+_PERMITS_WITHOUT_BUDGET = 1_000
+
+Run = Callable[..., None]  # called with a caller, a function and its arguments; runs the function in the pool
 
 
 def _private(name: str) -> Any:
@@ -65,8 +74,14 @@ class Receiver(Protocol):
 
     never_waits: bool
 
-    def receive(self, data: bytes, context: grpc.ServicerContext, sender: Sender) -> None:
-        """Answers one call through `sender`, now or later. Does not raise."""
+    def admit(self, context: grpc.ServicerContext) -> Claim:
+        """The claim on memory of a call whose message is not received yet. Raises the HoldfastError that refuses the call."""
+
+    def receive(self, data: bytes, context: grpc.ServicerContext, sender: Sender, claim: Claim) -> None:
+        """Answers one call through `sender`, now or later, and releases its claim then. Does not raise."""
+
+    def refuse(self, error: HoldfastError, context: grpc.ServicerContext, sender: Sender) -> None:
+        """Answers one call with an error, without its message. Does not raise."""
 
 
 class Drift(Exception):
@@ -76,7 +91,8 @@ class Drift(Exception):
 class MessageFirst:
     """The switch of this path, and its entry point `receive`. Thread-safe; a daemon has one."""
 
-    def __init__(self, version: str = grpc.__version__) -> None:
+    def __init__(self, version: str = grpc.__version__, receipts: Receipts | None = None) -> None:
+        self.receipts = receipts or Receipts(None, permits=_PERMITS_WITHOUT_BUDGET, largest_bytes=0)
         self._version = version
         self._lock = threading.Lock()
         self._warning = ""
@@ -127,7 +143,7 @@ class MessageFirst:
 class _Call:
     """One call on this path; also the `Sender` of its answer."""
 
-    __slots__ = ("_deserializer", "_handler", "_never_waits", "_path", "_rpc_event", "_run", "_state")
+    __slots__ = ("_context", "_deserializer", "_handler", "_operation", "_path", "_rpc_event", "_run", "_state", "claim")
 
     def __init__(self, path: MessageFirst, run: Run, rpc_event: Any, state: Any, handler: Receiver, deserializer: Any) -> None:
         self._path = path
@@ -135,30 +151,50 @@ class _Call:
         self._rpc_event = rpc_event
         self._state = state
         self._handler = handler
-        self._never_waits = handler.never_waits
         self._deserializer = deserializer
 
     def start(self) -> None:
-        """Asks gRPC for the message. When it raises, grpcio can still handle the call itself."""
-        operation = cygrpc.ReceiveMessageOperation(0)
-        if type(operation) is not cygrpc.ReceiveMessageOperation:  # gRPC would crash on it
+        """Admits or refuses the call. When it raises, grpcio can still handle the call itself."""
+        self._operation = cygrpc.ReceiveMessageOperation(0)
+        if type(self._operation) is not cygrpc.ReceiveMessageOperation:  # gRPC would crash on it
             raise Drift("ReceiveMessageOperation made something else")
-        token, due = grpc_server._RECEIVE_MESSAGE_TOKEN, self._state.due
-        due.add(token)
+        self._context = self._make_context()
         try:
-            self._rpc_event.call.start_server_batch((operation,), self.on_message)
-        except Exception as error:  # gRPC may have begun to receive, so grpcio can no longer handle the call itself
-            due.discard(token)
-            self._path.switch_off(error)
-            self._abort("unavailable", _NOT_BEGUN)
+            self.claim = self._handler.admit(self._context)
+            if self._path.receipts.ask(self):
+                self.begin()
+        except HoldfastError as error:
+            self.refuse(error)
+
+    def begin(self) -> bool:
+        """Asks gRPC for the message. Returns False when the call has ended, so that none will come."""
+        token, state = grpc_server._RECEIVE_MESSAGE_TOKEN, self._state
+        with state.condition:
+            if state.statused or state.client is grpc_server._CANCELLED:
+                return False
+            state.due.add(token)
+            try:
+                self._rpc_event.call.start_server_batch((self._operation,), self.on_message)
+            except Exception as error:  # gRPC may have begun to receive, so grpcio can no longer handle the call itself
+                state.due.discard(token)
+                self._path.switch_off(error)
+                self._abort("unavailable", _NOT_BEGUN)
+                return False
+        return True
+
+    def refuse(self, error: HoldfastError) -> None:
+        """Ends the call with this error, unless it has ended. Its message is dropped."""
+        if not self._state.statused:
+            self._handler.refuse(error, self._context, self)
 
     def on_message(self, event: Any) -> Any:
         """Runs in the serving thread. An exception or a wrong result here would end that thread."""
         try:
+            wanted = self._path.receipts.done(self)
+            self.claim.release()
             data = event.batch_operations[0].message()
             if data is not None and type(data) is not bytes:
                 raise Drift("the message is not bytes")
-            context = self._make_context()
             with self._state.condition:
                 if data is None:
                     self._refuse_empty()
@@ -167,8 +203,8 @@ class _Call:
             self._path.switch_off(error)
             self._abort("unavailable", _NOT_BEGUN)
             return self._finish_unchecked()
-        if data is not None:
-            self._handle(data, context)
+        if data is not None and wanted:
+            self._handle(data)
         return finished
 
     def _make_context(self) -> Any:
@@ -192,14 +228,19 @@ class _Call:
             return (None, ()) if self._state.due else (self._state, ())
         return None, ()
 
-    def _handle(self, data: bytes, context: grpc.ServicerContext) -> None:
+    def _handle(self, data: bytes) -> None:
+        receive = self._handler.receive
         try:
-            if self._never_waits and len(data) <= SMALL_REQUEST_BYTES:
-                self._handler.receive(data, context, self)
+            self.claim.take(memory_of(len(data)))
+            if self._handler.never_waits and len(data) <= SMALL_REQUEST_BYTES and small_fields(data) <= SMALL_REQUEST_FIELDS:
+                receive(data, self._context, self, self.claim)
             else:
-                self._run(self._handler.receive, data, context, self)
+                self._run(self.claim.holder.connection, receive, data, self._context, self, self.claim)
+        except HoldfastError as error:
+            self.refuse(error)
         except Exception:  # no thread could be started; grpcio is not at fault, so this path stays on
             log.exception("call_not_taken")
+            self.claim.release()
             self._abort("internal", _NOT_BEGUN)
 
     def send(self, answer: bytes | None) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -19,6 +20,8 @@ from holdfastd import logs
 from holdfastd.rpc.message_first import MessageFirst
 
 log = logs.logger(__name__)
+
+Work = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class _Counted(Future[None]):
@@ -40,17 +43,23 @@ class CallPool(ThreadPoolExecutor):
     def __init__(self, threads: int, name: str, message_first: MessageFirst) -> None:
         super().__init__(threads, thread_name_prefix=name)
         self._message_first = message_first
-        self._work: queue.SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._started = self._idle = 0
+        self._turns: OrderedDict[str, deque[Work]] = OrderedDict()  # by caller, the next one first
 
     def waiting(self) -> int:
         """How many calls wait for a thread."""
         return self._work.qsize()
 
+    def waiting_of(self, caller: str) -> tuple[int, int]:
+        """How many calls of this caller wait for a thread, and how many callers wait."""
+        with self._lock:
+            return len(self._turns.get(caller, ())), len(self._turns)
+
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """grpcio calls this for each call, in its serving thread, with the call's lock held."""
-        if not self._message_first.receive(self.run, args):
+        if not self._message_first.receive(self.run_for, args):
             self.run(fn, *args)
         return _COUNTED
 
@@ -58,6 +67,22 @@ class CallPool(ThreadPoolExecutor):
         """Runs `fn` in one of the threads. When none is idle and none can be started, `fn` waits until one is idle."""
         self._start_if_needed()
         self._work.put((fn, args))
+
+    def run_for(self, caller: str, fn: Callable[..., Any], *args: Any) -> None:
+        """As `run`, but in turn with the work for other callers, so that one with many calls does not delay the others."""
+        with self._lock:
+            self._turns.setdefault(caller, deque()).append((fn, args))
+        self.run(self._run_turn)
+
+    def _run_turn(self) -> None:
+        with self._lock:
+            caller, queue = next(iter(self._turns.items()))
+            fn, args = queue.popleft()
+            if queue:
+                self._turns.move_to_end(caller)
+            else:
+                del self._turns[caller]
+        fn(*args)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Ends each thread when the queued work is done. Does not wait."""
@@ -95,7 +120,7 @@ class CallPool(ThreadPoolExecutor):
             del work, fn, args
             work = self._next()
 
-    def _next(self) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+    def _next(self) -> Work | None:
         try:
             return self._work.get_nowait()
         except queue.Empty:

@@ -6,11 +6,15 @@ from typing import Any
 
 import grpc
 
-from holdfastd import logs
+from holdfastd import descriptors, logs
 from holdfastd.errors import HoldfastError
+from holdfastd.model.budget import Claim
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.message_first import Sender
 from holdfastd.rpc.status import internal, to_status
+
+ANSWER_COPIES = 2  # grpcio keeps the bytes that it was given beside gRPC's copy until that is written
+LARGE_ANSWER_BYTES = 4 * 2**10  # the memory of smaller answers is limited by the number of a connection's calls
 
 log = logs.logger(__name__)
 
@@ -18,22 +22,41 @@ log = logs.logger(__name__)
 class Reply:
     """The answer of one short call. Call `succeed` or `fail` once, from any thread; they do not raise."""
 
-    __slots__ = ("_context", "_gate", "_method", "_sender")
+    __slots__ = ("_claim", "_context", "_gate", "_method", "_sender")
 
-    def __init__(self, context: grpc.ServicerContext, sender: Sender, gate: Gate, method: str) -> None:
+    def __init__(self, context: grpc.ServicerContext, sender: Sender, gate: Gate, method: str, claim: Claim) -> None:
+        self._claim = claim
         self._context = context
         self._sender = sender
         self._gate = gate
         self._method = method
 
     def succeed(self, answer: Any) -> None:
-        """Sends the answer; nothing when the caller has gone."""
+        """Sends the answer of a write; nothing when the caller has gone. It is sent whatever the caller's share of memory."""
         try:
-            self._sender.send(answer.SerializeToString())
+            data = answer.SerializeToString()
+            if len(data) > LARGE_ANSWER_BYTES:
+                claim = self._claim.beside()
+                claim.force(ANSWER_COPIES * len(data))
+                self._release_when_written(claim)
+            self._sender.send(data)
         except Exception as error:
             self.fail(error)
         else:
-            self._gate.leave()
+            self._leave()
+
+    def offer(self, data: bytes) -> None:
+        """Sends the encoded answer of a read. RESOURCE_EXHAUSTED when it does not fit into the caller's share of memory."""
+        try:
+            if len(data) > LARGE_ANSWER_BYTES:
+                claim = self._claim.beside()
+                claim.take(ANSWER_COPIES * len(data))
+                self._release_when_written(claim)
+            self._sender.send(data)
+        except Exception as error:
+            self.fail(error)
+        else:
+            self._leave()
 
     def fail(self, error: BaseException) -> None:
         """Sends the error."""
@@ -44,7 +67,16 @@ class Reply:
             log.exception("answer_failed", extra={"method": self._method})
             self._sender.abort()
         finally:
-            self._gate.leave()
+            self._leave()
+
+    def _release_when_written(self, claim: Claim) -> None:
+        """A large answer is counted until gRPC has written it, which a caller that does not read may delay."""
+        if not self._context.add_callback(claim.release):
+            claim.release()
+
+    def _leave(self) -> None:
+        self._claim.release()
+        self._gate.leave()
 
 
 def refuse(context: grpc.ServicerContext, error: BaseException, method: str) -> None:
@@ -52,6 +84,7 @@ def refuse(context: grpc.ServicerContext, error: BaseException, method: str) -> 
 
     An error that is not a HoldfastError is logged and becomes INTERNAL.
     """
+    error = descriptors.lack(error) or error
     if isinstance(error, HoldfastError):
         status = to_status(error)
     else:

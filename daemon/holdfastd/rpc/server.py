@@ -1,6 +1,4 @@
-"""The gRPC servers: the contract's services, reflection and health. Each bind of the listener builds a server, over the same
-use cases.
-"""
+"""The gRPC server: the contract's services, reflection and health."""
 
 from __future__ import annotations
 
@@ -24,15 +22,24 @@ SERVICES: Mapping[str, ServiceDescriptor] = {
     for descriptor in file.DESCRIPTOR.services_by_name.values()
 }
 
+PENDING_CALLS = 1_000_000  # the front door limits the connections, and `max_concurrent_streams` the calls of each
+CALLS_A_CONNECTION = 1_024  # a client with more calls in progress sends the others later
+
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_TRANSPORT_BYTES),
     ("grpc.max_send_message_length", MAX_TRANSPORT_BYTES),
     ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", CALLS_A_CONNECTION),
+    # gRPC cancels calls of any connection when this many wait for the serving thread; by default from 1,000 on, so that one
+    # connection that begins and resets calls quickly has the others' calls cancelled.
+    ("grpc.server.max_pending_requests", PENDING_CALLS),
+    ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
+    ("grpc.http2.bdp_probe", 0),  # it raises the bytes that gRPC buffers for a call before the daemon asks for its message
 )
 
 
 class Health:
-    """The answers of grpc.health.v1, the same on every server of this daemon."""
+    """The answers of grpc.health.v1, the same on every server that this daemon builds."""
 
     def __init__(self) -> None:
         self._servicer = health.HealthServicer(experimental_non_blocking=True)

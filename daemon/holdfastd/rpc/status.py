@@ -26,6 +26,7 @@ _CODES: tuple[tuple[type[errors.HoldfastError], grpc.StatusCode], ...] = (
     (errors.VersionMismatch, grpc.StatusCode.ABORTED),
     (errors.FailedPrecondition, grpc.StatusCode.FAILED_PRECONDITION),
     (errors.SetupError, grpc.StatusCode.FAILED_PRECONDITION),
+    (errors.PermissionDenied, grpc.StatusCode.PERMISSION_DENIED),
     (errors.OutOfRange, grpc.StatusCode.OUT_OF_RANGE),
     (errors.Exhausted, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.Stopping, grpc.StatusCode.UNAVAILABLE),

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from holdfast.v1 import admin_service_pb2 as pb
 from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__
+from holdfastd.errors import Exhausted
 from holdfastd.model import codec
 from holdfastd.model.blobs import BlobProblem
 from holdfastd.model.call import Call
@@ -166,7 +167,14 @@ def _streamed(work: Callable[[Progress], Mapping[str, int]]) -> Iterator[tuple[s
         except Exception as error:
             frames.put(error)
 
-    threading.Thread(target=run, name="job", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="job", daemon=True).start()
+    except RuntimeError as error:
+        raise Exhausted(
+            "The system starts no more threads. Try again, or raise the limit of processes (`ulimit -u`).",
+            reason="TOO_MANY_THREADS",
+            retry_delay_s=1.0,
+        ) from error
     while True:
         frame = frames.get()
         if isinstance(frame, Exception):

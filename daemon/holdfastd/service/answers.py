@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from google.protobuf.message import DecodeError
 
 from holdfast.contract.kinds import Kind, RecordMessage
@@ -9,6 +12,7 @@ from holdfast.v1 import record_pb2
 
 MAX_ANSWER_BYTES = 3 * 2**20
 ROOM_FOR_THE_REST = 64 * 2**10
+ROW_BYTES = 100
 
 
 class Budget:
@@ -37,3 +41,9 @@ def fill_record(record: record_pb2.Record, kind: Kind, id: str, image: bytes) ->
     if message.id != id:
         raise ValueError("its image is another record's")
     record.kind, record.id, record.version = kind.name, id, message.version
+
+
+def frame_bytes(rows: Sequence[Sequence[Any]]) -> int:
+    """The memory that a stream needs for these rows until their frame is sent: rows, message, encoding, gRPC's copy."""
+    values = sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
+    return 4 * (values + ROW_BYTES * len(rows))

@@ -41,10 +41,10 @@ class Commits:
         def answer(committed: Committed) -> store_service_pb2.StoreServiceCommitResponse:
             response = store_service_pb2.StoreServiceCommitResponse(revision=committed.revision)
             codec.set_time(response.commit_time, committed.commit_time)
-            _fill_results(response, committed, return_records)
+            _fill_results(response, committed, return_records and _has_room(committed, call))
             return response
 
-        return Pending(self._writer, Commit(*_who(request), mutations), call, answer)
+        return Pending(self._writer, Commit(*_who(request), mutations, call.peer), call, answer)
 
     def append(
         self, request: journal_service_pb2.JournalServiceAppendRequest, call: Call
@@ -63,7 +63,7 @@ class Commits:
             codec.set_time(response.commit_time, committed.commit_time)
             return response
 
-        return Pending(self._writer, Commit(*_who(request), (mutation,)), call, answer)
+        return Pending(self._writer, Commit(*_who(request), (mutation,), call.peer), call, answer)
 
     def allocate_id(
         self, request: store_service_pb2.StoreServiceAllocateIdRequest, call: Call
@@ -87,6 +87,11 @@ def _who(request: WriteRequest) -> tuple[str, str, str, bytes]:
         check_name(request.request_id, "request_id"),
         fingerprint(request) if request.request_id else b"",
     )
+
+
+def _has_room(committed: Committed, call: Call) -> bool:
+    """Takes memory for the records of the answer: the message and its encoding. A caller over its share gets it without them."""
+    return call.claim.fits(2 * sum(len(each.image) for each in committed.results if each.image is not None))
 
 
 def _fill_results(response: store_service_pb2.StoreServiceCommitResponse, committed: Committed, return_records: bool) -> None:

@@ -13,11 +13,11 @@ from holdfastd.model.entries import create_time, entry_codec
 from holdfastd.model.filters import Node, parse_filter
 from holdfastd.model.names import check_id, journal_named, stored_journal
 from holdfastd.model.pages import decode_token, encode_token, page_size
-from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget
+from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, frame_bytes
 from holdfastd.service.audits import Audits, list_scope
 from holdfastd.service.decoding import check_parent, workspace_of
 from holdfastd.service.feed import Feed, follow
-from holdfastd.service.reading import Reading, Snapshot
+from holdfastd.service.reading import Reading, Snapshot, with_room
 from holdfastd.store import journals, query, records
 from holdfastd.store.journals import JournalHead
 from holdfastd.store.pages import fetch
@@ -109,13 +109,20 @@ class _Cursor:
             # Send the last frame even when it is empty, so that a follower learns that the range has ended.
             if frame.entries or frame.unreadable or first or self.ended:
                 yield frame
+            self._call.claim.release()  # the frame was sent
             first = False
 
     def _next(self) -> tuple[pb.JournalServiceReadResponse, bool]:
         limit = min(self._page, self._left or self._page)
-        with self._reading.snapshot(self._call, self._request.workspace, self._request.min_revision) as snapshot:
-            head = self._head(snapshot)
-            rows, all_rows = self._rows(snapshot, head, limit)
+
+        def read() -> tuple[Snapshot, JournalHead, list[Sequence[Any]], bool]:
+            with self._reading.snapshot(self._call, self._request.workspace, self._request.min_revision) as snapshot:
+                head = self._head(snapshot)
+                rows, all_rows = self._rows(snapshot, head, limit)
+            self._call.claim.take(frame_bytes(rows))
+            return snapshot, head, rows, all_rows
+
+        snapshot, head, rows, all_rows = with_room(read, self._call)
         self._revision, self._last, self._page = snapshot.revision, head.last_number, ROWS_A_FRAME
         frame = pb.JournalServiceReadResponse(
             first_number=head.first_number, last_number=head.last_number, revision=snapshot.revision

@@ -5,16 +5,20 @@ Blobs belong to no workspace, so `service/blobs` takes its snapshots directly fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from holdfastd.errors import NotFound, OutOfRange
+from holdfastd.model.budget import NoRoom
 from holdfastd.model.call import Call
 from holdfastd.service.decoding import DEFAULT_WORKSPACE, workspace_of
 from holdfastd.store import changes, workspaces
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.engine import Connection, Readers
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +67,17 @@ class Reading:
         """The newest revision."""
         with self._readers.snapshot(call) as connection:
             return changes.revision(connection)
+
+
+def with_room(read: Callable[[], Read], call: Call) -> Read:
+    """Calls `read`, which takes memory for what it reads; when that does not fit, waits until it may and calls it once more.
+
+    So nobody waits for memory while holding a snapshot. Raises NoRoom when it does not fit then either.
+    """
+    try:
+        return read()
+    except NoRoom as error:
+        wanted = error.size_bytes
+    call.claim.take_when_free(wanted, call)  # waits in order
+    call.claim.give(wanted)
+    return read()

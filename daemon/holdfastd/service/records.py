@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from holdfast.contract.kinds import Kind
 from holdfast.v1 import store_service_pb2 as pb
 from holdfastd.errors import DataLoss, Exhausted, InvalidArgument
+from holdfastd.model.budget import PATIENCE_S, Claim, NoRoom
 from holdfastd.model.call import Call
 from holdfastd.model.filters import parse_filter
 from holdfastd.model.names import check_id, kind_named
@@ -16,7 +19,7 @@ from holdfastd.model.ordering import parse_order
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record
 from holdfastd.service.decoding import check_count, workspace_of
-from holdfastd.service.reading import Reading, Snapshot
+from holdfastd.service.reading import Reading, Snapshot, with_room
 from holdfastd.store import query, records
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.pages import DamagedImage, Image, fetch, image_of, images
@@ -24,7 +27,11 @@ from holdfastd.store.pages import DamagedImage, Image, fetch, image_of, images
 MAX_KEYS = 1_000
 MAX_LISTS = 100
 MAX_SCAN_BYTES = 256 * 2**20  # a scan is read into memory, because no snapshot may stay open while frames are sent
+SCAN_FRAME_BYTES = 3 * MAX_ANSWER_BYTES  # the frame that is being built or sent, and its encoding
+IMAGE_OVERHEAD_BYTES = 200  # of a record that is held in memory
+SCANS_AT_ONCE = 2  # reading; a large scan takes seconds, and other calls need the other readers
 ROWS_AT_ONCE = 500
+BYTES_AT_ONCE = 4 * 2**20  # of the rows that are read before they are counted
 KEYS_AT_ONCE = 20
 MAX_TOKEN_BYTES = 64 * 2**10
 
@@ -37,6 +44,7 @@ class Records:
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
+        self._scans = threading.BoundedSemaphore(SCANS_AT_ONCE)
 
     def get(self, request: pb.StoreServiceGetRequest, call: Call) -> pb.StoreServiceGetResponse:
         """One record."""
@@ -92,11 +100,29 @@ class Records:
         check_count(len(request.lists), MAX_LISTS, "lists")
         workspace = workspace_of(request.workspace)
         asked = [(kind_named(each.kind), *_whole_list(self._reading.dialect, workspace, each)) for each in request.lists]
-        with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
-            budget = _ScanBudget()
-            found = [_read_whole(snapshot, kind, sql, parameters, budget, call) for kind, sql, parameters in asked]
+        call.claim.take_when_free(SCAN_FRAME_BYTES, call)
+
+        def read() -> tuple[list[deque[tuple[str, Image]]], int]:
+            with self._turn(call), self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
+                budget = _ScanBudget(call)
+                found = [_read_whole(snapshot, kind, sql, parameters, budget, call) for kind, sql, parameters in asked]
+                return found, snapshot.revision
+
+        found, revision = with_room(read, call)
         for number, ((kind, _, _), rows) in enumerate(zip(asked, found, strict=True)):
-            yield from _frames(number, kind, rows, snapshot.revision)
+            yield from _frames(number, kind, rows, revision, call.claim)
+
+    @contextmanager
+    def _turn(self, call: Call) -> Iterator[None]:
+        """Holds one of the places of scans that read. RESOURCE_EXHAUSTED when none is free within PATIENCE_S."""
+        remaining_s = call.remaining_s()
+        if not self._scans.acquire(timeout=PATIENCE_S if remaining_s is None else min(PATIENCE_S, remaining_s)):
+            call.check()
+            raise Exhausted("Other scans are reading. Try again shortly.", reason="SCANS_BUSY", retry_delay_s=1.0)
+        try:
+            yield
+        finally:
+            self._scans.release()
 
     def count(self, request: pb.StoreServiceCountRequest, call: Call) -> pb.StoreServiceCountResponse:
         """The number of records of a kind that match a filter."""
@@ -156,19 +182,25 @@ def _whole_list(dialect: Dialect, workspace: str, asked: pb.ScanList) -> query.Q
 
 
 class _ScanBudget:
-    """Limits the bytes that a scan holds in memory."""
+    """Limits the bytes that a scan holds in memory, and takes them from the caller's share."""
 
-    def __init__(self) -> None:
-        self._left = MAX_SCAN_BYTES
+    def __init__(self, call: Call) -> None:
+        self._claim = call.claim
+        self._taken = 0
 
-    def take(self, image: Image) -> None:
-        self._left -= len(image) if isinstance(image, bytes) else 0
-        if self._left < 0:
+    def take(self, images: Sequence[Image]) -> None:
+        """Raises NoRoom with twice what the scan took so far, which is given back."""
+        size = sum(len(each) for each in images if isinstance(each, bytes)) + IMAGE_OVERHEAD_BYTES * len(images)
+        if self._taken + size > MAX_SCAN_BYTES:
             raise Exhausted(
                 f"The lists have more than {MAX_SCAN_BYTES:,} bytes in total. Read them in pages, with List.",
                 reason="SCAN_TOO_LARGE",
                 limit=MAX_SCAN_BYTES,
             )
+        self._taken += size
+        if not self._claim.fits(size):
+            self._claim.give(self._taken - size)
+            raise NoRoom(min(2 * self._taken, MAX_SCAN_BYTES))
 
 
 def _read_whole(
@@ -177,16 +209,20 @@ def _read_whole(
     """The ids and images of a whole list."""
     found: deque[tuple[str, Image]] = deque()
     cursor = snapshot.connection.execute(sql, parameters)
-    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+    count = 1
+    while rows := cursor.fetchmany(count):
         call.check()
-        for row in rows:
-            image = image_of(snapshot.connection, kind, snapshot.workspace, row[-1], row[0])
-            budget.take(image)
-            found.append((row[-1], image))
+        read = [(row[-1], image_of(snapshot.connection, kind, snapshot.workspace, row[-1], row[0])) for row in rows]
+        budget.take([image for _, image in read])
+        found.extend(read)
+        largest = max((len(image) for _, image in read if isinstance(image, bytes)), default=0)
+        count = max(1, min(ROWS_AT_ONCE, 2 * count, BYTES_AT_ONCE // (largest + 1)))
     return found
 
 
-def _frames(number: int, kind: Kind, left: deque[tuple[str, Image]], revision: int) -> Iterator[pb.StoreServiceScanResponse]:
+def _frames(
+    number: int, kind: Kind, left: deque[tuple[str, Image]], revision: int, claim: Claim
+) -> Iterator[pb.StoreServiceScanResponse]:
     """The frames of one list, at least one. Takes each record out of `left` when it is added to a frame, to free memory."""
     first = True
     while left or first:
@@ -195,6 +231,7 @@ def _frames(number: int, kind: Kind, left: deque[tuple[str, Image]], revision: i
             id, image = left.popleft()
             _add(frame, kind, id, image)
         yield frame
+        claim.give(frame.ByteSize())
 
 
 ImagesByKey = dict[tuple[str, str], Image]

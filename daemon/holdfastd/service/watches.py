@@ -10,10 +10,10 @@ from holdfastd.errors import InvalidArgument, OutOfRange
 from holdfastd.model import codec
 from holdfastd.model.call import Call
 from holdfastd.model.names import kind_named
-from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record
+from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record, frame_bytes
 from holdfastd.service.decoding import check_count, workspace_of
 from holdfastd.service.feed import Feed, Topic, follow
-from holdfastd.service.reading import Reading, Snapshot
+from holdfastd.service.reading import Reading, Snapshot, with_room
 from holdfastd.store import changes
 from holdfastd.store.changes import Noted
 
@@ -103,10 +103,16 @@ class _Cursor:
             frame, more = self._next()
             if frame.changes or (self._request.replay_only and not more):
                 yield frame
+            self._call.claim.release()  # the frame was sent
 
     def _next(self) -> tuple[pb.StoreServiceWatchResponse, bool]:
-        with self._reading.snapshot(self._call, "") as snapshot:
-            noted = self._page(snapshot)
+        def read() -> tuple[Snapshot, list[Noted]]:
+            with self._reading.snapshot(self._call, "") as snapshot:
+                noted = self._page(snapshot)
+            self._call.claim.take(frame_bytes([each.change for each in noted]))
+            return snapshot, noted
+
+        snapshot, noted = with_room(read, self._call)
         sent: list[pb.Change] = []
         taken = _fill(noted, sent, self._workspace)
         more = taken < len(noted) or len(noted) == ROWS_A_FRAME

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from holdfast.contract.kinds import JOURNALS, Journal
 from holdfastd.model.filters import Node, Operator, conjuncts
 from holdfastd.model.predicates import check
+from holdfastd.store import changes
+from holdfastd.store.changes import Era
 from holdfastd.store.conditions import compile_filter
 from holdfastd.store.dialect import Dialect, Where
 from holdfastd.store.engine import Connection
@@ -28,10 +30,11 @@ _BEFORE = (
     " AND (earlier.revision, earlier.ordinal) < (e.revision, e.ordinal)"
     " ORDER BY earlier.revision DESC, earlier.ordinal DESC LIMIT 1) END"
 )
-# Commit times never decrease and revisions have no gaps, so a binary search finds the first commit of a time.
+# Within an era (`changes.eras`) commit times never decrease and revisions have no gaps, so a binary search finds the first
+# commit of a time.
 FIRST_AT = (
     "WITH RECURSIVE search (low, high) AS ("
-    "SELECT CAST(1 AS BIGINT), (SELECT COALESCE(MAX(revision), 0) + 1 FROM commits)"
+    "SELECT CAST(? AS BIGINT), CAST(? AS BIGINT)"
     " UNION ALL SELECT CASE WHEN commits.commit_time < ? THEN commits.revision + 1 ELSE low END,"
     " CASE WHEN commits.commit_time < ? THEN high ELSE commits.revision END"
     " FROM search JOIN commits ON commits.revision = (low + high) / 2 WHERE low < high)"
@@ -39,9 +42,9 @@ FIRST_AT = (
 )
 
 
-def first_at(connection: Connection, time_ns: int) -> int:
-    """The first revision that was committed at that time or later; one more than the newest when there is none."""
-    (revision,) = connection.execute(FIRST_AT, (time_ns, time_ns)).fetchone()
+def first_at(connection: Connection, era: Era, time_ns: int) -> int:
+    """The first revision of the era that was committed at that time or later; one more than its last when there is none."""
+    (revision,) = connection.execute(FIRST_AT, (era.first, era.last + 1, time_ns, time_ns)).fetchone()
     return int(revision)
 
 
@@ -89,13 +92,25 @@ def _span(revisions: tuple[int, int], after: Place | None, descending: bool) -> 
 
 
 def span(connection: Connection, node: Node | None) -> tuple[int, int]:
-    """The first and the last revision that the filter's comparisons with times allow. One query for each such comparison."""
-    first, last = 1, END
-    for operator, time in _times(node):
+    """The first and the last revision that the filter's comparisons with times allow. One query for each such comparison.
+
+    After the clock was set back, revisions in between may have other times; the filter itself leaves those out.
+    """
+    times = list(_times(node))
+    if not times:
+        return 1, END
+    spans = [_span_of_era(connection, era, times) for era in changes.eras(connection)]
+    found = [(first, last) for first, last in spans if first <= last]
+    return (found[0][0], found[-1][1]) if found else (1, 0)
+
+
+def _span_of_era(connection: Connection, era: Era, times: list[tuple[Operator, int]]) -> tuple[int, int]:
+    first, last = era.first, era.last
+    for operator, time in times:
         if operator in (Operator.GREATER, Operator.GREATER_EQUAL, Operator.EQUAL):
-            first = max(first, first_at(connection, time + (operator is Operator.GREATER)))
+            first = max(first, first_at(connection, era, time + (operator is Operator.GREATER)))
         if operator in (Operator.LESS, Operator.LESS_EQUAL, Operator.EQUAL):
-            last = min(last, first_at(connection, time + (operator is not Operator.LESS)) - 1)
+            last = min(last, first_at(connection, era, time + (operator is not Operator.LESS)) - 1)
     return first, last
 
 

@@ -9,7 +9,7 @@ row puts its path into `blob_trash`.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import astuple, fields, replace
+from dataclasses import astuple, fields
 from typing import NamedTuple
 
 from holdfastd.errors import FailedPrecondition, NotFound
@@ -19,8 +19,7 @@ from holdfastd.store.engine import Connection
 
 _COLUMN_NAMES = tuple(field.name for field in fields(BlobRow))
 _COLUMNS = ", ".join(_COLUMN_NAMES)
-_REPLACED = ("stored_bytes", "stored_digest", "codec", "key_id", "path", "base_digest", "depth", "step", "lease_expire_time")
-_REPLACE = f"UPDATE blob SET {', '.join(f'{name} = ?' for name in _REPLACED)} WHERE digest = ?"
+_UPDATE = f"UPDATE blob SET {', '.join(f'{name} = ?' for name in _COLUMN_NAMES)} WHERE digest = ?"
 _IN_CHAIN = ", ".join(f"blob.{name}" for name in _COLUMN_NAMES)
 _INSERT = f"INSERT INTO blob ({_COLUMNS}) VALUES ({', '.join('?' * len(_COLUMN_NAMES))})"
 _WITH_CHAIN = """
@@ -195,10 +194,9 @@ def store_blob(connection: Connection, command: StoreBlob, now_ns: int) -> Store
     if renewed is not None:
         return renewed if renewed.row.path != command.in_place_of else _replace(connection, renewed.row, command)
     _check_base(connection, command)
-    row = _new_row(command, now_ns)
+    row = _row_of(command, now_ns + command.lease_ns, now_ns)
     connection.execute(_INSERT, astuple(row))
-    if command.content is not None:
-        connection.execute("INSERT INTO blob_inline (digest, content) VALUES (?, ?)", (row.digest, command.content))
+    _insert_bytes(connection, command)
     connection.execute(_MAKE_CANDIDATE, (row.digest, row.lease_expire_time))
     return StoredBlob(row, False, _revision(connection))
 
@@ -243,20 +241,33 @@ def discard_file(connection: Connection, command: DiscardFile, now_ns: int) -> b
 def _replace(connection: Connection, old: BlobRow, command: StoreBlob) -> StoredBlob:
     """Gives the row other stored bytes. References to the blob and deltas based on it stay; the old file goes into the trash."""
     assert command.base_digest is None, "bytes that replace others must be a whole blob"
-    new = replace(_new_row(command, 0), lease_expire_time=old.lease_expire_time, create_time=old.create_time)
-    connection.execute("DELETE FROM blob_inline WHERE digest = ?", (old.digest,))
-    connection.execute(_REPLACE, (*(getattr(new, name) for name in _REPLACED), old.digest))
+    _delete_bytes(connection, old)
+    row = _row_of(command, old.lease_expire_time, old.create_time)
+    connection.execute(_UPDATE, (*astuple(row), old.digest))
+    _insert_bytes(connection, command)
+    return StoredBlob(row, False, _revision(connection))
+
+
+def _insert_bytes(connection: Connection, command: StoreBlob) -> None:
+    """Inserts what the database holds of the stored bytes. The row exists."""
     if command.content is not None:
-        connection.execute("INSERT INTO blob_inline (digest, content) VALUES (?, ?)", (new.digest, command.content))
-    _discard_stored(connection, old)
-    return StoredBlob(new, False, _revision(connection))
+        connection.execute("INSERT INTO blob_inline (digest, content) VALUES (?, ?)", (command.digest, command.content))
+
+
+def _delete_bytes(connection: Connection, row: BlobRow) -> None:
+    """Deletes what `_insert_bytes` inserted, puts the file into the trash, and makes the base a candidate."""
+    connection.execute("DELETE FROM blob_inline WHERE digest = ?", (row.digest,))
+    if row.path:
+        connection.execute("INSERT INTO blob_trash (path, stored_bytes) VALUES (?, ?)", (row.path, row.stored_bytes))
+    if row.base_digest is not None:
+        connection.execute(_MAKE_CANDIDATE, (row.base_digest, _AT_ONCE))
 
 
 def _counts(examined: int, gone: Collection[BlobRow]) -> SweepCounts:
     return SweepCounts(examined, len(gone), sum(row.stored_bytes for row in gone), sum(1 for row in gone if row.path))
 
 
-def _new_row(command: StoreBlob, now_ns: int) -> BlobRow:
+def _row_of(command: StoreBlob, lease_expire_time: int, create_time: int) -> BlobRow:
     return BlobRow(
         digest=command.digest,
         size_bytes=command.size_bytes,
@@ -268,8 +279,8 @@ def _new_row(command: StoreBlob, now_ns: int) -> BlobRow:
         base_digest=command.base_digest,
         depth=command.depth,
         step=command.step,
-        lease_expire_time=now_ns + command.lease_ns,
-        create_time=now_ns,
+        lease_expire_time=lease_expire_time,
+        create_time=create_time,
     )
 
 
@@ -297,17 +308,8 @@ def _examine(connection: Connection, digest: str, now_ns: int) -> BlobRow | None
 
 
 def _delete(connection: Connection, row: BlobRow) -> None:
-    connection.execute("DELETE FROM blob_inline WHERE digest = ?", (row.digest,))
+    _delete_bytes(connection, row)
     connection.execute("DELETE FROM blob WHERE digest = ?", (row.digest,))
-    _discard_stored(connection, row)
-
-
-def _discard_stored(connection: Connection, row: BlobRow) -> None:
-    """Puts the file into the trash, and makes the base a candidate. The row no longer names them."""
-    if row.path:
-        connection.execute("INSERT INTO blob_trash (path, stored_bytes) VALUES (?, ?)", (row.path, row.stored_bytes))
-    if row.base_digest is not None:
-        connection.execute(_MAKE_CANDIDATE, (row.base_digest, _AT_ONCE))
 
 
 def _revision(connection: Connection) -> int:

@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
 
 from holdfastd.model.mutations import Change
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.engine import Connection
 from holdfastd.store.pages import fetch
 
-_OLDEST = "oldest_revision"  # a name in `meta`
+# Names in `meta`.
+_OLDEST = "oldest_revision"
+_SET_BACK = "clock_set_back"  # the first revision of each era but the first one, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,34 @@ def set_oldest_revision(connection: Connection, revision: int) -> None:
     connection.execute(
         "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         (_OLDEST, str(revision)),
+    )
+
+
+class Era(NamedTuple):
+    """The revisions from `first` to `last`. Within an era, commit times never decrease."""
+
+    first: int
+    last: int
+
+
+def eras(connection: Connection) -> list[Era]:
+    """All eras, in order. There is more than one when the clock was set back by more than an hour."""
+    begins = [1, *clock_set_back(connection), revision(connection) + 1]
+    return [Era(first, next_first - 1) for first, next_first in pairwise(begins)]
+
+
+def clock_set_back(connection: Connection) -> list[int]:
+    """The revisions whose time is before that of the revision before."""
+    row = connection.execute("SELECT value FROM meta WHERE name = ?", (_SET_BACK,)).fetchone()
+    return [int(each) for each in row[0].split()] if row else []
+
+
+def note_clock_set_back(connection: Connection, revisions: Sequence[int]) -> None:
+    """Adds revisions to `clock_set_back`."""
+    connection.execute(
+        "INSERT INTO meta (name, value) VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = meta.value || ' ' || excluded.value",
+        (_SET_BACK, " ".join(map(str, revisions))),
     )
 
 

@@ -18,6 +18,7 @@ from holdfastd.model.checking import MAX_RECORD_BYTES, check_size, set_defaults
 from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed, CompactWatches
 from holdfastd.model.ids import sequence_id, template_id, was_given
 from holdfastd.model.mutations import APPEND, INSERT, UPDATE, Append, Change, Delete, Insert, Mutation, Result, Update, Upsert
+from holdfastd.model.names import check_new_id
 from holdfastd.store import changes, deletes, journals, records, workspaces
 from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
@@ -95,6 +96,7 @@ def _insert(unit: _Unit, mutation: Insert | Upsert) -> Result:
     set_defaults(kind, message)
     records.set_numbers(unit.connection, kind, unit.workspace, message)
     _set_id(unit, kind, message)
+    check_new_id(message.id, f"{kind.name}.id")
     message.version = 1
     codec.set_time(message.create_time, unit.now_ns)
     codec.set_time(message.update_time, unit.now_ns)

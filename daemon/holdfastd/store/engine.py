@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from holdfastd.errors import HoldfastError
@@ -125,11 +126,30 @@ class Engine(Protocol):
     def follow(self, wake: Callable[[], None]) -> None:
         """Calls `wake`, in any thread, whenever another process has committed. This process's own commits do not count."""
 
-    def jobs(self, interval_s: float, alone: Alone, on_sync_failure: Callable[[BaseException], None]) -> tuple[Job, ...]:
-        """The jobs that only this engine needs. They run every `interval_s`."""
+    def jobs(
+        self,
+        interval_s: float,
+        alone: Alone,
+        has_room_for_log: Callable[[], bool],
+        on_sync_failure: Callable[[BaseException], None],
+    ) -> tuple[Job, ...]:
+        """The jobs that only this engine needs. They run every `interval_s`. has_room_for_log: whether the disk has room for
+        the log beside a checkpoint."""
 
     def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
         """The last work on the database, after writer and readers have ended."""
+
+    def held_files(self) -> tuple[Path, ...]:
+        """The files that the open connections hold; empty when the database is behind a server."""
+
+    def foreign_write(self) -> str:
+        """What another process wrote into a held file, as the end of a message; empty for nothing. Takes microseconds."""
+
+    def guard(self, check: Callable[[], None]) -> None:
+        """From now on calls `check` before any work on the held files that is not part of a batch. It raises to prevent that."""
+
+    def growth_bytes(self) -> int:
+        """By how much the database's files may still grow from what is committed; 0 when it is behind a server."""
 
     def size_bytes(self) -> int:
         """The size of the database on disk."""

@@ -25,8 +25,10 @@ from holdfastd.store.engine import Connection, Head
 from holdfastd.store.journals import Heads
 
 KEYS_A_STATEMENT = 64
+# When the last commit's time is further ahead of the clock than this, the clock was wrong then and has been set right.
+MAX_AHEAD_NS = 3600 * 10**9
 
-_COMMIT_COLUMNS = ("revision", "commit_time", "workspace", "actor", "request_id")
+_COMMIT_COLUMNS = ("revision", "commit_time", "workspace", "actor", "request_id", "peer_uid", "peer_pid")
 _CHANGE_COLUMNS = ("revision", "ordinal", "workspace", *Change._fields)
 _REQUEST_COLUMNS = ("workspace", "actor", "request_id", "revision", "create_time", "fingerprint", "answer")
 
@@ -45,9 +47,11 @@ class Mark(NamedTuple):
     """A point within a batch to which `reset` can return."""
 
     revision: int
+    commit_time: int
     commits: int
     changes: int
     requests: int
+    set_back: int
 
 
 class Ledger:
@@ -61,12 +65,16 @@ class Ledger:
         self._commits: list[Row] = []
         self._changes: list[Row] = []
         self._requests: dict[RequestKey, Row] = {}
+        self._set_back: list[int] = []
+        self.set_back = changes.clock_set_back(connection)
+        self.image_bytes = 0  # of this batch: its results hold them until it is acknowledged
 
     # One batch
 
     def begin(self, head: Head, connection: Connection, commands: Iterable[Command[Any]]) -> None:
         """Starts a batch from `head`, and looks up the request keys of all its commands."""
         self.revision, self.commit_time = head.revision, head.time
+        self.image_bytes = 0
         keys = [key for command in commands if (key := command.request_key) is not None]
         self._remembered = _find(connection, keys)
 
@@ -99,20 +107,31 @@ class Ledger:
             connection.insert_rows("commits", _COMMIT_COLUMNS, self._commits)
             connection.insert_rows("changes", _CHANGE_COLUMNS, self._changes)
             connection.insert_rows("request", _REQUEST_COLUMNS, list(self._requests.values()))
+            if self._set_back:
+                changes.note_clock_set_back(connection, self._set_back)
+        self.set_back = [*self.set_back, *self._set_back]
         self.forget()
 
     def forget(self) -> None:
         """Drops the unwritten rows, after they were written or rolled back."""
-        self._commits, self._changes, self._requests = [], [], {}
+        self._commits, self._changes, self._requests, self._set_back = [], [], {}, []
 
     def mark(self) -> Mark:
         """The current point in the batch; call it before a command."""
-        return Mark(self.revision, len(self._commits), len(self._changes), len(self._requests))
+        return Mark(
+            self.revision,
+            self.commit_time,
+            len(self._commits),
+            len(self._changes),
+            len(self._requests),
+            len(self._set_back),
+        )
 
     def reset(self, mark: Mark) -> None:
         """Returns to a mark, after the transaction or savepoint was rolled back to it. Clears the caches."""
-        self.revision = mark.revision
-        del self._commits[mark.commits :], self._changes[mark.changes :]
+        self.revision, self.commit_time = mark.revision, mark.commit_time
+        del self._commits[mark.commits :], self._changes[mark.changes :], self._set_back[mark.set_back :]
+        self.set_back = [each for each in self.set_back if each <= self.revision]
         while len(self._requests) > mark.requests:
             self._requests.popitem()
         self.heads.clear()
@@ -121,9 +140,31 @@ class Ledger:
     # One command
 
     def next_time(self, now_ns: int) -> int:
-        """The time of the next commit: now, or the previous commit's time if the clock has gone back."""
+        """The time of the next commit: now, or the previous commit's time if the clock has gone back by up to an hour.
+
+        If it has gone back by more, the time is now, and the revision begins an era (`changes.eras`): otherwise one wrong jump
+        forward would give all later commits the same time.
+        """
+        if self.commit_time - now_ns > MAX_AHEAD_NS:
+            self._set_back.append(self.revision + 1)
+            self.commit_time = now_ns
         self.commit_time = max(self.commit_time, now_ns)
         return self.commit_time
+
+    def clock_warnings(self, now_ns: int) -> list[str]:
+        """The warnings of `GetStatus` about the clock. For any thread."""
+        found, last = [], self.set_back[-1] if self.set_back else 0
+        behind_s = (self.commit_time - now_ns) / 1e9
+        if behind_s > 1:
+            is_wrong = behind_s * 1e9 > MAX_AHEAD_NS
+            effect = "are ordered by revision, not by time" if is_wrong else "get the time of the last commit"
+            found.append(f"The clock is {behind_s:,.0f} s behind the last commit. Until it has caught up, commits {effect}.")
+        if last:
+            found.append(
+                f"The clock was set back before revision {last}, so commit times decrease there: the history is ordered"
+                " by revision, and a filter on times finds commits of both sides."
+            )
+        return found
 
     def make_workspace(self, connection: Connection, name: str, now_ns: int) -> None:
         """Inserts the workspace unless it exists."""
@@ -149,11 +190,14 @@ class Ledger:
             )
         return found.revision, orjson.loads(found.answer)
 
-    def note(self, command: Commit, revision: int, time_ns: int, made: Iterable[Change]) -> None:
+    def note(self, command: Commit, revision: int, time_ns: int, made: Sequence[Change]) -> None:
         """Keeps the rows of a commit and its changes for `flush`; its revision becomes the newest."""
         workspace = command.workspace
-        self._commits.append((revision, time_ns, workspace, command.actor, command.request_id))
+        peer = command.peer
+        pid = peer.pid or None  # the kernel gives 0 for a process outside this namespace of processes
+        self._commits.append((revision, time_ns, workspace, command.actor, command.request_id, peer.uid, pid))
         self._changes += [(revision, ordinal, workspace, *change) for ordinal, change in enumerate(made)]
+        self.image_bytes += sum(len(each.image) for each in made if each.image is not None)
         self.revision = revision
 
     def remember(self, command: Request[Any], revision: int, now_ns: int, answer: Sequence[Row]) -> None:
@@ -184,7 +228,8 @@ def _find(connection: Connection, keys: Sequence[RequestKey]) -> dict[RequestKey
 def expire_requests(connection: Connection, command: ExpireRequests, now_ns: int) -> int:
     """Deletes up to `limit` remembered answers that are older than either bound, oldest first. Returns how many."""
     by_revision = connection.execute("SELECT commit_time FROM commits WHERE revision = ?", (command.before_revision,)).fetchone()
-    bound = max(command.before_time, by_revision[0] if by_revision else command.before_time)
+    # Not later than now: the clock may have been ahead when that revision was committed.
+    bound = max(command.before_time, min(by_revision[0], now_ns) if by_revision else command.before_time)
     deleted = connection.execute(
         "DELETE FROM request WHERE (workspace, actor, request_id) IN"
         " (SELECT workspace, actor, request_id FROM request WHERE create_time < ? ORDER BY create_time LIMIT ?)",

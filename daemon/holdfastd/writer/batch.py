@@ -9,10 +9,10 @@ more in a batch of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from holdfastd import failpoints
-from holdfastd.errors import DiskFull, HoldfastError
+from holdfastd.errors import DiskFull, HoldfastError, StoreReplaced
 from holdfastd.model.call import Call
 from holdfastd.model.commands import Command
 from holdfastd.store.commands import Handlers
@@ -20,6 +20,8 @@ from holdfastd.store.engine import Connection, Head
 from holdfastd.store.ledger import Ledger
 
 R = TypeVar("R")
+
+MAX_IMAGE_BYTES = 16 * 2**20  # images of a batch; a few small updates of large records make many
 
 
 class Waiter(Generic[R]):
@@ -51,6 +53,39 @@ class Waiter(Generic[R]):
         return self.result  # type: ignore[return-value]  # without an error it was set, to None where R has it
 
 
+class Disk(Protocol):
+    """The room on the store's disk."""
+
+    def has_room(self) -> bool:
+        """Whether there is room for every command."""
+
+    def has_room_to_free(self) -> bool:
+        """Whether there is room for commands that free space."""
+
+
+class _EndlessDisk:
+    def has_room(self) -> bool:
+        return True
+
+    def has_room_to_free(self) -> bool:
+        return True
+
+
+_ENDLESS = _EndlessDisk()
+
+
+def _refuses_none(command: Command[Any]) -> bool:
+    return False
+
+
+def _refuses_takers(command: Command[Any]) -> bool:
+    return not command.gives_space
+
+
+def _refuses_all(command: Command[Any]) -> bool:
+    return True
+
+
 class _BatchGone(Exception):
     """The transaction was lost because of `cause`, an error of the command of `waiter`; None: an error of the whole batch."""
 
@@ -65,7 +100,9 @@ class Batcher:
 
     revision: the newest durable revision; any thread may read it.
     on_sync_failure: called after a failed fsync, when it is unknown what is on disk. In the daemon it ends the process.
-    has_room: whether the disk has space for commands that do not free any.
+    left: the commands of the last batch that it had no room for; they were not begun.
+    disk: whether the disk has room for commands, and for those that free space.
+    check_ground: called after each COMMIT. Raises when the files that it wrote to are gone; then nothing more is acknowledged.
     """
 
     def __init__(
@@ -75,7 +112,8 @@ class Batcher:
         handlers: Handlers,
         clock_ns: Callable[[], int],
         on_sync_failure: Callable[[Exception], None],
-        has_room: Callable[[], bool] = lambda: True,
+        disk: Disk = _ENDLESS,
+        check_ground: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection = connection
         self._engine = connection.engine
@@ -83,15 +121,20 @@ class Batcher:
         self._handlers = handlers
         self._clock_ns = clock_ns
         self._on_sync_failure = on_sync_failure
-        self._has_room = has_room
-        self._is_full = False
+        self._disk = disk
+        self._check_ground = check_ground
+        self._replaced: StoreReplaced | None = None
+        self._refuses: Callable[[Command[Any]], bool] = _refuses_none
+        self.left: Sequence[Waiter[Any]] = ()
         self.revision = ledger.revision
 
     def run(self, batch: Sequence[Waiter[Any]]) -> list[Waiter[Any]]:
         """Applies the batch. Returns the waiters whose results are durable; every other waiter has its error set."""
+        self.left = ()
         try:
             return self._attempt(batch)
         except _BatchGone as gone:
+            self.left = ()
             survivors = [each for each in batch if each is not gone.waiter]
             if gone.waiter is not None:
                 gone.waiter.fail(self._known(gone.cause))
@@ -102,6 +145,7 @@ class Batcher:
 
     def run_exclusive(self, waiter: Waiter[Any]) -> None:
         """Applies an exclusive command, outside any transaction."""
+        self.left = ()
         waiter.result = self._handlers[type(waiter.command)](self._connection, waiter.command, self._clock_ns())
 
     def _retry(self, waiter: Waiter[Any]) -> list[Waiter[Any]]:
@@ -113,14 +157,16 @@ class Batcher:
             return []
 
     def _attempt(self, batch: Sequence[Waiter[Any]]) -> list[Waiter[Any]]:
+        if self._replaced is not None:
+            raise self._replaced
         start = self._ledger.mark()
         try:
-            self._is_full = not self._has_room()
+            self._refuses = self._refused_by_disk()
             head = self._engine.begin_batch(self._connection)  # 1. take the write lock
             self._ledger.begin(head, self._connection, [each.command for each in batch])
-            applied = [each for each in batch if self._apply(each)]  # 2. each under its savepoint
+            applied = self._apply_all(batch)  # 2. each under its savepoint
             self._ledger.flush(self._connection)  # 3. the history of all of them
-            self._commit()  # 4. sync
+            self._commit()  # 4. sync, and check that the files are still those at their paths
             self.revision = self._ledger.revision
         except BaseException as error:
             self._ledger.reset(start)
@@ -132,6 +178,17 @@ class Batcher:
             raise
         return applied  # 5. the caller acknowledges
 
+    def _apply_all(self, batch: Sequence[Waiter[Any]]) -> list[Waiter[Any]]:
+        """Applies commands until all are applied or the images of the batch fill its memory. Sets `left` to the others."""
+        applied = []
+        for place, each in enumerate(batch):
+            if self._ledger.image_bytes > MAX_IMAGE_BYTES:
+                self.left = batch[place:]
+                break
+            if self._apply(each):
+                applied.append(each)
+        return applied
+
     def _commit(self) -> None:
         failpoints.hit("writer.before_commit")
         try:
@@ -141,6 +198,11 @@ class Batcher:
                 self._on_sync_failure(error)
             raise
         failpoints.hit("writer.after_commit")
+        try:
+            self._check_ground()
+        except StoreReplaced as error:
+            self._replaced = error
+            raise
 
     def _apply(self, waiter: Waiter[Any]) -> bool:
         """Applies one command. Returns False when it was refused; then its changes are undone."""
@@ -167,12 +229,21 @@ class Batcher:
             return False
         return True
 
+    def _refused_by_disk(self) -> Callable[[Command[Any]], bool]:
+        """Which commands the disk has no room for."""
+        if self._disk.has_room():
+            return _refuses_none
+        return _refuses_takers if self._disk.has_room_to_free() else _refuses_all
+
     def _check_room(self, command: Command[Any]) -> None:
         """Refuses commands that take space while the disk still has a little.
 
-        Commands that free space need that. On a full disk SQLite may also report an I/O error that looks like a failed sync.
+        Commands that free space need that, and checkpoints need the last of it. On a full disk SQLite may also report an I/O
+        error that looks like a failed sync.
         """
-        if self._is_full and not command.gives_space:
+        if self._refuses(command) and command.gives_space:
+            raise DiskFull("The disk is full until the next checkpoint; nothing was written. Try again soon.", retry_delay_s=1.0)
+        if self._refuses(command):
             raise DiskFull("The disk is full; nothing was written. Free some space and try again.", retry_delay_s=5.0)
 
     def _undo(self, waiter: Waiter[Any], error: Exception, guarded: bool) -> None:

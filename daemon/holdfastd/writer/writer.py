@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -17,6 +16,7 @@ from holdfastd.errors import DeadlineExceeded, Exhausted, Stopping
 from holdfastd.model.call import Call
 from holdfastd.model.commands import Command, Exclusive
 from holdfastd.writer.batch import Batcher, Waiter
+from holdfastd.writer.line import Line
 
 R = TypeVar("R")
 Publish = Callable[[Sequence[Any]], None]
@@ -43,7 +43,7 @@ class Bell:
 
 
 class Writer:
-    """Applies commands in the order in which they were queued, one batch at a time.
+    """Applies commands one batch at a time; `Line` says in which order.
 
     queue_max: the most commands in the queue. batch_max: the most commands in one transaction.
     publish: called after each batch with its durable results, in order, before the callbacks.
@@ -55,7 +55,7 @@ class Writer:
         self._queue_max = queue_max
         self._batch_max = batch_max
         self._lock = threading.Lock()
-        self._queue: deque[Waiter[Any]] = deque()
+        self._queue = Line()
         self._busy = self._stopping = self._stopped = False
         self._idle = threading.Condition(self._lock)
         self._next_drop = 0.0
@@ -137,10 +137,9 @@ class Writer:
             if (now := time.monotonic()) < self._next_drop:
                 return
             self._next_drop = now + DROP_INTERVAL_S
-            dead = [each for each in self._queue if not each.call.is_active()]
+            dead = self._queue.remove_dead()
             for each in dead:
                 each.begun = True
-            self._queue = deque(each for each in self._queue if not each.begun)
         for each in dead:
             each.fail(DeadlineExceeded("The caller gave up in the writer's queue; nothing was applied."))
             each.tell(each)
@@ -162,19 +161,13 @@ class Writer:
                 return
 
     def _take(self) -> list[Waiter[Any]]:
-        """The next batch: one exclusive command, or up to `batch_max` commands before the next exclusive one; may be empty."""
+        """The next batch; empty when nothing waits."""
         with self._lock:
-            if not self._queue:
+            if not len(self._queue):
                 self._busy = False
                 self._idle.notify_all()
                 return []
-            batch = [self._queue.popleft()]
-            if not batch[0].command.exclusive:
-                while self._queue and len(batch) < self._batch_max and not self._queue[0].command.exclusive:
-                    batch.append(self._queue.popleft())
-            for each in batch:
-                each.begun = True
-            return batch
+            return self._queue.take(self._batch_max)
 
     def _run(self, batch: Sequence[Waiter[Any]]) -> None:
         try:
@@ -182,8 +175,16 @@ class Writer:
         except Exception as error:  # unexpected: every caller gets it, and rpc/ or the scheduler logs it
             for each in batch:
                 each.fail(error)
+        batch = batch[: len(batch) - self._put_back(self._batcher.left)]
         for each in batch:
             each.tell(each)
+
+    def _put_back(self, left: Sequence[Waiter[Any]]) -> int:
+        """Returns commands to the queue that the batch had no room for. Returns their number."""
+        if left:
+            with self._lock:
+                self._queue.put_back(left)
+        return len(left)
 
     def _apply(self, batch: Sequence[Waiter[Any]]) -> None:
         if batch[0].command.exclusive:

@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from holdfast.v1 import blob_service_pb2 as pb
 from holdfastd.blobs.cache import ContentCache
 from holdfastd.blobs.files import BlobFiles
+from holdfastd.blobs.room import UNLIMITED, Room
 from holdfastd.errors import InvalidArgument, NotFound
 from holdfastd.model import codec
 from holdfastd.model.blobs import BlobProblem, BlobStat, BlobTotals, PutHeader, check_digest
 from holdfastd.model.call import Call
-from holdfastd.service.blobs.contents import BlobContents, BlobRange
+from holdfastd.service.blobs.contents import CHUNK_BYTES, BlobContents, BlobRange
 from holdfastd.service.blobs.draft import MIB, BlobSettings, Uploads
 from holdfastd.service.blobs.upload import Upload, begin
-from holdfastd.service.blobs.verify import STORED_PROBLEMS, Report, verify_blobs
+from holdfastd.service.blobs.verify import STORED_PROBLEMS, Report, verify_blobs, verify_files
 from holdfastd.store import blobs as rows
 from holdfastd.store.engine import Readers
 from holdfastd.writer.writer import Writer
 
 END_OF_CALL_S = 0.05
 CHUNK_MAX_BYTES = 3 * MIB
+FRAME_COPIES = 4  # of a chunk that is read, hashed, put into a frame and encoded
 
 
 class Blobs:
     """The blobs of one store. Holds no snapshot while it yields; changes rows only through the writer. Thread-safe."""
 
-    def __init__(self, writer: Writer, readers: Readers, files: BlobFiles, settings: BlobSettings) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        readers: Readers,
+        files: BlobFiles,
+        settings: BlobSettings,
+        *,
+        is_recovering: Callable[[], bool] = lambda: False,
+        room: Room = UNLIMITED,
+    ) -> None:
+        """`is_recovering`: whether orphans of an unclean stop are still being deleted. `room`: that of the disk of the files."""
         self._readers = readers
+        self._is_recovering = is_recovering
         self._files = files
         self._contents = BlobContents(readers, files, ContentCache(settings.cache_bytes))
-        self._uploads = Uploads(writer, readers, files, self._contents, settings)
+        self._uploads = Uploads(writer, readers, files, self._contents, settings, room)
 
     def begin(self, header: PutHeader, call: Call) -> Upload:
         """Begins a Put. The caller feeds the upload, and ends it with `finish` or `abort`.
@@ -69,10 +82,13 @@ class Blobs:
         The next Put of a blob with a problem replaces its stored bytes.
         """
         uncached = BlobContents(self._readers, self._files, ContentCache(0))
+        is_recovering = self._is_recovering()
         for problem in verify_blobs(self._readers, uncached, self._files, read_blobs, report, call):
             if problem.reason in STORED_PROBLEMS:
                 self._contents.note_damage(problem.subject)
             yield problem
+        if not is_recovering:
+            yield from verify_files(self._readers, self._files, report, call)
 
 
 class BlobCalls:
@@ -106,6 +122,7 @@ class BlobCalls:
 
     def get(self, request: pb.BlobServiceGetRequest, call: Call) -> Iterator[pb.BlobServiceGetResponse]:
         """Frames of a blob or of a range of it. An empty blob has one frame too, with its size."""
+        call.claim.take_when_free(FRAME_COPIES * CHUNK_BYTES, call)
         found = self._blobs.read(request.digest, request.offset, request.length, call)
         first = True
         for chunk in found:

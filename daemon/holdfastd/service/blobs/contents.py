@@ -29,6 +29,7 @@ from holdfastd.store.engine import Readers
 CHUNK_BYTES = 1024 * 1024
 HASHES_KEPT = 64
 DAMAGED_KEPT = 10_000
+REBUILD_COPIES = 3  # of a content that is rebuilt: its base, the delta, the result
 _ATTEMPTS = 3  # a sweep and a Put may replace the file between reading the row and opening the file
 
 Result = TypeVar("Result")
@@ -156,6 +157,7 @@ class BlobContents:
         row = links[0].row
         length = _checked_length(row, offset, length)
         if row.codec == DELTA or self.is_cached(row.digest):
+            call.claim.take_when_free(REBUILD_COPIES * row.size_bytes, call)
             return BlobRange(row.size_bytes, _slices(self.whole(row.digest, call, links), offset, length))
         stream = _stream(self._open(links[0]), row, row.digest, offset, length, call)
         return BlobRange(row.size_bytes, self._noting(stream))

@@ -98,10 +98,13 @@ def _store(uploads: Uploads, digest: str, content: bytes, base: Base, sent: Sent
 
 
 def _encode(uploads: Uploads, content: bytes, base: Base, sent: SentBase | None, call: Call) -> bytes | None:
-    """The payload of the delta. None when the chain has its full depth, or the base is gone, damaged or too large."""
+    """The payload of the delta. None when the chain has its full depth, the base is gone, damaged or too
+    large, or the caller's share of memory does not allow to read it."""
     if base.place is None or base.place.size_bytes > uploads.settings.delta_max_bytes:
         return None
     if sent is None or base.place != base.row:
+        if not call.claim.fits(2 * base.place.size_bytes + len(content)):  # the base, rebuilt from its own; the payload
+            return None
         try:
             base_content = uploads.contents.whole(base.place.digest, call, base.links)
         except (NotFound, DataLoss):

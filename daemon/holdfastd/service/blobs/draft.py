@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from holdfastd import failpoints
 from holdfastd.blobs.codec import Encoder
 from holdfastd.blobs.files import BlobFiles, FileDraft
+from holdfastd.blobs.room import Room
 from holdfastd.blobs.spool import Spool
 from holdfastd.errors import NotFound
 from holdfastd.model.call import Call
@@ -44,6 +45,7 @@ class Uploads:
     files: BlobFiles
     contents: BlobContents
     settings: BlobSettings
+    room: Room
 
     def renew(self, digest: str, call: Call) -> StoredBlob | None:
         """Renews the lease of a blob; None when there is no such blob."""
@@ -60,7 +62,7 @@ class Draft:
     def __init__(self, uploads: Uploads) -> None:
         self._writer = uploads.writer
         self._contents = uploads.contents
-        self._spool = Spool(uploads.files.create, uploads.settings.inline_max_bytes)
+        self._spool = Spool(uploads.files.create, uploads.settings.inline_max_bytes, uploads.room)
 
     def write(self, data: bytes) -> None:
         """Appends the next stored bytes, to memory or to the temporary file. Raises DiskFull."""

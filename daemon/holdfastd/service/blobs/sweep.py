@@ -12,6 +12,7 @@ from holdfastd import failpoints
 from holdfastd.blobs.files import BlobFiles
 from holdfastd.model.call import Call
 from holdfastd.model.commands import DiscardFile, EmptyTrash, SweepBlobs, SweepCounts
+from holdfastd.service.blobs.orphans import orphans
 from holdfastd.store import blobs as rows
 from holdfastd.store.engine import Readers
 from holdfastd.writer.writer import Writer
@@ -94,14 +95,8 @@ class BlobSweep:
         return removed
 
     def orphans(self, call: Call) -> list[str]:
-        """The published files that no row names; a crash between rename and commit leaves them.
-
-        Lists the files, then drops the live ones, then the doubtful ones, and reads the rows last. An upload stays live until its
-        row is committed or its file is doubtful, so in this order the file of a concurrent Put is never taken for an orphan.
-        """
-        ended = [path for path in list(self._files.scan()) if not self._files.is_live(path)]
-        paths = [path for path in ended if path not in self._files.doubtful]
-        return [path for start in range(0, len(paths), _PAGE) for path in self._unnamed(paths[start : start + _PAGE], call)]
+        """As `orphans.orphans`."""
+        return orphans(self._readers, self._files, call)
 
     def discard_orphans(self, call: Call) -> int:
         """Puts the orphans into the trash. Returns how many. Called at the start after an unclean stop."""
@@ -110,11 +105,6 @@ class BlobSweep:
     def _trash(self, call: Call) -> tuple[str, ...]:
         with self._readers.snapshot(call) as connection:
             return tuple(rows.trash(connection, _PAGE))
-
-    def _unnamed(self, paths: list[str], call: Call) -> list[str]:
-        with self._readers.snapshot(call) as connection:
-            named = rows.named_paths(connection, paths)
-        return [path for path in paths if path not in named]
 
     def _size(self, path: str) -> int:
         try:

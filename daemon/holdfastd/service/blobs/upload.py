@@ -17,10 +17,13 @@ from holdfast.contract.digests import hash_content
 from holdfastd.blobs.delta import Cut
 from holdfastd.errors import DataLoss, Exhausted, InvalidArgument, NotFound
 from holdfastd.model.blobs import PutHeader, PutResult, check_digest, digest_of, named_digest
+from holdfastd.model.budget import Claim
 from holdfastd.model.call import Call
 from holdfastd.model.commands import StoredBlob
 from holdfastd.service.blobs.delta import Base, SentBase, read_base, store_content
 from holdfastd.service.blobs.draft import Uploads, WholeDraft
+
+GATHERED_COPIES = 2  # of a content: the bytes gathered, and their copy when it is complete
 
 
 class Upload(Protocol):
@@ -47,7 +50,7 @@ def begin(uploads: Uploads, header: PutHeader, call: Call) -> Upload:
     if header.digest and uploads.renew_stored(header.digest, call) is not None:
         return KnownUpload(uploads, header)
     if header.base_digest and uploads.settings.delta:
-        return GatheredUpload(uploads, header)
+        return GatheredUpload(uploads, header, call.claim)
     return StreamUpload(uploads, header)
 
 
@@ -102,30 +105,38 @@ class KnownUpload:
 
 
 class GatheredUpload:
-    """A whole blob whose header names a base: gathered in memory to make a delta; streamed when it gets too large for one."""
+    """A whole blob whose header names a base: gathered in memory to make a delta; streamed when it gets too large for one, or
+    when its caller's share of memory is used up."""
 
-    def __init__(self, uploads: Uploads, header: PutHeader) -> None:
+    def __init__(self, uploads: Uploads, header: PutHeader, claim: Claim) -> None:
         self._uploads = uploads
         self._header = header
+        self._claim = claim
         self._gathered = bytearray()
         self._stream: StreamUpload | None = None
 
     def feed(self, chunk: bytes) -> None:
-        if self._stream is None and len(self._gathered) + len(chunk) > self._uploads.settings.delta_max_bytes:
+        if self._stream is None and not self._may_gather(chunk):
             self._stream = StreamUpload(self._uploads, self._header)
             self._stream.feed(bytes(self._gathered))
-            self._gathered.clear()
+            self._claim.give(GATHERED_COPIES * len(self._gathered))
+            self._gathered = bytearray()
         if self._stream is not None:
             self._stream.feed(chunk)
             return
         _check_growth(self._uploads, self._header.size_bytes, len(self._gathered) + len(chunk))
         self._gathered += chunk
 
+    def _may_gather(self, chunk: bytes) -> bool:
+        return len(self._gathered) + len(chunk) <= self._uploads.settings.delta_max_bytes and self._claim.fits(
+            GATHERED_COPIES * len(chunk)
+        )
+
     def finish(self, call: Call) -> PutResult:
         if self._stream is not None:
             return self._stream.finish(call)
         content = bytes(self._gathered)
-        self._gathered.clear()
+        self._gathered = bytearray()
         digest = digest_of(content)
         _check_outcome(self._header, len(content), digest)
         base = read_base(self._uploads, digest, self._header.base_digest, call)
@@ -183,6 +194,8 @@ def _base_content(uploads: Uploads, header: PutHeader, base: Base, call: Call) -
         raise _send_whole(digest, "is unknown")
     if not settings.delta or max(base.row.size_bytes, header.size_bytes or 0) > settings.delta_max_bytes:
         raise _send_whole(digest, "is not used for deltas")
+    # The base, rebuilt from its own base, and the content: the part that is sent, the whole, and its compressed form.
+    call.claim.take_when_free(2 * base.row.size_bytes + 3 * (header.size_bytes or 0), call)
     try:
         return uploads.contents.whole(digest, call, base.links)
     except NotFound as error:

@@ -6,6 +6,7 @@ if the blob's row still exists after the problem was found.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 from holdfastd.blobs.codec import Damaged
@@ -14,6 +15,7 @@ from holdfastd.errors import DataLoss, NotFound
 from holdfastd.model.blobs import DELTA, BlobProblem, BlobRow
 from holdfastd.model.call import Call
 from holdfastd.service.blobs.contents import BlobContents, FileMissing
+from holdfastd.service.blobs.orphans import orphans
 from holdfastd.store import blob_checks
 from holdfastd.store import blobs as rows
 from holdfastd.store.blobs import Link
@@ -29,7 +31,7 @@ STORED_PROBLEMS = frozenset({"blob_inline_missing", "blob_size", "blob_missing",
 def verify_blobs(
     readers: Readers, contents: BlobContents, files: BlobFiles, read_blobs: bool, report: Report, call: Call
 ) -> Iterator[BlobProblem]:
-    """Yields the problems; reports progress in the phases `references` and `blobs`."""
+    """Yields the problems of rows and references; reports progress in the phases `references` and `blobs`."""
     report("references", 0, 0)
     with readers.snapshot(call) as connection:
         problems = [*blob_checks.dangling_references(connection), *blob_checks.unkept_references(connection)]
@@ -44,6 +46,16 @@ def verify_blobs(
             yield from _check(contents, files, row, read_blobs, call)
         done, after = done + len(page), page[-1].digest
         report("blobs", done, max(done, total))
+
+
+def verify_files(readers: Readers, files: BlobFiles, report: Report, call: Call) -> Iterator[BlobProblem]:
+    """Yields the orphans; reports their number in the phase `orphan_files`."""
+    paths = orphans(readers, files, call)
+    report("orphan_files", len(paths), len(paths))
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # `recover` removed it meanwhile
+            size = files.size(path)
+            yield BlobProblem("blob_orphan", path, f"no row names this file of {size} bytes; the job recover deletes it")
 
 
 def _page(readers: Readers, after: str, call: Call) -> list[BlobRow]:

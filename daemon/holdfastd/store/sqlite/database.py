@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 from urllib.parse import quote
 
 import sqlcipher3.dbapi2 as sqlite
@@ -18,9 +19,17 @@ from holdfastd.model.jobs import Job
 from holdfastd.store import changes, engine
 from holdfastd.store.engine import Alone, Constraint, Head
 from holdfastd.store.sqlite import errors
-from holdfastd.store.sqlite.checkpoint import LogCheckpointer, LogCheckpointJob, empty_log, log_file
+from holdfastd.store.sqlite.checkpoint import (
+    LogCheckpointer,
+    LogCheckpointJob,
+    empty_log,
+    log_file,
+    log_index_file,
+    size_and_time,
+)
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.errors import foreign_errors
+from holdfastd.store.sqlite.log_stamp import Stamps
 from holdfastd.store.sqlite.readers import PATIENCE_S, Readers
 
 BUSY_TIMEOUT_S = 5.0
@@ -31,12 +40,18 @@ MAX_FAULTS = 100  # faults that `check` reports of each type
 
 
 class Database:
-    """Implements `Engine` for the file at `path`. The constructor does not touch the file; opening a connection does."""
+    """Implements `Engine` for the file at `path`. The constructor does not touch the file; opening a connection does.
 
-    def __init__(self, path: Path) -> None:
+    has_room: whether the disk has room for the file with the log's index. Without room, the index is kept in memory, so that the
+    database can be read on a full disk; then no other process can open it (https://sqlite.org/vfs.html, unix-excl).
+    """
+
+    def __init__(self, path: Path, *, has_room: bool = True) -> None:
         self.path = path
+        self._vfs = "" if has_room else "&vfs=unix-excl"
         self._head: Head | None = None
-        self._checkpointer = LogCheckpointer(self.open_writer)
+        self._stamps = Stamps(log_file(path))
+        self._checkpointer = LogCheckpointer(path, self.open_writer)
 
     def open_writer(self) -> Connection:
         """The connection that may write; creates the database file when it is missing.
@@ -45,8 +60,9 @@ class Database:
         """
         with foreign_errors():
             connection = self._open("rwc")
-            # auto_vacuum takes effect only before the first page is written, so set it first.
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            if not connection.execute("PRAGMA page_count").fetchone()[0]:
+                # It takes effect only before the first page is written. Later it would begin a log without a stamp.
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             # These two matter only on macOS, as `durable.py` explains: https://www.sqlite.org/pragma.html#pragma_fullfsync
@@ -70,7 +86,7 @@ class Database:
 
     def _open(self, mode: str) -> Connection:
         connection = sqlite.connect(
-            f"file:{quote(str(self.path))}?mode={mode}",
+            f"file:{quote(str(self.path))}?mode={mode}{self._vfs}",
             uri=True,
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,
@@ -87,12 +103,17 @@ class Database:
     def begin_batch(self, connection: engine.Connection) -> Head:
         """Takes the write lock. Reads the head from the database only the first time, because no other process writes."""
         connection.execute("BEGIN IMMEDIATE")
+        # After BEGIN: a checkpoint that ends later cannot make this batch begin a new log.
+        self._stamps.begin(cast(Connection, connection), self._checkpointer.ended, self._checkpointer.begun)
         if self._head is None:
             self._head = Head(*changes.newest(connection))
         return self._head
 
     def end_batch(self, connection: engine.Connection, head: Head) -> None:
+        """Commits. The first batch after a checkpoint also writes a stamp into the log: see `log_stamp.py`."""
+        self._stamps.write_if_due(cast(Connection, connection))
         connection.execute("COMMIT")
+        self._stamps.committed()
         self._head = head
 
     def refusal(self, error: Exception) -> Constraint | None:
@@ -107,8 +128,14 @@ class Database:
     def follow(self, wake: Callable[[], None]) -> None:
         """Does nothing: no other process writes, and the writer wakes the followers of this process."""
 
-    def jobs(self, interval_s: float, alone: Alone, on_sync_failure: Callable[[BaseException], None]) -> tuple[Job, ...]:
-        checkpoint = LogCheckpointJob(self.path, self._checkpointer, alone, on_sync_failure)
+    def jobs(
+        self,
+        interval_s: float,
+        alone: Alone,
+        has_room_for_log: Callable[[], bool],
+        on_sync_failure: Callable[[BaseException], None],
+    ) -> tuple[Job, ...]:
+        checkpoint = LogCheckpointJob(self.path, self._checkpointer, alone, has_room_for_log, on_sync_failure)
         return (Job("checkpoint", checkpoint.run, interval_s, checkpoint.is_due, log_level=logging.DEBUG),)
 
     def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
@@ -117,6 +144,20 @@ class Database:
             empty_log(self._checkpointer, on_sync_failure)
         finally:
             self._checkpointer.close()
+
+    def held_files(self) -> tuple[Path, ...]:
+        index = () if self._vfs else (log_index_file(self.path),)
+        return tuple(each for each in (self.path, log_file(self.path), *index) if each.exists())
+
+    def foreign_write(self) -> str:
+        return self._checkpointer.foreign_write()
+
+    def guard(self, check: Callable[[], None]) -> None:
+        self._checkpointer.guard(check)
+
+    def growth_bytes(self) -> int:
+        """The size of the log: each of its pages may be new."""
+        return size_and_time(log_file(self.path))[0]
 
     def size_bytes(self) -> int:
         return sum(each.stat().st_size for each in (self.path, log_file(self.path)) if each.exists())

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import sqlcipher3.dbapi2 as sqlite
 
+from holdfastd import descriptors
 from holdfastd.errors import Cancelled, DataLoss, DiskFull, Exhausted, HoldfastError, SetupError
 from holdfastd.store.engine import Constraint
 
@@ -54,6 +55,8 @@ def translate(error: Exception) -> HoldfastError | None:
         )
     if code == sqlite.SQLITE_IOERR:
         return DataLoss("The disk reported an error. Check the system's log and the disk.", reason="IO_ERROR")
+    if code == sqlite.SQLITE_CANTOPEN and (lack := descriptors.lack_now()) is not None:
+        return lack
     if code in (sqlite.SQLITE_CANTOPEN, sqlite.SQLITE_READONLY, sqlite.SQLITE_PERM):
         return SetupError("The database cannot be opened for writing. Check the owner and the mode of the data directory.")
     if code == sqlite.SQLITE_BUSY:

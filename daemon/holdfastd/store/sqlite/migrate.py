@@ -12,6 +12,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import sqlcipher3.dbapi2 as sqlite
 from holdfastd import durable, failpoints
 from holdfastd.errors import SetupError
 from holdfastd.store.engine import Connection
+from holdfastd.store.sqlite import log_stamp
 from holdfastd.store.sqlite.errors import Error, foreign_errors
 
 DIALECT = "sqlite"
@@ -152,6 +154,9 @@ def take_snapshot(connection: Connection, snapshots: Path, step: Migration) -> P
     unfinished = target.with_name(target.name + _UNFINISHED)
     with foreign_errors():
         connection.execute("VACUUM INTO ?", (str(unfinished),))
+        # A copy with other pages must not be taken for the file that a log was written over.
+        with closing(sqlite.connect(unfinished, isolation_level=None)) as copy:
+            copy.execute("DELETE FROM meta WHERE name = ?", (log_stamp.NAME,))
     failpoints.hit("migrate.before_snapshot_sync")
     durable.sync_file(unfinished)
     unfinished.rename(target)

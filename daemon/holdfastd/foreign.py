@@ -1,0 +1,141 @@
+"""Refuses a database beside the blobs of another store or the log of another database. `--begin-anew` moves those away.
+
+`blobs/store_id` says which store the blobs belong to. Stores made before that file existed get it when they are opened; until
+then `daemon.json` says it. The quarantine is `quarantine/TIME` in the data directory; the daemon never deletes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfastd import durable, failpoints, logs
+from holdfastd.blobs.files import OWNER_FILE, published_directories
+from holdfastd.errors import SetupError
+from holdfastd.settings import Settings
+
+_ANEW = "run holdfastd --begin-anew, which moves {what} to {quarantine} and {then}"
+
+log = logs.logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFiles:
+    """What lies at the paths of a store that is not open yet.
+
+    database_id: the id of the store in the database; empty when there is none. owner: the id of the store that the blobs belong
+    to; empty when it is not known. has_blobs: whether there are blob files.
+    """
+
+    settings: Settings
+    database_id: str
+    foreign_log: bool
+    owner: str
+    has_blobs: bool
+
+    @property
+    def foreign_blobs(self) -> bool:
+        """Whether the blobs belong to another store than the database, or the database to no store."""
+        return self.has_blobs and self.database_id != (self.owner or self.database_id or "none")
+
+    def refuse_foreign(self) -> None:
+        """Raises SETUP, with what to do, when the files are not those of one store."""
+        if self.foreign_log:
+            raise SetupError(self._about_log())
+        if self.foreign_blobs:
+            raise SetupError(self._about_blobs())
+
+    def begin_anew(self) -> None:
+        """Moves what is foreign into the quarantine. A kill in between leaves the rest in place, and the next run moves it."""
+        moved = list(self._foreign_paths())
+        if not moved:
+            return
+        target = self._quarantine() / time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        target = next(each for each in _numbered(target) if not each.exists())
+        target.mkdir(mode=0o700, parents=True)
+        durable.sync_directory(self.settings.data_dir)
+        durable.sync_directory(target.parent)
+        for path in moved:
+            os.rename(path, target / path.name)
+            failpoints.hit("begin_anew.moved")
+            durable.sync_directory(target)
+            durable.sync_directory(path.parent)
+        log.warning("begun_anew", extra={"moved": " ".join(each.name for each in moved), "quarantine": target})
+
+    def _foreign_paths(self) -> Iterator[Path]:
+        database = self.settings.database_path
+        if self.foreign_blobs:
+            yield self.settings.blobs_dir
+        if self.foreign_log:
+            beside = (database.with_name(database.name + suffix) for suffix in ("-wal", "-shm"))
+            yield from (each for each in beside if each.exists())
+
+    def _quarantine(self) -> Path:
+        return self.settings.data_dir / "quarantine"
+
+    def _about_log(self) -> str:
+        database = self.settings.database_path
+        state = "belongs to another file than" if self.database_id else "has commits, but there is no store in"
+        anew = _ANEW.format(what="the log", quarantine=self._quarantine(), then="serves the database without it")
+        return (
+            f"The log {database}-wal {state} {database}. Put the database of this log back, or, to give its commits up, {anew}."
+        )
+
+    def _about_blobs(self) -> str:
+        database, blobs = self.settings.database_path, self.settings.blobs_dir
+        if self.database_id:
+            found = f"{database} is the store {self.database_id}, but {blobs} belongs to {self.owner}."
+            anew = _ANEW.format(what="the blobs", quarantine=self._quarantine(), then="serves the database without them")
+        else:
+            found = f"{database} is missing or empty, but {blobs} has the blobs of the store {self.owner or '(not known)'}."
+            anew = _ANEW.format(what="the blobs", quarantine=self._quarantine(), then="begins a new store")
+        return f"{found} Put back what belongs together, or {anew}."
+
+
+def find_store_files(settings: Settings, database_id: str, foreign_log: bool, last_id: str) -> StoreFiles:
+    """Looks at the blobs. `last_id`: the id of the store that `daemon.json` names; empty for none."""
+    owner = _read_owner(settings.blobs_dir) or last_id
+    return StoreFiles(settings, database_id, foreign_log, owner, has_blobs=_has_blobs(settings.blobs_dir))
+
+
+def own_blobs(blobs_dir: Path, store_id: str) -> None:
+    """Writes down durably that the blobs belong to this store. Call it before the first blob is stored."""
+    if _read_owner(blobs_dir) == store_id:
+        return
+    try:
+        _write_owner(blobs_dir, store_id)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # The next start writes it. Until then `daemon.json` has the id.
+        log.warning("disk_full", extra={"text": "the store's id was not written", "path": blobs_dir / OWNER_FILE})
+
+
+def _write_owner(blobs_dir: Path, store_id: str) -> None:
+    temporary = blobs_dir / "tmp" / OWNER_FILE
+    temporary.write_text(store_id + "\n")
+    durable.sync_file(temporary)
+    os.rename(temporary, blobs_dir / OWNER_FILE)
+    durable.sync_directory(blobs_dir)
+
+
+def _read_owner(blobs_dir: Path) -> str:
+    try:
+        with (blobs_dir / OWNER_FILE).open("rb") as file:
+            return file.read(100).decode(errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _has_blobs(blobs_dir: Path) -> bool:
+    return blobs_dir.is_dir() and any(os.listdir(blobs_dir / each) for each in published_directories(blobs_dir))
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    yield path
+    for number in range(2, 10_000):
+        yield path.with_name(f"{path.name}-{number}")

@@ -1,0 +1,156 @@
+"""Permits to receive the message of a short call, so that messages on their way occupy a bounded part of the memory.
+
+gRPC buffers a message as soon as it is asked for it, and its size is not known before. So each permit counts as a message of
+the largest size. Usually a message arrives within microseconds; the next call then gets the permit. While calls wait:
+
+1. They get permits by connection, one connection after another, so that one with many calls does not delay the others.
+2. A message that takes longer than LATE_S gives its permit back: it is counted in the budget with the largest size instead, or
+   its call is refused when the caller's share does not allow that. So callers that stop in the middle of a message block no one.
+
+`MessageFirst` uses this in grpcio's serving thread; a thread of this module looks for late messages while calls wait.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from typing import Protocol
+
+from holdfastd import logs
+from holdfastd.errors import Exhausted
+from holdfastd.model.budget import Budget, Claim, NoRoom
+
+LATE_S, LOOK_S = 0.05, 0.02
+WAITING_MAX = 1_000
+
+log = logs.logger(__name__)
+
+
+class Receipt(Protocol):
+    """A call whose message is to be received."""
+
+    claim: Claim
+
+    def begin(self) -> bool:
+        """Asks gRPC for the message. Returns False when the call has ended, so that none will come."""
+
+    def refuse(self, error: Exhausted) -> None:
+        """Ends the call with this error; its message is dropped."""
+
+
+class Receipts:
+    """The permits of a daemon. Thread-safe.
+
+    budget: what the memory of late messages is taken from; None: it is not counted. largest_bytes: the size of the largest
+    message that gRPC accepts.
+    """
+
+    def __init__(self, budget: Budget | None, permits: int, largest_bytes: int) -> None:
+        self._budget = budget
+        self._permits = permits
+        self._largest_bytes = largest_bytes
+        self._lock = threading.Lock()
+        self._receiving: dict[Receipt, float] = {}  # since when it was seen to delay others; 0: not yet
+        self._waiting: OrderedDict[str, deque[Receipt]] = OrderedDict()  # by connection
+        self._waiting_count = 0
+        self._refused: set[Receipt] = set()  # late ones; their messages are dropped when they arrive
+        self._wanted = threading.Event()
+        self._closed = False
+        threading.Thread(target=self._watch, name="receipts", daemon=True).start()
+
+    def ask(self, call: Receipt) -> bool:
+        """Whether the call has a permit now; otherwise it waits, and is begun or refused later by another thread.
+
+        Raises RESOURCE_EXHAUSTED when too many calls of this connection wait.
+        """
+        with self._lock:
+            if not self._waiting and self._may_begin(call.claim.holder.connection):
+                self._receiving[call] = 0.0
+                return True
+            self._append(call)
+        self._wanted.set()
+        return False
+
+    def done(self, call: Receipt) -> bool:
+        """Gives the permit back when the message has arrived. Returns False when the call was refused meanwhile."""
+        with self._lock:
+            self._receiving.pop(call, None)
+            refused = call in self._refused
+            self._refused.discard(call)
+            waiting = bool(self._waiting)
+        if waiting:
+            self._begin_waiting()
+        return not refused
+
+    def close(self) -> None:
+        """Ends the thread that looks for late messages."""
+        self._closed = True
+        self._wanted.set()
+
+    def _may_begin(self, connection: str) -> bool:
+        """A connection may have as many permits as are free; while half of them are free, that needs no count."""
+        free = self._permits - len(self._receiving)
+        if 2 * free > self._permits:
+            return True
+        return sum(each.claim.holder.connection == connection for each in self._receiving) < free
+
+    def _append(self, call: Receipt) -> None:
+        queue = self._waiting.setdefault(call.claim.holder.connection, deque())
+        if len(queue) >= WAITING_MAX - self._waiting_count:
+            raise Exhausted(
+                f"{self._waiting_count:,} requests wait to be received. Try again shortly.",
+                retry_delay_s=0.2,
+                limit=WAITING_MAX,
+            )
+        queue.append(call)
+        self._waiting_count += 1
+
+    def _begin_waiting(self) -> None:
+        """Begins or refuses waiting calls while there are permits."""
+        while (call := self._next()) is not None:
+            if self._budget is not None and self._budget.is_over_share(call.claim.holder):
+                self._drop(call)
+                call.refuse(NoRoom(self._largest_bytes))
+            elif not call.begin():
+                self._drop(call)
+
+    def _next(self) -> Receipt | None:
+        """Takes the first call of the next connection that may have a permit, and gives it one."""
+        with self._lock:
+            for connection in list(self._waiting):
+                if not self._may_begin(connection):
+                    continue
+                queue = self._waiting[connection]
+                call = queue.popleft()
+                self._waiting_count -= 1
+                self._waiting.move_to_end(connection)
+                if not queue:
+                    del self._waiting[connection]
+                self._receiving[call] = 0.0
+                return call
+        return None
+
+    def _drop(self, call: Receipt) -> None:
+        with self._lock:
+            self._receiving.pop(call, None)
+
+    def _watch(self) -> None:
+        while self._wanted.wait() and not self._closed:
+            time.sleep(LOOK_S)
+            try:
+                self._end_late(time.monotonic())
+                self._begin_waiting()
+            except Exception:
+                log.exception("receipts_failed")
+
+    def _end_late(self, now: float) -> None:
+        with self._lock:
+            if not self._waiting:
+                self._wanted.clear()
+            late = [call for call, since in self._receiving.items() if since and now - since >= LATE_S]
+            self._receiving = {call: since or now for call, since in self._receiving.items() if call not in late}
+            refused = [call for call in late if not call.claim.fits(self._largest_bytes)]
+            self._refused.update(refused)
+        for call in refused:
+            call.refuse(NoRoom(self._largest_bytes))

@@ -1,0 +1,33 @@
+"""How much memory a request will occupy, estimated from its encoded bytes before it is decoded.
+
+A long text is held in several forms while its commit is applied: the bytes received, the decoded message, the copy with the
+fields that the daemon sets, and the image that is stored. A commit of 16 MiB raised the memory by 2.8 times its size. A short
+field costs an object whatever its length, so a request of many empty fields takes 30 times its size. The tags and lengths of
+short fields are bytes below 32, which text seldom has, so these are counted.
+"""
+
+from __future__ import annotations
+
+CALL_BYTES = 4 * 2**10  # the objects of a call and of its command
+COPIES = 4
+SMALL_FIELD_BYTES = 64
+_BELOW_32 = bytes(range(32))
+_PIECE_BYTES = 64 * 2**10  # counting holds the GIL; this takes a tenth of a millisecond
+
+
+def memory_of(size_bytes: int) -> int:
+    """The memory that a request of this size needs until it is answered, without that of its small fields."""
+    return CALL_BYTES + COPIES * size_bytes
+
+
+def small_fields(data: bytes) -> int:
+    """An upper bound of the number of fields shorter than 32 bytes, tags included; about twice the number of fields."""
+    if len(data) <= _PIECE_BYTES:
+        return len(data) - len(data.translate(None, _BELOW_32))
+    view = memoryview(data)
+    return sum(small_fields(bytes(view[start : start + _PIECE_BYTES])) for start in range(0, len(data), _PIECE_BYTES))
+
+
+def memory_of_fields(data: bytes) -> int:
+    """The memory of the small fields of a request. In a large request it may be most of it."""
+    return SMALL_FIELD_BYTES * small_fields(data)

@@ -1,0 +1,27 @@
+"""Finds orphans, the published blob files that no row names. `recover` deletes them, `verify` lists them."""
+
+from __future__ import annotations
+
+from holdfastd.blobs.files import BlobFiles
+from holdfastd.model.call import Call
+from holdfastd.store import blobs as rows
+from holdfastd.store.engine import Readers
+
+_PAGE = 500
+
+
+def orphans(readers: Readers, files: BlobFiles, call: Call) -> list[str]:
+    """The paths of the orphans; a crash between rename and commit leaves them.
+
+    Lists the files, then drops the live ones, then the doubtful ones, and reads the rows last. An upload stays live until its row
+    is committed or its file is doubtful, so in this order the file of a concurrent Put is never taken for an orphan.
+    """
+    ended = [path for path in list(files.scan()) if not files.is_live(path)]
+    paths = [path for path in ended if path not in files.doubtful]
+    return [path for start in range(0, len(paths), _PAGE) for path in _unnamed(readers, paths[start : start + _PAGE], call)]
+
+
+def _unnamed(readers: Readers, paths: list[str], call: Call) -> list[str]:
+    with readers.snapshot(call) as connection:
+        named = rows.named_paths(connection, paths)
+    return [path for path in paths if path not in named]

@@ -1,0 +1,210 @@
+"""Database, log and blobs of different stores under one name: refused with what to do, and moved away by `--begin-anew`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.daemons import DaemonProcess, Directory
+from tests.support.api import Api, insert
+
+pytestmark = pytest.mark.slow  # processes of its own
+
+FILE_BYTES = 100_000  # more than is kept in the database
+
+
+def fill(daemon: DaemonProcess) -> str:
+    """Stores a session and a blob file. Returns the blob's digest."""
+    with Api(daemon.socket, "") as api:
+        api.commit(insert("session", id="S"))
+        return str(api.put(os.urandom(FILE_BYTES)).digest)
+
+
+def blob_files(directory: Path) -> list[Path]:
+    return [path for path in directory.glob("**/blobs/??/*") if path.is_file()]
+
+
+@pytest.fixture
+def store(directory: Directory) -> Path:
+    """The data directory of a stopped store with a blob file."""
+    daemon = directory.serve()
+    fill(daemon)
+    assert daemon.end() == 0
+    return daemon.data_dir
+
+
+@pytest.fixture
+def other(directory: Directory) -> Path:
+    """The data directory of another stopped store."""
+    daemon = directory.serve("other", "run/o.sock")
+    with Api(daemon.socket, "") as api:
+        api.commit(insert("session", id="OTHER"))
+    assert daemon.end() == 0
+    return daemon.data_dir
+
+
+def store_id(data_dir: Path) -> str:
+    return (data_dir / "blobs" / "store_id").read_text().strip()
+
+
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("left", ["nothing", "empty file", "database without a store"])
+def test_a_missing_database_beside_blobs_is_refused(directory: Directory, store: Path, left: str, marked: bool) -> None:
+    database = store / "holdfast.db"
+    database.unlink()
+    if left == "empty file":
+        database.touch()
+    elif left == "database without a store":
+        import sqlite3
+
+        sqlite3.connect(database).execute("PRAGMA user_version = 1").connection.close()
+    if not marked:
+        (store / "blobs" / "store_id").unlink()
+        (store / "daemon.json").unlink()
+    log = directory.refused()
+    assert "reason=SETUP" in log
+    assert "missing or empty" in log
+    assert "holdfastd --begin-anew" in log
+    assert len(blob_files(store)) == 1
+    assert database.exists() == (left != "nothing")
+
+
+@pytest.mark.parametrize("evidence", ["store_id", "daemon.json"])
+def test_a_database_of_another_store_beside_blobs_is_refused(
+    directory: Directory, store: Path, other: Path, evidence: str
+) -> None:
+    shutil.copy(other / "holdfast.db", store / "holdfast.db")
+    if evidence == "daemon.json":
+        (store / "blobs" / "store_id").unlink()
+    log = directory.refused()
+    assert f"is the store {store_id(other)}" in log
+    assert "holdfastd --begin-anew" in log
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_begin_anew_moves_the_blobs_and_starts(directory: Directory, store: Path, killed: bool) -> None:
+    content = blob_files(store)[0].read_bytes()
+    (store / "holdfast.db").unlink()
+    old_id = store_id(store)
+    if killed:
+        daemon = directory.start("store", "run/s.sock", "--begin-anew", HOLDFAST_FAILPOINTS="begin_anew.moved=kill")
+        assert daemon.wait(15.0) == -signal.SIGKILL
+    daemon = directory.serve("store", "run/s.sock", "--begin-anew")
+    [moved] = blob_files(store)
+    assert moved.is_relative_to(store / "quarantine")
+    assert moved.read_bytes() == content
+    assert store_id(store) != old_id
+    fill(daemon)
+    assert daemon.end() == 0
+    again = directory.serve("store", "run/s.sock", "--begin-anew")  # nothing is foreign any more
+    assert len(list((store / "quarantine").iterdir())) == 1
+    with Api(again.socket, "") as api:
+        assert [each.session.id for each in api.list("session").records] == ["S"]
+        assert api.problems() == []
+
+
+def test_begin_anew_keeps_the_database_of_another_store(directory: Directory, store: Path, other: Path) -> None:
+    shutil.copy(other / "holdfast.db", store / "holdfast.db")
+    daemon = directory.serve("store", "run/s.sock", "--begin-anew")
+    with Api(daemon.socket, "") as api:
+        assert api.list("session").records[0].session.id == "OTHER"
+    assert store_id(store) == store_id(other)
+    assert len(blob_files(store / "quarantine")) == 1
+
+
+def test_a_database_without_blobs_can_be_deleted_to_begin_anew(directory: Directory, other: Path) -> None:
+    (other / "holdfast.db").unlink()
+    daemon = directory.serve("other", "run/o.sock")
+    with Api(daemon.socket, "") as api:
+        assert not api.list("session").records
+        api.put(os.urandom(FILE_BYTES))
+    assert daemon.end() == 0
+    directory.serve("other", "run/o.sock")
+
+
+@pytest.fixture
+def killed(directory: Directory) -> Path:
+    """The data directory of a killed daemon, which left a log; `backup` beside it has the database from before."""
+    daemon = directory.serve()
+    fill(daemon)
+    assert daemon.end() == 0
+    shutil.copytree(daemon.data_dir, directory.path / "backup")
+    daemon = directory.serve()
+    with Api(daemon.socket, "") as api:
+        for each in range(3):
+            api.commit(insert("session", id=f"later-{each}"))
+            api.run_job("checkpoint")
+        api.commit(insert("session", id="last"))
+    daemon.end(signal.SIGKILL)
+    return daemon.data_dir
+
+
+def test_a_log_of_its_own_is_applied(directory: Directory, killed: Path) -> None:
+    daemon = directory.serve()
+    with Api(daemon.socket, "") as api:
+        assert api.count("session") == 5
+        assert api.problems() == []
+
+
+@pytest.mark.parametrize("change", ["backup", "another store", "missing"])
+def test_a_log_of_another_database_is_refused(directory: Directory, killed: Path, other: Path, change: str) -> None:
+    database, log = killed / "holdfast.db", killed / "holdfast.db-wal"
+    content = log.read_bytes()
+    database.unlink()
+    if change != "missing":
+        shutil.copy((directory.path / "backup" if change == "backup" else other) / "holdfast.db", database)
+    refusal = directory.refused()
+    assert "holdfast.db-wal" in refusal
+    assert "holdfastd --begin-anew" in refusal
+    assert log.read_bytes() == content
+    daemon = directory.serve("store", "run/s.sock", "--begin-anew")
+    assert [path.read_bytes() for path in killed.glob("quarantine/*/holdfast.db-wal")] == [content]
+    with Api(daemon.socket, "") as api:
+        found = [each.session.id for each in api.list("session").records]
+        assert found == {"backup": ["S"], "another store": ["OTHER"], "missing": []}[change]
+        assert api.problems() == []
+
+
+def test_a_snapshot_put_in_place_of_the_database_is_not_mixed_with_its_log(directory: Directory, killed: Path) -> None:
+    """A snapshot has the same rows on other pages."""
+    import sqlcipher3.dbapi2 as sqlite
+
+    from holdfastd.store.sqlite.migrate import Migration, take_snapshot
+
+    connection = sqlite.connect(killed / "holdfast.db")
+    snapshot = take_snapshot(connection, directory.path / "snapshots", Migration(7, "x", ""))
+    backup = (killed / "holdfast.db-wal").read_bytes()
+    connection.close()
+    shutil.copy(snapshot, killed / "holdfast.db")
+    (killed / "holdfast.db-wal").write_bytes(backup)
+    assert "belongs to another file" in directory.refused()
+
+
+def test_a_store_without_its_mark_gains_it(directory: Directory, store: Path) -> None:
+    id = store_id(store)
+    (store / "blobs" / "store_id").unlink()
+    daemon = directory.serve()
+    assert store_id(store) == id
+    daemon.end()
+    (store / "blobs" / "store_id").unlink()
+    (store / "daemon.json").unlink()
+    directory.serve()
+    assert store_id(store) == id
+
+
+def test_verify_counts_and_names_orphans(directory: Directory, store: Path) -> None:
+    orphan = store / "blobs" / "00" / ("0" * 64 + "-aaaaaaaaaaaaaaaa.zst")
+    orphan.parent.mkdir(exist_ok=True)
+    orphan.write_bytes(b"12345")
+    daemon = directory.serve()
+    with Api(daemon.socket, "") as api:
+        [problem] = api.problems()
+        assert problem.startswith(f"blob_orphan {orphan.relative_to(store)}")
+        assert "5 bytes" in problem
+        api.run_job("recover")
+        assert api.problems() == []
+    assert not orphan.exists()

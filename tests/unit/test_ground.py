@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from holdfastd import ground
+from holdfastd.errors import StoreReplaced
+from holdfastd.ground import Ground
+from holdfastd.model.call import Call
+from holdfastd.path_lock import PathLock
+from tests.support.engine import Engine, insert_task
+
+
+class Held:
+    """A directory with a file, held; the reasons with which it was lost."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "store" / "file"
+        self.file.parent.mkdir()
+        self.file.touch()
+        self.written = ""
+        self.reasons: list[str] = []
+        self.ground = Ground([self.file.parent, self.file], lambda: self.written, self.reasons.append)
+
+    def settle(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Waits until an unchanged modification time counts."""
+        monkeypatch.setattr(ground, "SETTLED_NS", 20_000_000)
+        time.sleep(0.05)
+        self.ground.check()
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Held:
+    return Held(tmp_path)
+
+
+def test_other_files_of_the_directory_may_change(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    held.ground.check()
+    held.settle(monkeypatch)
+    held.file.with_name("other").touch()
+    held.file.write_text("written by the daemon itself")
+    held.ground.check()
+    assert held.reasons == []
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_removed_file_is_noticed(held: Held, monkeypatch: pytest.MonkeyPatch, settled: bool) -> None:
+    if settled:
+        held.settle(monkeypatch)
+    held.file.unlink()
+    with pytest.raises(StoreReplaced, match=r"store/file was removed"):
+        held.ground.check()
+    assert held.reasons == [f"{held.file} was removed"]
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_replaced_file_is_noticed(held: Held, monkeypatch: pytest.MonkeyPatch, settled: bool) -> None:
+    if settled:
+        held.settle(monkeypatch)
+    other = held.file.with_name("other")
+    other.touch()
+    other.rename(held.file)
+    with pytest.raises(StoreReplaced, match=r"store/file was replaced"):
+        held.ground.check()
+
+
+def test_a_change_within_the_resolution_of_the_clock_is_noticed(held: Held) -> None:
+    """A file system may give two changes the same time; a time that is not old yet says nothing."""
+    held.ground.check()
+    before = os.stat(held.file.parent)
+    other = held.file.with_name("other")
+    other.touch()
+    other.rename(held.file)
+    os.utime(held.file.parent, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(StoreReplaced):
+        held.ground.check()
+
+
+def test_a_replaced_directory_is_noticed(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    held.settle(monkeypatch)
+    held.file.parent.rename(held.file.parent.with_name("old"))
+    with pytest.raises(StoreReplaced, match=r"store was removed"):
+        held.ground.check()
+
+
+def test_it_stays_lost_and_is_told_once(held: Held) -> None:
+    held.written = "another process wrote to it"
+    for _ in range(2):
+        with pytest.raises(StoreReplaced, match="another process wrote to it"):
+            held.ground.check()
+        held.written = ""
+    assert held.reasons == ["another process wrote to it"]
+
+
+def test_a_batch_in_a_replaced_store_fails_for_all_and_no_later_one_begins(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    engine = Engine(tmp_path / "store")
+    try:
+        engine.submit(insert_task("A"))
+        published = len(engine.published)
+        (tmp_path / "store").rename(tmp_path / "old")
+        for id in ("B", "C"):
+            with pytest.raises(StoreReplaced):
+                engine.submit(insert_task(id))
+        assert len(engine.published) == published
+        assert engine.query("SELECT id FROM task WHERE id = 'C'") == []
+        assert engine.batcher.revision == 1
+    finally:
+        (tmp_path / "old").rename(tmp_path / "store")
+        with pytest.raises(StoreReplaced):  # the last checkpoint
+            engine.close()
+
+
+def test_no_checkpoint_runs_into_a_database_that_another_process_wrote(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    engine.submit(insert_task("A"))
+    database = tmp_path / "holdfast.db"
+    content = database.read_bytes()
+    database.write_bytes(content)
+    with pytest.raises(StoreReplaced, match="another process wrote to"):
+        engine.parts.scheduler.run("checkpoint", Call(30.0))
+    assert database.read_bytes() == content
+    with pytest.raises(StoreReplaced):
+        engine.close()
+
+
+def test_its_own_checkpoints_are_no_foreign_writes(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    for id in ("A", "B"):
+        engine.submit(insert_task(id))
+        engine.parts.scheduler.run("checkpoint", Call(30.0))
+        engine.parts.ground.check()
+    engine.close()
+
+
+def test_a_path_is_locked_for_one_daemon(tmp_path: Path) -> None:
+    first, second = PathLock(tmp_path / "store"), PathLock(tmp_path / "store")
+    assert first.acquire() == 0
+    assert second.acquire(patience_s=0.1) == os.getpid()
+    other = PathLock(tmp_path / "other")
+    assert other.acquire() == 0
+    other.release()
+    first.release()
+    assert second.acquire(patience_s=0.1) == 0
+    second.release()

@@ -1,0 +1,89 @@
+"""The writer's queue: heavy commands do not delay light ones, and one connection's do not delay another's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfastd.model.budget import Budget, Claim
+from holdfastd.model.call import Call, Peer
+from holdfastd.model.commands import Command
+from holdfastd.writer.batch import Waiter
+from holdfastd.writer.line import BATCH_BYTES, BATCH_ROWS, LIGHT_BYTES, LIGHT_ROWS, Line
+
+
+class Rows(Command[None]):
+    """A command of so many rows."""
+
+    def __init__(self, rows: int, exclusive: bool = False) -> None:
+        self._rows = rows
+        self.exclusive = exclusive  # type: ignore[misc]
+
+    @property
+    def rows(self) -> int:
+        return self._rows
+
+
+def waiter(name: str, rows: int = 1, size_bytes: int = 0, *, exclusive: bool = False) -> Waiter[Any]:
+    peer = Peer(name, 1, 1, 1)
+    claim = Claim(Budget(2**40), peer)
+    claim.force(size_bytes)
+    return Waiter(Rows(rows, exclusive), Call(None, peer, claim), lambda _: None)
+
+
+def names(batch: list[Waiter[Any]]) -> str:
+    return "".join(each.call.peer.connection for each in batch)
+
+
+def line_of(*waiters: Waiter[Any]) -> Line:
+    line = Line()
+    for each in waiters:
+        line.append(each)
+    return line
+
+
+def test_light_commands_are_taken_in_order_and_heavy_ones_apart() -> None:
+    heavy_rows, heavy_bytes = waiter("r", LIGHT_ROWS + 1), waiter("b", 1, LIGHT_BYTES + 1)
+    line = line_of(waiter("1"), heavy_rows, waiter("2"), heavy_bytes, waiter("3"))
+    assert len(line) == 5
+    assert [names(line.take(10)) for _ in range(3)] == ["123", "rb", ""]
+    assert heavy_rows.begun
+
+
+def test_light_and_heavy_batches_alternate() -> None:
+    heavies = [waiter("h", BATCH_ROWS) for _ in range(3)]
+    line = line_of(*heavies, *[waiter("l") for _ in range(6)])
+    assert [names(line.take(2)) for _ in range(6)] == ["ll", "h", "ll", "h", "ll", "h"]
+
+
+def test_heavy_commands_are_taken_by_connection_in_turn() -> None:
+    many = [waiter("a", BATCH_ROWS) for _ in range(4)]
+    line = line_of(*many, waiter("b", BATCH_ROWS))
+    assert [names(line.take(10)) for _ in range(5)] == ["a", "b", "a", "a", "a"]
+
+
+def test_a_batch_of_heavy_commands_has_a_limit_of_rows_and_bytes() -> None:
+    assert names(line_of(*[waiter("r", BATCH_ROWS // 2) for _ in range(5)]).take(10)) == "rr"
+    assert names(line_of(*[waiter("b", 1, BATCH_BYTES // 2) for _ in range(5)]).take(10)) == "bb"
+    assert names(line_of(waiter("h", 2 * BATCH_ROWS)).take(10)) == "h"
+
+
+def test_an_exclusive_command_is_taken_alone() -> None:
+    line = line_of(waiter("1"), waiter("x", exclusive=True), waiter("2"))
+    assert [names(line.take(10)) for _ in range(3)] == ["1", "x", "2"]
+
+
+def test_what_was_put_back_comes_first() -> None:
+    line = line_of(waiter("1"), waiter("2"), waiter("3"))
+    batch = line.take(2)
+    line.put_back(batch[1:])
+    assert not batch[1].begun
+    assert names(line.take(10)) == "23"
+
+
+def test_commands_are_removed_from_both_parts() -> None:
+    light, heavy = waiter("l"), waiter("h", 100)
+    line = line_of(light, heavy, waiter("k"))
+    line.remove(heavy)
+    light.call.end()
+    assert line.remove_dead() == [light]
+    assert (len(line), names(line.take(10)), names(line.take(10))) == (1, "k", "")

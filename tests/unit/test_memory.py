@@ -1,0 +1,61 @@
+"""The memory that the daemon may use, by the machine and by control groups, and how it is divided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfastd.errors import SetupError
+from holdfastd.memory import MIN_MEMORY_BYTES, Memory, available_bytes, default_memory_bytes
+from holdfastd.rpc.request_sizes import memory_of, memory_of_fields, small_fields
+from holdfastd.settings import load_settings
+
+MIB = 2**20
+
+
+def limited(tmp_path: Path, own: str, **files: str) -> int:
+    (tmp_path / "own").write_text(own)
+    for name, content in files.items():
+        path = tmp_path / "cgroups" / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return available_bytes(tmp_path / "own", tmp_path / "cgroups")
+
+
+def test_a_limit_of_the_control_group_or_of_one_around_it_counts(tmp_path: Path) -> None:
+    files = {"user__app__memory.max": "max\n", "user__memory.max": "734003200\n", "memory.max": "999999999\n"}
+    assert limited(tmp_path, "0::/user/app\n", **files) == 700 * MIB
+
+
+def test_a_limit_of_version_1_counts(tmp_path: Path) -> None:
+    own = "5:cpu:/x\n4:cpuset,memory:/box\n0::/\n"
+    assert limited(tmp_path, own, **{"memory__box__memory.limit_in_bytes": "314572800\n"}) == 300 * MIB
+
+
+def test_without_limits_the_machine_counts(tmp_path: Path) -> None:
+    assert limited(tmp_path, "0::/\n") == available_bytes(tmp_path / "missing", tmp_path)
+    assert 256 * MIB <= default_memory_bytes() <= 1024 * MIB
+
+
+@pytest.mark.parametrize("limit", [MIN_MEMORY_BYTES, 512 * MIB, 2**30, 2**36])
+def test_the_parts_are_no_more_than_the_limit_and_the_largest_commit_fits(limit: int) -> None:
+    message, built = 17 * MIB, 54 * MIB
+    memory = Memory.divided(limit, message, built)
+    assert memory.permits * message + memory.cache_bytes + built + memory.budget.limit_bytes == limit
+    assert memory.permits >= 2
+    assert memory.budget.limit_bytes * 3 // 4 >= memory_of(16 * MIB)
+
+
+@pytest.mark.parametrize("value", ["1", "1000000", "-1", "a lot"])
+def test_a_limit_that_is_too_small_is_refused(value: str) -> None:
+    with pytest.raises(SetupError, match="0 or a whole number from 268435456"):
+        load_settings({}, {"HOLDFAST_MEMORY_MAX_BYTES": value})
+    assert load_settings({}, {"HOLDFAST_MEMORY_MAX_BYTES": "0"}).memory_max_bytes == 0
+
+
+def test_short_fields_are_counted_in_any_size_of_request() -> None:
+    assert small_fields(b"plain text " * 100) == 0
+    assert small_fields(b"\x0a\x00" * 50) == 100
+    assert small_fields(b"\x0a\x00" * 500_000) == 1_000_000
+    assert memory_of_fields(b"\x0a\x00" * 500_000) >= 30 * 1_000_000

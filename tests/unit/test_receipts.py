@@ -1,0 +1,134 @@
+"""Permits to receive messages: bounded, in turn between connections, and taken back from messages that do not arrive."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from holdfastd.errors import Exhausted
+from holdfastd.model.budget import Budget, Claim
+from holdfastd.model.call import Peer
+from holdfastd.rpc import receipts as module
+from holdfastd.rpc.receipts import Receipts
+
+MIB = 2**20
+
+
+class Call:
+    """A call whose message arrives when the test says so."""
+
+    def __init__(self, budget: Budget, connection: str, has_ended: bool = False) -> None:
+        self.claim = Claim(budget, Peer(connection, 1, 1000, 1000))
+        self.has_ended = has_ended
+        self.begun = 0
+        self.refused: list[Exhausted] = []
+
+    def begin(self) -> bool:
+        self.begun += not self.has_ended
+        return not self.has_ended
+
+    def refuse(self, error: Exhausted) -> None:
+        self.refused.append(error)
+
+
+@pytest.fixture
+def budget() -> Budget:
+    return Budget(100 * MIB)
+
+
+@pytest.fixture
+def receipts(budget: Budget) -> Iterator[Receipts]:
+    made = Receipts(budget, permits=4, largest_bytes=16 * MIB)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LATE_S", 1e9)
+
+
+def ask(receipts: Receipts, call: Call) -> Call:
+    if receipts.ask(call):
+        call.begin()
+    return call
+
+
+@pytest.mark.usefixtures("patient")
+def test_one_connection_gets_half_of_the_permits(receipts: Receipts, budget: Budget) -> None:
+    greedy = [ask(receipts, Call(budget, "a")) for _ in range(6)]
+    assert [each.begun for each in greedy] == [1, 1, 0, 0, 0, 0]
+    assert receipts.done(greedy[0])
+    assert [each.begun for each in greedy] == [1, 1, 1, 0, 0, 0]
+
+
+@pytest.mark.usefixtures("patient")
+def test_connections_get_permits_in_turn(receipts: Receipts, budget: Budget) -> None:
+    first = [ask(receipts, Call(budget, name)) for name in ("a", "a", "x", "y")]
+    many = [ask(receipts, Call(budget, "a")) for _ in range(3)]
+    one = ask(receipts, Call(budget, "b"))
+    for each in first:
+        receipts.done(each)
+    assert one.begun == 1
+    assert [each.begun for each in many] == [1, 1, 0]
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_call_that_ended_while_it_waited_passes_its_permit_on(receipts: Receipts, budget: Budget) -> None:
+    first = [ask(receipts, Call(budget, "a")) for _ in range(2)]
+    ask(receipts, Call(budget, "a", has_ended=True))
+    last = ask(receipts, Call(budget, "a"))
+    receipts.done(first[0])
+    assert last.begun == 1
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_waiting_call_of_a_caller_over_its_share_is_refused_unread(receipts: Receipts, budget: Budget) -> None:
+    first = [ask(receipts, Call(budget, "a")) for _ in range(2)]
+    waiting = ask(receipts, Call(budget, "a"))
+    first[0].claim.force(70 * MIB)
+    receipts.done(first[1])
+    assert (waiting.begun, len(waiting.refused)) == (0, 1)
+
+
+def test_a_message_that_does_not_arrive_gives_its_permit_back(receipts: Receipts, budget: Budget) -> None:
+    stalled = [ask(receipts, Call(budget, f"s{number}")) for number in range(8)]
+    honest = ask(receipts, Call(budget, "honest"))
+    assert eventually(lambda: honest.begun == 1)
+    counted = [each for each in stalled if each.claim.held_bytes]
+    assert counted
+    assert all(each.claim.held_bytes == 16 * MIB for each in counted)
+    assert receipts.done(counted[0])
+
+
+def test_a_late_message_is_refused_when_the_share_is_used_up(receipts: Receipts, budget: Budget) -> None:
+    Claim(budget, Peer("other", 1, 1000, 1000)).force(70 * MIB)
+    stalled = [ask(receipts, Call(budget, f"s{number}")) for number in range(4)]
+    honest = ask(receipts, Call(budget, "honest"))
+    assert eventually(lambda: honest.begun == 1)
+    refused = [each for each in stalled if each.refused]
+    assert refused
+    assert not receipts.done(refused[0])  # its message arrives after all, and is dropped
+
+
+@pytest.mark.usefixtures("patient")
+def test_too_many_waiting_calls_of_one_connection_are_refused(
+    receipts: Receipts, budget: Budget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAITING_MAX", 10)
+    for _ in range(7):
+        ask(receipts, Call(budget, "a"))
+    with pytest.raises(Exhausted) as caught:
+        ask(receipts, Call(budget, "a"))
+    assert caught.value.retry_delay_s > 0
+    ask(receipts, Call(budget, "x"))
+    ask(receipts, Call(budget, "b"))  # below its share
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    give_up = time.monotonic() + 10
+    while not (done := condition()) and time.monotonic() < give_up:
+        time.sleep(0.005)
+    return done
