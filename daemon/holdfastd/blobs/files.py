@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from holdfastd import descriptors, durable, failpoints
-from holdfastd.errors import DiskFull
+from holdfastd.errors import DiskFull, FailedPrecondition
 from holdfastd.model.blobs import DELTA, RAW, ZSTD, digest_hex
 
 BLOBS = "blobs"
@@ -45,6 +45,23 @@ def _disk_full_as_such() -> Iterator[None]:
         if error.errno not in _NO_ROOM:
             raise
         raise DiskFull("The data directory's disk has no room for the blob. Free some space. Reads still work.") from error
+
+
+@contextlib.contextmanager
+def _refusals_as_such(path: str) -> Iterator[None]:
+    """Translates errors about the process, not about the file's bytes, so that nobody takes them for damage."""
+    try:
+        yield
+    except PermissionError as error:
+        raise FailedPrecondition(
+            f"The daemon may not read its file {path}: {error.strerror}. Give owner and mode of the data directory back.",
+            reason="FILE_NOT_READABLE",
+            path=path,
+        ) from error
+    except OSError as error:
+        if (lack := descriptors.lack(error)) is not None:
+            raise lack from error
+        raise
 
 
 class BlobFiles:
@@ -90,16 +107,13 @@ class BlobFiles:
 
     def open(self, path: str) -> StoredFile:
         """Opens a published file for reading. Raises FileNotFoundError; RESOURCE_EXHAUSTED when no descriptor is left."""
-        try:
+        with _refusals_as_such(path):
             return StoredFile(os.open(self._data_dir / path, os.O_RDONLY | os.O_CLOEXEC))
-        except OSError as error:
-            if (lack := descriptors.lack(error)) is not None:
-                raise lack from error
-            raise
 
     def size(self, path: str) -> int:
         """The file's size in bytes. Raises FileNotFoundError."""
-        return (self._data_dir / path).stat().st_size
+        with _refusals_as_such(path):
+            return (self._data_dir / path).stat().st_size
 
     def unlink(self, path: str) -> bool:
         """Removes a file; durable after `sync_unlinks`. Returns whether it existed."""

@@ -47,9 +47,7 @@ def translate(error: Exception) -> HoldfastError | None:
     code = error_code(error)
     if not code and isinstance(error, sqlite.OperationalError):
         # The driver's own error, without a code of SQLite's: a text column does not hold UTF-8. The store writes only UTF-8.
-        return DataLoss(
-            "A text in the database is damaged: it is not UTF-8. Run verify, and restore a backup.", reason="DATABASE_DAMAGED"
-        )
+        return _not_text()
     if code == sqlite.SQLITE_FULL:
         return DiskFull("The disk is full; nothing was written. Free some space and try again.")
     if code == sqlite.SQLITE_INTERRUPT:
@@ -74,7 +72,15 @@ def foreign_errors() -> Iterator[None]:
     """Translates the errors that SQLite raises inside the block; errors that `translate` does not know pass unchanged."""
     try:
         yield
+    except UnicodeDecodeError as error:  # in SQLite's message, which quotes the text of the schema
+        raise _not_text() from error
     except Error as error:
         if (known := translate(error)) is None:
             raise
         raise known from error
+
+
+def _not_text() -> DataLoss:
+    return DataLoss(
+        "A text in the database is damaged: it is not UTF-8. Run verify, and restore a backup.", reason="DATABASE_DAMAGED"
+    )

@@ -19,10 +19,14 @@ from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.errors import Error
 from holdfastd.store.sqlite.log_stamp import Stamp, belongs, read_salts, read_stamp
 
+# The driver raises UnicodeDecodeError for a damaged name of a table or column.
+_UNREADABLE = (Error, UnicodeDecodeError)
+
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What lies at the database's path. store_id: empty when the file is missing or empty, or no store was begun in it.
+    """What lies at the database's path. store_id: empty when the file is missing or empty, or no store was begun in it. It is
+    read with the log, or from the file alone when the log is foreign.
 
     readable: False when the file cannot be read as a database; opening it says why. foreign_log: whether the log beside it was
     written over another file.
@@ -42,18 +46,21 @@ def inspect(database: Path) -> Inspection:
     try:
         with _opened(database, "mode=ro&vfs=unix-excl") as connection:
             id, stamp = _store_id(connection), _stamp(connection)
-    except Error:
+    except _UNREADABLE:
         return Inspection(readable=False)
-    return Inspection(id, foreign_log=log_bytes > 0 and _is_foreign(database, log, id, stamp))
+    return _with_log(database, log, id, stamp) if log_bytes else Inspection(id)
 
 
-def _is_foreign(database: Path, log: Path, id: str, stamp: Stamp) -> bool:
+def _with_log(database: Path, log: Path, id: str, stamp: Stamp) -> Inspection:
+    """`id` and `stamp` were read with the log."""
     try:
         with _opened(database, "mode=ro&immutable=1") as alone:
             id_alone, stamp_alone = _store_id(alone), _stamp(alone)
-    except Error:
-        return False  # a checkpoint was interrupted, so the file can be read only with its log
-    return (id_alone not in ("", id)) or not belongs(stamp_alone, stamp, read_salts(log))
+    except _UNREADABLE:
+        return Inspection(id)  # a checkpoint was interrupted, so the file can be read only with its log
+    if id_alone in ("", id) and belongs(stamp_alone, stamp, read_salts(log)):
+        return Inspection(id)
+    return Inspection(id_alone, foreign_log=True)
 
 
 @contextmanager
