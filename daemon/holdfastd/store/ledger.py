@@ -162,12 +162,7 @@ class Ledger:
             is_wrong = behind_s * 1e9 > MAX_AHEAD_NS
             effect = "are ordered by revision, not by time" if is_wrong else "get the time of the last commit"
             found.append(f"The clock is {behind_s:,.0f} s behind the last commit. Until it has caught up, commits {effect}.")
-        if last:
-            found.append(
-                f"The clock was set back before revision {last}, so commit times decrease there: the history is ordered"
-                " by revision, and a filter on times finds commits of both sides."
-            )
-        return found
+        return [*found, changes.set_back_warning(last)] if last else found
 
     def make_workspace(self, connection: Connection, name: str, now_ns: int) -> None:
         """Inserts the workspace unless it exists."""
