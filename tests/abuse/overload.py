@@ -1,4 +1,4 @@
-"""Overload by large commits, scans, unread lists, uploads, and small calls with much work: bounded memory, honest callers served."""
+"""Overload by large commits, scans, unread lists, uploads and slow small calls: bounded memory, and honest callers are served."""
 
 from __future__ import annotations
 
