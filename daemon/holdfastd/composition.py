@@ -195,7 +195,7 @@ class Parts:
         )
         sweep = BlobSweep(self.writer, readers, files, time.time_ns)
         room = Room(functools.partial(self._room.spare_bytes, settings.data_dir))
-        blobs = Blobs(self.writer, readers, files, limits, is_recovering=lambda: sweep.recovery_is_due, room=room)
+        blobs = Blobs(self.writer, readers, files, limits, is_recovering=sweep.is_deleting_orphans, room=room)
         return blobs, sweep
 
     def _make_jobs(self, was_clean: bool) -> tuple[Job, ...]:
