@@ -211,7 +211,7 @@ class Parts:
             Job("trim", trimming.run, INTERVAL_S, trimming.is_due, log_level=logging.DEBUG),
             Job("sweep", SweepJob(self.blob_sweep).run, settings.sweep_interval_s),
             Job("recover", RecoveryJob(self.blob_sweep).run, at_start=not was_clean),
-            Job("checksums", ChecksumsJob(writer, self.blobs).run, at_start=not self._store.has_checksums),
+            Job("checksums", ChecksumsJob(writer, self.blobs, store.readers).run, at_start=not self._store.has_checksums),
             Job("compact", CompactionJob(writer, self.reading).run),
             Job("housekeeping", housekeeping.run, settings.housekeeping_interval_s),
             *store.engine.jobs(
