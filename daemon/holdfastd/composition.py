@@ -149,6 +149,7 @@ class Parts:
         self._files = BlobFiles(settings.data_dir, on_sync_failure=on_sync_failure)
         self._room = filesystem.DiskRoom(settings.database_path.parent, store.engine.growth_bytes)
         self.ground = hold_ground(settings, store.engine, on_replaced)
+        self._files.guard(self.ground.check)
         self.batcher = self._make_batcher(extra_handlers or {})
         self.writer = Writer(self.batcher, self.feed.publish, queue_max=settings.writer_queue_max, batch_max=settings.batch_max)
         self.reading = Reading(store.readers)
