@@ -7,6 +7,7 @@ without a socket.
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,7 +23,8 @@ from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
 from holdfastd.jobs.scheduler import Scheduler
 from holdfastd.jobs.sweep import RecoveryJob, SweepJob
-from holdfastd.memory import Memory, default_memory_bytes
+from holdfastd.jobs.trimming import INTERVAL_S, TrimJob
+from holdfastd.memory import Memory, default_memory_bytes, trim_allocator
 from holdfastd.model.jobs import Job
 from holdfastd.rpc.door import Door, DoorLimits
 from holdfastd.rpc.gate import ANSWERS_AT_ONCE, Gate
@@ -196,7 +198,7 @@ class Parts:
         )
         sweep = BlobSweep(self.writer, readers, files, time.time_ns)
         room = Room(functools.partial(self._room.spare_bytes, settings.data_dir))
-        blobs = Blobs(self.writer, readers, files, limits, is_recovering=lambda: sweep.recovery_is_due, room=room)
+        blobs = Blobs(self.writer, readers, files, limits, is_recovering=sweep.is_deleting_orphans, room=room)
         return blobs, sweep
 
     def _make_jobs(self, was_clean: bool) -> tuple[Job, ...]:
@@ -205,7 +207,9 @@ class Parts:
         housekeeping = HousekeepingJob(
             writer, self.reading, store.readers, settings.request_retention_s, settings.request_retention_commits
         )
+        trimming = TrimJob(self._memory.budget, trim_allocator)
         return (
+            Job("trim", trimming.run, INTERVAL_S, trimming.is_due, log_level=logging.DEBUG),
             Job("sweep", SweepJob(self.blob_sweep).run, settings.sweep_interval_s),
             Job("recover", RecoveryJob(self.blob_sweep).run, at_start=not was_clean),
             Job("checksums", ChecksumsJob(writer, self.blobs, store.readers).run, at_start=not self._store.has_checksums),
@@ -234,6 +238,7 @@ class Parts:
             self.scheduler,
             queued=lambda: self.writer.queued,
             database_bytes=self._store.engine.size_bytes,
+            memory=self._memory,
             warnings=self._warnings,
         )
 
