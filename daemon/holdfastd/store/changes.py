@@ -26,6 +26,11 @@ _REVISIONS = (
     " HAVING MIN(ordinal) = 0 AND MAX(ordinal) + 1 = COUNT(*)"
     " AND MIN(changes.workspace) = commits.workspace AND MAX(changes.workspace) = commits.workspace)"
 )
+# A commit that a scan of the index finds and a search does not. Lists join commits by searches.
+_HIDDEN = (
+    "SELECT 1 FROM changes WHERE changes.revision > ? AND changes.revision <= ?"
+    " AND NOT EXISTS (SELECT 1 FROM commits WHERE commits.revision = changes.revision) LIMIT 1"
+)
 # Names in `meta`.
 _OLDEST = "oldest_revision"
 _SET_BACK = "clock_set_back"  # the first revision of each era but the first one, in order
@@ -183,10 +188,11 @@ def check_revisions(connection: Connection, after: int, until: int) -> None:
     commit. Also raised when changes follow the newest commit: then the commits after it are not found.
     """
     count, has_later = connection.execute(_REVISIONS, (after, until)).fetchone()
-    if has_later or count != max(0, until - after):
+    is_hidden = connection.execute(_HIDDEN, (after, until)).fetchone() is not None
+    if is_hidden or has_later or count != max(0, until - after):
         raise DataLoss(
-            f"The history has {count} of the {until - after} revisions from {after + 1} to {until} whole"
-            f"{', and changes after its newest commit' if has_later else ''}. Run verify, and restore a backup. To go on without"
+            f"The history is damaged: it has {count} of the {until - after} revisions from {after + 1} to {until} whole"
+            f"{', and changes follow the newest commit' if has_later else ''}. Run verify, and restore a backup. To go on without"
             f" them, watch from after_revision={until}.",
             reason="HISTORY_DAMAGED",
             revision=after + 1,
