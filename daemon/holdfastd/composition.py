@@ -7,6 +7,7 @@ without a socket.
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,7 +23,8 @@ from holdfastd.jobs.compaction import CompactionJob
 from holdfastd.jobs.housekeeping import HousekeepingJob
 from holdfastd.jobs.scheduler import Scheduler
 from holdfastd.jobs.sweep import RecoveryJob, SweepJob
-from holdfastd.memory import Memory, default_memory_bytes
+from holdfastd.jobs.trimming import INTERVAL_S, TrimJob
+from holdfastd.memory import Memory, default_memory_bytes, trim_allocator
 from holdfastd.model.jobs import Job
 from holdfastd.rpc.door import Door, DoorLimits
 from holdfastd.rpc.gate import ANSWERS_AT_ONCE, Gate
@@ -147,6 +149,7 @@ class Parts:
         self._files = BlobFiles(settings.data_dir, on_sync_failure=on_sync_failure)
         self._room = filesystem.DiskRoom(settings.database_path.parent, store.engine.growth_bytes)
         self.ground = hold_ground(settings, store.engine, on_replaced)
+        self._files.guard(self.ground.check)
         self.batcher = self._make_batcher(extra_handlers or {})
         self.writer = Writer(self.batcher, self.feed.publish, queue_max=settings.writer_queue_max, batch_max=settings.batch_max)
         self.reading = Reading(store.readers)
@@ -204,10 +207,12 @@ class Parts:
         housekeeping = HousekeepingJob(
             writer, self.reading, store.readers, settings.request_retention_s, settings.request_retention_commits
         )
+        trimming = TrimJob(self._memory.budget, trim_allocator)
         return (
+            Job("trim", trimming.run, INTERVAL_S, trimming.is_due, log_level=logging.DEBUG),
             Job("sweep", SweepJob(self.blob_sweep).run, settings.sweep_interval_s),
             Job("recover", RecoveryJob(self.blob_sweep).run, at_start=not was_clean),
-            Job("checksums", ChecksumsJob(writer, self.blobs).run, at_start=not self._store.has_checksums),
+            Job("checksums", ChecksumsJob(writer, self.blobs, store.readers).run, at_start=not self._store.has_checksums),
             Job("compact", CompactionJob(writer, self.reading).run),
             Job("housekeeping", housekeeping.run, settings.housekeeping_interval_s),
             *store.engine.jobs(
@@ -233,6 +238,7 @@ class Parts:
             self.scheduler,
             queued=lambda: self.writer.queued,
             database_bytes=self._store.engine.size_bytes,
+            memory=self._memory,
             warnings=self._warnings,
         )
 

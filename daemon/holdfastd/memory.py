@@ -1,4 +1,4 @@
-"""The machine's memory and the process's allocator. `composition.py` and `supervisor.py` use it at start."""
+"""The machine's memory and the process's allocator. `composition.py` and `supervisor.py` use it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ MAX_CACHE_BYTES = 64 * MIB
 _SHARE = 8  # the default is this part of the machine's memory
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
+_OWN_SIZES = Path("/proc/self/statm")
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h of glibc
 _ARENAS = 2
 _MMAP_FROM_BYTES = 256 * 2**10
@@ -27,13 +28,19 @@ _MMAP_FROM_BYTES = 256 * 2**10
 class Memory:
     """The parts of the memory that the daemon may use for its callers.
 
-    permits: how many messages are received at once. cache_bytes: for contents of blobs that later deltas are based on.
-    budget: everything else.
+    limit_bytes: all parts together. permits: how many messages are received at once. cache_bytes: for contents of blobs that
+    later deltas are based on. budget: everything else.
     """
 
+    limit_bytes: int
     permits: int
     cache_bytes: int
     budget: Budget
+
+    @property
+    def held_bytes(self) -> int:
+        """What is held of the budget now."""
+        return self.budget.held_bytes
 
     @classmethod
     def divided(cls, limit_bytes: int, message_bytes: int, built_bytes: int) -> Memory:
@@ -41,7 +48,7 @@ class Memory:
         answers of reads that are being built."""
         permits = min(max(limit_bytes // 8 // message_bytes, MIN_PERMITS), MAX_PERMITS)
         cache_bytes = min(limit_bytes // 8, MAX_CACHE_BYTES)
-        return cls(permits, cache_bytes, Budget(limit_bytes - permits * message_bytes - cache_bytes - built_bytes))
+        return cls(limit_bytes, permits, cache_bytes, Budget(limit_bytes - permits * message_bytes - cache_bytes - built_bytes))
 
 
 def default_memory_bytes() -> int:
@@ -81,3 +88,22 @@ def tune_allocator() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_ARENA_MAX, _ARENAS)
         mallopt(_M_MMAP_THRESHOLD, _MMAP_FROM_BYTES)
+
+
+def trim_allocator() -> int:
+    """Returns the free memory of glibc's arenas to the system. Returns by how many bytes the process became smaller.
+
+    Does nothing with another C library. Callers of malloc in other threads wait meanwhile.
+    """
+    before = resident_bytes()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    return max(0, before - resident_bytes())
+
+
+def resident_bytes() -> int:
+    """The memory that this process occupies now; 0 when the system does not tell."""
+    with suppress(OSError):
+        pages = int(_OWN_SIZES.read_text(encoding="ascii").split()[1])  # proc(5), statm: the second number
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    return 0

@@ -78,9 +78,11 @@ class Oracle:
         """Without any commit there is no history, and each operation is judged as missing."""
         try:
             self._history.catch_up(store)
+            return self._history.problems + differences(self._history, store)
         except holdfast.NotFound:
             return []
-        return self._history.problems + differences(self._history, store)
+        except holdfast.DataLoss as error:
+            return [*self._history.problems, f"the store cannot be read: {error}"]
 
     def _judge(self, operation: Operation, store: holdfast.Store) -> list[str]:
         name = f"{operation.id} ({operation.what}, {operation.stage})"
@@ -194,7 +196,7 @@ def stray_files(store: holdfast.Store, data_dir: Path) -> list[str]:
     """Blob files without a row. Call it at the end, after the leases have expired and a sweep has run."""
     found = []
     for path in sorted((data_dir / "blobs").rglob("*")):
-        if path.is_file() and not _named_by_row(store, path, data_dir):
+        if path.is_file() and path.name != "store_id" and not _named_by_row(store, path, data_dir):
             found.append(f"{path.relative_to(data_dir)} is a file that no row names")
     return found
 

@@ -91,14 +91,16 @@ class Directory:
 
     def __init__(self, path: Path, prefix: Sequence[str] = ()) -> None:
         self.path = path
-        self._command = [*prefix, *COMMAND]
+        self._prefix = prefix
         self.daemons: list[DaemonProcess] = []
 
     def start(self, data: str = "store", sock: str = "run/s.sock", *flags: str, **environment: str) -> DaemonProcess:
         log_path = self.path / f"{len(self.daemons)}.log"
         paths = ["--data-dir", str(self.path / data), "--socket", str(self.path / sock)]
         with log_path.open("w") as log:
-            process = subprocess.Popen([*self._command, *paths, *flags], stderr=log, env=os.environ | environment, text=True)
+            process = subprocess.Popen(
+                [*self._prefix, *COMMAND, *paths, *flags], stderr=log, env=os.environ | environment, text=True
+            )
         daemon = DaemonProcess(process, self.path / data, self.path / sock, log_path)
         self.daemons.append(daemon)
         return daemon

@@ -19,8 +19,9 @@ import grpc
 import pytest
 
 from holdfast.v1 import store_service_pb2 as pb
-from holdfastd.rpc.message_first import SMALL_REQUEST_BYTES, TESTED_VERSIONS, MessageFirst
+from holdfastd.rpc.message_first import TESTED_VERSIONS, MessageFirst
 from holdfastd.rpc.pool import CallPool
+from holdfastd.rpc.request_sizes import QUICK_BYTES
 from tests.end_to_end.served_calls import PATIENCE_S, SERVICE, THREADS, Served, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +47,7 @@ def test_which_thread_runs_what(quick: Served) -> None:
     assert grpc.__version__ in TESTED_VERSIONS
     assert quick.get("any").startswith("call_")
     assert "_serve" in quick.allocate()  # grpcio's thread, without a switch to the pool
-    assert quick.allocate(workspace="w" * SMALL_REQUEST_BYTES).startswith("call_")
+    assert quick.allocate(workspace="w" * QUICK_BYTES).startswith("call_")
 
 
 def test_the_grpcio_that_ci_installs_is_on_the_list() -> None:

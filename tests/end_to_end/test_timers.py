@@ -80,7 +80,8 @@ def test_an_answer_is_kept_for_an_hour(directory: Directory) -> None:
     with closing(sqlite3.connect(daemon.data_dir / "holdfast.db")) as rows, rows:
         for minutes in first:
             by = minutes * 60 * 10**9
-            rows.execute("UPDATE request SET create_time = create_time - ? WHERE request_id = ?", (by, f"{minutes}"))
+            older = "UPDATE request SET create_time = create_time - ?, checksum = NULL WHERE request_id = ?"
+            rows.execute(older, (by, f"{minutes}"))
     again = directory.serve()
     with Api(again.socket, "") as api:
         assert api.run_job("housekeeping")["requests_expired"] == 1

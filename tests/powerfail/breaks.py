@@ -81,13 +81,13 @@ def _checkpoint_unsynced() -> None:
 
     begin = LogCheckpointer.__init__
 
-    def begun(checkpointer: LogCheckpointer, open_connection: Callable[[], Any]) -> None:
+    def begun(checkpointer: LogCheckpointer, database: Path, open_connection: Callable[[], Any]) -> None:
         def opened() -> Any:
             connection = open_connection()
             connection.execute("PRAGMA synchronous = OFF")
             return connection
 
-        begin(checkpointer, opened)
+        begin(checkpointer, database, opened)
 
     LogCheckpointer.__init__ = begun  # type: ignore[assignment, method-assign]
 

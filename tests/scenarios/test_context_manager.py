@@ -36,7 +36,7 @@ def workflow_context(step: int) -> dict[str, Any]:
 
 
 def files_below(directory: Path) -> list[Path]:
-    return sorted(each for each in directory.rglob("*") if each.is_file())
+    return sorted(each for each in directory.rglob("*") if each.is_file() and each.name != "store_id")
 
 
 def test_checkpoints_of_a_session_are_listed_filtered_and_found(store: holdfast.Store) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from holdfastd.model.budget import Budget, Claim
 from holdfastd.model.call import Call, Peer
 from holdfastd.model.commands import Command
 from holdfastd.writer.batch import Waiter
-from holdfastd.writer.line import BATCH_BYTES, BATCH_ROWS, LIGHT_BYTES, LIGHT_ROWS, Line
+from holdfastd.writer.line import BATCH_BYTES, BATCH_ROWS, LIGHT_BYTES, LIGHT_ROWS, REST, Line
 
 
 class Rows(Command[None]):
     """A command of so many rows."""
+
+    is_held = True
 
     def __init__(self, rows: int, exclusive: bool = False) -> None:
         self._rows = rows
@@ -64,7 +68,64 @@ def test_heavy_commands_are_taken_by_connection_in_turn() -> None:
 def test_a_batch_of_heavy_commands_has_a_limit_of_rows_and_bytes() -> None:
     assert names(line_of(*[waiter("r", BATCH_ROWS // 2) for _ in range(5)]).take(10)) == "rr"
     assert names(line_of(*[waiter("b", 1, BATCH_BYTES // 2) for _ in range(5)]).take(10)) == "bb"
-    assert names(line_of(waiter("h", 2 * BATCH_ROWS)).take(10)) == "h"
+
+
+def test_a_huge_command_is_a_batch_of_its_own() -> None:
+    line = line_of(waiter("h", BATCH_ROWS), waiter("g", BATCH_ROWS + 1), waiter("b", 1, BATCH_BYTES + 1), waiter("k", 17))
+    assert [names(line.take(10)) for _ in range(5)] == ["g", "b", "h", "k", ""]
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_after_a_huge_command_others_have_their_time() -> None:
+    clock = Clock()
+    line = Line(clock)
+    for each in (waiter("1", 1, BATCH_BYTES + 1), waiter("2", 1, BATCH_BYTES + 1), waiter("l")):
+        line.append(each)
+    assert [names(line.take(10)), names(line.take(10))] == ["l", "1"]
+    clock.now_s = 0.3
+    line.append(waiter("m"))
+    line.append(waiter("n", LIGHT_ROWS + 1))
+    assert [names(line.take(10)) for _ in range(3)] == ["m", "n", ""]
+    assert line.rest_s() == pytest.approx(0.3 * REST)
+    clock.now_s = 0.31 + 0.3 * REST
+    assert (line.rest_s(), names(line.take(10)), line.rest_s()) == (0.0, "2", None)
+
+
+def test_huge_commands_alone_follow_each_other_at_once() -> None:
+    clock = Clock()
+    line = Line(clock)
+    for name in "12":
+        line.append(waiter(name, 1, BATCH_BYTES + 1))
+    assert names(line.take(10)) == "1"
+    clock.now_s = 0.3
+    assert names(line.take(10)) == "2"
+
+
+def test_a_stop_ends_the_rests() -> None:
+    clock = Clock()
+    line = Line(clock)
+    for each in (waiter("1", 1, BATCH_BYTES + 1), waiter("2", 1, BATCH_BYTES + 1), waiter("l"), waiter("m")):
+        line.append(each)
+    assert [names(line.take(1)) for _ in range(2)] == ["l", "1"]
+    clock.now_s = 0.3
+    assert [names(line.take(1)) for _ in range(2)] == ["m", ""]
+    line.end_rests()
+    assert names(line.take(1)) == "2"
+
+
+def test_the_memory_that_a_stream_holds_does_not_make_its_commands_large() -> None:
+    upload = waiter("u", 1, BATCH_BYTES + 1)
+    upload.command.is_held = False
+    line = line_of(Waiter(upload.command, upload.call, upload.tell), waiter("l"))
+    assert names(line.take(10)) == "ul"
 
 
 def test_an_exclusive_command_is_taken_alone() -> None:

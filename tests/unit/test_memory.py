@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from holdfastd.errors import SetupError
-from holdfastd.memory import MIN_MEMORY_BYTES, Memory, available_bytes, default_memory_bytes
-from holdfastd.rpc.request_sizes import memory_of, memory_of_fields, small_fields
+from holdfastd.jobs.trimming import USED_BYTES, TrimJob
+from holdfastd.memory import MIN_MEMORY_BYTES, Memory, available_bytes, default_memory_bytes, resident_bytes, trim_allocator
+from holdfastd.model.budget import Budget, Claim
+from holdfastd.model.call import OWN, Call
+from holdfastd.model.jobs import JobRun
+from holdfastd.rpc.request_sizes import QUICK_BYTES, is_quick, memory_of, memory_of_fields, small_fields
 from holdfastd.settings import load_settings
 
 MIB = 2**20
@@ -59,3 +63,41 @@ def test_short_fields_are_counted_in_any_size_of_request() -> None:
     assert small_fields(b"\x0a\x00" * 50) == 100
     assert small_fields(b"\x0a\x00" * 500_000) == 1_000_000
     assert memory_of_fields(b"\x0a\x00" * 500_000) >= 30 * 1_000_000
+
+
+def test_requests_that_take_long_to_check_are_not_quick() -> None:
+    assert is_quick(b"an append of one long text " * 150)
+    assert not is_quick(b"x" * (QUICK_BYTES + 1))
+    assert not is_quick(b"\x0a\x01x" * 200)
+    assert is_quick(b"[" * 256 + b"]" * 256)
+    assert not is_quick(b"[" * 1_000 + b"]" * 1_000)
+    assert not is_quick(b'{"a":1,' * 300)
+
+
+def test_memory_is_trimmed_when_much_was_used_and_most_is_free_again() -> None:
+    budget, trimmed = Budget(1024 * MIB), []
+    job = TrimJob(budget, lambda: trimmed.append(1) or 5 * MIB)
+    claim = Claim(budget, OWN)
+    claim.take(USED_BYTES - 1)
+    claim.release()
+    assert not job.is_due()
+    claim.take(8 * USED_BYTES)
+    assert not job.is_due()
+    claim.give(7 * USED_BYTES)
+    assert job.is_due()
+    assert job.run(JobRun(Call(), dry_run=True)) == {"bytes_used": 8 * USED_BYTES, "bytes_returned": 0}
+    assert job.is_due()
+    assert job.run(JobRun(Call())) == {"bytes_used": 8 * USED_BYTES, "bytes_returned": 5 * MIB}
+    assert (job.is_due(), trimmed, budget.highest_bytes) == (False, [1], USED_BYTES)
+
+
+def test_trimming_returns_free_memory_to_the_system() -> None:
+    kept = []
+    for _ in range(400):  # blocks below the size from which glibc maps each on its own, with used ones between them
+        block = [bytes(100_000) for _ in range(4)]
+        kept.append(block.pop())
+        del block
+    before = resident_bytes()
+    del kept[:-1]
+    trim_allocator()
+    assert resident_bytes() < before - 10 * MIB

@@ -88,6 +88,8 @@ def _described(found: admin_service_pb2.AdminServiceGetStatusResponse) -> Iterab
     yield "database", size_text(found.database_bytes)
     yield "blobs", f"{found.blob_count}, {size_text(found.blob_bytes)}, stored in {size_text(found.blob_stored_bytes)}"
     yield "queued", f"{found.queued_commits} commits"
+    if found.memory_max_bytes:  # an older daemon does not tell
+        yield "memory", f"{size_text(found.memory_held_bytes)} of {size_text(found.memory_max_bytes)} for requests and answers"
     yield "workspaces", ", ".join(found.workspaces) or "none yet"
     for warning in found.warnings:
         yield "warning", warning

@@ -70,6 +70,8 @@ class AdminServiceGetStatusResponse(_message.Message):
     PERSISTENCE_FIELD_NUMBER: _builtins.int
     JOBS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    MEMORY_MAX_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_HELD_BYTES_FIELD_NUMBER: _builtins.int
     daemon_version: _builtins.str
     """The daemon's version."""
     min_api_version: _builtins.int
@@ -102,6 +104,10 @@ class AdminServiceGetStatusResponse(_message.Message):
     """The number of commits that wait for the writer."""
     persistence: _builtins.str
     """`memory` or `sqlite`."""
+    memory_max_bytes: _builtins.int
+    """The most memory that requests and answers may occupy, in bytes: `memory_max_bytes` of the settings, or its default."""
+    memory_held_bytes: _builtins.int
+    """How much of it they occupy now, in bytes, without what is kept for messages that are being received."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the daemon started."""
@@ -141,10 +147,12 @@ class AdminServiceGetStatusResponse(_message.Message):
         persistence: _builtins.str = ...,
         jobs: _abc.Iterable[_builtins.str] | None = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        memory_max_bytes: _builtins.int = ...,
+        memory_held_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob_bytes", b"blob_bytes", "blob_count", b"blob_count", "blob_stored_bytes", b"blob_stored_bytes", "daemon_version", b"daemon_version", "data_dir", b"data_dir", "database_bytes", b"database_bytes", "jobs", b"jobs", "max_api_version", b"max_api_version", "min_api_version", b"min_api_version", "oldest_revision", b"oldest_revision", "persistence", b"persistence", "pid", b"pid", "queued_commits", b"queued_commits", "revision", b"revision", "schema_version", b"schema_version", "socket_path", b"socket_path", "start_time", b"start_time", "store_id", b"store_id", "warnings", b"warnings", "workspaces", b"workspaces"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob_bytes", b"blob_bytes", "blob_count", b"blob_count", "blob_stored_bytes", b"blob_stored_bytes", "daemon_version", b"daemon_version", "data_dir", b"data_dir", "database_bytes", b"database_bytes", "jobs", b"jobs", "max_api_version", b"max_api_version", "memory_held_bytes", b"memory_held_bytes", "memory_max_bytes", b"memory_max_bytes", "min_api_version", b"min_api_version", "oldest_revision", b"oldest_revision", "persistence", b"persistence", "pid", b"pid", "queued_commits", b"queued_commits", "revision", b"revision", "schema_version", b"schema_version", "socket_path", b"socket_path", "start_time", b"start_time", "store_id", b"store_id", "warnings", b"warnings", "workspaces", b"workspaces"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,22 +13,26 @@ from holdfastd.model.commands import FillChecksums, FinishChecksums, StoreBlockC
 from holdfastd.model.jobs import JobRun
 from holdfastd.service.blobs.calls import Blobs
 from holdfastd.store import checksum_fill
+from holdfastd.store.engine import Readers
 from holdfastd.writer.writer import Writer
 
 ROWS_A_TURN = 500
 
 
 class ChecksumsJob:
-    """The job `checksums`. A dry run does nothing."""
+    """The job `checksums`."""
 
-    def __init__(self, writer: Writer, blobs: Blobs) -> None:
+    def __init__(self, writer: Writer, blobs: Blobs, readers: Readers) -> None:
         self._writer = writer
         self._blobs = blobs
+        self._readers = readers
 
     def run(self, run: JobRun) -> Mapping[str, int]:
-        """Counts: `rows_examined`, `files_examined`, `files_damaged`."""
+        """Counts: `rows_examined`, `files_examined`, `files_damaged`. A dry run reads no file, so it counts none as damaged."""
         if run.dry_run:
-            return {"rows_examined": 0, "files_examined": 0, "files_damaged": 0}
+            with self._readers.snapshot(run.call) as connection:
+                rows, files = checksum_fill.count(connection)
+            return {"rows_examined": rows, "files_examined": files, "files_damaged": 0}
         rows = sum(self._fill(table, run) for table in checksum_fill.TABLES)
         files, damaged = self._fill_files(run)
         self._writer.submit(FinishChecksums(), run.call)

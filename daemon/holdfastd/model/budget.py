@@ -71,7 +71,7 @@ class Budget:
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
-        self._free = limit_bytes
+        self._free = self._least_free = limit_bytes
         self._lock = threading.Lock()
         self._users: dict[int, int] = {}
         self._connections: dict[str, int] = {}
@@ -86,6 +86,16 @@ class Budget:
     def held_bytes(self) -> int:
         """What all callers hold together."""
         return self.limit_bytes - self._free
+
+    @property
+    def highest_bytes(self) -> int:
+        """The most that all callers held together since the start or the last `forget_highest`."""
+        return self.limit_bytes - self._least_free
+
+    def forget_highest(self) -> None:
+        """`highest_bytes` begins anew with what is held now."""
+        with self._lock:
+            self._least_free = self._free
 
     def is_over_share(self, holder: Holder) -> bool:
         """Whether the caller holds its share already, so that its next request would be refused whatever its size."""
@@ -130,6 +140,8 @@ class Budget:
     def _add(self, claim: Claim, size_bytes: int) -> None:
         holder, users, connections = claim.holder, self._users, self._connections
         self._free -= size_bytes
+        if self._free < self._least_free:
+            self._least_free = self._free
         claim.held_bytes += size_bytes
         users[holder.uid] = user = users.get(holder.uid, 0) + size_bytes
         connections[holder.connection] = connection = connections.get(holder.connection, 0) + size_bytes

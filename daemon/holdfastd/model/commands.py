@@ -28,12 +28,14 @@ class Command(Generic[R_co]):
     gives_space: it frees space, so apply it even when the disk is full.
     request_key: remember its answer under this key, and repeat the answer to a command with the same key; None: do not.
     rows: about how many rows it changes; the writer takes commands of many rows in smaller batches.
+    is_held: the memory that its call holds is the command's, so the writer takes it for the command's size.
     lone_append: the only mutation of the command, if that is an unconditional append; it may need no savepoint.
     """
 
     __slots__ = ()
 
     exclusive: ClassVar[bool] = False
+    is_held: ClassVar[bool] = False
 
     @property
     def gives_space(self) -> bool:
@@ -93,12 +95,14 @@ class Committed:
 class Commit(Request[Committed]):
     """Apply all of the mutations, or none. `peer` is the process that asked for it."""
 
+    is_held: ClassVar[bool] = True
+
     mutations: tuple[Mutation, ...]
     peer: Peer = OWN
 
     @property
     def rows(self) -> int:
-        return sum(len(each.rows) if isinstance(each, Append) else 1 for each in self.mutations)
+        return sum(each.row_count for each in self.mutations)
 
     @property
     def gives_space(self) -> bool:

@@ -1,4 +1,7 @@
-"""Mutations, the parts of the command `Commit`, and their results. Pure data; `service/` checks them before they are queued."""
+"""Mutations, the parts of the command `Commit`, and their results. Pure data; `service/` checks them before they are queued.
+
+`row_count`: about how many rows a mutation changes.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,21 @@ from holdfast.contract.kinds import Journal, Kind, RecordMessage
 INSERT, UPDATE, DELETE, APPEND, DROP = 1, 2, 3, 4, 5
 
 
+def _record_rows(kind: Kind, message: RecordMessage) -> int:
+    """The row of the record and those of its child tables."""
+    return 1 + sum([len(getattr(message, field.name)) for field in kind.children])
+
+
 @dataclass(frozen=True, slots=True)
 class Insert:
     """Add a record. An empty id is filled in."""
 
     kind: Kind
     message: RecordMessage
+
+    @property
+    def row_count(self) -> int:
+        return _record_rows(self.kind, self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +39,10 @@ class Upsert:
     kind: Kind
     message: RecordMessage
     mask: tuple[str, ...]
+
+    @property
+    def row_count(self) -> int:
+        return _record_rows(self.kind, self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +54,10 @@ class Update:
     mask: tuple[str, ...]
     version: int
 
+    @property
+    def row_count(self) -> int:
+        return _record_rows(self.kind, self.message)
+
 
 @dataclass(frozen=True, slots=True)
 class Delete:
@@ -47,6 +67,10 @@ class Delete:
     id: str
     version: int
     cascade: bool
+
+    @property
+    def row_count(self) -> int:
+        return 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +85,10 @@ class Append:
     parent_id: str
     rows: tuple[Sequence[Any], ...]
     expected_last_number: int | None
+
+    @property
+    def row_count(self) -> int:
+        return len(self.rows)
 
 
 Mutation = Insert | Upsert | Update | Delete | Append

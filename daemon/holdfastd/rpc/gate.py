@@ -18,6 +18,7 @@ from holdfastd.model.call import Peer
 from holdfastd.rpc.message_first import MessageFirst
 from holdfastd.rpc.peers import Peers
 from holdfastd.rpc.pool import CallPool, StreamPool
+from holdfastd.rpc.turns import Turns
 
 # More would only wait for a reader. Each needs up to three times the size of its answer: the rows, the message, its encoding.
 ANSWERS_AT_ONCE = 6
@@ -43,7 +44,7 @@ class Gate:
     ) -> None:
         self.peers = peers
         self.budget = budget or Budget(UNLIMITED_BYTES)
-        self.answers = threading.BoundedSemaphore(ANSWERS_AT_ONCE)
+        self.answers = Turns(ANSWERS_AT_ONCE)
         self.message_first = message_first or MessageFirst()
         self.unary_pool = CallPool(unary_threads, "call", self.message_first)
         self.stream_pool = StreamPool(stream_threads + SPARE_THREADS, "stream", self.unary_pool)

@@ -24,7 +24,7 @@ from holdfastd.rpc.caller import GrpcCall
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.message_first import Sender
 from holdfastd.rpc.replies import Reply, refuse
-from holdfastd.rpc.request_sizes import memory_of, memory_of_fields
+from holdfastd.rpc.request_sizes import IN_PROGRESS_BYTES, memory_of, memory_of_fields
 from holdfastd.service.decoding import check_api_version
 from holdfastd.service.pending import NeverWaits, Pending
 
@@ -94,7 +94,12 @@ class UnaryHandler:
 
     def admit(self, context: grpc.ServicerContext) -> Claim:
         """The claim of a new call. Raises PERMISSION_DENIED, or RESOURCE_EXHAUSTED when the caller holds its share of memory."""
-        return self._gate.claim_of(self._gate.peers.of(context))
+        claim = self._gate.claim_of(self._gate.peers.of(context))
+        in_progress = claim.beside()
+        in_progress.take(IN_PROGRESS_BYTES)
+        if not context.add_callback(in_progress.release):  # it has ended already
+            in_progress.release()
+        return claim
 
     def receive(self, data: bytes, context: grpc.ServicerContext, sender: Sender, claim: Claim) -> None:
         """Runs the use case and answers, or leaves the answer to the writer. Does not raise."""
@@ -126,7 +131,7 @@ class UnaryHandler:
 
     def _read(self, request: Any, call: Call) -> bytes:
         """The encoded answer of a use case that reads. Few are built at once: each may need three times its size meanwhile."""
-        with self._gate.answers:
+        with self._gate.answers.place(call.peer.connection):
             data: bytes = self._use_case(request, call).SerializeToString()
         return data
 

@@ -29,15 +29,10 @@ from holdfastd import logs
 from holdfastd.errors import HoldfastError
 from holdfastd.model.budget import Claim
 from holdfastd.rpc.receipts import Receipts
-from holdfastd.rpc.request_sizes import memory_of, small_fields
+from holdfastd.rpc.request_sizes import is_quick, memory_of
 
 # The versions with which CI ran `tests/end_to_end/test_call_pool.py`, with this path on and off.
 TESTED_VERSIONS = frozenset({"1.85.1"})
-
-# Larger requests are decoded and checked in the pool: all calls wait for the serving thread, and 4 KiB take 1 to 2 ms when they
-# hold one long text. Many short fields take longer, so they are limited too.
-SMALL_REQUEST_BYTES = 4 * 2**10
-SMALL_REQUEST_FIELDS = 128
 
 _NOT_BEGUN = b"The daemon could not receive this call; nothing was applied. Try again."
 _UNKNOWN_OUTCOME = b"The daemon could not send its answer. It is not known whether the call was applied; see the daemon's log."
@@ -232,7 +227,7 @@ class _Call:
         receive = self._handler.receive
         try:
             self.claim.take(memory_of(len(data)))
-            if self._handler.never_waits and len(data) <= SMALL_REQUEST_BYTES and small_fields(data) <= SMALL_REQUEST_FIELDS:
+            if self._handler.never_waits and is_quick(data):
                 receive(data, self._context, self, self.claim)
             else:
                 self._run(self.claim.holder.connection, receive, data, self._context, self, self.claim)

@@ -14,7 +14,7 @@ from holdfastd.rpc.message_first import Sender
 from holdfastd.rpc.status import internal, to_status
 
 ANSWER_COPIES = 2  # grpcio keeps the bytes that it was given beside gRPC's copy until that is written
-LARGE_ANSWER_BYTES = 4 * 2**10  # the memory of smaller answers is limited by the number of a connection's calls
+LARGE_ANSWER_BYTES = 4 * 2**10  # smaller answers are counted with their call (IN_PROGRESS_BYTES)
 
 log = logs.logger(__name__)
 

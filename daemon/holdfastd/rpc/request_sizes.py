@@ -9,8 +9,14 @@ short fields are bytes below 32, which text seldom has, so these are counted.
 from __future__ import annotations
 
 CALL_BYTES = 4 * 2**10  # the objects of a call and of its command
+# A call in progress, from its headers until its answer is written: gRPC's state of it, grpcio's, and an answer of up to 4 KiB.
+IN_PROGRESS_BYTES = 16 * 2**10
 COPIES = 4
 SMALL_FIELD_BYTES = 64
+# What the thread that serves the socket may handle itself, because all calls wait for it: 4 KiB take 1 to 2 ms when they hold one
+# long text. Many short fields, and JSON of many values, take longer.
+QUICK_BYTES, QUICK_FIELDS, QUICK_MARKS = 4 * 2**10, 128, 512
+_JSON_MARKS = b"[]{},:"
 _BELOW_32 = bytes(range(32))
 _PIECE_BYTES = 64 * 2**10  # counting holds the GIL; this takes a tenth of a millisecond
 
@@ -31,3 +37,15 @@ def small_fields(data: bytes) -> int:
 def memory_of_fields(data: bytes) -> int:
     """The memory of the small fields of a request. In a large request it may be most of it."""
     return SMALL_FIELD_BYTES * small_fields(data)
+
+
+def is_quick(data: bytes) -> bool:
+    """Whether the request is decoded and checked quickly, whatever it holds."""
+    if len(data) > QUICK_BYTES or small_fields(data) > QUICK_FIELDS:
+        return False
+    return len(data) <= QUICK_MARKS or _json_marks(data) <= QUICK_MARKS
+
+
+def _json_marks(data: bytes) -> int:
+    """An upper bound of the values in JSON texts, and of their depth."""
+    return len(data) - len(data.translate(None, _JSON_MARKS))

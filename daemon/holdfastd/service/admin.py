@@ -38,6 +38,16 @@ class Jobs(Protocol):
     ) -> Mapping[str, int]: ...
 
 
+class MemoryUse(Protocol):
+    """How much memory callers may occupy, and do."""
+
+    @property
+    def limit_bytes(self) -> int: ...
+
+    @property
+    def held_bytes(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The part of the status that does not change while the daemon runs. Times are nanoseconds since 1970 UTC."""
@@ -62,6 +72,7 @@ class Admin:
         jobs: Jobs,
         queued: Callable[[], int],
         database_bytes: Callable[[], int],
+        memory: MemoryUse,
         warnings: Callable[[], list[str]],
     ) -> None:
         self._identity = identity
@@ -71,6 +82,7 @@ class Admin:
         self._jobs = jobs
         self._queued = queued
         self._database_bytes = database_bytes
+        self._memory = memory
         self._warnings = warnings
 
     def get_status(self, request: pb.AdminServiceGetStatusRequest, call: Call) -> pb.AdminServiceGetStatusResponse:
@@ -90,6 +102,8 @@ class Admin:
             persistence=identity.persistence,
             queued_commits=self._queued(),
             database_bytes=self._database_bytes(),
+            memory_max_bytes=self._memory.limit_bytes,
+            memory_held_bytes=self._memory.held_bytes,
             jobs=self._jobs.names,
             warnings=self._warnings(),
         )

@@ -63,10 +63,10 @@ _CHECKSUMS = """
     SELECT substr(checksums, CAST(CAST(? AS BIGINT) AS INTEGER), CAST(CAST(? AS BIGINT) AS INTEGER))
     FROM blob_checksum WHERE digest = ?
 """
-_WITHOUT_CHECKSUMS = """
-    SELECT digest FROM blob WHERE codec = ? AND path <> '' AND digest > ?
-    AND NOT EXISTS (SELECT 1 FROM blob_checksum WHERE blob_checksum.digest = blob.digest) ORDER BY digest LIMIT ?
+_HAS_NO_CHECKSUMS = """
+    FROM blob WHERE codec = ? AND path <> '' AND NOT EXISTS (SELECT 1 FROM blob_checksum WHERE blob_checksum.digest = blob.digest)
 """
+_WITHOUT_CHECKSUMS = f"SELECT digest {_HAS_NO_CHECKSUMS} AND digest > ? ORDER BY digest LIMIT ?"
 _NEEDED = """
     SELECT EXISTS (SELECT 1 FROM blob_reference WHERE digest = ?) OR EXISTS (SELECT 1 FROM blob WHERE base_digest = ?)
 """
@@ -120,6 +120,11 @@ def block_checksums(connection: Connection, digest: str, place: slice) -> bytes 
 def without_checksums(connection: Connection, after: str, limit: int) -> list[str]:
     """Up to `limit` digests of raw files whose blocks have no checksums, in order, beginning after `after`."""
     return [digest for (digest,) in connection.execute(_WITHOUT_CHECKSUMS, (RAW, after, limit))]
+
+
+def count_without_checksums(connection: Connection) -> int:
+    """How many raw files have no checksums of their blocks."""
+    return int(connection.execute(f"SELECT count(*) {_HAS_NO_CHECKSUMS}", (RAW,)).fetchone()[0])
 
 
 def totals(connection: Connection) -> BlobTotals:

@@ -43,6 +43,12 @@ def fill(connection: Connection, command: FillChecksums, now_ns: int) -> Checksu
     return ChecksumsFilled(tuple(keys[-1]) if len(keys) == command.limit else None, len(keys))
 
 
+def count(connection: Connection) -> tuple[int, int]:
+    """How many rows the job examines, and how many raw files without checksums."""
+    rows = sum(connection.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()[0] for table in TABLES)
+    return rows, blobs.count_without_checksums(connection)
+
+
 def store_blocks(connection: Connection, command: StoreBlockChecksums, now_ns: int) -> None:
     """Adds the checksums of a raw file's blocks, unless the blob has gone or has them."""
     if connection.execute("SELECT 1 FROM blob WHERE digest = ?", (command.digest,)).fetchone():

@@ -29,9 +29,10 @@ class Waiter(Generic[R]):
 
     tell: called once with this waiter when the outcome is known, usually in the writer's thread. It must be quick and not raise.
     begun: whether the waiter has left the queue.
+    rows, size_bytes: how large the command is; the bytes are what its call holds of the memory budget.
     """
 
-    __slots__ = ("begun", "call", "command", "error", "result", "tell")
+    __slots__ = ("begun", "call", "command", "error", "result", "rows", "size_bytes", "tell")
 
     def __init__(self, command: Command[R], call: Call, tell: Callable[[Waiter[R]], None]) -> None:
         self.command = command
@@ -40,6 +41,8 @@ class Waiter(Generic[R]):
         self.result: R | None = None
         self.error: Exception | None = None
         self.begun = False
+        self.rows = command.rows
+        self.size_bytes = call.claim.held_bytes if command.is_held else 0
 
     def fail(self, error: Exception) -> None:
         """Sets the error with which the command was refused."""

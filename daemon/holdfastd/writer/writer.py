@@ -56,7 +56,9 @@ class Writer:
         self._batch_max = batch_max
         self._lock = threading.Lock()
         self._queue = Line()
-        self._busy = self._stopping = self._stopped = False
+        self._stopping = self._stopped = False
+        self._asleep = True  # the thread waits for a ring, or until `_rest_s` has passed
+        self._rest_s: float | None = None
         self._idle = threading.Condition(self._lock)
         self._next_drop = 0.0
         self._work = Bell()
@@ -105,12 +107,15 @@ class Writer:
         deadline = time.monotonic() + timeout_s
         with self._lock:
             self._stopping = True
-            while self._busy:
+            self._queue.end_rests()
+            if len(self._queue):
+                self._wake()
+            while len(self._queue) or not self._asleep:
                 if not self._idle.wait(deadline - time.monotonic()):
                     return False
             if not self._stopped:
                 self._stopped = True
-                self._work.ring()
+                self._wake()
         return True
 
     def _enqueue(self, waiter: Waiter[Any]) -> None:
@@ -126,10 +131,16 @@ class Writer:
                     limit=self._queue_max,
                 )
             self._queue.append(waiter)
-            if self._busy:
+            if not self._asleep:
                 return
-            self._busy = True
-        self._work.ring()
+            self._asleep = False
+        self._work.ring()  # without the lock, which the thread takes at once
+
+    def _wake(self) -> None:
+        """Rings unless the thread is awake. Call it with the lock held."""
+        if self._asleep:
+            self._asleep = False
+            self._work.ring()
 
     def _drop_dead(self) -> None:
         """Makes room in a full queue: fails the commands whose callers no longer wait. Scans the queue every DROP_INTERVAL_S."""
@@ -154,20 +165,31 @@ class Writer:
 
     def _serve(self) -> None:
         while True:
-            self._work.wait()
+            self._sleep()
             while batch := self._take():
                 self._run(batch)
             if self._stopped:
                 return
 
-    def _take(self) -> list[Waiter[Any]]:
-        """The next batch; empty when nothing waits."""
+    def _sleep(self) -> None:
+        """Waits for a ring, or until a command that waits in the queue may begin."""
+        if self._work.wait(self._rest_s):
+            return
         with self._lock:
-            if not len(self._queue):
-                self._busy = False
+            is_rung = not self._asleep
+            self._asleep = False
+        if is_rung:  # since the wait ended; a ring that is left would be taken for the next one
+            self._work.wait()
+
+    def _take(self) -> list[Waiter[Any]]:
+        """The next batch; empty when none may begin yet."""
+        with self._lock:
+            batch = self._queue.take(self._batch_max)
+            if not batch:
+                self._asleep = True
+                self._rest_s = self._queue.rest_s()
                 self._idle.notify_all()
-                return []
-            return self._queue.take(self._batch_max)
+            return batch
 
     def _run(self, batch: Sequence[Waiter[Any]]) -> None:
         try:
