@@ -177,5 +177,7 @@ class Database:
                 yield "database_damaged", "database", text
         for name in migrate.changed_definitions(connection):
             yield "schema_damaged", name, "its definition differs from that of the migrations"
+        for step in migrate.renamed_steps(connection):
+            yield "schema_damaged", step, "no migration has this number and name"
         for table, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchmany(MAX_FAULTS):
             yield "reference_dangling", f"{table} row {rowid}", f"refers to a row of {parent} that does not exist"
