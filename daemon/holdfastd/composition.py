@@ -149,6 +149,7 @@ class Parts:
         self._files = BlobFiles(settings.data_dir, on_sync_failure=on_sync_failure)
         self._room = filesystem.DiskRoom(settings.database_path.parent, store.engine.growth_bytes)
         self.ground = hold_ground(settings, store.engine, on_replaced)
+        self._files.guard(self.ground.check)
         self.batcher = self._make_batcher(extra_handlers or {})
         self.writer = Writer(self.batcher, self.feed.publish, queue_max=settings.writer_queue_max, batch_max=settings.batch_max)
         self.reading = Reading(store.readers)
@@ -197,7 +198,7 @@ class Parts:
         )
         sweep = BlobSweep(self.writer, readers, files, time.time_ns)
         room = Room(functools.partial(self._room.spare_bytes, settings.data_dir))
-        blobs = Blobs(self.writer, readers, files, limits, is_recovering=lambda: sweep.recovery_is_due, room=room)
+        blobs = Blobs(self.writer, readers, files, limits, is_recovering=sweep.is_deleting_orphans, room=room)
         return blobs, sweep
 
     def _make_jobs(self, was_clean: bool) -> tuple[Job, ...]:

@@ -103,10 +103,7 @@ class DiskRoom:
         return self._has(RESERVED_DISK_BYTES, growths=2)
 
     def _has(self, reserve: int, growths: int = 1) -> bool:
-        try:
-            free = _free_bytes(self._database_dir)
-        except FileNotFoundError:
-            return True  # the directory was removed; the check after the COMMIT reports that
+        free = _free_bytes(self._database_dir)
         return free >= reserve + PLENTY_BYTES or free >= reserve + growths * self._growth_bytes()
 
 
@@ -121,5 +118,8 @@ def low_disk_warnings(settings: Settings) -> list[str]:
 
 
 def _free_bytes(directory: Path) -> int:
-    found = os.statvfs(directory)
+    try:
+        found = os.statvfs(directory)
+    except FileNotFoundError:
+        return 1 << 62  # the directory was removed; what is written next, or the check after the COMMIT, reports that
     return found.f_bavail * found.f_frsize

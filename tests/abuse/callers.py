@@ -13,13 +13,14 @@ import subprocess
 import sys
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import grpc
 
-from holdfast.v1 import blob_service_pb2, store_service_pb2
+from holdfast.v1 import blob_service_pb2, entry_pb2, journal_service_pb2, store_service_pb2
 from tests.support.api import Api, insert
 
 WORKSPACE = "greedy"
@@ -29,6 +30,8 @@ TASK_BYTES = 1_980_000
 HOLD_S = 8.0  # how long a Put waits before it ends
 _TIMEOUT_S = 120.0
 _COMMIT_TASKS = 8
+_SMALL_BYTES = 4096
+_SERIES = 3
 _CHANNELS = 4
 
 
@@ -100,6 +103,27 @@ class _Stream:
         collections.deque(self._stream, maxlen=0)
 
 
+class _Series:
+    """Calls one after the other, in a thread."""
+
+    def __init__(self, calls: Callable[[], Any]) -> None:
+        self._failure: grpc.RpcError | None = None
+        self._calls = calls
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def result(self) -> None:
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            self._calls()
+        except grpc.RpcError as error:
+            self._failure = error
+
+
 Begin = Callable[[Api], Any]
 
 
@@ -137,6 +161,38 @@ def _puts(api: Api, count: int) -> Begin:
     return lambda api: api.blob.Put.future(frames(), timeout=_TIMEOUT_S)
 
 
+def _small(api: Api, count: int) -> Begin:
+    """Series of requests of at most 4 KiB with as much work as fits, since some requests run in the thread that serves all."""
+    inserts = _filled(lambda n: _insert_request([insert("task", title="t")] * n))
+    tags = _filled(lambda n: _insert_request([insert("task", title="t", tags=[chr(0x100 + each) for each in range(n)])]))
+    keys = _filled(lambda n: _insert_request([insert("task", title="t", metadata=json.dumps(dict.fromkeys(range(n), 1)))]))
+    entry = entry_pb2.Entry(transcript=entry_pb2.Transcript(role="r"))
+    append = _filled(
+        lambda n: journal_service_pb2.JournalServiceAppendRequest(
+            workspace=WORKSPACE, parent_kind="session", parent_id=SESSION, entries=[entry] * n
+        )
+    )
+    ids = store_service_pb2.StoreServiceAllocateIdRequest(workspace=WORKSPACE, kind="task", count=1000)
+
+    def calls(api: Api) -> None:
+        for _ in range(_SERIES):
+            for each in (inserts, tags, keys):
+                api.store.Commit(each, timeout=_TIMEOUT_S)
+            api.journal.Append(append, timeout=_TIMEOUT_S)
+            api.store.AllocateId(ids, timeout=_TIMEOUT_S)
+
+    return lambda api: _Series(lambda: calls(api))
+
+
+def _insert_request(mutations: list[store_service_pb2.Mutation]) -> store_service_pb2.StoreServiceCommitRequest:
+    return store_service_pb2.StoreServiceCommitRequest(workspace=WORKSPACE, mutations=mutations)
+
+
+def _filled(request: Callable[[int], Any]) -> Any:
+    """The request for the largest number that leaves it small."""
+    return request(bisect_right(range(_SMALL_BYTES), _SMALL_BYTES, key=lambda number: request(number).ByteSize()) - 1)
+
+
 def _watches(api: Api, count: int) -> Begin:
     return lambda api: _Stream(api.watch(after_revision=0, timeout_s=None))
 
@@ -156,6 +212,7 @@ _WHAT: dict[str, Callable[[Api, int], Begin]] = {
     "scans": _scans,
     "lists": _lists,
     "puts": _puts,
+    "small": _small,
     "watches": _watches,
     "reads": _reads,
     "downloads": _downloads,

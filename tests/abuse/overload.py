@@ -1,4 +1,4 @@
-"""Overload by large commits, scans, unread lists and uploads: memory stays bounded, and honest callers are served."""
+"""Overload by large commits, scans, unread lists, uploads and slow small calls: bounded memory, and honest callers are served."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ PEAKS = (
     Peak("scans", 24, 6, seeded=True),
     Peak("lists", 2_500, 300, seeded=True, frozen=True),
     Peak("puts", 90, 12),
+    Peak("small", 32, 4),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ def test_log_is_a_diff_newest_first(run: Run, store: holdfast.Store) -> None:
     store.tasks.update(task.id, tags=[], title="Fixed\x1b[31m")
     newest, middle, oldest = (each.split("\n") for each in run("log", "task", task.id).out.rstrip("\n").split("\n\n"))
     assert newest[0].startswith("revision ")
-    assert newest[0].endswith(f"update task {task.id} v3  by tester")
+    assert newest[0].endswith(f"update task {task.id} v3  by tester (uid {os.getuid()}, pid {os.getpid()})")
     assert newest[1:] == ["  title: Fix it → Fixed\\x1b[31m", "- tags: x, y"]
     assert middle[1:] == [
         *("  description:", "     one", "    -two", "    +2", "     three"),
@@ -47,6 +48,7 @@ def test_log_for_programs(run: Run, store: holdfast.Store) -> None:
     revisions = [each["revision"] for each in entries]
     assert revisions == sorted(revisions, reverse=True)
     assert {(each["actor"], each["kind"], each["id"]) for each in entries} == {("tester", "task", task.id)}
+    assert {(each["peer_uid"], each["peer_pid"]) for each in entries} == {(os.getuid(), os.getpid())}
     assert [each["version"] for each in run("log", task.id, "--json", "-n", "2").objects] == [1, 2]
     assert run("log", task.id, "-n", "0").out == ""
 

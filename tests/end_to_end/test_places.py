@@ -132,3 +132,28 @@ def test_without_the_daemons_packages_it_is_said_what_to_install(home: Path, mon
     monkeypatch.setitem(autostart.sys.modules, "trio", None)
     with pytest.raises(holdfast.StartFailed, match=r"not installed here .*trio.* `pip install '\.\[daemon\]'`"):
         holdfast.connect()
+
+
+TORN = {"empty": b"", "half": b'{"pid": 4', "nested": b"[" * 60_000, "megabytes": b"x" * 3_000_000, "zeros": bytes(4096)}
+
+
+@pytest.mark.parametrize("content", TORN.values(), ids=TORN.keys())
+def test_a_daemon_is_started_over_a_torn_daemon_json(home: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    data_dir = user_place().data_dir
+    data_dir.mkdir(parents=True)
+    (data_dir / "daemon.json").write_bytes(content)
+    assert main(["status"]) != 0 and str(data_dir) in capsys.readouterr().err
+    assert (data_dir / "daemon.json").read_bytes() == content
+    assert main(["up"]) == 0
+    assert served() == str(data_dir)
+    assert json.loads((data_dir / "daemon.json").read_text())["socket"] == str(user_place().described_socket)
+
+
+def test_a_running_daemon_whose_daemon_json_is_torn_is_not_mistaken_for_none(home: Path, directory: Directory) -> None:
+    daemon = directory.serve(str(user_place().data_dir), "run/elsewhere.sock")
+    (daemon.data_dir / "daemon.json").write_text('{"pid": 4')
+    with pytest.raises(holdfast.FailedPrecondition, match="cannot be read: it is not JSON") as refused:
+        holdfast.connect()
+    assert refused.value.reason == "DAEMON_FILE_UNREADABLE"
+    assert main(["--json", "down"]) != 0
+    assert daemon.end() == 0

@@ -14,6 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from holdfast.v1 import blob_service_pb2
 from holdfastd.daemon import EXIT_STORE_REPLACED
 from tests.end_to_end.daemons import DaemonProcess, Directory, eventually
 from tests.support.api import Api, insert
@@ -127,6 +128,22 @@ def test_an_idle_daemon_notices_within_a_second(directory: Directory, backup: Pa
     assert daemon.wait(5.0) == EXIT_STORE_REPLACED, daemon.log()
     assert time.monotonic() - began < 1.5
     assert "event=store_replaced" in daemon.log()
+
+
+@pytest.mark.parametrize("change", [remove, put_back, rename_over, replace_blobs])
+def test_an_upload_and_a_download_at_that_moment_are_told_to_connect_again(
+    directory: Directory, backup: Path, change: Change
+) -> None:
+    daemon = directory.serve()
+    with Api(daemon.socket, "") as api:
+        wanted = blob_service_pb2.BlobServiceGetRequest(digest=api.put(os.urandom(100_000)).digest)
+        change(backup, daemon.data_dir)
+        for call in (lambda: api.put(os.urandom(100_000)), lambda: list(api.blob.Get(wanted))):
+            with pytest.raises(grpc.RpcError) as refused:
+                call()
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert daemon.wait(5.0) == EXIT_STORE_REPLACED, daemon.log()
+    assert "event=call_failed" not in daemon.log()
 
 
 @pytest.mark.parametrize("change", [put_back, rename_over, overwrite_database])

@@ -365,3 +365,31 @@ def test_a_missing_file_of_a_live_row_is_data_loss(store: Rig) -> None:
     with pytest.raises(DataLoss) as lost:
         store.get(digest)
     assert (lost.value.reason, lost.value.metadata["digest"]) == ("BLOB_DAMAGED", digest)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE blob SET path = replace(path, '.', ',') WHERE path <> ''",  # the row that named the file
+        "UPDATE blob SET size_bytes = size_bytes + 1 WHERE path = ''",  # another row
+    ],
+)
+def test_recovery_deletes_nothing_while_the_row_of_a_blob_is_damaged(store: Rig, damage: str) -> None:
+    digest = store.put(TEXT).digest
+    store.put(b"inline")
+    orphan = store.data_dir / "blobs" / "ab" / ("ab" * 32 + "-0123.zst")
+    orphan.parent.mkdir(exist_ok=True)
+    orphan.write_bytes(b"orphan")
+    files = store.stored_files()
+    before = store.connection.execute("SELECT digest, path, size_bytes FROM blob").fetchall()
+    store.connection.execute(damage)
+    store.restarted()
+    counts = store.recover()
+    assert (counts["files_deleted"], counts["damaged_rows"]) == (0, 1)
+    assert store.stored_files() == files
+    assert store.blob_sweep.keeps_orphans
+    for row in before:
+        store.connection.execute("UPDATE blob SET digest = ?, path = ?, size_bytes = ? WHERE digest = ?", (*row, row[0]))
+    assert store.recover()["orphan_files"] == 1
+    assert store.stored_files() == [each for each in files if "-0123" not in str(each)]
+    assert store.get(digest) == TEXT

@@ -40,9 +40,12 @@ class Clocked:
     def warnings(self) -> list[str]:
         return self.engine.ledger.clock_warnings(self.now_ns)
 
+    def audit(self, text: str, **fields: Any) -> journal_service_pb2.JournalServiceListResponse:
+        request = journal_service_pb2.JournalServiceListRequest(journal="audit", filter=text, **fields)
+        return self.engine.journals.list(request, Call())
+
     def audited(self, text: str) -> list[int]:
-        request = journal_service_pb2.JournalServiceListRequest(journal="audit", filter=text)
-        return [each.revision for each in self.engine.journals.list(request, Call()).entries]
+        return [each.revision for each in self.audit(text).entries]
 
 
 @pytest.fixture
@@ -102,6 +105,26 @@ def test_lookups_by_time_find_both_sides(store: Clocked) -> None:
     assert store.audited(f'time < "{at(2 * SECOND)}"') == [1, 2, 5]
     assert store.audited(f'time = "{at(SECOND)}"') == [2, 5]
     assert store.audited(f'time > "{at(7 * HOUR)}"') == []
+
+
+IN_2020 = 'time > "2020-01-01T00:00:00Z"'
+
+
+@pytest.mark.parametrize("text", [IN_2020, f"version = 1 AND {IN_2020}", f"kind = 'x' OR NOT create_{IN_2020}"])
+def test_lookups_by_time_say_that_times_decrease(store: Clocked, text: str) -> None:
+    store.commit(2 * HOUR)
+    assert list(store.audit(text).warnings) == []
+    store.commit(0)
+    assert list(store.audit(text).warnings) == store.warnings()
+    assert list(store.audit("version = 1").warnings) == []
+
+
+def test_the_warning_is_on_the_first_page_only(store: Clocked) -> None:
+    store.commit(2 * HOUR)
+    store.commit(0)
+    first = store.audit(IN_2020, page_size=1)
+    second = store.audit(IN_2020, page_size=1, page_token=first.next_page_token)
+    assert len(first.warnings) == 1 and len(second.entries) == 1 and not second.warnings
 
 
 def test_answers_to_requests_do_not_expire_because_a_commit_was_ahead(store: Clocked) -> None:

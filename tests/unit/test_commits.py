@@ -16,7 +16,7 @@ from holdfast.v1 import record_pb2, store_service_pb2
 from holdfastd.errors import AlreadyExists, FailedPrecondition, InvalidArgument, VersionMismatch
 from holdfastd.model.call import Call
 from holdfastd.model.ids import sequence_id
-from holdfastd.store import commits
+from holdfastd.store import commits, ledger
 from tests.support import api
 from tests.support.engine import Engine, answered, append, delete, insert_session, insert_task, update_task
 
@@ -309,6 +309,21 @@ def test_a_numbered_record_may_be_given_the_next_id_and_no_other(engine: Engine)
     two = [api.insert("workflow", id=f"w@{number}", workflow_id="w") for number in (4, 5)]
     assert [each.id for each in commit(engine, *two).results] == ["w@4", "w@5"], "a refused insert must use no number"
     assert commit(engine, api.insert("workflow", workflow_id="w")).results[0].id == "w@6"
+
+
+def test_a_new_workspace_does_not_look_like_an_option(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as earlier:  # a version that did not check
+        earlier.setattr(ledger, "check_new_id", lambda value, field: None)
+        commit(engine, api.insert("task", title="a"), workspace="--old")
+    engine.ledger.reset(engine.ledger.mark())  # forgets which workspaces exist, as a restart does
+    commit(engine, api.insert("task", title="b"), workspace="--old")
+    with pytest.raises(InvalidArgument, match="workspace '-new' begins with a hyphen"):
+        commit(engine, api.insert("task", title="x"), workspace="-new")
+    with pytest.raises(InvalidArgument, match="workspace '-new' begins with a hyphen"):
+        answered(
+            engine.commits.allocate_id(store_service_pb2.StoreServiceAllocateIdRequest(workspace="-new", kind="task"), Call())
+        )
+    assert [name for (name,) in engine.query("SELECT name FROM workspace ORDER BY name")] == ["--old"]
 
 
 def test_a_stored_id_that_looks_like_an_option_stays_usable(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

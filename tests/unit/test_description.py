@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tracemalloc
@@ -14,7 +15,7 @@ from holdfast.cli.holder import holder_of
 from holdfast.errors import FailedPrecondition
 from holdfast.wire import autostart
 from holdfast.wire.address import Place
-from holdfast.wire.description import LIMIT_BYTES, Description, read_description
+from holdfast.wire.description import LIMIT_BYTES, Description, check_held, read_description
 
 
 def huge(path: Path) -> None:
@@ -23,7 +24,8 @@ def huge(path: Path) -> None:
         file.truncate(1 << 40)
 
 
-HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
+Harms = dict[str, tuple[Callable[[Path], object], str]]
+TORN: Harms = {
     "nested deeply": (lambda path: path.write_text("[" * 60_000), "nested too deeply"),
     "nested objects": (lambda path: path.write_text('{"a":' * 10_000), "nested too deeply"),
     "megabytes": (lambda path: path.write_bytes(b" " * (LIMIT_BYTES + 1)), "longer than 64 KiB"),
@@ -37,6 +39,8 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a socket that is no path": (lambda path: path.write_text('{"socket": ["x"]}'), "`pid`"),
     "a relative socket": (lambda path: path.write_text('{"socket": "s.sock"}'), "`pid`"),
     "a NUL in the socket": (lambda path: path.write_text(r'{"socket": "/a\u0000b"}'), "`pid`"),
+}
+NOT_REGULAR: Harms = {
     "a link": (lambda path: path.symlink_to("/dev/zero"), "a symbolic link"),
     "a link to nothing": (lambda path: path.symlink_to("/nonexistent"), "a symbolic link"),
     "a link to itself": (lambda path: path.symlink_to(path), "a symbolic link"),
@@ -45,22 +49,51 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(("harm", "said"), HARMS.values(), ids=HARMS.keys())
-def test_any_other_content_is_an_error_that_says_what_to_do(tmp_path: Path, harm: Callable[[Path], object], said: str) -> None:
-    path = tmp_path / "daemon.json"
-    harm(path)
+def check_refused(path: Path, said: str, advice: str) -> None:
+    """Reading is refused with a message that says what to do, and takes little memory."""
     tracemalloc.start()
     with pytest.raises(FailedPrecondition, match=said) as refused:
         read_description(path)
     assert tracemalloc.get_traced_memory()[1] < 8 << 20
     tracemalloc.stop()
-    assert str(path) in refused.value.message and "remove it" in refused.value.message
+    assert str(path) in refused.value.message and advice in refused.value.message
+
+
+@pytest.mark.parametrize(("harm", "said"), NOT_REGULAR.values(), ids=NOT_REGULAR.keys())
+def test_what_is_not_a_regular_file_is_refused(tmp_path: Path, harm: Callable[[Path], object], said: str) -> None:
+    path = tmp_path / "daemon.json"
+    harm(path)
+    check_refused(path, said, "remove it")
     place = Place(tmp_path, tmp_path / "none.sock", ())
     assert (place.described_pid, place.described_socket) == (0, tmp_path / "none.sock"), "the other sockets are tried first"
     with pytest.raises(FailedPrecondition, match=said):
         autostart.find(place, timeout_s=1)
     with pytest.raises(FailedPrecondition, match=said):
         autostart.find_or_start(place, timeout_s=1, idle_exit_s=1)
+
+
+@pytest.mark.parametrize(("harm", "said"), TORN.values(), ids=TORN.keys())
+def test_torn_content_is_refused_only_where_no_daemon_is_started(
+    tmp_path: Path, harm: Callable[[Path], object], said: str
+) -> None:
+    path = tmp_path / "daemon.json"
+    harm(path)
+    check_refused(path, said, "start one")
+    place = Place(tmp_path, tmp_path / "none.sock", ())
+    assert (place.described_pid, place.described_socket) == (0, tmp_path / "none.sock"), "the other sockets are tried first"
+    assert autostart.find(place, timeout_s=1) is None
+    with pytest.raises(FailedPrecondition, match=said):
+        autostart.await_running(place, timeout_s=0)
+
+
+def test_a_file_that_a_running_daemon_holds_must_be_readable(tmp_path: Path) -> None:
+    path = tmp_path / "daemon.json"
+    path.write_text('{"pid": 4')
+    check_held(path)
+    with path.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(FailedPrecondition, match="not JSON"):
+            check_held(path)
 
 
 @pytest.mark.parametrize("left", [None, b""])

@@ -214,13 +214,18 @@ def test_what_a_refused_connection_sends_is_bounded(build: Callable[..., House],
     assert is_closed(house.call(sent))
 
 
+# More than the sockets' buffers and the door's chunk.
+MUCH_BYTES = 16 << 20
+
+
 def fill(sender: socket.socket) -> int:
     """Sends until nothing more is taken for a while. Returns how many bytes were taken."""
     sender.settimeout(0.3)
     sent = 0
     with contextlib.suppress(TimeoutError):
-        while True:
+        while sent < MUCH_BYTES:
             sent += sender.send(b"x" * 65_536)
+    assert sent < MUCH_BYTES, "the door reads on from an end whose other end takes nothing"
     return sent
 
 

@@ -9,6 +9,7 @@ import pytest
 from holdfastd import ground
 from holdfastd.errors import StoreReplaced
 from holdfastd.ground import Ground
+from holdfastd.model.blobs import PutHeader
 from holdfastd.model.call import Call
 from holdfastd.path_lock import PathLock
 from tests.support.engine import Engine, insert_task
@@ -112,6 +113,44 @@ def test_a_batch_in_a_replaced_store_fails_for_all_and_no_later_one_begins(tmp_p
         (tmp_path / "old").rename(tmp_path / "store")
         with pytest.raises(StoreReplaced):  # the last checkpoint
             engine.close()
+
+
+CONTENT = os.urandom(100_000)
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["before the first byte", "before the end"])
+def test_an_upload_into_a_removed_store_is_refused_as_such(tmp_path: Path, begun: bool) -> None:
+    (tmp_path / "store").mkdir()
+    engine = Engine(tmp_path / "store")
+    try:
+        first = engine.parts.blobs.begin(PutHeader(), Call())
+        first.feed(CONTENT[:-1])
+        stored = first.finish(Call()).digest
+        upload = engine.parts.blobs.begin(PutHeader(), Call())
+        if begun:
+            upload.feed(CONTENT)
+        (tmp_path / "store").rename(tmp_path / "old")
+        with pytest.raises(StoreReplaced, match="files were replaced"):
+            upload.feed(CONTENT if not begun else b"")
+            upload.finish(Call())
+        upload.abort()
+        with pytest.raises(StoreReplaced):
+            list(engine.parts.blobs.read(stored, 0, 0, Call()).chunks)
+    finally:
+        (tmp_path / "old").rename(tmp_path / "store")
+        with pytest.raises(StoreReplaced):
+            engine.close()
+
+
+def test_an_upload_whose_directory_alone_was_removed_is_refused(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    (tmp_path / "blobs" / "tmp").rmdir()
+    upload = engine.parts.blobs.begin(PutHeader(), Call())
+    with pytest.raises(StoreReplaced, match=r"blobs/tmp/\w+ was removed while the daemon ran"):
+        upload.feed(CONTENT)
+        upload.finish(Call())
+    upload.abort()
+    engine.close()
 
 
 def test_no_checkpoint_runs_into_a_database_that_another_process_wrote(tmp_path: Path) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.wire.address import Place
-from holdfast.wire.description import OPEN_FLAGS, description_of, unreadable
+from holdfast.wire.description import OPEN_FLAGS, description_of, is_held, unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +42,9 @@ def holder_of(lock_file: Path) -> Holder | None:
             raise unreadable(lock_file, "it is a symbolic link") from None
         raise
     try:
-        return _read_holder(descriptor, lock_file) if _is_held(descriptor) else None
+        return _read_holder(descriptor, lock_file) if is_held(descriptor) else None
     finally:
         os.close(descriptor)
-
-
-def _is_held(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _read_holder(descriptor: int, lock_file: Path) -> Holder | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf import message_factory
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from holdfast.store import Store
 
 
+_CLOCK_NOTE = "holdfast: The clock was set back between these changes: they are ordered by revision, not by time."
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One change of a record."""
@@ -40,13 +45,16 @@ class Entry:
     id: str
     version: int
     actor: str
+    peer_uid: int | None
+    peer_pid: int | None
     fields: list[FieldChange]
 
 
 def entries(options: Options, what: str, id: str | None, limit: int | None) -> Iterator[Entry]:
     """Returns the changes of a record, also of a deleted one, newest first. `what` is its kind, or its id if `id` is None.
 
-    Raises NotFound, and FailedPrecondition when records of several kinds have the id.
+    Prints a note on stderr when their times are not in that order. Raises NotFound, and FailedPrecondition when records of
+    several kinds have the id.
     """
     kinds, wanted = ([kind_named(what).name], id) if id is not None else (list(KINDS), what)
     found: dict[str, deque[entry_pb2.Entry]] = {}
@@ -55,7 +63,10 @@ def entries(options: Options, what: str, id: str | None, limit: int | None) -> I
             found.setdefault(told.audit.kind, deque(maxlen=limit)).append(told)
     if not found:
         raise _nothing(what, id)
-    return map(_entry, reversed(found[_meant(found, wanted)]))
+    chosen = found[_meant(found, wanted)]
+    if any(older.audit.time.ToNanoseconds() > newer.audit.time.ToNanoseconds() for older, newer in pairwise(chosen)):
+        print(_CLOCK_NOTE, file=sys.stderr)
+    return map(_entry, reversed(chosen))
 
 
 def _meant(kinds: Iterable[str], id: str) -> str:
@@ -102,7 +113,8 @@ def _entry(told: entry_pb2.Entry) -> Entry:
     before, after = ({} if audit.action == "insert" else before), ({} if audit.action == "delete" else after)
     fields = changes_between(KINDS[audit.kind], before, after)
     time = audit.time.ToJsonString()
-    return Entry(told.revision, time, audit.action, audit.kind, audit.id, audit.version, audit.actor, fields)
+    uid, pid = (getattr(audit, each) if audit.HasField(each) else None for each in ("peer_uid", "peer_pid"))
+    return Entry(told.revision, time, audit.action, audit.kind, audit.id, audit.version, audit.actor, uid, pid, fields)
 
 
 def _side(audit: entry_pb2.Audit, side: str) -> dict[str, Any]:
@@ -137,6 +149,8 @@ def form(entry: Entry) -> dict[str, Any]:
         "revision": entry.revision,
         "commit_time": entry.time,
         "actor": entry.actor,
+        "peer_uid": entry.peer_uid,
+        "peer_pid": entry.peer_pid,
         "action": entry.action,
         "kind": entry.kind,
         "id": entry.id,
@@ -151,9 +165,15 @@ def _told(side: str, value: Any) -> dict[str, Any]:
 
 def lines(entry: Entry) -> Iterator[Line]:
     """Yields an entry for people: a heading, the changed fields, and an empty line."""
-    by = f"  by {entry.actor}" if entry.actor else ""
+    by = f"  by {who}" if (who := _who(entry)) else ""
     subject = f"{entry.action} {entry.kind} {entry.id} v{entry.version}"
     yield Line(one_line(f"revision {entry.revision}  {time_text(entry.time)}  {subject}{by}"), "bold")
     for change in entry.fields:
         yield from lines_of(KINDS[entry.kind], change)
     yield Line("")
+
+
+def _who(entry: Entry) -> str:
+    """The actor and the process: `maria (uid 1000, pid 4711)`. Empty if neither is known."""
+    peer = [f"{name} {value}" for name, value in (("uid", entry.peer_uid), ("pid", entry.peer_pid)) if value is not None]
+    return " ".join(each for each in (entry.actor, f"({', '.join(peer)})" if peer else "") if each)

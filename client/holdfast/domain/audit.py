@@ -56,7 +56,9 @@ class AuditLog:
     ) -> Iterator[entry_pb2.Audit]:
         """Yields the entries about all records, page by page: by `actor`, `kind` and `action`, from `since`, before `until`.
 
-        Oldest first; with `descending`, newest first. The first `next` raises InvalidArgument if the filter does not parse.
+        Oldest first; with `descending`, newest first: in the order of revisions, which is that of times unless the clock was set
+        back; then a filter on times logs a warning (logger `holdfast`). The first `next` raises InvalidArgument if the filter
+        does not parse.
         """
         wanted = both(equal(actor=actor, kind=kind, action=action), filter)
         wanted = both(wanted, f"time >= {quoted_time(since)}" if since is not None else "")

@@ -242,8 +242,8 @@ class Audit(_message.Message):
     """The id of that process; another process may have it now. Unset as `peer_uid`, and when the kernel gave none."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """When it was committed. Later revisions may have earlier times where the clock was set back (see GetStatus); a filter on
-        times then finds the entries of both sides.
+        """When it was committed. Later revisions may have earlier times where the clock was set back; a filter on times then finds the
+        entries of both sides, and List says so in `warnings`.
         """
 
     def __init__(

@@ -275,6 +275,7 @@ class JournalServiceListResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     UNREADABLE_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
     revision: _builtins.int
@@ -287,6 +288,12 @@ class JournalServiceListResponse(_message.Message):
     def unreadable(self) -> _containers.RepeatedCompositeFieldContainer[_store_service_pb2.Unreadable]:
         """What exists and could not be read."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """On the first page of the audit with a filter on times: where commit times decrease because the clock was set back. Empty
+        when they never do.
+        """
+
     def __init__(
         self,
         *,
@@ -294,10 +301,11 @@ class JournalServiceListResponse(_message.Message):
         next_page_token: _builtins.str = ...,
         revision: _builtins.int = ...,
         unreadable: _abc.Iterable[_store_service_pb2.Unreadable] | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token", "revision", b"revision", "unreadable", b"unreadable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token", "revision", b"revision", "unreadable", b"unreadable", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -765,7 +765,7 @@ class StoreServiceCommitRequest(_message.Message):
     MUTATIONS_FIELD_NUMBER: _builtins.int
     RETURN_RECORDS_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
-    """Empty means `default`. The first write to a workspace creates it."""
+    """Empty means `default`. The first write to a workspace creates it; the name of a new one does not begin with a hyphen."""
     actor: _builtins.str
     """Who makes the change; stored with the commit. At most 200 bytes."""
     request_id: _builtins.str

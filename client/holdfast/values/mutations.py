@@ -36,7 +36,7 @@ def insert(kind: Kind, message: object | None, fields: Mapping[str, object]) -> 
     """
     record = _record(kind, message, fields)
     if is_like_an_option(id := getattr(record, kind.name).id):
-        said = f"{kind.name}.id {id!r} begins with a hyphen, so command lines would take it for an option. Give another id."
+        said = f"{kind.name}.id {id!r} begins with a hyphen, so command lines would take it for an option. Choose another."
         raise InvalidArgument(said, reason="VALUE_INVALID", metadata={"field": f"{kind.name}.id"})
     return Mutation(insert=Insert(record=record))
 

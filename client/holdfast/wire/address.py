@@ -70,14 +70,15 @@ class Place:
         """Whether `data_dir` is the directory of this place, symbolic links resolved."""
         return os.path.realpath(data_dir) == os.path.realpath(self.data_dir)
 
-    def check_description(self) -> None:
-        """Raises FailedPrecondition, which says what to do, if `daemon.json` is not what a daemon writes there."""
-        read_description(self.data_dir / "daemon.json")
+    @property
+    def description_path(self) -> Path:
+        """The file in which the store's daemon says where it listens."""
+        return self.data_dir / "daemon.json"
 
     def _described(self) -> Description:
         """What `daemon.json` says; nothing if it cannot be read. The other sockets are tried before that is an error."""
         try:
-            return read_description(self.data_dir / "daemon.json")
+            return read_description(self.description_path)
         except FailedPrecondition:
             return Description()
 

@@ -26,6 +26,7 @@ from holdfast.contract.places import fault_of
 from holdfast.errors import ResourceExhausted, StartFailed, Unavailable
 from holdfast.wire import trust
 from holdfast.wire.address import Place
+from holdfast.wire.description import check_held, check_regular, read_description
 from holdfast.wire.trust import CheckedSocket
 from holdfast.wire.trust import answers as answers
 
@@ -43,7 +44,8 @@ DAEMON_MODULES = ("holdfastd", "grpc_health", "grpc_reflection", "sqlcipher3", "
 def find_or_start(place: Place, *, timeout_s: float, idle_exit_s: int) -> CheckedSocket:
     """The socket of a daemon that serves the place's store. Starts the daemon if none does.
 
-    Raises `StartFailed`, with the last lines of the daemon's log, when it does not serve within `timeout_s`.
+    Raises `StartFailed`, with the last lines of the daemon's log, when it does not serve within `timeout_s`, and
+    `FailedPrecondition` when `daemon.json` is no regular file, or when a running daemon's cannot be read.
     """
     deadline = time.monotonic() + timeout_s
     if (found := find(place, timeout_s=timeout_s)) is not None:
@@ -64,7 +66,11 @@ def await_running(place: Place, *, timeout_s: float) -> CheckedSocket:
 
 
 def not_running(place: Place) -> Unavailable:
-    """The error for a store without a daemon. It names the sockets that other users hold."""
+    """The error for a store without a daemon. It names the sockets that other users hold.
+
+    Raises FailedPrecondition instead if `daemon.json` cannot be read, because it might name the socket of a running daemon.
+    """
+    read_description(place.description_path)
     said = f"The daemon of {place.data_dir} is not running. Start it with `holdfast up`.{refusals(place)}"
     return Unavailable(said, reason="NOT_RUNNING")
 
@@ -81,10 +87,10 @@ def find(place: Place, *, timeout_s: float) -> CheckedSocket | None:
     """The socket of a daemon that serves the place's store; None when none does.
 
     Raises `DeadlineExceeded` when a process accepts connections but does not answer GetStatus within `timeout_s`, and
-    `FailedPrecondition` when no daemon is found and `daemon.json` cannot be read.
+    `FailedPrecondition` when no daemon is found and `daemon.json` is something that no daemon replaces, such as a directory.
     """
     if (found := _find(place, time.monotonic() + timeout_s)) is None:
-        place.check_description()
+        check_regular(place.description_path)
     return found
 
 
@@ -179,6 +185,7 @@ def _start(place: Place, deadline: float, idle_exit_s: int) -> CheckedSocket:
             process = _spawn(place, _free_socket(place, deadline), idle_exit_s)
         elif process.poll() is not None:
             if not _alive(place.described_pid) or time.monotonic() > deadline:
+                check_held(place.description_path)
                 raise _failed(place, f"ended with exit code {process.returncode}")
             process = None
             time.sleep(0.1)

@@ -1,13 +1,17 @@
 """Reads what a daemon wrote about itself into a lock file: `daemon.json` in its data directory, and `SOCKET.lock`.
 
-Anything may lie at these paths. Reading follows no symbolic link, never blocks and is bounded.
+Anything may lie at these paths. Reading follows no symbolic link, never blocks and is bounded. A daemon that starts replaces any
+content of a regular file, for example what a power cut has left, and refuses all other files.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,25 +33,60 @@ class Description:
 
 def read_description(path: Path) -> Description:
     """The content of a lock file; names nothing if the file is missing or empty. Raises FailedPrecondition for other files."""
+    with _opened(path) as descriptor:
+        return Description() if descriptor is None else description_of(descriptor, path)
+
+
+def check_regular(path: Path) -> None:
+    """Raises FailedPrecondition for what no daemon replaces: a file that is not regular or that may not be read."""
+    with _opened(path) as descriptor:
+        if descriptor is not None:
+            _check_regular(descriptor, path)
+
+
+def is_held(descriptor: int) -> bool:
+    """Whether another process has locked the file."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def check_held(path: Path) -> None:
+    """Raises FailedPrecondition if a process has locked the file and its content cannot be read."""
+    with _opened(path) as descriptor:
+        if descriptor is not None and is_held(descriptor):
+            description_of(descriptor, path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int | None]:
+    """The file opened for reading; None if there is none."""
     try:
         descriptor = os.open(path, OPEN_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
-        return Description()
+        yield None
+        return
     except OSError as error:
         raise unreadable(path, "it is a symbolic link" if path.is_symlink() else f"{error.strerror}") from None
     try:
-        return description_of(descriptor, path)
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-def description_of(descriptor: int, path: Path) -> Description:
-    """As `read_description`, for an open file. `path` is for the message."""
+def _check_regular(descriptor: int, path: Path) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise unreadable(path, "it is not a regular file")
+
+
+def description_of(descriptor: int, path: Path) -> Description:
+    """As `read_description`, for an open file. `path` is for the message."""
+    _check_regular(descriptor, path)
     content = os.pread(descriptor, LIMIT_BYTES + 1, 0)
     if len(content) > LIMIT_BYTES:
-        raise unreadable(path, f"it is longer than {LIMIT_BYTES >> 10} KiB")
+        raise _torn(path, f"it is longer than {LIMIT_BYTES >> 10} KiB")
     return _parsed(content, path) if content else Description()
 
 
@@ -55,14 +94,14 @@ def _parsed(content: bytes, path: Path) -> Description:
     try:
         found = json.loads(content)
     except RecursionError:
-        raise unreadable(path, "its JSON is nested too deeply") from None
+        raise _torn(path, "its JSON is nested too deeply") from None
     except ValueError:
-        raise unreadable(path, "it is not JSON") from None
+        raise _torn(path, "it is not JSON") from None
     if not isinstance(found, dict):
-        raise unreadable(path, "it is not a JSON object")
+        raise _torn(path, "it is not a JSON object")
     pid, socket, data_dir = found.get("pid", 0), found.get("socket", ""), found.get("data_dir", "")
     if not (type(pid) is int and 0 <= pid < 2**31 and _is_path(socket) and _is_path(data_dir)):
-        raise unreadable(path, "its `pid`, `socket` or `data_dir` is not one")
+        raise _torn(path, "its `pid`, `socket` or `data_dir` is not one")
     return Description(pid, socket, data_dir)
 
 
@@ -71,10 +110,19 @@ def _is_path(value: object) -> bool:
 
 
 def unreadable(path: Path, why: str) -> FailedPrecondition:
-    """The error for a lock file that no daemon has written."""
+    """The error for a lock file that a daemon cannot replace."""
+    return _refused(path, why, "If no daemon runs there, remove it (the next daemon creates it again), then repeat the command.")
+
+
+def _torn(path: Path, why: str) -> FailedPrecondition:
+    """The error for the content of a regular file."""
+    advice = f"If no daemon runs there, start one: it writes the file anew. If one runs, end its process (`fuser {path}`) first."
+    return _refused(path, why, advice)
+
+
+def _refused(path: Path, why: str, advice: str) -> FailedPrecondition:
     return FailedPrecondition(
-        f"{path} cannot be read: {why}. A daemon that runs keeps its address in this file. If no daemon runs there, "
-        "remove it (the next daemon creates it again), then repeat the command.",
+        f"{path} cannot be read: {why}. A daemon that runs keeps its address in this file. {advice}",
         reason="DAEMON_FILE_UNREADABLE",
         metadata={"path": str(path)},
     )

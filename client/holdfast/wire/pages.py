@@ -42,6 +42,12 @@ def page_items(
         left = None if left is None else left - len(items)
 
 
+def report_warnings(warnings: Iterable[str]) -> None:
+    """Logs what the daemon says about the whole list."""
+    for each in warnings:
+        _log.warning("holdfast: %s", each)
+
+
 def report_unreadable(unreadable: Iterable[store_service_pb2.Unreadable]) -> None:
     """Logs the records or entries that the daemon could not read. It leaves them out of its answer and sends the others."""
     for each in unreadable:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from holdfastd import descriptors, durable, failpoints
-from holdfastd.errors import DiskFull, FailedPrecondition
+from holdfastd.errors import DiskFull, FailedPrecondition, StoreReplaced
 from holdfastd.model.blobs import DELTA, RAW, ZSTD, digest_hex
 
 BLOBS = "blobs"
@@ -85,18 +85,23 @@ class BlobFiles:
         self._new_id = new_id
         self.live: set[str] = set()
         self.doubtful: dict[str, int] = {}
+        self._check_ground: Callable[[], None] = lambda: None
         self._making = threading.Lock()
         self._durable: set[str] = set()  # directories whose names are durable
         self._unlinked_in: set[str] = set()  # directories from which names were removed that are not synced yet
         self._make_directory(BLOBS)
         self._make_directory(f"{BLOBS}/{_TEMPORARY}", *(f"{BLOBS}/{name}" for name in self._directories()))
 
+    def guard(self, check_ground: Callable[[], None]) -> None:
+        """From now on, calls `check_ground` when a file is missing. It raises StoreReplaced when the whole store is."""
+        self._check_ground = check_ground
+
     def create(self) -> FileDraft:
-        """Creates a temporary file. The caller ends the upload as described in `FileDraft`. Raises DiskFull."""
+        """Creates a temporary file. The caller ends the upload as described in `FileDraft`. Raises DiskFull or StoreReplaced."""
         upload_id = self._new_id()
         self.live.add(upload_id)
         try:
-            with _disk_full_as_such():
+            with _disk_full_as_such(), self._removal_as_such():
                 path = self._data_dir / BLOBS / _TEMPORARY / upload_id
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except BaseException:
@@ -106,13 +111,15 @@ class BlobFiles:
         return FileDraft(self, upload_id, descriptor)
 
     def open(self, path: str) -> StoredFile:
-        """Opens a published file for reading. Raises FileNotFoundError; RESOURCE_EXHAUSTED when no descriptor is left."""
-        with _refusals_as_such(path):
+        """Opens a published file for reading. Raises FileNotFoundError; RESOURCE_EXHAUSTED when no descriptor is left;
+        StoreReplaced when the whole store is gone.
+        """
+        with _refusals_as_such(path), self._checking_ground():
             return StoredFile(os.open(self._data_dir / path, os.O_RDONLY | os.O_CLOEXEC))
 
     def size(self, path: str) -> int:
-        """The file's size in bytes. Raises FileNotFoundError."""
-        with _refusals_as_such(path):
+        """The file's size in bytes. Raises FileNotFoundError or StoreReplaced."""
+        with _refusals_as_such(path), self._checking_ground():
             return (self._data_dir / path).stat().st_size
 
     def unlink(self, path: str) -> bool:
@@ -144,6 +151,27 @@ class BlobFiles:
         """The temporary files that no upload of this process writes; earlier processes left them."""
         found = [f"{BLOBS}/{_TEMPORARY}/{name}" for name in sorted(os.listdir(self._data_dir / BLOBS / _TEMPORARY))]
         return [path for path in found if not self.is_live(path)]
+
+    @contextlib.contextmanager
+    def _checking_ground(self) -> Iterator[None]:
+        """When a file is missing, checks whether the whole store is."""
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError):
+            self._check_ground()
+            raise
+
+    @contextlib.contextmanager
+    def _removal_as_such(self) -> Iterator[None]:
+        """Raises StoreReplaced when the temporary file of an upload, or a directory for it, was removed."""
+        try:
+            with self._checking_ground():
+                yield
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise StoreReplaced(
+                f"{error.filename2 or error.filename} was removed while the daemon ran. Nothing was acknowledged. If this"
+                " remains, restart the daemon: it makes missing directories anew."
+            ) from error
 
     def _make_directory(self, *siblings: str) -> None:
         """Creates the directories, which have the same parent, where they are missing. Their names are durable when it returns.
@@ -191,7 +219,8 @@ def published_directories(blobs_dir: Path) -> list[str]:
 
 
 class FileDraft:
-    """The file that one upload writes. Used by one thread at a time.
+    """The file that one upload writes. Used by one thread at a time. `rename` and `sync_directory` raise StoreReplaced when the
+    file or its directory was removed.
 
     Until `rename` the file is temporary, and `discard` ends the upload and removes it. After `rename`, end the upload with
     `settle`, `doubt` or `remove`.
@@ -221,8 +250,8 @@ class FileDraft:
         hex_digest = digest_hex(digest)
         directory = f"{BLOBS}/{hex_digest[:2]}"
         path = f"{directory}/{hex_digest}-{self._upload_id}{_SUFFIXES[codec]}"
-        self._files._make_directory(directory)
-        with _disk_full_as_such():
+        with _disk_full_as_such(), self._files._removal_as_such():
+            self._files._make_directory(directory)
             os.rename(self._files._data_dir / self._path, self._files._data_dir / path)
         self._files._unlinked_in.add(f"{BLOBS}/{_TEMPORARY}")  # some file systems keep the two sides of a rename apart
         self._path = path
@@ -231,7 +260,8 @@ class FileDraft:
 
     def sync_directory(self) -> None:
         """Makes the final path durable. Fails as `sync`."""
-        self._files._sync_directory(str(Path(self._path).parent))
+        with self._files._removal_as_such():
+            self._files._sync_directory(str(Path(self._path).parent))
 
     def settle(self) -> None:
         """Ends the upload: a row names the file."""

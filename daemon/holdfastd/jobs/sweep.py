@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from holdfastd import logs
+from holdfastd.model.blobs import BlobProblem
 from holdfastd.model.jobs import JobRun
 from holdfastd.service.blobs.sweep import BlobSweep
 
 _BATCH = 200
+
+log = logs.logger(__name__)
 
 
 class SweepJob:
@@ -58,20 +62,36 @@ class SweepJob:
 class RecoveryJob:
     """Runs once after an unclean stop, while calls are served. Deletes orphans, files in the trash, and old temporary files.
 
-    Until it has ended without an error, no stop counts as clean, so the next start runs it again.
+    Until it has ended without an error, no stop counts as clean, so the next start runs it again. It deletes nothing while the
+    row of a blob is damaged: that row may have named a file that looks like an orphan.
     """
 
     def __init__(self, sweep: BlobSweep) -> None:
         self._sweep = sweep
 
     def run(self, run: JobRun) -> Mapping[str, int]:
-        """Recovers once."""
+        """Recovers once. When it deletes nothing because of damage, counts the damaged rows and the orphans that it keeps."""
         sweep, call = self._sweep, run.call
+        orphans = sweep.orphans(call)
+        damaged = sweep.untrusted_rows(orphans, call)
+        sweep.keeps_orphans = bool(damaged)
+        if damaged:
+            return self._keep(orphans, damaged)
         if run.dry_run:
-            orphans = len(sweep.orphans(call))
-            files, temporary = orphans + sweep.trash_count(call), sweep.temporary_count()
+            found, files, temporary = len(orphans), len(orphans) + sweep.trash_count(call), sweep.temporary_count()
         else:
-            orphans, files, temporary = sweep.discard_orphans(call), sweep.empty_trash(call), sweep.remove_temporary_files()
+            found, files, temporary = sweep.discard(orphans, call), sweep.empty_trash(call), sweep.remove_temporary_files()
             sweep.sync_unlinks()
             sweep.recovery_is_due = False
-        return {"orphan_files": orphans, "files_deleted": files, "temp_files_deleted": temporary}
+        return {"orphan_files": found, "files_deleted": files, "temp_files_deleted": temporary}
+
+    def _keep(self, orphans: Sequence[str], damaged: Sequence[BlobProblem]) -> Mapping[str, int]:
+        text = f"{damaged[0].subject}: {damaged[0].message}. Nothing is deleted until the database is mended; run verify."
+        log.warning("recovery_kept_files", extra={"orphan_files": len(orphans), "damaged_rows": len(damaged), "text": text})
+        return {
+            "orphan_files": 0,
+            "files_deleted": 0,
+            "temp_files_deleted": 0,
+            "orphan_files_kept": len(orphans),
+            "damaged_rows": len(damaged),
+        }

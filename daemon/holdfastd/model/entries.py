@@ -31,37 +31,48 @@ class EntryCodec:
         self._names = tuple(field.name for field in fields)
         self._get = attrgetter(*self._names)
         self._strings = tuple(place for place, field in enumerate(fields) if field.type is FieldType.STRING)
-        self._documents = tuple(place for place, field in enumerate(fields) if field.type is FieldType.JSON)
         self._required = tuple(place for place, field in enumerate(fields) if field.required)
         self._converts = tuple((place, convert) for place, field in enumerate(fields) if (convert := _conversion(field)))
+        self._documents = tuple(place for place, field in enumerate(fields) if field.type is FieldType.JSON)
+        # Their checks replace -0.0 and optional empty strings in the message.
+        self._is_rewritten = any(
+            each.type is FieldType.REAL or (each.type is FieldType.STRING and each.optional) for each in fields
+        )
         self._times = tuple(field.name for field in fields if field.type is FieldType.TIME)
         self._zero_counts = frozenset(field.name for field in fields if field.optional or field.type is FieldType.TIME)
 
     def row(self, message: Message) -> list[Any]:
-        """The values of the journal's columns. Raises INVALID_ARGUMENT, with the wrong field or the limit exceeded."""
-        check_size(message, MAX_ENTRY_BYTES, f"{self._journal.name} entry")
+        """The values of the journal's columns, and last the encoded message, with its JSON in canonical form.
+
+        Raises INVALID_ARGUMENT, with the wrong field or the limit exceeded.
+        """
+        encoded = self._encoded(message)
         refuse_unknown_fields(self._journal, message)
         values = list(self._get(message))
-        for place in self._strings:
-            if "\0" in values[place]:
-                check_values(self._journal, message)
+        if b"\0" in encoded:  # once, instead of in each string; a number may have this byte too
+            self._refuse_nul(message, values)
         for place in self._required:
             if not values[place]:
                 check_required(self._journal, message)
         for place, convert in self._converts:
             values[place] = convert(message, values[place])
-        if any(values[place] for place in self._documents):
-            check_size(message, MAX_ENTRY_BYTES, f"{self._journal.name} entry")  # JSON in canonical form may be longer
+        if self._is_rewritten:
+            encoded = self._encoded(message)
+        for place in self._documents:
+            if values[place]:
+                encoded = self._encoded(message)  # JSON in canonical form may be longer
+        values.append(encoded)
         return values
 
-    def value(self, message: Message, row: Sequence[Any]) -> bytes:
-        """The encoded message as it is stored, with its JSON in canonical form. row: its columns, as `row` returned them."""
-        for place in self._documents:
-            if row[place] and row[place] != getattr(message, self._names[place]):
-                message, sent = type(message)(), message
-                message.CopyFrom(sent)
-                setattr(message, self._names[place], row[place])
-        return message.SerializeToString()
+    def _encoded(self, message: Message) -> bytes:
+        encoded = message.SerializeToString()
+        if len(encoded) > MAX_ENTRY_BYTES:  # `ByteSize` would encode it a second time
+            check_size(message, MAX_ENTRY_BYTES, f"{self._journal.name} entry")
+        return encoded
+
+    def _refuse_nul(self, message: Message, values: Sequence[Any]) -> None:
+        if any("\0" in values[place] for place in self._strings):
+            check_values(self._journal, message)
 
     def add(self, entries: Any, number: int, revision: int, create_time: Timestamp, columns: Sequence[Any]) -> entry_pb2.Entry:
         """Appends an entry with these column values to a repeated field. ValueError or TypeError when they do not fit."""

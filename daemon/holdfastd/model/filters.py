@@ -108,6 +108,17 @@ def conjuncts(node: Node | None) -> Iterator[Comparison]:
         yield node
 
 
+def comparisons(node: Node | None) -> Iterator[Comparison]:
+    """All comparisons of the tree."""
+    if isinstance(node, Comparison):
+        yield node
+    elif isinstance(node, Not):
+        yield from comparisons(node.operand)
+    elif node is not None:
+        for each in node.operands:
+            yield from comparisons(each)
+
+
 @lru_cache(maxsize=128)
 def parse_filter(text: str) -> Node | None:
     """The tree of a filter; None for an empty filter, which matches every record. Thread-safe.

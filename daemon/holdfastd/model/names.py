@@ -25,10 +25,13 @@ def check_id(value: str, field: str) -> str:
 
 
 def check_new_id(value: str, field: str) -> None:
-    """INVALID_ARGUMENT when a command line would take the id for an option. Only for new records: stores may have such ids."""
+    """INVALID_ARGUMENT when a command line would take the id of a new record, or a new workspace, for an option.
+
+    Stores may have such records and workspaces; these stay usable.
+    """
     if is_like_an_option(value):
         raise InvalidArgument(
-            f"{field} {value!r} begins with a hyphen, so command lines would take it for an option. Give another id.",
+            f"{field} {value!r} begins with a hyphen, so command lines would take it for an option. Choose another.",
             reason="VALUE_INVALID",
             field=field,
         )

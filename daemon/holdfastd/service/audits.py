@@ -44,7 +44,8 @@ class Audits:
         limit = page_size(request.page_size)
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             rows, all_rows = _rows(snapshot, request, node, after, limit + 1)
-        response = pb.JournalServiceListResponse(revision=snapshot.revision)
+            warnings = [] if after else audits.warnings(snapshot.connection, node)
+        response = pb.JournalServiceListResponse(revision=snapshot.revision, warnings=warnings)
         taken = _fill(response, snapshot.workspace, rows[:limit])
         if taken < len(rows) or not all_rows:
             response.next_page_token = encode_token(scope, tuple(rows[taken - 1][:2]))

@@ -113,17 +113,14 @@ def append_of(parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entr
     journal = _journal_of(entries)
     check_parent(journal, parent_kind)
     check_id(parent_id, "parent_id")
-    name, codec = journal.name, entry_codec(journal)
+    name, row_of = journal.name, entry_codec(journal).row
     rows = []
     for position, entry in enumerate(entries):
         if entry.WhichOneof("value") != name:
             raise InvalidArgument(
                 f"Entry {position} does not belong to the {name}, to which the first entry belongs.", reason="JOURNAL_UNKNOWN"
             )
-        message = getattr(entry, name)
-        row = codec.row(message)
-        row.append(codec.value(message, row))
-        rows.append(row)
+        rows.append(row_of(getattr(entry, name)))
     return Append(journal, parent_kind, parent_id, tuple(rows), expected)
 
 

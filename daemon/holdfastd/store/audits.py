@@ -11,7 +11,7 @@ from typing import Any
 
 from holdfast.contract.kinds import JOURNALS, Journal
 from holdfastd.model import checksums
-from holdfastd.model.filters import Node, Operator, conjuncts
+from holdfastd.model.filters import Comparison, Node, Operator, comparisons, conjuncts
 from holdfastd.model.mutations import APPEND, DELETE, DROP, INSERT, UPDATE, Change
 from holdfastd.model.predicates import check
 from holdfastd.store import changes
@@ -142,13 +142,23 @@ def _span_of_era(connection: Connection, era: Era, times: list[tuple[Operator, i
     return first, last
 
 
+def warnings(connection: Connection, node: Node | None) -> list[str]:
+    """A warning if the filter compares times and commit times decrease somewhere."""
+    set_back = changes.clock_set_back(connection) if any(map(_is_about_time, comparisons(node))) else []
+    return [changes.set_back_warning(set_back[-1])] if set_back else []
+
+
+def _is_about_time(comparison: Comparison) -> bool:
+    return comparison.path[0] in ("time", "create_time")
+
+
 def _pinned(node: Node | None) -> set[str]:
     return {each.path[0] for each in conjuncts(node) if each.operator is Operator.EQUAL}
 
 
 def _times(node: Node | None) -> Iterator[tuple[Operator, int]]:
     for each in conjuncts(node):
-        if each.path[0] in ("time", "create_time"):
+        if _is_about_time(each):
             predicate = check(AUDIT, each)
             if isinstance(predicate.operand, int):
                 yield predicate.operator, predicate.operand

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import fields
 
 from holdfast.contract.kinds import KINDS
-from holdfastd.model.blobs import BlobProblem
+from holdfastd.model.blobs import BlobProblem, BlobRow
 from holdfastd.store.engine import Connection
 from holdfastd.store.sql import quoted
+
+_ALL_ROWS = f"SELECT {', '.join(each.name for each in fields(BlobRow))} FROM blob"
 
 
 def count_references(connection: Connection) -> int:
@@ -26,6 +29,25 @@ def dangling_references(connection: Connection) -> Iterator[BlobProblem]:
         " WHERE d.base_digest IS NOT NULL AND b.digest IS NULL"
     ).fetchall():
         yield BlobProblem("blob_base_missing", digest, f"its base {base} does not exist")
+
+
+def untrusted_rows(connection: Connection, paths: Collection[str]) -> list[BlobProblem]:
+    """What forbids to delete these files, which no row seems to name: a damaged row may have named any of them.
+
+    The rows are read without an index, which may be damaged too. Rows of other files than `paths` are compared only with their
+    checksums and their number.
+    """
+    found, count = [], 0
+    for row in (BlobRow(*values) for values in connection.execute(_ALL_ROWS)):
+        count += 1
+        if not row.is_intact:
+            found.append(BlobProblem("blob_row_damaged", row.digest, "its row in the database is damaged"))
+        elif row.path in paths:
+            found.append(BlobProblem("database_damaged", row.digest, f"an index does not show that it names the file {row.path}"))
+    (known,) = connection.execute("SELECT count(*) FROM blob WHERE digest >= ''").fetchone()
+    if known != count:
+        found.append(BlobProblem("database_damaged", "blob", f"an index has {known} rows, the table {count}"))
+    return found
 
 
 def unkept_references(connection: Connection) -> Iterator[BlobProblem]:

@@ -83,6 +83,14 @@ def clock_set_back(connection: Connection) -> list[int]:
     return [int(each) for each in row[0].split()] if row else []
 
 
+def set_back_warning(revision: int) -> str:
+    """What a reader of commit times is told. revision: the last of `clock_set_back`."""
+    return (
+        f"The clock was set back before revision {revision}, so commit times decrease there: the history is ordered by revision,"
+        " and a filter on times finds commits of both sides."
+    )
+
+
 def note_clock_set_back(connection: Connection, revisions: Sequence[int]) -> None:
     """Adds revisions to `clock_set_back`."""
     connection.execute(

@@ -83,18 +83,20 @@ def append(connection: Connection, heads: Heads, workspace: str, mutation: Appen
     if not head.journal_id:  # after the checks, so that an append without entries creates no journal
         head.journal_id = _make(connection, key)
     first = head.last_number + 1
-    images = EntryImages(journal, revision, now_ns)
-    rows = [_row(head, images, number, revision, now_ns, row) for number, row in enumerate(mutation.rows, first)]
+    rows = _rows(head, EntryImages(journal, revision, now_ns), mutation.rows, (revision, now_ns))
     connection.insert_rows(quoted(journal.name), entry_columns(journal), rows)
     head.last_number += len(rows)
     heads.put(key, head)
     return first, head.last_number
 
 
-def _row(head: JournalHead, images: EntryImages, number: int, revision: int, now_ns: int, row: Sequence[Any]) -> list[Any]:
-    stored = [head.journal_id, number, revision, now_ns, *row]
-    stored[-1] = image = images.image(number, row[-1])
-    stored.append(of_entry(head.seed, number, image))
+def _rows(head: JournalHead, images: EntryImages, rows: Sequence[Sequence[Any]], commit: tuple[int, int]) -> list[Sequence[Any]]:
+    """The rows of the table. commit: revision and time."""
+    journal_id, seed, image_of = head.journal_id, head.seed, images.image  # an append may have 10,000 entries
+    stored: list[Sequence[Any]] = []
+    for number, (*columns, value) in enumerate(rows, head.last_number + 1):
+        image = image_of(number, value)
+        stored.append((journal_id, number, *commit, *columns, image, of_entry(seed, number, image)))
     return stored
 
 

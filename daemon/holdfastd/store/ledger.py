@@ -21,7 +21,8 @@ from holdfastd.errors import DataLoss, InvalidArgument
 from holdfastd.model import checksums
 from holdfastd.model.commands import Command, Commit, ExpireRequests, Request, RequestKey
 from holdfastd.model.mutations import Change
-from holdfastd.store import changes
+from holdfastd.model.names import check_new_id
+from holdfastd.store import changes, workspaces
 from holdfastd.store.engine import Connection, Head
 from holdfastd.store.journals import Heads
 
@@ -162,16 +163,13 @@ class Ledger:
             is_wrong = behind_s * 1e9 > MAX_AHEAD_NS
             effect = "are ordered by revision, not by time" if is_wrong else "get the time of the last commit"
             found.append(f"The clock is {behind_s:,.0f} s behind the last commit. Until it has caught up, commits {effect}.")
-        if last:
-            found.append(
-                f"The clock was set back before revision {last}, so commit times decrease there: the history is ordered"
-                " by revision, and a filter on times finds commits of both sides."
-            )
-        return found
+        return [*found, changes.set_back_warning(last)] if last else found
 
     def make_workspace(self, connection: Connection, name: str, now_ns: int) -> None:
-        """Inserts the workspace unless it exists."""
+        """Inserts the workspace unless it exists. INVALID_ARGUMENT for a new one whose name looks like an option."""
         if name not in self._workspaces:
+            if not workspaces.exists(connection, name):
+                check_new_id(name, "workspace")
             connection.execute("INSERT INTO workspace (name, create_time) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, now_ns))
             self._workspaces.add(name)
 

@@ -6,13 +6,15 @@ path in the trash, and the next run unlinks the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from holdfastd import failpoints
 from holdfastd.blobs.files import BlobFiles
+from holdfastd.model.blobs import BlobProblem
 from holdfastd.model.call import Call
 from holdfastd.model.commands import DiscardFile, EmptyTrash, SweepBlobs, SweepCounts
 from holdfastd.service.blobs.orphans import orphans
+from holdfastd.store import blob_checks
 from holdfastd.store import blobs as rows
 from holdfastd.store.engine import Readers
 from holdfastd.writer.writer import Writer
@@ -29,6 +31,7 @@ class BlobSweep:
         self._files = files
         self._clock_ns = clock_ns
         self.recovery_is_due = False  # set after an unclean stop, until a recovery has ended
+        self.keeps_orphans = False  # whether the last recovery deleted nothing, because the database is damaged
 
     def delete_rows(self, limit: int, call: Call) -> SweepCounts:
         """Examines up to `limit` candidates. Deletes the rows of those that nothing needs and puts their files into the trash."""
@@ -69,6 +72,10 @@ class BlobSweep:
         """
         return self.recovery_is_due or bool(self._files.live or self._files.doubtful)
 
+    def is_deleting_orphans(self) -> bool:
+        """Whether orphans are still to be deleted, so that verify need not list them."""
+        return self.recovery_is_due and not self.keeps_orphans
+
     def sync_unlinks(self) -> None:
         """Makes all unlinks of this process durable. Runs before a stop is marked clean: the next start looks for no orphans.
 
@@ -98,9 +105,17 @@ class BlobSweep:
         """As `orphans.orphans`."""
         return orphans(self._readers, self._files, call)
 
-    def discard_orphans(self, call: Call) -> int:
+    def untrusted_rows(self, orphans: Sequence[str], call: Call) -> list[BlobProblem]:
+        """As `blob_checks.untrusted_rows` for the orphans and the trash; empty at once when there are neither."""
+        paths = {*orphans, *self._trash(call)}
+        if not paths:
+            return []
+        with self._readers.snapshot(call) as connection:
+            return blob_checks.untrusted_rows(connection, paths)
+
+    def discard(self, orphans: Sequence[str], call: Call) -> int:
         """Puts the orphans into the trash. Returns how many. Called at the start after an unclean stop."""
-        return sum(self._writer.submit(DiscardFile(path, self._size(path)), call) for path in self.orphans(call))
+        return sum(self._writer.submit(DiscardFile(path, self._size(path)), call) for path in orphans)
 
     def _trash(self, call: Call) -> tuple[str, ...]:
         with self._readers.snapshot(call) as connection:

@@ -24,6 +24,7 @@ from holdfastd.store.engine import Readers
 Report = Callable[[str, int, int], None]  # phase, number done, total
 
 _PAGE = 200
+_FATE = "the job recover deletes it, but not while a blob's row is damaged"
 # The problems of a blob's stored bytes: its subject is the blob's digest.
 STORED_PROBLEMS = frozenset({"blob_inline_missing", "blob_size", "blob_missing", "blob_damaged", "blob_unreadable"})
 
@@ -55,7 +56,7 @@ def verify_files(readers: Readers, files: BlobFiles, report: Report, call: Call)
     for path in paths:
         with contextlib.suppress(FileNotFoundError):  # `recover` removed it meanwhile
             size = files.size(path)
-            yield BlobProblem("blob_orphan", path, f"no row names this file of {size} bytes; the job recover deletes it")
+            yield BlobProblem("blob_orphan", path, f"no row names this file of {size} bytes; {_FATE}")
 
 
 def _page(readers: Readers, after: str, call: Call) -> list[BlobRow]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlcipher3.dbapi2 as sqlite
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from holdfastd.store.sqlite.database import Database
 
 ROWS_A_STATEMENT = 64
+LARGE_BYTES = 4096
 _NOTHING_TO_WAIT_FOR = nullcontext()
 
 
@@ -31,11 +33,15 @@ class Connection(sqlite.Connection):
     def insert_rows(self, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
         """Inserts many rows with each statement: a statement releases the GIL, and under load it waits longer to get it back
         than it runs. A table has few different statement texts, so each is prepared once."""
+        columns, rows = _without_nulls(columns, rows)
+        binary = [place for place, value in enumerate(rows[0]) if value.__class__ is bytes] if rows else []
         start = 0
         while left := len(rows) - start:
             count = ROWS_A_STATEMENT if left >= ROWS_A_STATEMENT else min(left, ROWS_A_STATEMENT // 2)
-            some = rows[start : start + count]
-            self.execute(_insert_sql(table, columns, count), tuple(chain.from_iterable(some)))
+            values = list(chain.from_iterable(rows[start : start + count]))
+            for place in binary:
+                values[place :: len(columns)] = map(_quick, values[place :: len(columns)])
+            self.execute(_insert_sql(table, columns, count), values)
             start += count
 
     def together(self) -> AbstractContextManager[Any]:
@@ -47,3 +53,22 @@ class Connection(sqlite.Connection):
 def _insert_sql(table: str, columns: tuple[str, ...], rows: int) -> str:
     row = f"({', '.join('?' * len(columns))})"
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"
+
+
+def _without_nulls(columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> tuple[tuple[str, ...], Sequence[Sequence[Any]]]:
+    """Leaves out the columns that are None in all rows. For each None the driver looks for an adapter, which takes 0.9 us."""
+    empty = (
+        {place for place, value in enumerate(rows[0]) if value is None and all(row[place] is None for row in rows)}
+        if rows
+        else ()
+    )
+    if not empty:
+        return columns, rows
+    kept = [place for place in range(len(columns)) if place not in empty]
+    take = itemgetter(*kept)
+    return take(columns), [take(row) for row in rows]
+
+
+def _quick(value: Any) -> Any:
+    """Bytes as a `bytearray`, for which the driver does not look for an adapter. Large bytes would take longer to copy."""
+    return bytearray(value) if value.__class__ is bytes and len(value) < LARGE_BYTES else value

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from holdfast.v1 import entry_pb2, journal_service_pb2
-from tests.async_client.generated.wire.pages import page_items
+from tests.async_client.generated.wire.pages import page_items, report_warnings
 from tests.async_client.generated.wire.scope import Scope
 
 
@@ -14,4 +14,9 @@ def entry_pages(
     scope: Scope, request: journal_service_pb2.JournalServiceListRequest, limit: int | None
 ) -> AsyncIterator[entry_pb2.Entry]:
     """Yields the entries that the request selects, at most `limit`. Sets the request's page token for each page."""
-    return page_items(scope.connection, lambda stubs: stubs.journal.List, request, lambda page: page.entries, limit)
+    return page_items(scope.connection, lambda stubs: stubs.journal.List, request, _entries_of, limit)
+
+
+def _entries_of(page: journal_service_pb2.JournalServiceListResponse) -> Sequence[entry_pb2.Entry]:
+    report_warnings(page.warnings)
+    return page.entries
