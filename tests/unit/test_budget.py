@@ -157,6 +157,27 @@ def test_many_threads_never_exceed_the_budget() -> None:
     assert budget.held_bytes == 0
 
 
+def test_large_requests_leave_room_for_small_ones_of_the_same_user() -> None:
+    budget = Budget(134 * MIB)
+    Claim(budget, peer("a")).take(64 * MIB)
+    late = [Claim(budget, peer(f"b{number}")) for number in range(6)]
+    assert sum(each.fits(18 * MIB) for each in late) == 1
+    for number in range(3):  # calls in progress of greedy connections, until their shares are used up
+        fill(budget, peer(f"c{number}"), 16 * 2**10)
+    for _ in range(4):
+        Claim(budget, peer("honest")).take(20 * 2**10)
+
+
+def test_the_highest_use_is_remembered() -> None:
+    budget = Budget(100 * MIB)
+    claim = Claim(budget, peer("a"))
+    claim.take(10 * MIB)
+    claim.release()
+    assert budget.highest_bytes == 10 * MIB
+    budget.forget_highest()
+    assert budget.highest_bytes == 0
+
+
 def test_without_a_budget_everything_fits() -> None:
     claim = Claim(None, peer("a"))
     claim.take(2**60)

@@ -93,6 +93,21 @@ def test_a_waiting_call_of_a_caller_over_its_share_is_refused_unread(receipts: R
     assert (waiting.begun, len(waiting.refused)) == (0, 1)
 
 
+@pytest.mark.usefixtures("patient")
+def test_the_serving_thread_refuses_few_calls_at_once_and_the_others_are_refused_soon(receipts: Receipts, budget: Budget) -> None:
+    first = [ask(receipts, Call(budget, "a")) for _ in range(2)]
+    waiting = [Call(budget, "a") for _ in range(200)]
+    with receipts._lock:  # the other thread does nothing meanwhile
+        receipts._wanted.clear()
+        for each in waiting:
+            receipts._append(each)
+    first[0].claim.force(70 * MIB)
+    receipts.done(first[1])
+    assert sum(len(each.refused) for each in waiting) == module.TURNS_AT_ONCE
+    receipts._wanted.set()
+    assert eventually(lambda: all(each.refused for each in waiting))
+
+
 def test_a_message_that_does_not_arrive_gives_its_permit_back(receipts: Receipts, budget: Budget) -> None:
     stalled = [ask(receipts, Call(budget, f"s{number}")) for number in range(8)]
     honest = ask(receipts, Call(budget, "honest"))

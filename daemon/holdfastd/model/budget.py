@@ -6,7 +6,8 @@ Everything that occupies memory for a caller takes it from the budget first and 
 Shares: a user (uid) may hold three times what is free, and each of the user's connections as much as the user may still take.
 So the shares shrink as more callers fill theirs, a caller below its share is admitted while one above is refused, and something
 is always left for a caller that holds nothing. With one caller the share is 3/5 of the budget; with n connections of one user,
-3/(4n + 1) each. Thread-safe.
+3/(4n + 1) each. What takes more than SMALL_BYTES at once leaves a sixteenth of the budget, so that large requests leave room
+for small ones. Thread-safe.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from holdfastd.errors import Exhausted
 
 RETRY_DELAY_S = 0.25
 PATIENCE_S = 10.0
+SMALL_BYTES = 2**20
 
 
 class NoRoom(Exhausted):
@@ -72,6 +74,7 @@ class Budget:
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self._free = self._least_free = limit_bytes
+        self._reserve = limit_bytes // 16
         self._lock = threading.Lock()
         self._users: dict[int, int] = {}
         self._connections: dict[str, int] = {}
@@ -135,6 +138,8 @@ class Budget:
 
     def _admits(self, holder: Holder, size_bytes: int) -> bool:
         room = 3 * self._free - self._users.get(holder.uid, 0)
+        if size_bytes > SMALL_BYTES:
+            room -= self._reserve
         return 4 * size_bytes <= room and self._connections.get(holder.connection, 0) + size_bytes <= room
 
     def _add(self, claim: Claim, size_bytes: int) -> None:
