@@ -22,7 +22,7 @@ from typing import Any
 from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, descriptors, failpoints, logs
 from holdfastd.composition import OpenStore, Parts, find_files, open_store
 from holdfastd.filesystem import refuse_non_local
-from holdfastd.foreign import own_blobs
+from holdfastd.foreign import own_blobs, refuse_unusable
 from holdfastd.jobs.scheduler import Scheduler
 from holdfastd.locks import MARKED_CLEAN, DataDirLock, SocketLock
 from holdfastd.rpc.listener import Listener
@@ -110,6 +110,7 @@ class Daemon:
 
     def _refuse_foreign_files(self) -> None:
         """Raises SETUP when database, log and blobs are not of one store; with `begin_anew`, moves the foreign ones away."""
+        refuse_unusable(self.settings.database_path)
         files = find_files(self.settings, self._data_dir_lock.last_store_id)
         if self._begin_anew:
             files.begin_anew()

@@ -129,6 +129,17 @@ def find_store_files(settings: Settings, database_id: str, foreign_log: bool, la
     return StoreFiles(settings, database_id, foreign_log, owner, has_blobs=_has_blobs(settings.blobs_dir))
 
 
+def refuse_unusable(database: Path) -> None:
+    """Raises SETUP when something other than a regular file, or than a link to one, is at the database's path."""
+    if database.is_symlink() and not database.exists():
+        raise SetupError(
+            f"{database} is a symbolic link to {os.readlink(database)}, which does not exist. Mount or restore it; or remove the link."
+        )
+    if database.exists() and not database.is_file():
+        what = "a directory" if database.is_dir() else "not a regular file"
+        raise SetupError(f"{database} is {what}. Move it away and put the database file back, or give another path.")
+
+
 def own_blobs(blobs_dir: Path, store_id: str) -> None:
     """Writes down durably that the blobs belong to this store. Call it before the first blob is stored."""
     if _read_owner(blobs_dir) == store_id:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from holdfastd.filesystem import refuse_non_local
-from holdfastd.foreign import find_store_files
+from holdfastd.foreign import find_store_files, refuse_unusable
 from holdfastd.locks import MARKED_CLEAN, DataDirLock
 from holdfastd.settings import Settings
 from holdfastd.store.sqlite.database import Database
@@ -28,6 +28,7 @@ def migrate_store(settings: Settings) -> tuple[Migration, ...]:
     lock = DataDirLock(settings.data_dir)
     lock.acquire()
     try:
+        refuse_unusable(settings.database_path)
         is_new = not settings.database_path.exists()
         found = inspect(settings.database_path)
         find_store_files(settings, found.store_id, found.foreign_log, lock.last_store_id).refuse_foreign()

@@ -73,6 +73,28 @@ def test_a_missing_database_beside_blobs_is_refused(directory: Directory, store:
     assert database.exists() == (left != "nothing")
 
 
+@pytest.mark.parametrize("flags", [[], ["--begin-anew"]])
+@pytest.mark.parametrize("left", ["dangling link", "directory"])
+def test_a_database_path_that_cannot_be_opened_is_never_begun_anew(
+    directory: Directory, store: Path, left: str, flags: list[str]
+) -> None:
+    database, elsewhere = store / "holdfast.db", directory.path / "disk"
+    database.rename(elsewhere)
+    if left == "directory":
+        database.mkdir()
+    else:
+        database.symlink_to(elsewhere)
+        elsewhere.rename(directory.path / "unmounted")
+    log = directory.refused("store", "run/s.sock", *flags)
+    assert "reason=SETUP" in log
+    expected = f"symbolic link to {elsewhere}, which does not exist" if left == "dangling link" else "is a directory"
+    assert expected in log
+    assert "begin-anew" not in log
+    assert len(blob_files(store)) == 1
+    assert elsewhere.exists() == (left == "directory")
+    assert not (store / "quarantine").exists()
+
+
 @pytest.mark.parametrize("evidence", ["store_id", "daemon.json"])
 def test_a_database_of_another_store_beside_blobs_is_refused(
     directory: Directory, store: Path, other: Path, evidence: str
