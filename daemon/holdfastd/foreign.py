@@ -132,9 +132,9 @@ def find_store_files(settings: Settings, database_id: str, foreign_log: bool, la
 def refuse_unusable(database: Path) -> None:
     """Raises SETUP when something other than a regular file, or than a link to one, is at the database's path."""
     if database.is_symlink() and not database.exists():
-        raise SetupError(
-            f"{database} is a symbolic link to {os.readlink(database)}, which does not exist. Mount or restore it; or remove the link."
-        )
+        target = os.readlink(database)
+        found = f"{database} is a symbolic link to {target}, which does not exist."
+        raise SetupError(f"{found} Mount or restore it, or remove the link.")
     if database.exists() and not database.is_file():
         what = "a directory" if database.is_dir() else "not a regular file"
         raise SetupError(f"{database} is {what}. Move it away and put the database file back, or give another path.")
