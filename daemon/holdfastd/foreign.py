@@ -11,12 +11,13 @@ import errno
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from holdfastd import durable, failpoints, logs
 from holdfastd.blobs.files import OWNER_FILE, published_directories
-from holdfastd.errors import SetupError
+from holdfastd.errors import DataLoss, SetupError
 from holdfastd.settings import Settings
 
 _ANEW = "run holdfastd --begin-anew, which moves {what} to {quarantine} and {then}"
@@ -123,9 +124,15 @@ class StoreFiles:
         return f"{found} Put back what belongs together, or {anew}."
 
 
-def find_store_files(settings: Settings, database_id: str, foreign_log: bool, last_id: str) -> StoreFiles:
-    """Looks at the blobs. `last_id`: the id of the store that `daemon.json` names; empty for none."""
+def find_store_files(settings: Settings, database_id: str | None, foreign_log: bool, last_id: str) -> StoreFiles:
+    """Looks at the blobs.
+
+    database_id: as in `StoreFiles`; None when the database cannot be read. Then the files count as those of one store, and
+    opening the database raises what is wrong. last_id: the id of the store that `daemon.json` names; empty for none.
+    """
     owner = _read_owner(settings.blobs_dir) or last_id
+    if database_id is None:
+        database_id = owner = owner or "unknown"
     return StoreFiles(settings, database_id, foreign_log, owner, has_blobs=_has_blobs(settings.blobs_dir))
 
 
@@ -138,6 +145,21 @@ def refuse_unusable(database: Path) -> None:
     if database.exists() and not database.is_file():
         what = "a directory" if database.is_dir() else "not a regular file"
         raise SetupError(f"{database} is {what}. Move it away and put the database file back, or give another path.")
+
+
+@contextmanager
+def naming_damage(database: Path) -> Iterator[None]:
+    """Names the file when it is found to be damaged while it is opened. No daemon serves then, so nothing can be verified."""
+    try:
+        yield
+    except DataLoss as error:
+        if error.reason != "DATABASE_DAMAGED":
+            raise
+        raise DataLoss(
+            f"{database} is damaged or is not a database. Restore a backup; or move the file away and run "
+            "holdfastd --begin-anew, which begins a new store.",
+            reason=error.reason,
+        ) from error
 
 
 def own_blobs(blobs_dir: Path, store_id: str) -> None:

@@ -95,6 +95,29 @@ def test_a_database_path_that_cannot_be_opened_is_never_begun_anew(
     assert not (store / "quarantine").exists()
 
 
+@pytest.mark.parametrize("marks", ["both marks", "no daemon.json", "no marks"])
+@pytest.mark.parametrize("damage", ["header", "first page"])
+def test_a_damaged_database_is_named_and_nothing_is_moved(directory: Directory, store: Path, damage: str, marks: str) -> None:
+    database = store / "holdfast.db"
+    with database.open("r+b") as file:
+        file.seek(0 if damage == "header" else 100)
+        file.write(b"\xff" * 90)
+    if marks != "both marks":
+        (store / "daemon.json").unlink()
+    if marks == "no marks":
+        (store / "blobs" / "store_id").unlink()
+    for flags in ([], ["--begin-anew"]):
+        log = directory.refused("store", "run/s.sock", *flags)
+        assert f"{database} is damaged or is not a database. Restore a backup; or move the file away" in log
+        assert "reason=DATABASE_DAMAGED" in log
+        assert "verify" not in log
+        assert len(blob_files(store)) == 1
+    migration = run("migrate", "--data-dir", str(store), "--socket", str(directory.path / "run/s.sock"))
+    assert f"{database} is damaged" in migration.stderr
+    database.rename(directory.path / "damaged.db")
+    directory.serve("store", "run/s.sock", "--begin-anew")
+
+
 @pytest.mark.parametrize("evidence", ["store_id", "daemon.json"])
 def test_a_database_of_another_store_beside_blobs_is_refused(
     directory: Directory, store: Path, other: Path, evidence: str
