@@ -29,8 +29,8 @@ examples:
   holdfastd migrate --dry-run --data-dir ./store         lists the migrations that are due
 
 Every setting can also be set in the file (data_dir = "./store") or in the environment (HOLDFAST_DATA_DIR=./store).
-Flags override the environment, which overrides the file. SIGTERM, SIGINT or SIGQUIT stops in order; a second one stops at once.
-SIGHUP reads the settings again and applies the log level; other signals are ignored.
+Flags override the environment, which overrides the file. SIGTERM, SIGINT or SIGQUIT stops in order; a second one,
+a second or more later, stops at once. SIGHUP reads the settings again and applies the log level; other signals are ignored.
 """
 
 log = logs.logger(__name__)

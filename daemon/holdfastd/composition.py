@@ -77,8 +77,7 @@ class OpenStore:
 def find_files(settings: Settings, last_id: str) -> StoreFiles:
     """What lies at the store's paths. `last_id`: the store id in `daemon.json`. Call it before the database is opened."""
     found = inspect(settings.database_path)
-    # Opening a file that is no database raises an error that says so.
-    return find_store_files(settings, found.store_id if found.readable else last_id, found.foreign_log, last_id)
+    return find_store_files(settings, found.store_id if found.readable else None, found.foreign_log, last_id)
 
 
 def hold_ground(settings: Settings, engine: Engine, on_replaced: Callable[[str], None]) -> Ground:
