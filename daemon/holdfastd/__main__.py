@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from holdfastd import __version__, logs
+from holdfastd import __version__, logs, threads
 from holdfastd.errors import HoldfastError, SetupError
 from holdfastd.settings import Settings, flag_of, load_settings, shown_default, suggestion
 
@@ -140,6 +140,7 @@ def _reload(running: Settings, flags: Mapping[str, Any], config: Path | None) ->
 def _serve(settings: Settings, begin_anew: bool, reload: Callable[[], None]) -> int:
     if sys.platform != "linux":
         raise SetupError("holdfastd serves on Linux only: other systems lack epoll and abstract sockets. Run it on Linux.")
+    threads.check_limit()
     from holdfastd import daemon, supervisor  # imported late: --help and migrate need neither grpc nor trio
 
     return supervisor.run(daemon.Daemon(settings, begin_anew=begin_anew), reload)
