@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from holdfast.cli import exits
 from holdfast.cli.options import DEFAULT_TIMEOUT_S, DEFAULT_WORKSPACE
 
 Completer = Callable[[click.Context, click.Parameter, str], list[Any]]
@@ -106,6 +107,14 @@ class Command(AsWritten):
         if rest and not ctx.resilient_parsing:
             ctx.fail(f"unrecognized argument{'s:' if len(rest) > 1 else ''} {' '.join(rest)}")
         return rest
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Runs the command. The exit code is 1 if it succeeded but the daemon could not read all that it asked for."""
+        from holdfast.cli.unreadable import counted
+
+        with counted() as unreadable:
+            code: int = super().invoke(ctx)
+        return exits.FAILED if code == exits.OK and unreadable.count else code
 
 
 def command(name: str) -> Callable[[Callable[..., int]], Command]:
