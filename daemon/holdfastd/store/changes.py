@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -142,6 +142,16 @@ def damaged(revision: int, ordinal: int) -> DataLoss:
     )
 
 
+_COLUMNS = (
+    "SELECT changes.revision, ordinal, changes.kind, id, action, version, parent_kind, first_number, last_number, image,"
+    " image_checksum, checksum, commits.commit_time, commits.actor, commits.request_id, peer_uid, peer_pid"
+    " FROM changes JOIN commits ON commits.revision = changes.revision"
+)
+_OF_RECORD = (
+    f"{_COLUMNS} WHERE changes.workspace = ? AND changes.kind = ? AND id = ? ORDER BY changes.revision DESC, ordinal DESC"
+)
+
+
 @lru_cache(maxsize=256)
 def page_sql(dialect: Dialect, kinds: int, ids: int) -> str:
     """The statement of `page` for this number of kinds and ids."""
@@ -151,10 +161,7 @@ def page_sql(dialect: Dialect, kinds: int, ids: int) -> str:
     # scan of the primary key.
     workspace = "changes.workspace" if kinds == ids == 1 else dialect.walked("changes.workspace")
     return (
-        "SELECT changes.revision, ordinal, kind, id, action, version, parent_kind, first_number, last_number, image,"
-        " image_checksum, checksum, commits.commit_time, commits.actor, commits.request_id, peer_uid, peer_pid"
-        " FROM changes JOIN commits ON commits.revision = changes.revision"
-        f" WHERE (changes.revision, ordinal) > (?, ?) AND changes.revision <= ? AND {workspace} = ?"
+        f"{_COLUMNS} WHERE (changes.revision, ordinal) > (?, ?) AND changes.revision <= ? AND {workspace} = ?"
         f"{by_kind}{by_id} ORDER BY changes.revision, ordinal LIMIT ?"
     )
 
@@ -187,6 +194,14 @@ def page(
             return found, True
         found.append(noted)
     return found, len(rows) == limit or not all_rows
+
+
+def of_record(connection: Connection, workspace: str, kind: str, id: str) -> Iterator[Change]:
+    """The intact changes of a record, newest first. One without a checksum, as an earlier version wrote it, counts as intact."""
+    for row in connection.execute(_OF_RECORD, (workspace, kind, id)):
+        noted = _noted(workspace, row)
+        if noted is not None:
+            yield noted.change
 
 
 def check_revisions(connection: Connection, after: int, until: int) -> None:
