@@ -142,6 +142,19 @@ def test_too_many_waiting_calls_of_one_connection_are_refused(
     ask(receipts, Call(budget, "b"))  # below its share
 
 
+@pytest.mark.usefixtures("patient")
+def test_a_connection_whose_first_waiting_call_is_refused_is_not_waited_for(
+    receipts: Receipts, budget: Budget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAITING_MAX", 2)
+    first = [ask(receipts, Call(budget, name)) for name in ("a", "a", "x", "y", "b", "c")]
+    with pytest.raises(Exhausted):
+        ask(receipts, Call(budget, "d"))
+    for each in first:
+        assert receipts.done(each)
+    assert not receipts._waiting
+
+
 def eventually(condition: Callable[[], bool]) -> bool:
     give_up = time.monotonic() + 10
     while not (done := condition()) and time.monotonic() < give_up:

@@ -98,14 +98,14 @@ class Receipts:
         return sum(each.claim.holder.connection == connection for each in self._receiving) < free
 
     def _append(self, call: Receipt) -> None:
-        queue = self._waiting.setdefault(call.claim.holder.connection, deque())
-        if len(queue) >= WAITING_MAX - self._waiting_count:
+        connection = call.claim.holder.connection
+        if len(self._waiting.get(connection, ())) >= WAITING_MAX - self._waiting_count:
             raise Exhausted(
                 f"{self._waiting_count:,} requests wait to be received. Try again shortly.",
                 retry_delay_s=0.2,
                 limit=WAITING_MAX,
             )
-        queue.append(call)
+        self._waiting.setdefault(connection, deque()).append(call)  # a refused call leaves no empty queue behind
         self._waiting_count += 1
 
     def _begin_waiting(self, at_most: int) -> None:
