@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from holdfastd import logs
-from holdfastd.rpc.message_first import MessageFirst
+from holdfastd.rpc.message_first import MessageFirst, StreamReceiver
 
 log = logs.logger(__name__)
 
@@ -190,12 +190,21 @@ class StreamPool(CallPool):
         return getattr(self._refused, "now", False)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """grpcio calls this for each stream, in its serving thread."""
+        """grpcio calls this for each stream, in its serving thread. Server streams get a thread when their request is here."""
+        if not (isinstance(args[3], StreamReceiver) and self._message_first.receive(self.run_for, args)):
+            self.run(fn, *args)
+        return _COUNTED
+
+    def run(self, fn: Callable[..., Any], *args: Any) -> None:
+        """Runs `fn` in one of the threads, or where it is refused."""
         if self._start_if_needed():
             self._work.put((fn, args))
         else:
             self._refuses.run(self._refuse, fn, args)
-        return _COUNTED
+
+    def run_for(self, caller: str, fn: Callable[..., Any], *args: Any) -> None:
+        """As `run`: `Gate.stream` limits the streams of each caller."""
+        self.run(fn, *args)
 
     def _refuse(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self._refused.now = True
