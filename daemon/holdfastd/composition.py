@@ -243,7 +243,7 @@ class Parts:
 
     def _warnings(self) -> list[str]:
         clock = self.ledger.clock_warnings(time.time_ns())
-        return filesystem.low_disk_warnings(self._settings) + clock + self.gate.warnings()
+        return filesystem.low_disk_warnings(self._settings, self._room) + clock + self.gate.warnings()
 
     def use_cases(self) -> dict[str, dict[str, UseCase]]:
         """The function that answers each method of the contract, by service and method."""
