@@ -1,7 +1,7 @@
 """Looks at the start for blob files that were removed, such as all of them with their directory.
 
-Looks at a few only, as a start must be quick; `verify` looks at all. A file that is put back is no longer reported. A blob that is
-put again gets a new file, and its old file is reported until the next start.
+Looks at a few only, as a start must be quick; `verify` looks at all. A file that is put back is no longer reported. A blob that
+is put again gets a new file, and its old file is reported until the next start.
 """
 
 from __future__ import annotations
