@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.v1 import admin_service_pb2
 from tests.end_to_end.daemons import DaemonProcess, Directory, run
 from tests.support.api import Api, insert
 
@@ -272,6 +273,28 @@ def test_a_store_without_its_mark_gains_it(directory: Directory, store: Path) ->
     (store / "daemon.json").unlink()
     directory.serve()
     assert store_id(store) == id
+
+
+def warnings_of(api: Api) -> list[str]:
+    return list(api.admin.GetStatus(admin_service_pb2.AdminServiceGetStatusRequest()).warnings)
+
+
+def test_blob_files_that_were_removed_are_told_of(directory: Directory, store: Path) -> None:
+    aside = store / "aside"
+    (store / "blobs").rename(aside)
+    daemon = directory.serve()
+    assert "event=blob_files_missing" in daemon.log()
+    with Api(daemon.socket, "") as api:
+        api.put(os.urandom(FILE_BYTES))
+        [warning] = warnings_of(api)
+        assert "blob files were missing: 1 of 1" in warning
+        assert "Run verify" in warning
+        assert api.problems()
+        shutil.copytree(aside, store / "blobs", dirs_exist_ok=True)
+        assert warnings_of(api) == []
+        assert api.problems() == []
+    daemon.end()
+    assert "event=blob_files_missing" not in directory.serve().log()
 
 
 def test_verify_counts_and_names_orphans(directory: Directory, store: Path) -> None:
