@@ -11,9 +11,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from holdfast.contract.places import fault_of_all
 from holdfastd import __version__, logs, threads
 from holdfastd.errors import HoldfastError, SetupError
-from holdfastd.settings import Settings, flag_of, load_settings, shown_default, suggestion
+from holdfastd.settings import Settings, default_socket, flag_of, load_settings, shown_default, suggestion
 
 EXIT_REFUSED = 1
 EXIT_FAILED = 70
@@ -140,6 +141,8 @@ def _reload(running: Settings, flags: Mapping[str, Any], config: Path | None) ->
 def _serve(settings: Settings, begin_anew: bool, reload: Callable[[], None]) -> int:
     if sys.platform != "linux":
         raise SetupError("holdfastd serves on Linux only: other systems lack epoll and abstract sockets. Run it on Linux.")
+    if settings.socket == default_socket(os.environ) and (faults := fault_of_all(os.environ)):
+        raise SetupError(f"There is no directory for the socket: {faults}. Give --socket, and HOLDFAST_SOCKET to the clients.")
     threads.check_limit()
     from holdfastd import daemon, supervisor  # imported late: --help and migrate need neither grpc nor trio
 

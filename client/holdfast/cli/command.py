@@ -77,7 +77,7 @@ _TIMEOUT = f"how long to wait for the daemon, in seconds (default: {DEFAULT_TIME
 def global_options() -> list[click.Parameter]:
     """Returns new options for a command, or for `holdfast` itself."""
     return [
-        _global("--socket", "socket", _SOCKET, metavar="PATH", type=click.Path()),
+        _global("--socket", "socket", _SOCKET, metavar="PATH", type=click.Path(readable=False)),
         _global("--workspace", "workspace", f"the workspace (default: {DEFAULT_WORKSPACE})", metavar="NAME"),
         _global("--json", "as_json", "write JSON, one object a line, and errors as JSON too", is_flag=True, flag_value=True),
         _global("--timeout", "timeout_s", _TIMEOUT, metavar="SECONDS", type=seconds),
