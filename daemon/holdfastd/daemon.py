@@ -187,7 +187,9 @@ class Daemon:
 
     def on_replaced(self, reason: str) -> None:
         """Ends the process at once. Stopping in order would write to the files that are at the paths now."""
-        text = f"{reason}. Nothing was acknowledged since. Put the directory back, or start the daemon again on what is there now."
+        text = (
+            f"{reason}. Nothing was acknowledged since. Put the directory back, or start the daemon again on what is there now."
+        )
         log.critical("store_replaced", extra={"text": text, "data_dir": self.settings.data_dir})
         self._end_process(EXIT_STORE_REPLACED)
 
