@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -227,6 +228,31 @@ def test_a_log_of_its_own_is_applied(directory: Directory, killed: Path) -> None
     with Api(daemon.socket, "") as api:
         assert api.count("session") == 5
         assert api.problems() == []
+
+
+def test_a_log_that_was_removed_after_a_kill_is_told_of(directory: Directory, killed: Path) -> None:
+    for each in killed.glob("holdfast.db-*"):
+        each.unlink()
+    daemon = directory.serve()
+    assert "event=log_missing" in daemon.log()
+    assert f"{killed / 'holdfast.db-wal'} is missing" in daemon.log()
+    assert daemon.end() == 0
+    assert "event=log_missing" not in directory.serve().log()
+
+
+def test_no_log_is_missed_after_a_kill_or_a_stop_in_order(directory: Directory, killed: Path) -> None:
+    daemon = directory.serve()
+    assert "event=last_stop_was_unclean" in daemon.log()
+    assert "event=log_missing" not in daemon.log()
+    daemon.end()
+    # As after a stop that left work to `recover`: in order, so the log was applied and removed.
+    card = daemon.card()
+    assert "pid" not in card
+    (killed / "daemon.json").write_text(json.dumps({key: each for key, each in card.items() if key != "clean"}))
+    (killed / "holdfast.db-wal").unlink(missing_ok=True)
+    again = directory.serve()
+    assert "event=last_stop_was_unclean" in again.log()
+    assert "event=log_missing" not in again.log()
 
 
 @pytest.mark.parametrize("change", ["backup", "another store", "missing"])
