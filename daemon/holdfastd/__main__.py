@@ -34,7 +34,7 @@ Flags override the environment, which overrides the file. A SIZE is in bytes, or
 Suffixes are binary: K is 1,024 bytes.
 
 signals:
-  SIGTERM, SIGINT, SIGQUIT   stops in order; a second one stops at once
+  SIGTERM, SIGINT, SIGQUIT   stops in order; a second one, a second or more later, stops at once
   SIGHUP                     reads the settings again and applies the log level
   SIGTSTP (Ctrl-Z)           suspends the daemon until SIGCONT; calls wait meanwhile
   Other signals that can be ignored are ignored.

@@ -22,7 +22,7 @@ from typing import Any
 from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, descriptors, failpoints, logs
 from holdfastd.composition import OpenStore, Parts, find_files, open_store
 from holdfastd.filesystem import refuse_non_local
-from holdfastd.foreign import own_blobs
+from holdfastd.foreign import naming_damage, own_blobs, refuse_unusable
 from holdfastd.jobs.scheduler import Scheduler
 from holdfastd.locks import MARKED_CLEAN, DataDirLock, SocketLock
 from holdfastd.rpc.listener import Listener
@@ -67,8 +67,9 @@ class Daemon:
             was_clean = self._lock(exits)
             self._refuse_foreign_files()
             exits.push(self._mark_clean)
-            self._store = open_store(self.settings, exits, self.on_sync_failure)
-            self._parts = self._make_parts(exits, self._store, was_clean)
+            with naming_damage(self.settings.database_path):
+                self._store = open_store(self.settings, exits, self.on_sync_failure)
+                self._parts = self._make_parts(exits, self._store, was_clean)
             own_blobs(self.settings.blobs_dir, self._store.store_id)
             self._serve(exits)
             self._exits = exits.pop_all()
@@ -110,6 +111,7 @@ class Daemon:
 
     def _refuse_foreign_files(self) -> None:
         """Raises SETUP when database, log and blobs are not of one store; with `begin_anew`, moves the foreign ones away."""
+        refuse_unusable(self.settings.database_path)
         files = find_files(self.settings, self._data_dir_lock.last_store_id)
         if self._begin_anew:
             files.begin_anew()
@@ -185,7 +187,10 @@ class Daemon:
 
     def on_replaced(self, reason: str) -> None:
         """Ends the process at once. Stopping in order would write to the files that are at the paths now."""
-        log.critical("store_replaced", extra={"text": reason, "data_dir": self.settings.data_dir})
+        text = (
+            f"{reason}. Nothing was acknowledged since. Put the directory back, or start the daemon again on what is there now."
+        )
+        log.critical("store_replaced", extra={"text": text, "data_dir": self.settings.data_dir})
         self._end_process(EXIT_STORE_REPLACED)
 
     def keep_reachable(self) -> None:

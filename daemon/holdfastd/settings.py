@@ -135,7 +135,9 @@ class Settings:
     unary_threads: int = _setting(32, _whole(1, 1024), "threads for short calls")
     stream_threads: int = _setting(256, _whole(1, 8192), "threads for streams; each open stream occupies one")
     connections_max: int = _setting(4_096, _whole(1, 1_000_000), "connections that may be open")
-    user_connections_max: int = _setting(1_024, _whole(1, 1_000_000), "connections that one user may have open")
+    user_connections_max: int = _setting(
+        1_024, _whole(1, 1_000_000), "connections that one user may have open; one process at most half of them"
+    )
     preface_timeout_s: float = _setting(5.0, _seconds(0.1, 3600), "time for a new connection to send its first bytes", "SECONDS")
     memory_max_bytes: int = _setting(0, _zero_or(_size(256 << 20, 1 << 40)), _MEMORY, "SIZE")
     readers: int = _setting(4, _whole(1, 64), "read-only connections to the database")
