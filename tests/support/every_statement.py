@@ -22,7 +22,7 @@ from holdfastd.model.commands import ExpireRequests
 from holdfastd.model.filters import And, Comparison, Literal, LiteralKind, Node, Not, Operator
 from holdfastd.model.ordering import Order, parse_order
 from holdfastd.model.predicates import filterable_fields
-from holdfastd.store import audits, blobs, changes, ledger, query
+from holdfastd.store import audits, blobs, changes, ledger, loading, meta, query
 from holdfastd.store.checksum_fill import TABLES
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, quoted, referrers_sql
@@ -288,12 +288,13 @@ def written(dialect: Dialect) -> Iterator[str]:
         yield from (sql for sql, _ in _entries(dialect, journal))
     yield from (sql for sql, _ in _audits(dialect))
     yield from (changes.page_sql(dialect, kinds, ids) for kinds in range(3) for ids in range(3))
+    yield from (changes.OF_RECORD, changes.SET_BACK, loading.BLOBS, meta.CLEAR)  # needed only after damage
     yield from (ledger._find_sql(count) for count in (1, 2, ledger.KEYS_A_STATEMENT))
 
 
 def _of_kind(kind: Kind) -> Iterator[str]:
     sql = kind_sql(kind)
-    yield from (sql.image, sql.columns, sql.insert, sql.update, sql.delete, sql.exists)
+    yield from (sql.image, sql.columns, sql.insert, sql.update, sql.delete, sql.exists, sql.version)
     for field in kind.children:
         yield from (child_sql(kind, field).select, child_sql(kind, field).delete)
     yield from (key_sql(kind, key) for key in kind.keys)

@@ -19,9 +19,10 @@ from holdfastd.model.checking import settable
 from holdfastd.model.mutations import Change
 from holdfastd.store import changes, records
 from holdfastd.store.engine import Connection
-from holdfastd.store.sql import kind_sql, quoted
+from holdfastd.store.sql import kind_sql
 
 MAX_CREDIBLE_VERSION = 2**31  # a damaged version beyond it is not counted on from
+BLOBS = "SELECT digest, field FROM blob_reference WHERE workspace = ? AND kind = ? AND id = ?"
 ADVICE = "Write all its fields, delete it, or restore a backup. Run verify for details."
 
 
@@ -42,7 +43,7 @@ def load_to_delete(connection: Connection, kind: Kind, workspace: str, id: str) 
         return load(connection, kind, workspace, id)
     except DataLoss:
         found: RecordMessage = kind.message_class(id=id, version=_version(connection, kind, workspace, id))
-        for digest, field in connection.execute(_BLOBS, (workspace, kind.name, id)):
+        for digest, field in connection.execute(BLOBS, (workspace, kind.name, id)):
             if field in kind.by_name:
                 setattr(found, field, digest)
         return found
@@ -144,8 +145,7 @@ def _is_of_row(connection: Connection, kind: Kind, workspace: str, newest: Chang
 
 
 def _row_version(connection: Connection, kind: Kind, workspace: str, id: str) -> Any:
-    sql = f"SELECT version FROM {quoted(kind.name)} WHERE workspace = ? AND id = ?"
-    return connection.execute(sql, (workspace, id)).fetchone()[0]
+    return connection.execute(kind_sql(kind).version, (workspace, id)).fetchone()[0]
 
 
 def _version(connection: Connection, kind: Kind, workspace: str, id: str) -> int:
@@ -159,6 +159,3 @@ def _version(connection: Connection, kind: Kind, workspace: str, id: str) -> int
 def _images(connection: Connection, kind: Kind, workspace: str, id: str) -> Iterator[Change]:
     """The intact changes of the record that have an image, newest first."""
     return (each for each in changes.of_record(connection, workspace, kind.name, id) if each.image is not None)
-
-
-_BLOBS = "SELECT digest, field FROM blob_reference WHERE workspace = ? AND kind = ? AND id = ?"
