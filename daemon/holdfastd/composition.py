@@ -30,10 +30,11 @@ from holdfastd.model.jobs import Job
 from holdfastd.rpc.door import Door, DoorLimits
 from holdfastd.rpc.gate import ANSWERS_AT_ONCE, Gate
 from holdfastd.rpc.handlers import MAX_TRANSPORT_BYTES, UseCase
+from holdfastd.rpc.health import Health
 from holdfastd.rpc.message_first import MessageFirst
 from holdfastd.rpc.peers import Peers
 from holdfastd.rpc.receipts import Receipts
-from holdfastd.rpc.server import Health, Servers
+from holdfastd.rpc.server import SERVICES, Servers
 from holdfastd.service.admin import Admin, Identity
 from holdfastd.service.answers import MAX_ANSWER_BYTES
 from holdfastd.service.blobs.calls import BlobCalls, Blobs
@@ -177,7 +178,7 @@ class Parts:
         self.scheduler = Scheduler(self._make_jobs(was_clean))
         self.admin = self._make_admin(start_time_ns)
         self.gate = self._make_gate()
-        self.health = Health()
+        self.health = Health(each.full_name for each in SERVICES.values())
 
     def _make_gate(self) -> Gate:
         settings, memory = self._settings, self._memory

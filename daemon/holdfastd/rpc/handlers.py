@@ -145,7 +145,7 @@ class UnaryHandler:
         send_refusal(error, context, sender, self._method)
 
     def __call__(self, data: bytes, context: grpc.ServicerContext, send_response: Callable[[bytes | None], None]) -> None:
-        sender = _StreamSender(context, send_response, self._gate.unary_pool.run)
+        sender = StreamSender(context, send_response, self._gate.unary_pool.run)
         try:
             claim = self.admit(context)
             claim.take(memory_of(len(data)))
@@ -155,7 +155,7 @@ class UnaryHandler:
             self.receive(data, context, sender, claim)
 
 
-class _StreamSender:
+class StreamSender:
     """Sends the answer of a call that did not go through `MessageFirst`. To grpcio the answer is a stream of one message."""
 
     def __init__(
@@ -179,29 +179,38 @@ class _StreamSender:
         self._context.cancel()
 
 
-def unary_handler(handler: UnaryHandler) -> grpc.RpcMethodHandler[Any, Any]:
+def unary_handler(handler: Callable[..., Any]) -> grpc.RpcMethodHandler[Any, Any]:
     """The handler for grpcio. It is of the streaming type, the only one that may answer later. The wire format is the same."""
     return grpc.unary_stream_rpc_method_handler(handler)
 
 
-def _gathering(use_case: UseCase, gate: Gate, name: str) -> UseCase:
-    def handle(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+class GatheringHandler:
+    """A client-streaming use case. grpcio calls it in a thread of the stream pool."""
+
+    is_of_contract = True  # `StreamPool` runs it in its own threads
+
+    def __init__(self, use_case: UseCase, gate: Gate, method: str) -> None:
+        self._use_case = use_case
+        self._gate = gate
+        self._method = method
+
+    def __call__(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
         try:
-            peer = gate.peers.of(context)
-            with gate.stream(peer), closing(gate.claim_of(peer)) as claim:
+            peer = self._gate.peers.of(context)
+            with self._gate.stream(peer), closing(self._gate.claim_of(peer)) as claim:
                 _check_metadata(context)
                 call = GrpcCall(context, peer, None, claim)
                 claim.take_when_free(UPLOAD_BYTES, call)
-                return use_case(map(_whole, requests), call)
+                return self._use_case(map(_whole, requests), call)
         except Exception as error:
-            refuse(context, error, name)
+            refuse(context, error, self._method)
             return None
-
-    return handle
 
 
 class StreamHandler(StreamReceiver):
     """A server-streaming use case. grpcio calls it in a thread of the stream pool."""
+
+    is_of_contract = True
 
     def __init__(self, use_case: UseCase, gate: Gate, method: str) -> None:
         self._use_case = use_case
@@ -235,7 +244,7 @@ def _encode(answer: Any) -> bytes:
 def _handler(method: MethodDescriptor, use_case: UseCase, gate: Gate, timeout_s: float) -> grpc.RpcMethodHandler[Any, Any]:
     decode = _decoder(method)
     if method.client_streaming:
-        return grpc.stream_unary_rpc_method_handler(_gathering(use_case, gate, method.full_name), decode, _encode)
+        return grpc.stream_unary_rpc_method_handler(GatheringHandler(use_case, gate, method.full_name), decode, _encode)
     if method.server_streaming:
         return grpc.unary_stream_rpc_method_handler(StreamHandler(use_case, gate, method.full_name), decode, _encode)
     return unary_handler(UnaryHandler(use_case, gate, method.full_name, timeout_s, decode))

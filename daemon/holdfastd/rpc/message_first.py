@@ -56,6 +56,12 @@ grpc_server, cygrpc = _private("grpc._server"), _private("grpc._cython.cygrpc")
 log = logs.logger(__name__)
 
 
+def call_of(args: tuple[Any, ...]) -> Any:
+    """gRPC's call, with `peer` and `cancel`, among grpcio's arguments to `submit`; None when this version passes others."""
+    call = getattr(args[1], "call", None)
+    return call if hasattr(call, "peer") and hasattr(call, "cancel") else None
+
+
 class Sender(Protocol):
     """Sends the answer of one short call. Use it once, from any thread; neither method blocks."""
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from holdfast.v1 import admin_service_pb2, blob_service_pb2, journal_service_pb2, store_service_pb2
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.handlers import MAX_TRANSPORT_BYTES, UseCase, service_handler
+from holdfastd.rpc.health import Health
 from holdfastd.rpc.loopback import LoopbackService, fault_of
 from holdfastd.rpc.message_first import Drift
 
@@ -42,22 +43,6 @@ _OPTIONS = (
 )
 
 
-class Health:
-    """The answers of grpc.health.v1, the same on every server that this daemon builds."""
-
-    def __init__(self) -> None:
-        self._servicer = health.HealthServicer(experimental_non_blocking=True)
-        for name in ("", *(each.full_name for each in SERVICES.values())):
-            self._servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-
-    def say_not_serving(self) -> None:
-        """From now on every check answers NOT_SERVING; health watches are notified."""
-        self._servicer.enter_graceful_shutdown()
-
-    def add_to(self, server: grpc.Server) -> None:
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
-
-
 class Servers:
     """Builds servers over the use cases (by service and method). `timeout_s`: the deadline of short calls that have none."""
 
@@ -75,7 +60,7 @@ class Servers:
             service_handler(service, self._use_cases[name], self._gate, self._timeout_s) for name, service in SERVICES.items()
         ]
         server.add_generic_rpc_handlers([*contract, self._loopback])
-        self._health.add_to(server)
+        self._health.add_to(server, self._gate)
         names = [*(each.full_name for each in SERVICES.values()), health.SERVICE_NAME, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, server)
         return server
