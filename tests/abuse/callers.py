@@ -31,7 +31,7 @@ HOLD_S = 8.0  # how long a Put waits before it ends
 _TIMEOUT_S = 120.0
 _COMMIT_TASKS = 8
 _SMALL_BYTES = 4096
-_SERIES = 3
+_SERIES = 6
 _CHANNELS = 4
 
 

@@ -1,4 +1,4 @@
-"""Bit flips over blob files and the database: none served as good, each found by a deep verify or shown to lie in free space.
+"""Bit flips over blob files and database: none served as good, each found by `verify --read-blobs` or shown to lie in free space.
 
 The flips of blob files do not interfere, so one daemon gets many of them. A flip of the database has a daemon of its own, forked
 from a process that has imported it. The damaged copy of a store is kept when a demand fails.
@@ -9,19 +9,22 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import sqlite3
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import grpc
 
 import holdfast
 from tests.abuse.attack import Attack, defects_in
+from tests.abuse.pages import Pages
 from tests.abuse.readings import Answer, Contents, differences, kinds_of, read_all
+from tests.abuse.rows import logical_content, roots, unread
 from tests.end_to_end.daemons import eventually, is_reachable
 from tests.powerfail.forker import ForkedDaemon, Forker
 from tests.support.api import Api, append, insert
@@ -31,6 +34,7 @@ WORKSPACE = "damage"
 DATABASE = "holdfast.db"
 _FILE_SIZES = (40_000, 300_000, 700_000)
 _FILES = 30
+_AT_ONCE = 3
 _ZEROS = bytes(16)  # zeros mostly lie in free space
 
 
@@ -68,13 +72,11 @@ def run(attack: Attack) -> None:
     attack.tell(
         f"{len(gold.answers)} answers, {len(gold.digests)} blob files, {(gold.data_dir / DATABASE).stat().st_size:,} bytes"
     )
-    forker = Forker()
-    try:
+    with ExitStack() as exits:
+        forkers = [exits.enter_context(closing(Forker())) for _ in range(_AT_ONCE)]
         if attack.only is None:
-            _flip_files(attack, gold, forker)
-        _flip_database(attack, gold, forker)
-    finally:
-        forker.close()
+            _flip_files(attack, gold, forkers[0])
+        _flip_database(attack, gold, forkers)
 
 
 def _gold(attack: Attack) -> Gold:
@@ -132,22 +134,39 @@ def _flip_files(attack: Attack, gold: Gold, forker: Forker) -> None:
     attack.tell(f"{flipped:,} flips in blob files, {number} daemons")
 
 
-def _flip_database(attack: Attack, gold: Gold, forker: Forker) -> None:
+def _flip_database(attack: Attack, gold: Gold, forkers: Sequence[Forker]) -> None:
     outcomes: Counter[str] = Counter()
-    data, content = (gold.data_dir / DATABASE).read_bytes(), _logical_content(gold.data_dir / DATABASE)
+    data, content = (gold.data_dir / DATABASE).read_bytes(), logical_content(gold.data_dir / DATABASE)
+    pages = Pages(data, roots(gold.data_dir / DATABASE))
     numbers = range(attack.size(FLIPS, SHORT_FLIPS)) if attack.only is None else range(attack.only, attack.only + 1)
-    for number in numbers:
+
+    free: SimpleQueue[Forker] = SimpleQueue()
+    for each in forkers:
+        free.put(each)
+
+    def run(number: int) -> str:
+        forker = free.get()
+        try:
+            return flip_one(forker, number)
+        finally:
+            free.put(forker)
+
+    def flip_one(forker: Forker, number: int) -> str:
         rng = random.Random(f"{attack.seed}/database/{number}")
         flip = Flip(DATABASE, _place(rng, data), rng.randrange(8))
         with _damaged(attack, gold, forker, [flip], f"database-{number}") as trial:
-            outcome = trial.outcome or ("free space" if _after(gold, trial.data_dir, flip) == content else "")
+            outcome = trial.outcome or pages.place_of(flip.at) or unread(content, _after(gold, trial.data_dir, flip))
             for problem in trial.problems:
                 attack.demand(False, f"flip {number}, {flip}: {problem}")
             attack.demand(bool(outcome), f"flip {number}, {flip}: verify does not find it, and it changes the rows")
-        outcomes[outcome or "not found"] += 1
         if (number + 1) % 250 == 0:
             attack.tell(f"{number + 1:,} flips in the database")
-    attack.tell(f"flips in the database: {', '.join(f'{name} {count:,}' for name, count in outcomes.most_common())}")
+        return outcome or "not found"
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # while one daemon starts, the answers of another are read
+        outcomes.update(pool.map(run, numbers))
+    for name, count in outcomes.most_common():
+        attack.tell(f"flips in the database: {count:,} {name}")
 
 
 def _place(rng: random.Random, data: bytes) -> int:
@@ -162,20 +181,7 @@ def _after(gold: Gold, place: Path, flip: Flip) -> Any:
     """The logical content of the database with the flip. The daemon has written to its own copy since."""
     shutil.copyfile(gold.data_dir / DATABASE, place / "again.db")
     Flip("again.db", flip.at, flip.bit).apply(place)
-    return _logical_content(place / "again.db")
-
-
-def _logical_content(path: Path) -> Any:
-    """Schema, rows and SQLite's own check. A flip that changes none of them lies in space that SQLite does not use."""
-    with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as connection:
-        connection.text_factory = bytes
-        try:
-            schema = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
-            tables = [name.decode() for type, name, _, _ in schema if type == b"table"]
-            rows = [connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in tables]
-            return schema, rows, connection.execute("PRAGMA integrity_check").fetchall()
-        except (sqlite3.Error, UnicodeDecodeError) as error:
-            return str(error)
+    return logical_content(place / "again.db")
 
 
 @dataclass

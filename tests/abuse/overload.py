@@ -35,7 +35,7 @@ PEAKS = (
     Peak("scans", 24, 6, seeded=True),
     Peak("lists", 2_500, 300, seeded=True, frozen=True),
     Peak("puts", 90, 12),
-    Peak("small", 32, 4),
+    Peak("small", 16, 4),
 )
 
 

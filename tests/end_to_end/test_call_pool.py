@@ -64,6 +64,17 @@ def test_a_grpcio_that_is_not_on_the_list_takes_its_own_way_and_status_says_so(c
         served.close()
 
 
+def test_a_defect_in_the_permits_does_not_switch_the_path_off(quick: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(call: object) -> bool:
+        raise IndexError
+
+    for name in ("ask", "done"):
+        with monkeypatch.context() as patched:
+            patched.setattr(quick.gate.message_first.receipts, name, defect)
+            assert "_serve" in quick.allocate()
+    assert quick.gate.warnings() == []
+
+
 def test_an_error_has_its_code_and_details(served: Served) -> None:
     for call, code, message in (
         (lambda: served.get("nobody"), grpc.StatusCode.NOT_FOUND, "There is nobody."),
@@ -128,7 +139,7 @@ def test_bytes_that_are_no_request_are_refused(served: Served) -> None:
 
 def test_calls_that_find_all_threads_taken_wait_and_are_served(served: Served) -> None:
     held = [served.stub.Get.future(pb.StoreServiceGetRequest(id="hold"), timeout=PATIENCE_S) for _ in range(4 * THREADS)]
-    assert eventually(lambda: served.gate.unary_pool.waiting() == 3 * THREADS)
+    assert eventually(lambda: served.gate.unary_pool.waiting() >= 3 * THREADS)  # one caller leaves a thread for others
     names = {each.name for each in threading.enumerate() if each.name.startswith("call_")}
     assert len(names) <= THREADS
     served.use_cases.hold.set()
@@ -141,6 +152,18 @@ def test_a_slow_call_keeps_no_other_waiting_while_there_are_threads(served: Serv
         assert served.get("any").startswith("call_")
     served.use_cases.hold.set()
     assert held.result(PATIENCE_S)
+
+
+def test_one_caller_leaves_threads_for_others() -> None:
+    pool, hold, ran = CallPool(8, "shared", MessageFirst("0")), threading.Event(), queue.SimpleQueue[str]()
+    for _ in range(20):
+        pool.run_for("greedy", hold.wait, PATIENCE_S)
+    assert pool.waiting_of("greedy") == (16, 1)
+    pool.run_for("other", ran.put, "other")
+    assert ran.get(timeout=PATIENCE_S) == "other"
+    hold.set()
+    assert eventually(lambda: pool.waiting() == 0)
+    pool.shutdown()
 
 
 @pytest.mark.parametrize("alive", [0, 1])

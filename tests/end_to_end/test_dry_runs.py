@@ -58,7 +58,7 @@ def test_a_dry_run_of_any_job_changes_nothing(directory: Directory) -> None:
             assert any(told[job].values()), f"{job} has nothing to do, so this test would prove nothing"
             assert files_of(daemon.data_dir) == before, job
             assert api.revision() == revision, job
-        assert sorted(told) == ["checkpoint", "checksums", "compact", "housekeeping", "recover", "sweep"]
+        assert sorted(told) == ["checkpoint", "checksums", "compact", "housekeeping", "recover", "sweep", "trim"]
         assert told["recover"] == {"orphan_files": 1, "files_deleted": 2, "temp_files_deleted": 1}
         assert api.run_job("recover") == told["recover"]
         assert dry_run(api, "recover") == {"orphan_files": 0, "files_deleted": 0, "temp_files_deleted": 0}

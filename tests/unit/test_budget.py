@@ -55,6 +55,15 @@ def test_greedy_connections_share_equally_and_leave_room_for_a_new_one(connectio
     assert held(newcomer) >= budget.limit_bytes // (16 * connections)
 
 
+def test_a_new_connection_gets_room_for_small_calls_whatever_the_others_keep() -> None:
+    budget = Budget(100 * MIB)
+    for number in range(60):  # one after the other; nothing is given back
+        fill(budget, peer(f"c{number}"), 16 * 2**10)
+    assert not budget.is_over_share(peer("new"))
+    assert held(fill(budget, peer("new"), 16 * 2**10)) >= module.FLOOR_BYTES
+    assert budget.held_bytes <= budget.limit_bytes
+
+
 def test_another_user_gets_room_whatever_one_user_holds() -> None:
     budget = Budget(1000 * MIB)
     greedy = [fill(budget, peer(f"c{number}")) for number in range(200)]
@@ -155,6 +164,27 @@ def test_many_threads_never_exceed_the_budget() -> None:
         list(pool.map(work, range(32)))
     assert 0 < most[0] <= budget.limit_bytes
     assert budget.held_bytes == 0
+
+
+def test_large_requests_leave_room_for_small_ones_of_the_same_user() -> None:
+    budget = Budget(134 * MIB)
+    Claim(budget, peer("a")).take(64 * MIB)
+    late = [Claim(budget, peer(f"b{number}")) for number in range(6)]
+    assert sum(each.fits(18 * MIB) for each in late) == 1
+    for number in range(3):  # calls in progress of greedy connections, until their shares are used up
+        fill(budget, peer(f"c{number}"), 16 * 2**10)
+    for _ in range(4):
+        Claim(budget, peer("honest")).take(20 * 2**10)
+
+
+def test_the_highest_use_is_remembered() -> None:
+    budget = Budget(100 * MIB)
+    claim = Claim(budget, peer("a"))
+    claim.take(10 * MIB)
+    claim.release()
+    assert budget.highest_bytes == 10 * MIB
+    budget.forget_highest()
+    assert budget.highest_bytes == 0
 
 
 def test_without_a_budget_everything_fits() -> None:

@@ -253,3 +253,90 @@ def test_kinds_and_journals_are_all_filled() -> None:
     stored = {name for name, journal in JOURNALS.items() if not journal.derived}
     assert set(TABLES) == {*KINDS, *stored, "changes", "request", "blob"}
     assert checksums.of("a", None, 3) == zlib.crc32(b"a\0\x003\0")
+
+
+def audit(engine: Engine, **fields: Any) -> journal_pb.JournalServiceListResponse:
+    return engine.journals.list(journal_pb.JournalServiceListRequest(journal="audit", **fields), Call())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE changes SET workspace = 'Default' WHERE revision = 3",
+        "UPDATE changes SET ordinal = 1 WHERE revision = 3",
+        "UPDATE changes SET revision = 35 WHERE revision = 3",
+        "UPDATE commits SET revision = 35 WHERE revision = 3",
+        "UPDATE commits SET revision = 0 WHERE revision = 4",  # the newest
+        "UPDATE commits SET workspace = 'Default' WHERE revision = 3",
+    ],
+)
+def test_a_change_that_its_workspace_no_longer_shows_is_missed(engine: Engine, damage: str) -> None:
+    change(engine, damage)
+    with pytest.raises(DataLoss, match="history"):
+        engine.changes()
+    for fields in (
+        {},
+        {"descending": True},
+        {"page_size": 2, "descending": True},
+        {"filter": 'create_time > "2000-01-01T00:00:00Z"'},
+    ):
+        with pytest.raises(DataLoss, match="history"):
+            audit(engine, **fields)
+    assert problems(engine)
+
+
+def test_the_audit_of_a_part_does_not_depend_on_the_rest(engine: Engine) -> None:
+    change(engine, "UPDATE changes SET workspace = 'Default' WHERE revision = 4")
+    assert len(audit(engine, page_size=2).entries) == 2
+    assert [each.audit.action for each in audit(engine, parent_kind="session", parent_id="S").entries] == ["insert"]
+
+
+@pytest.mark.parametrize("number", [1, 3, 5])
+def test_a_list_does_not_leave_out_an_entry(engine: Engine, number: int) -> None:
+    engine.submit(insert_session("T"), append("T", "six"))
+    request = {"journal": "transcript", "page_size": 2}
+    assert [len(listed_pages(engine, **request, **more)) for more in ({}, {"descending": True}, {"parent_id": "S"})] == [6, 6, 5]
+    change(engine, "DELETE FROM transcript WHERE number = ? AND journal_id = 1", number)
+    for more in ({}, {"descending": True}, {"parent_id": "S"}):
+        with pytest.raises(DataLoss, match=f"Entry {number} of the transcript of session S"):
+            listed_pages(engine, **request, **more)
+    assert len(listed_pages(engine, **request, filter="number > 0")) == 5
+    assert len(listed_pages(engine, **request, parent_id="T")) == 1
+
+
+def listed_pages(engine: Engine, **fields: Any) -> list[Any]:
+    found, token = [], ""
+    while True:
+        page = engine.journals.list(journal_pb.JournalServiceListRequest(page_token=token, **fields), Call())
+        found += page.entries
+        if not (token := page.next_page_token):
+            return found
+
+
+def test_a_read_of_a_table_whose_definition_is_damaged_is_data_loss(engine: Engine) -> None:
+    change_definition(engine, "checksum BIGINT", "checksun BIGINT")
+    with pytest.raises(DataLoss, match="definition"):
+        frames(engine)
+
+
+def change_definition(engine: Engine, old: str, new: str) -> None:
+    engine.connection.execute("PRAGMA writable_schema = ON")
+    change(engine, "UPDATE sqlite_master SET sql = replace(sql, ?, ?) WHERE name = 'transcript'", old, new)
+    engine.connection.execute("PRAGMA schema_version = 1000")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ("UPDATE workspace SET name = 'Default'", "workspace_damaged"),
+        ("INSERT INTO counter (workspace, name, value) VALUES ('default', 'tesk', 4)", "counter_damaged"),
+        ("INSERT INTO counter (workspace, name, value) VALUES ('default', 'task', -4)", "counter_damaged"),
+        ("INSERT INTO blob_candidate (digest, due_time) VALUES ('sha256:0', 0)", "candidate_damaged"),
+        ("INSERT INTO blob_trash (path, stored_bytes) VALUES ('blobz/ab', 0)", "trash_damaged"),
+        ("UPDATE commits SET workspace = 'Default' WHERE revision = 2", "revision_workspace"),
+        ("UPDATE schema_migrations SET name = 'measuzes' WHERE version = 4", "schema_damaged"),
+    ],
+)
+def test_verify_finds_damage_in_rows_without_a_checksum(engine: Engine, damage: str, reason: str) -> None:
+    change(engine, damage)
+    assert reason in {found for found, _ in problems(engine)}

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from holdfastd import logs
-from holdfastd.rpc.message_first import MessageFirst
+from holdfastd.rpc.message_first import MessageFirst, StreamReceiver
 
 log = logs.logger(__name__)
 
@@ -47,10 +47,12 @@ class CallPool(ThreadPoolExecutor):
         self._lock = threading.Lock()
         self._started = self._idle = 0
         self._turns: OrderedDict[str, deque[Work]] = OrderedDict()  # by caller, the next one first
+        self._running: Counter[str] = Counter()  # by caller
+        self._running_count = self._waiting = 0
 
     def waiting(self) -> int:
         """How many calls wait for a thread."""
-        return self._work.qsize()
+        return self._work.qsize() + self._waiting
 
     def waiting_of(self, caller: str) -> tuple[int, int]:
         """How many calls of this caller wait for a thread, and how many callers wait."""
@@ -69,30 +71,62 @@ class CallPool(ThreadPoolExecutor):
         self._work.put((fn, args))
 
     def run_for(self, caller: str, fn: Callable[..., Any], *args: Any) -> None:
-        """As `run`, but in turn with the work for other callers, so that one with many calls does not delay the others."""
+        """As `run`, but in turn with the work for other callers. A caller has at most as many threads as are free, so that one
+        with many calls neither delays the others nor takes all threads."""
         with self._lock:
-            self._turns.setdefault(caller, deque()).append((fn, args))
+            if caller in self._turns or not self._may_run(caller):
+                self._turns.setdefault(caller, deque()).append((fn, args))
+                self._waiting += 1
+                return
+            self._begin_turn(caller)
         try:
-            self.run(self._run_turn)
-        except BaseException:  # the caller is told, so the work must not run in another's turn
+            self.run(self._run_turns, caller, fn, args)
+        except BaseException:
             with self._lock:
-                self._drop_turn(caller, (fn, args))
+                self._end_turn(caller)
             raise
 
-    def _drop_turn(self, caller: str, work: Work) -> None:
-        self._turns[caller].remove(work)
-        if not self._turns[caller]:
-            del self._turns[caller]
+    def _may_run(self, caller: str) -> bool:
+        return self._running[caller] < self._max_workers - self._running_count
 
-    def _run_turn(self) -> None:
-        with self._lock:
-            caller, queue = next(iter(self._turns.items()))
-            fn, args = queue.popleft()
-            if queue:
-                self._turns.move_to_end(caller)
-            else:
-                del self._turns[caller]
-        fn(*args)
+    def _begin_turn(self, caller: str) -> None:
+        self._running[caller] += 1
+        self._running_count += 1
+
+    def _end_turn(self, caller: str) -> None:
+        self._running_count -= 1
+        self._running[caller] -= 1
+        if not self._running[caller]:
+            del self._running[caller]
+
+    def _run_turns(self, caller: str, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Runs the work, and then that of the next callers, as long as there is some that may run."""
+        turn: tuple[str, Work] | None = (caller, (fn, args))
+        del fn, args
+        while turn is not None:
+            caller, work = turn
+            try:
+                work[0](*work[1])
+            except BaseException:  # as in `_serve`
+                log.exception("call_thread_failed")
+            del work, turn
+            with self._lock:
+                self._end_turn(caller)
+                turn = self._next_turn()
+
+    def _next_turn(self) -> tuple[str, Work] | None:
+        """Takes the first work of the next caller that may run some."""
+        caller = next(filter(self._may_run, self._turns), None)
+        if caller is None:
+            return None
+        queue = self._turns[caller]
+        self._waiting -= 1
+        self._begin_turn(caller)
+        self._turns.move_to_end(caller)
+        work = queue.popleft()
+        if not queue:
+            del self._turns[caller]
+        return caller, work
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Ends each thread when the queued work is done. Does not wait."""
@@ -156,12 +190,21 @@ class StreamPool(CallPool):
         return getattr(self._refused, "now", False)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """grpcio calls this for each stream, in its serving thread."""
+        """grpcio calls this for each stream, in its serving thread. Server streams get a thread when their request is here."""
+        if not (isinstance(args[3], StreamReceiver) and self._message_first.receive(self.run_for, args)):
+            self.run(fn, *args)
+        return _COUNTED
+
+    def run(self, fn: Callable[..., Any], *args: Any) -> None:
+        """Runs `fn` in one of the threads, or where it is refused."""
         if self._start_if_needed():
             self._work.put((fn, args))
         else:
             self._refuses.run(self._refuse, fn, args)
-        return _COUNTED
+
+    def run_for(self, caller: str, fn: Callable[..., Any], *args: Any) -> None:
+        """As `run`: `Gate.stream` limits the streams of each caller."""
+        self.run(fn, *args)
 
     def _refuse(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self._refused.now = True

@@ -23,13 +23,17 @@ SERVICES: Mapping[str, ServiceDescriptor] = {
 }
 
 PENDING_CALLS = 1_000_000  # the front door limits the connections, and `max_concurrent_streams` the calls of each
-CALLS_A_CONNECTION = 1_024  # a client with more calls in progress sends the others later
+CALLS_A_CONNECTION = 256  # a client with more calls in progress sends the others later
+# Above the first, headers are refused now and then, above the second always. Clients of Holdfast send less than 300 bytes.
+METADATA_BYTES, METADATA_MAX_BYTES = 2 * 2**10, 4 * 2**10
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_TRANSPORT_BYTES),
     ("grpc.max_send_message_length", MAX_TRANSPORT_BYTES),
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", CALLS_A_CONNECTION),
+    ("grpc.max_metadata_size", METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", METADATA_MAX_BYTES),
     # gRPC cancels calls of any connection when this many wait for the serving thread; by default from 1,000 on, so that one
     # connection that begins and resets calls quickly has the others' calls cancelled.
     ("grpc.server.max_pending_requests", PENDING_CALLS),

@@ -20,7 +20,7 @@ from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget
 from holdfastd.service.decoding import workspace_of
 from holdfastd.service.reading import Reading, Snapshot
-from holdfastd.store import audits
+from holdfastd.store import audits, changes
 from holdfastd.store.audits import AUDIT, Place
 from holdfastd.store.pages import fetch
 
@@ -40,7 +40,7 @@ class Audits:
             kind_named(request.parent_kind)
         node = parse_filter(request.filter)
         scope = list_scope(request, AUDIT)
-        after = _place(decode_token(request.page_token, scope, 2))
+        after = place_of(decode_token(request.page_token, scope, 2))
         limit = page_size(request.page_size)
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             rows, all_rows = _rows(snapshot, request, node, after, limit + 1)
@@ -58,7 +58,8 @@ def list_scope(request: pb.JournalServiceListRequest, journal: Journal) -> tuple
     return (*names, "descending") if request.descending else names
 
 
-def _place(key: Sequence[object] | None) -> Place | None:
+def place_of(key: Sequence[object] | None) -> Place | None:
+    """The two numbers of a page token. INVALID_ARGUMENT when they are none."""
     if key is None:
         return None
     revision, ordinal = key
@@ -72,19 +73,24 @@ def _place(key: Sequence[object] | None) -> Place | None:
 def _rows(
     snapshot: Snapshot, request: pb.JournalServiceListRequest, node: Node | None, after: Place | None, limit: int
 ) -> tuple[list[Row], bool]:
-    first, last = audits.span(snapshot.connection, node)
+    revisions = audits.span(snapshot.connection, node)
     sql, parameters = audits.select_page(
         snapshot.connection.dialect,
         snapshot.workspace,
         node,
         kind=request.parent_kind,
         id=request.parent_id,
-        revisions=(first, last),
+        revisions=revisions,
         after=after,
         descending=request.descending,
         limit=limit,
     )
-    return fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
+    rows, all_rows = fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
+    if not audits.is_of_one_record(node, request.parent_kind, request.parent_id):
+        until = tuple(rows[-1][:2]) if len(rows) == limit or not all_rows else None
+        walked = audits.walked(revisions, snapshot.revision, after, until, request.descending)
+        changes.check_revisions(snapshot.connection, *walked)
+    return rows, all_rows
 
 
 def _fill(response: pb.JournalServiceListResponse, workspace: str, rows: Sequence[Row]) -> int:

@@ -14,12 +14,12 @@ from holdfastd.model.filters import Node, parse_filter
 from holdfastd.model.names import check_id, journal_named, stored_journal
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, Encoded, frame_bytes
-from holdfastd.service.audits import Audits, list_scope
+from holdfastd.service.audits import Audits, list_scope, place_of
 from holdfastd.service.decoding import check_parent, workspace_of
 from holdfastd.service.entry_frames import EntryFrame
 from holdfastd.service.feed import Feed, follow
 from holdfastd.service.reading import Reading, Snapshot, with_room
-from holdfastd.store import entries, journals, query, records
+from holdfastd.store import entries, entry_gaps, journals, query, records
 from holdfastd.store.journals import JournalHead
 from holdfastd.store.pages import DamagedImage, Image, fetch
 
@@ -54,7 +54,7 @@ class Journals:
         if journal.derived:
             return self._audits.list(request, call)
         scope = list_scope(request, journal)
-        after = decode_token(request.page_token, scope, 2)
+        after = place_of(decode_token(request.page_token, scope, 2))
         limit = page_size(request.page_size)
         sql, parameters = query.list_entries(
             self._reading.dialect,
@@ -69,6 +69,11 @@ class Journals:
         )
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             rows, all_rows = fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
+            if not request.filter:
+                until = (rows[-1][0], rows[-1][3]) if len(rows) > limit or not all_rows else None
+                bounds = entry_gaps.span(after, until, request.descending)
+                parent = (request.parent_kind, request.parent_id)
+                entry_gaps.check(snapshot.connection, journal, snapshot.workspace, parent, rows, *bounds)
             listed = _checked(snapshot, journal, rows[:limit])
         response = pb.JournalServiceListResponse(revision=snapshot.revision)
         taken = _fill_list(response, journal, listed)

@@ -57,8 +57,11 @@ FIRST_AT = (
 
 def first_at(connection: Connection, era: Era, time_ns: int) -> int:
     """The first revision of the era that was committed at that time or later; one more than its last when there is none."""
-    (revision,) = connection.execute(FIRST_AT, (era.first, era.last + 1, time_ns, time_ns)).fetchone()
-    return int(revision)
+    row = connection.execute(FIRST_AT, (era.first, era.last + 1, time_ns, time_ns)).fetchone()
+    if row is None:  # the search came to a revision without a commit
+        changes.check_revisions(connection, era.first - 1, era.last)
+        raise ValueError("The search for a time has no result.")
+    return int(row[0])
 
 
 def select_page(
@@ -80,8 +83,9 @@ def select_page(
     image, and for an update the checksum of the image before it and that image. `images` checks them.
     Raises InvalidArgument when the filter does not fit the audit.
     """
-    one_record = {"kind", "id"} <= _pinned(node) | ({"kind"} if kind else set()) | ({"id"} if id else set())
-    conditions = [Where(f"{'e.workspace' if one_record else dialect.walked('e.workspace')} = ?", (workspace,))]
+    conditions = [
+        Where(f"{'e.workspace' if is_of_one_record(node, kind, id) else dialect.walked('e.workspace')} = ?", (workspace,))
+    ]
     conditions += [Where("e.kind = ?", (kind,))] if kind else []
     conditions += [Where("e.id = ?", (id,))] if id else []
     conditions += _span(revisions, after, descending)
@@ -94,6 +98,24 @@ def select_page(
         f" WHERE {where.sql} ORDER BY e.revision {direction}, e.ordinal {direction} LIMIT ?"
     )
     return sql, (*where.parameters, limit)
+
+
+def is_of_one_record(node: Node | None, kind: str, id: str) -> bool:
+    """Whether a list is that of one record, for which there is an index."""
+    return {"kind", "id"} <= _pinned(node) | ({"kind"} if kind else set()) | ({"id"} if id else set())
+
+
+def walked(
+    revisions: tuple[int, int], newest: int, after: Place | None, until: Place | None, descending: bool
+) -> tuple[int, int]:
+    """The revisions that a page went through: all after the first number, up to the second one.
+
+    until: the place of the last row; None when no more rows follow.
+    """
+    first, last = revisions[0], min(revisions[1], newest)
+    if descending:
+        return (until[0] if until else first) - 1, min(last, after[0]) if after else last
+    return max(first, after[0] if after else first) - 1, until[0] if until else last
 
 
 def images(workspace: str, row: Sequence[Any]) -> tuple[bytes | None, bytes | None]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -20,8 +20,16 @@ from holdfastd.store.pages import fetch
 
 _IMAGES = "SELECT ordinal, image, image_checksum, workspace, kind, id FROM changes WHERE revision = ? AND image IS NOT NULL"
 _REVISIONS = (
-    "SELECT count(*) FROM commits WHERE revision > ? AND revision <= ?"
-    " AND EXISTS (SELECT 1 FROM changes WHERE changes.revision = commits.revision)"
+    "SELECT count(*), (SELECT COALESCE(MAX(revision), 0) FROM changes) > (SELECT COALESCE(MAX(revision), 0) FROM commits)"
+    " FROM commits WHERE revision > ? AND revision <= ?"
+    " AND EXISTS (SELECT 1 FROM changes WHERE changes.revision = commits.revision GROUP BY changes.revision"
+    " HAVING MIN(ordinal) = 0 AND MAX(ordinal) + 1 = COUNT(*)"
+    " AND MIN(changes.workspace) = commits.workspace AND MAX(changes.workspace) = commits.workspace)"
+)
+# A commit that a scan of the index finds and a search does not. Lists join commits by searches.
+_HIDDEN = (
+    "SELECT 1 FROM changes WHERE changes.revision > ? AND changes.revision <= ?"
+    " AND NOT EXISTS (SELECT 1 FROM commits WHERE commits.revision = changes.revision) LIMIT 1"
 )
 # Names in `meta`.
 _OLDEST = "oldest_revision"
@@ -134,6 +142,16 @@ def damaged(revision: int, ordinal: int) -> DataLoss:
     )
 
 
+_COLUMNS = (
+    "SELECT changes.revision, ordinal, changes.kind, id, action, version, parent_kind, first_number, last_number, image,"
+    " image_checksum, checksum, commits.commit_time, commits.actor, commits.request_id, peer_uid, peer_pid"
+    " FROM changes JOIN commits ON commits.revision = changes.revision"
+)
+_OF_RECORD = (
+    f"{_COLUMNS} WHERE changes.workspace = ? AND changes.kind = ? AND id = ? ORDER BY changes.revision DESC, ordinal DESC"
+)
+
+
 @lru_cache(maxsize=256)
 def page_sql(dialect: Dialect, kinds: int, ids: int) -> str:
     """The statement of `page` for this number of kinds and ids."""
@@ -143,10 +161,7 @@ def page_sql(dialect: Dialect, kinds: int, ids: int) -> str:
     # scan of the primary key.
     workspace = "changes.workspace" if kinds == ids == 1 else dialect.walked("changes.workspace")
     return (
-        "SELECT changes.revision, ordinal, kind, id, action, version, parent_kind, first_number, last_number, image,"
-        " image_checksum, checksum, commits.commit_time, commits.actor, commits.request_id, peer_uid, peer_pid"
-        " FROM changes JOIN commits ON commits.revision = changes.revision"
-        f" WHERE (changes.revision, ordinal) > (?, ?) AND changes.revision <= ? AND {workspace} = ?"
+        f"{_COLUMNS} WHERE (changes.revision, ordinal) > (?, ?) AND changes.revision <= ? AND {workspace} = ?"
         f"{by_kind}{by_id} ORDER BY changes.revision, ordinal LIMIT ?"
     )
 
@@ -181,13 +196,27 @@ def page(
     return found, len(rows) == limit or not all_rows
 
 
+def of_record(connection: Connection, workspace: str, kind: str, id: str) -> Iterator[Change]:
+    """The intact changes of a record, newest first. One without a checksum, as an earlier version wrote it, counts as intact."""
+    for row in connection.execute(_OF_RECORD, (workspace, kind, id)):
+        noted = _noted(workspace, row)
+        if noted is not None:
+            yield noted.change
+
+
 def check_revisions(connection: Connection, after: int, until: int) -> None:
-    """DATA_LOSS (HISTORY_DAMAGED) when a revision after `after` and up to `until` has no commit or no change."""
-    (count,) = connection.execute(_REVISIONS, (after, until)).fetchone()
-    if count != max(0, until - after):
+    """DATA_LOSS (HISTORY_DAMAGED) when a revision after `after` and up to `until` has no commit or lacks a change.
+
+    A damaged workspace, revision or ordinal hides a change from a query for its workspace. So it is compared with that of the
+    commit. Also raised when changes follow the newest commit: then the commits after it are not found.
+    """
+    count, has_later = connection.execute(_REVISIONS, (after, until)).fetchone()
+    is_hidden = connection.execute(_HIDDEN, (after, until)).fetchone() is not None
+    if is_hidden or has_later or count != max(0, until - after):
         raise DataLoss(
-            f"The history has {count} of the {until - after} revisions from {after + 1} to {until}. Run verify, and restore a"
-            f" backup. To go on without them, watch from after_revision={until}.",
+            f"The history is damaged: it has {count} of the {until - after} revisions from {after + 1} to {until} whole"
+            f"{', and changes follow the newest commit' if has_later else ''}. Run verify, and restore a backup. To go on without"
+            f" them, watch from after_revision={until}.",
             reason="HISTORY_DAMAGED",
             revision=after + 1,
         )

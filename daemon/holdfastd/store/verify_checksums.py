@@ -14,7 +14,7 @@ from typing import Any
 from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal
 from holdfastd.model import checksums
 from holdfastd.model.mutations import Change
-from holdfastd.store import changes, checksum_fill, entries, verify
+from holdfastd.store import changes, checksum_fill, entries, verify, verify_bookkeeping
 from holdfastd.store.engine import Connection
 from holdfastd.store.pages import DamagedImage
 from holdfastd.store.sql import quoted
@@ -122,5 +122,6 @@ def checks() -> dict[str, TableCheck]:
         "journals": verify.journals,
         **{f"entries of journal {name}": entries_of(journal) for name, journal in STORED_JOURNALS.items()},
         "links": verify.links,
+        "bookkeeping": verify_bookkeeping.check,
         **{f"records of kind {name}": verify.images(kind) for name, kind in KINDS.items()},
     }

@@ -218,7 +218,8 @@ class BlobContents:
         try:
             yield
         except DataLoss as error:
-            self.note_damage(error.metadata["damaged_digest"])
+            if (digest := error.metadata.get("damaged_digest")) is not None:  # else the database is damaged
+                self.note_damage(digest)
             raise
 
     def _has_bytes(self, link: Link) -> bool:

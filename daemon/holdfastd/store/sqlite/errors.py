@@ -42,6 +42,18 @@ def is_io_failure(error: Exception) -> bool:
     return error_code(error) == sqlite.SQLITE_IOERR
 
 
+def is_sql_error(error: Exception) -> bool:
+    """Whether SQLite could not understand a statement, for example because no column has that name."""
+    return error_code(error) == sqlite.SQLITE_ERROR
+
+
+def schema_damaged() -> DataLoss:
+    """The error of a statement that names a table or a column whose definition is damaged."""
+    return DataLoss(
+        "The definition of a table in the database is damaged. Run verify, and restore a backup.", reason="DATABASE_DAMAGED"
+    )
+
+
 def translate(error: Exception) -> HoldfastError | None:
     """Our error for SQLite's, by its code; None when a caller could do nothing about it."""
     code = error_code(error)

@@ -239,6 +239,12 @@ def changed_definitions(connection: Connection) -> list[str]:
     return sorted({str(name) for name, _ in expected ^ found})
 
 
+def renamed_steps(connection: Connection) -> list[str]:
+    """The applied steps that have another name than here."""
+    known = {each.version: each.name for each in find_migrations()}
+    return [f"{version:04d}_{name}" for version, (name, _) in _applied(connection).items() if known.get(version) != name]
+
+
 def _definitions(connection: Any) -> set[tuple[str, str]]:
     rows = connection.execute("SELECT name, type || ' ' || tbl_name || ' ' || coalesce(sql, '') FROM sqlite_master").fetchall()
     return {(name, " ".join(text.split())) for name, text in rows}

@@ -15,7 +15,8 @@ from holdfastd.errors import Cancelled, Exhausted, Stopping
 from holdfastd.model.call import Call
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.dialect import SQLITE
-from holdfastd.store.sqlite.errors import Error, foreign_errors
+from holdfastd.store.sqlite.errors import Error, foreign_errors, is_sql_error, schema_damaged
+from holdfastd.store.sqlite.migrate import changed_definitions
 
 PATIENCE_S = 30.0
 # Progress-handler interval in VM instructions (about 5 ms). It catches what interrupt() misses: an interrupt between two
@@ -78,6 +79,10 @@ class Readers:
             with foreign_errors():
                 reader.connection.execute("BEGIN")
                 yield reader.connection
+        except Error as error:
+            if is_sql_error(error) and changed_definitions(reader.connection):
+                raise schema_damaged() from error
+            raise
         except Cancelled:
             call.check()  # raises DEADLINE_EXCEEDED instead when the deadline has passed
             raise
