@@ -9,14 +9,16 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from holdfastd import descriptors, durable, filesystem, logs
 from holdfastd.blobs.files import BlobFiles
 from holdfastd.blobs.presence import MissingFiles
 from holdfastd.blobs.room import Room
+from holdfastd.errors import DataLoss
 from holdfastd.foreign import StoreFiles, find_store_files
 from holdfastd.ground import Ground
 from holdfastd.jobs.checksums import ChecksumsJob
@@ -26,6 +28,7 @@ from holdfastd.jobs.scheduler import Scheduler
 from holdfastd.jobs.sweep import RecoveryJob, SweepJob
 from holdfastd.jobs.trimming import INTERVAL_S, TrimJob
 from holdfastd.memory import Memory, default_memory_bytes, trim_allocator
+from holdfastd.model.call import Call
 from holdfastd.model.jobs import Job
 from holdfastd.rpc.door import Door, DoorLimits
 from holdfastd.rpc.gate import ANSWERS_AT_ONCE, Gate
@@ -76,7 +79,6 @@ class OpenStore:
     store_id: str
     schema_version: int
     has_checksums: bool = True
-    some_paths: Sequence[str] = ()  # of blob files, which the daemon looks for at its start
 
 
 def find_files(settings: Settings, last_id: str) -> StoreFiles:
@@ -119,17 +121,19 @@ def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[
     readers = database.open_readers(settings.readers)
     exits.callback(readers.close)
     version, complete = migrate.schema_version(connection), checksum_fill.is_complete(connection)
-    return OpenStore(
-        database, connection, readers, migrate.store_id(connection), version, complete, _paths_to_look_for(connection)
-    )
+    return OpenStore(database, connection, readers, migrate.store_id(connection), version, complete)
 
 
-def _paths_to_look_for(connection: Connection) -> Sequence[str]:
+def _look_for_files(data_dir: Path, readers: Readers) -> MissingFiles:
     try:
-        return blob_rows.some_paths(connection, FILES_LOOKED_FOR)
-    except connection.Error as error:  # damage of these rows need not prevent the start; verify names it
-        log.warning("blob_rows_unreadable", extra={"error": type(error).__name__, "text": "run verify"})
-        return ()
+        with readers.snapshot(Call()) as connection:
+            found = MissingFiles(data_dir, blob_rows.some_paths(connection, FILES_LOOKED_FOR))
+    except DataLoss as error:  # damage of these rows need not prevent the start; verify names it
+        log.warning("blob_rows_unreadable", extra={"text": error.message})
+        return MissingFiles(data_dir, ())
+    for text in found.warnings():
+        log.warning("blob_files_missing", extra={"text": text})
+    return found
 
 
 class Parts:
@@ -162,9 +166,7 @@ class Parts:
         store.engine.follow(self.feed.wake_all)
         self._files = BlobFiles(settings.data_dir, on_sync_failure=on_sync_failure)
         self._room = filesystem.DiskRoom(settings.database_path.parent, store.engine.growth_bytes)
-        self._missing_files = MissingFiles(settings.data_dir, store.some_paths)
-        for text in self._missing_files.warnings():
-            log.warning("blob_files_missing", extra={"text": text})
+        self._missing_files = _look_for_files(settings.data_dir, store.readers)
         self.ground = hold_ground(settings, store.engine, on_replaced)
         self._files.guard(self.ground.check)
         self.batcher = self._make_batcher(extra_handlers or {})
