@@ -28,7 +28,7 @@ if _version_not_supported:
 class StoreServiceStub:
     """Records of every kind. The same methods serve all kinds.
 
-    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
+    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 18 MiB
     is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are described below.
     Errors carry one google.rpc.ErrorInfo (domain `holdfast`); programs decide by its reason.
     """
@@ -84,7 +84,7 @@ class StoreServiceStub:
 class StoreServiceServicer:
     """Records of every kind. The same methods serve all kinds.
 
-    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
+    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 18 MiB
     is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are described below.
     Errors carry one google.rpc.ErrorInfo (domain `holdfast`); programs decide by its reason.
     """
@@ -205,7 +205,7 @@ def add_StoreServiceServicer_to_server(servicer, server):
 class StoreService:
     """Records of every kind. The same methods serve all kinds.
 
-    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
+    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 18 MiB
     is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are described below.
     Errors carry one google.rpc.ErrorInfo (domain `holdfast`); programs decide by its reason.
     """

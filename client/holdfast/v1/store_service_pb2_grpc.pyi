@@ -29,7 +29,7 @@ GRPC_VERSION: str
 class StoreServiceStub:
     """Records of every kind. The same methods serve all kinds.
 
-    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
+    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 18 MiB
     is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are described below.
     Errors carry one google.rpc.ErrorInfo (domain `holdfast`); programs decide by its reason.
     """
@@ -68,7 +68,7 @@ class StoreServiceStub:
 class StoreServiceAsyncStub(StoreServiceStub):
     """Records of every kind. The same methods serve all kinds.
 
-    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
+    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 18 MiB
     is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are described below.
     Errors carry one google.rpc.ErrorInfo (domain `holdfast`); programs decide by its reason.
     """
@@ -103,7 +103,7 @@ class StoreServiceAsyncStub(StoreServiceStub):
 class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
     """Records of every kind. The same methods serve all kinds.
 
-    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 32 MiB
+    Limits: a request 16 MiB, an answer 3 MiB, a record 2 MiB, a filter 8 KiB, 1,000 mutations a commit. A request over 18 MiB
     is refused by gRPC itself, with RESOURCE_EXHAUSTED and without the details that are described below.
     Errors carry one google.rpc.ErrorInfo (domain `holdfast`); programs decide by its reason.
     """
