@@ -22,9 +22,8 @@ from tests.support.memory import watched
 
 SECONDS, SHORT_SECONDS = 10, 1
 CHUNK = 1 << 16
-_LIST, _COMMIT, _GET_BLOB, _WATCH = (
-    f"/holdfast.v1.{name}" for name in ("StoreService/List", "StoreService/Commit", "BlobService/Get", "StoreService/Watch")
-)
+_GET, _LIST, _COMMIT, _WATCH = (f"/holdfast.v1.StoreService/{name}" for name in ("Get", "List", "Commit", "Watch"))
+_GET_BLOB = "/holdfast.v1.BlobService/Get"
 _LIST_TASKS = store_service_pb2.StoreServiceListRequest(workspace="flood", kind="task").SerializeToString()
 
 Chunks = Iterator[bytes]
@@ -44,9 +43,10 @@ class Flood:
 
 @dataclass(frozen=True)
 class Material:
-    """What the floods may ask for: a blob of the store, and random numbers."""
+    """What the floods may ask for: a blob and a task of the store, and random numbers."""
 
     digest: str
+    small_task: str
     rng: random.Random
 
 
@@ -54,7 +54,8 @@ def run(attack: Attack) -> None:
     """One daemon gets all floods, one after the other."""
     daemon = attack.serve("floods")
     with Api(daemon.socket, workspace="flood") as api:
-        material = Material(api.put_stream(attack.rng.randbytes(1 << 20) for _ in range(16)).digest, attack.rng)
+        digest = api.put_stream(attack.rng.randbytes(1 << 20) for _ in range(16)).digest
+        material = Material(digest, api.insert("task", title="small", description="d" * 3_850), attack.rng)
         for title in "abc":
             api.insert("task", title=title, description="d" * 500_000)
     for flood in FLOODS:
@@ -181,6 +182,31 @@ def _open_streams(_: Material) -> Chunks:
     return _streams(lambda stream: frame(frames.HEADERS, END_HEADERS, stream, block))
 
 
+def _streams_without_request(_: Material) -> Chunks:
+    block = frames.call_headers(_GET_BLOB)
+    return _streams(lambda stream: frame(frames.HEADERS, END_HEADERS, stream, block))
+
+
+def _unfinished_requests(_: Material) -> Chunks:
+    """The first part of a request of 17 MiB on each of many server streams."""
+    block = frames.call_headers(_GET_BLOB)
+    begun = b"\0" + (17 << 20).to_bytes(4, "big") + b"\x7a" + bytes(16_000)
+    return _streams(
+        lambda stream: frame(frames.HEADERS, END_HEADERS, stream, block) + frame(frames.DATA, 0, stream, begun), at_once=60
+    )
+
+
+def _reflection_without_request(_: Material) -> Chunks:
+    block = frames.call_headers("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+    return _streams(lambda stream: frame(frames.HEADERS, END_HEADERS, stream, block))
+
+
+def _small_answers(material: Material) -> Chunks:
+    """Short calls whose answers, of less than 4 KiB, may not be sent."""
+    request = store_service_pb2.StoreServiceGetRequest(workspace="flood", kind="task", id=material.small_task).SerializeToString()
+    return _streams(lambda stream: call(stream, _GET, request), frames.setting(frames.INITIAL_WINDOW_SIZE, 0))
+
+
 def _large_headers(_: Material) -> Chunks:
     block = frames.call_headers(_LIST) + b"".join(frames.header(b"x-%d" % number, b"v" * 100) for number in range(120))
     return _streams(lambda stream: frame(frames.HEADERS, END_HEADERS | END_STREAM, stream, block), at_once=4)
@@ -242,6 +268,10 @@ FLOODS = (
     Flood("window updates", lambda _: _repeated(frames.window_update(0, 1))),
     Flood("priorities", lambda _: _repeated(frame(frames.PRIORITY, 0, 3, b"\0\0\0\0\x10"))),
     Flood("open streams", _open_streams),
+    Flood("streams without request", _streams_without_request, connections=4),
+    Flood("unfinished requests", _unfinished_requests, connections=4),
+    Flood("reflection without request", _reflection_without_request),
+    Flood("small answers", _small_answers, connections=30),
     Flood("large headers", _large_headers),
     Flood("continuations", _continuations),
     Flood("empty data", _empty_data),

@@ -64,6 +64,17 @@ def test_a_grpcio_that_is_not_on_the_list_takes_its_own_way_and_status_says_so(c
         served.close()
 
 
+def test_a_defect_in_the_permits_does_not_switch_the_path_off(quick: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(call: object) -> bool:
+        raise IndexError
+
+    for name in ("ask", "done"):
+        with monkeypatch.context() as patched:
+            patched.setattr(quick.gate.message_first.receipts, name, defect)
+            assert "_serve" in quick.allocate()
+    assert quick.gate.warnings() == []
+
+
 def test_an_error_has_its_code_and_details(served: Served) -> None:
     for call, code, message in (
         (lambda: served.get("nobody"), grpc.StatusCode.NOT_FOUND, "There is nobody."),

@@ -55,6 +55,15 @@ def test_greedy_connections_share_equally_and_leave_room_for_a_new_one(connectio
     assert held(newcomer) >= budget.limit_bytes // (16 * connections)
 
 
+def test_a_new_connection_gets_room_for_small_calls_whatever_the_others_keep() -> None:
+    budget = Budget(100 * MIB)
+    for number in range(60):  # one after the other; nothing is given back
+        fill(budget, peer(f"c{number}"), 16 * 2**10)
+    assert not budget.is_over_share(peer("new"))
+    assert held(fill(budget, peer("new"), 16 * 2**10)) >= module.FLOOR_BYTES
+    assert budget.held_bytes <= budget.limit_bytes
+
+
 def test_another_user_gets_room_whatever_one_user_holds() -> None:
     budget = Budget(1000 * MIB)
     greedy = [fill(budget, peer(f"c{number}")) for number in range(200)]

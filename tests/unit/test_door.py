@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from holdfastd.errors import PermissionDenied
+from holdfastd.model.call import Peer
+from holdfastd.rpc import door as door_module
 from holdfastd.rpc import relay
 from holdfastd.rpc.door import Door, DoorLimits
 from holdfastd.rpc.peers import Peers
@@ -180,11 +182,39 @@ def test_a_flood_of_refused_connections_holds_few_descriptors(build: Callable[..
 HEADERS_OF_7 = b"\0\0\1\x01\4\0\0\0\7\x82"
 
 
+def refused(house: House) -> bytes:
+    """The headers with which a call on a new connection is refused."""
+    caller = house.call(PREFACE + HEADERS_OF_7[:5])
+    assert read(caller, 9) == b"\0\0\0\4\0\0\0\0\0", "a server's first frame is SETTINGS"
+    caller.sendall(HEADERS_OF_7[5:])
+    size, kind, flags, stream = (int.from_bytes(read(caller, length), "big") for length in (3, 1, 1, 4))
+    assert (kind, flags, stream) == (1, 5, 7), "the call is ended by headers alone"
+    block = read(caller, size)
+    assert b"grpc-status\x018" in block
+    return block
+
+
+def test_connections_of_one_user_are_limited_and_each_process_leaves_some(
+    build: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = iter((1, 1, 2, 3, 1))
+    monkeypatch.setattr(door_module, "peer_of", lambda _, name: Peer(f"unix-abstract:{name}", next(pids), 1000, 1000, ()))
+    house = build(user_connections=4)
+    for _ in range(3):
+        house.pair()
+    last, _ = house.pair()
+    assert b"user 1000 has 4 connections open" in refused(house)
+    last.close()
+    assert eventually(lambda: house.door.connections() == 3)
+    pids = iter((1,))
+    assert b"process 1 has 2 connections open" in refused(house)
+
+
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
         ({"connections": 2}, b"2 connections are open; the limit is connections_max"),
-        ({"user_connections": 2}, b"has 2 connections open; the limit is user_connections_max"),
+        ({"user_connections": 4}, b"has 2 connections open, and its user may open 2 more"),
         ({"descriptors": 3}, b"no descriptor to spare for another connection; the limit is ulimit -n"),
     ],
 )
@@ -193,14 +223,7 @@ def test_a_call_on_a_connection_beyond_a_limit_is_told_why(
 ) -> None:
     house = build(**limits)
     held = [house.pair()[0] for _ in range(0 if "descriptors" in limits else 2)]
-    caller = house.call(PREFACE + HEADERS_OF_7[:5])
-    assert read(caller, 9) == b"\0\0\0\4\0\0\0\0\0", "a server's first frame is SETTINGS"
-    caller.sendall(HEADERS_OF_7[5:])
-    size, kind, flags, stream = (int.from_bytes(read(caller, length), "big") for length in (3, 1, 1, 4))
-    assert (kind, flags, stream) == (1, 5, 7), "the call is ended by headers alone"
-    block = read(caller, size)
-    assert b"grpc-status\x018" in block
-    assert said in block
+    assert said in refused(house)
     if held:
         held.pop().close()
         assert eventually(lambda: house.door.connections() == 1)

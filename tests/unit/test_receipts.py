@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from holdfastd.errors import Exhausted
+from holdfastd.errors import DeadlineExceeded, Exhausted, HoldfastError
 from holdfastd.model.budget import Budget, Claim
 from holdfastd.model.call import Peer
 from holdfastd.rpc import receipts as module
@@ -23,13 +23,13 @@ class Call:
         self.claim = Claim(budget, Peer(connection, 1, 1000, 1000))
         self.has_ended = has_ended
         self.begun = 0
-        self.refused: list[Exhausted] = []
+        self.refused: list[HoldfastError] = []
 
     def begin(self) -> bool:
         self.begun += not self.has_ended
         return not self.has_ended
 
-    def refuse(self, error: Exhausted) -> None:
+    def refuse(self, error: HoldfastError) -> None:
         self.refused.append(error)
 
 
@@ -128,6 +128,20 @@ def test_a_late_message_is_refused_when_the_share_is_used_up(receipts: Receipts,
     assert not receipts.done(refused[0])  # its message arrives after all, and is dropped
 
 
+def test_a_message_that_does_not_arrive_for_long_is_refused_and_its_memory_is_free(
+    receipts: Receipts, budget: Budget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MESSAGE_S", 0.1)
+    stalled = [ask(receipts, Call(budget, f"s{number}")) for number in range(4)]
+    honest = ask(receipts, Call(budget, "honest"))
+    assert eventually(lambda: honest.begun == 1 and receipts.done(honest))
+    counted = [each for each in stalled if each.claim.held_bytes]
+    assert counted
+    assert eventually(lambda: all(each.refused for each in counted))
+    assert all(isinstance(each.refused[0], DeadlineExceeded) for each in counted)
+    assert not receipts.done(counted[0])  # as if it arrived after all
+
+
 @pytest.mark.usefixtures("patient")
 def test_too_many_waiting_calls_of_one_connection_are_refused(
     receipts: Receipts, budget: Budget, monkeypatch: pytest.MonkeyPatch
@@ -140,6 +154,19 @@ def test_too_many_waiting_calls_of_one_connection_are_refused(
     assert caught.value.retry_delay_s > 0
     ask(receipts, Call(budget, "x"))
     ask(receipts, Call(budget, "b"))  # below its share
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_connection_whose_first_waiting_call_is_refused_is_not_waited_for(
+    receipts: Receipts, budget: Budget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAITING_MAX", 2)
+    first = [ask(receipts, Call(budget, name)) for name in ("a", "a", "x", "y", "b", "c")]
+    with pytest.raises(Exhausted):
+        ask(receipts, Call(budget, "d"))
+    for each in first:
+        assert receipts.done(each)
+    assert not receipts._waiting
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

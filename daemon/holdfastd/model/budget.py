@@ -7,7 +7,8 @@ Shares: a user (uid) may hold three times what is free, and each of the user's c
 So the shares shrink as more callers fill theirs, a caller below its share is admitted while one above is refused, and something
 is always left for a caller that holds nothing. With one caller the share is 3/5 of the budget; with n connections of one user,
 3/(4n + 1) each. What takes more than SMALL_BYTES at once leaves a sixteenth of the budget, so that large requests leave room
-for small ones. Thread-safe.
+for small ones. Connections that came first and give nothing back leave little to the later ones, so each connection may hold
+FLOOR_BYTES, enough for small calls, as long as anything is free. Thread-safe.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from holdfastd.errors import Exhausted
 
 RETRY_DELAY_S = 0.25
 PATIENCE_S = 10.0
+FLOOR_BYTES = 128 * 2**10
 SMALL_BYTES = 2**20
 
 
@@ -102,8 +104,10 @@ class Budget:
 
     def is_over_share(self, holder: Holder) -> bool:
         """Whether the caller holds its share already, so that its next request would be refused whatever its size."""
-        room = 3 * self._free - self._users.get(holder.uid, 0)
-        return room <= 0 or self._connections.get(holder.connection, 0) >= room
+        held = self._connections.get(holder.connection, 0)
+        if held < FLOOR_BYTES:
+            return self._free <= 0
+        return held >= 3 * self._free - self._users.get(holder.uid, 0)
 
     def take(self, claim: Claim, size_bytes: int) -> bool:
         """Takes `size_bytes` for the claim when its caller's share allows."""
@@ -137,10 +141,13 @@ class Budget:
         return wait.taken
 
     def _admits(self, holder: Holder, size_bytes: int) -> bool:
+        wanted = self._connections.get(holder.connection, 0) + size_bytes
+        if wanted <= FLOOR_BYTES:
+            return size_bytes <= self._free
         room = 3 * self._free - self._users.get(holder.uid, 0)
         if size_bytes > SMALL_BYTES:
             room -= self._reserve
-        return 4 * size_bytes <= room and self._connections.get(holder.connection, 0) + size_bytes <= room
+        return 4 * size_bytes <= room and wanted <= room
 
     def _add(self, claim: Claim, size_bytes: int) -> None:
         holder, users, connections = claim.holder, self._users, self._connections

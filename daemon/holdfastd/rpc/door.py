@@ -78,6 +78,7 @@ class Door:
         self._ends: dict[int, relay.End] = {}  # by descriptor
         self._callers: dict[socket.socket, Peer] = {}  # every connection; its socket to the caller
         self._by_user: Counter[int] = Counter()
+        self._by_process: Counter[int] = Counter()
         self._refused = 0
         self._left: list[socket.socket] = []  # closed after the present batch of events, so that no descriptor is reused in it
         self._complains_again = 0.0
@@ -213,21 +214,28 @@ class Door:
             caller.close()
             return
         opening = _Opening(caller, peer, name, self._clock())
-        if why := self._refusal(caller.fileno(), peer.uid):
+        if why := self._refusal(caller.fileno(), peer):
             self._refuse(opening, why)
             return
         self._callers[caller] = peer
         self._by_user[peer.uid] += 1
+        self._by_process[peer.pid] += 1
         self._openings[caller.fileno()] = opening
         self._poll.register(caller, select.EPOLLIN)
 
-    def _refusal(self, descriptor: int, uid: int) -> str:
+    def _refusal(self, descriptor: int, peer: Peer) -> str:
         """Why a new connection is refused; empty when it is not."""
         limits = self._limits
         if len(self._callers) >= limits.connections:
             return f"{limits.connections:,} connections are open; the limit is connections_max"
-        if self._by_user[uid] >= limits.user_connections:
-            return f"user {uid} has {limits.user_connections:,} connections open; the limit is user_connections_max"
+        free = limits.user_connections - self._by_user[peer.uid]
+        if free <= 0:
+            return f"user {peer.uid} has {limits.user_connections:,} connections open; the limit is user_connections_max"
+        if self._by_process[peer.pid] >= max(free, 1):  # so that one process does not take all connections of its user
+            return (
+                f"process {peer.pid} has {self._by_process[peer.pid]:,} connections open, and its user may open {free:,} more; "
+                "a process may have at most as many as are left (user_connections_max)"
+            )
         # The kernel gives the lowest free number, so all numbers below this one are in use.
         if descriptor + descriptors.A_CONNECTION > limits.descriptors:
             return "the daemon has no descriptor to spare for another connection; the limit is ulimit -n"
@@ -326,9 +334,10 @@ class Door:
     def _forget(self, caller: socket.socket) -> None:
         peer = self._callers.pop(caller)
         self._peers.remove(peer)
-        self._by_user[peer.uid] -= 1
-        if not self._by_user[peer.uid]:
-            del self._by_user[peer.uid]
+        for counter, key in ((self._by_user, peer.uid), (self._by_process, peer.pid)):
+            counter[key] -= 1
+            if not counter[key]:
+                del counter[key]
         self._leave(caller)
 
     def _leave(self, connection: socket.socket) -> None:

@@ -22,8 +22,8 @@ from holdfastd.model.budget import Claim
 from holdfastd.model.call import Call, Peer
 from holdfastd.rpc.caller import GrpcCall
 from holdfastd.rpc.gate import Gate
-from holdfastd.rpc.message_first import Sender
-from holdfastd.rpc.replies import Reply, refuse
+from holdfastd.rpc.message_first import Sender, StreamReceiver
+from holdfastd.rpc.replies import Reply, refuse, send_refusal
 from holdfastd.rpc.request_sizes import IN_PROGRESS_BYTES, memory_of, memory_of_fields
 from holdfastd.service.decoding import check_api_version
 from holdfastd.service.pending import NeverWaits, Pending
@@ -78,6 +78,16 @@ def _whole(request: Any) -> Any:
     return request
 
 
+def _admit(gate: Gate, context: grpc.ServicerContext) -> Claim:
+    """Counts a call as in progress until it ends, and returns a claim for what else it needs. Raises as `Receiver.admit`."""
+    claim = gate.claim_of(gate.peers.of(context))
+    in_progress = claim.beside()
+    in_progress.take(IN_PROGRESS_BYTES)
+    if not context.add_callback(in_progress.release):  # it has ended already
+        in_progress.release()
+    return claim
+
+
 class UnaryHandler:
     """A unary use case. `MessageFirst` calls `receive`; when that is off, grpcio calls `__call__`."""
 
@@ -94,12 +104,7 @@ class UnaryHandler:
 
     def admit(self, context: grpc.ServicerContext) -> Claim:
         """The claim of a new call. Raises PERMISSION_DENIED, or RESOURCE_EXHAUSTED when the caller holds its share of memory."""
-        claim = self._gate.claim_of(self._gate.peers.of(context))
-        in_progress = claim.beside()
-        in_progress.take(IN_PROGRESS_BYTES)
-        if not context.add_callback(in_progress.release):  # it has ended already
-            in_progress.release()
-        return claim
+        return _admit(self._gate, context)
 
     def receive(self, data: bytes, context: grpc.ServicerContext, sender: Sender, claim: Claim) -> None:
         """Runs the use case and answers, or leaves the answer to the writer. Does not raise."""
@@ -137,15 +142,10 @@ class UnaryHandler:
 
     def refuse(self, error: HoldfastError, context: grpc.ServicerContext, sender: Sender) -> None:
         """Answers a call that was not admitted. Does not raise."""
-        try:
-            refuse(context, error, self._method)
-            sender.send(None)
-        except Exception:
-            log.exception("answer_failed", extra={"method": self._method})
-            sender.abort()
+        send_refusal(error, context, sender, self._method)
 
     def __call__(self, data: bytes, context: grpc.ServicerContext, send_response: Callable[[bytes | None], None]) -> None:
-        sender = _StreamSender(context, send_response, self._gate.unary_pool.run)
+        sender = StreamSender(context, send_response, self._gate.unary_pool.run)
         try:
             claim = self.admit(context)
             claim.take(memory_of(len(data)))
@@ -155,7 +155,7 @@ class UnaryHandler:
             self.receive(data, context, sender, claim)
 
 
-class _StreamSender:
+class StreamSender:
     """Sends the answer of a call that did not go through `MessageFirst`. To grpcio the answer is a stream of one message."""
 
     def __init__(
@@ -179,40 +179,60 @@ class _StreamSender:
         self._context.cancel()
 
 
-def unary_handler(handler: UnaryHandler) -> grpc.RpcMethodHandler[Any, Any]:
+def unary_handler(handler: Callable[..., Any]) -> grpc.RpcMethodHandler[Any, Any]:
     """The handler for grpcio. It is of the streaming type, the only one that may answer later. The wire format is the same."""
     return grpc.unary_stream_rpc_method_handler(handler)
 
 
-def _gathering(use_case: UseCase, gate: Gate, name: str) -> UseCase:
-    def handle(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+class GatheringHandler:
+    """A client-streaming use case. grpcio calls it in a thread of the stream pool."""
+
+    is_of_contract = True  # `StreamPool` runs it in its own threads
+
+    def __init__(self, use_case: UseCase, gate: Gate, method: str) -> None:
+        self._use_case = use_case
+        self._gate = gate
+        self._method = method
+
+    def __call__(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
         try:
-            peer = gate.peers.of(context)
-            with gate.stream(peer), closing(gate.claim_of(peer)) as claim:
+            peer = self._gate.peers.of(context)
+            with self._gate.stream(peer), closing(self._gate.claim_of(peer)) as claim:
                 _check_metadata(context)
                 call = GrpcCall(context, peer, None, claim)
                 claim.take_when_free(UPLOAD_BYTES, call)
-                return use_case(map(_whole, requests), call)
+                return self._use_case(map(_whole, requests), call)
         except Exception as error:
-            refuse(context, error, name)
+            refuse(context, error, self._method)
             return None
 
-    return handle
 
+class StreamHandler(StreamReceiver):
+    """A server-streaming use case. grpcio calls it in a thread of the stream pool."""
 
-def _streaming(use_case: UseCase, gate: Gate, name: str) -> UseCase:
-    def handle(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+    is_of_contract = True
+
+    def __init__(self, use_case: UseCase, gate: Gate, method: str) -> None:
+        self._use_case = use_case
+        self._gate = gate
+        self._method = method
+
+    def admit(self, context: grpc.ServicerContext) -> Claim:
+        return _admit(self._gate, context)
+
+    def refuse(self, error: HoldfastError, context: grpc.ServicerContext, sender: Sender) -> None:
+        send_refusal(error, context, sender, self._method)
+
+    def __call__(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         try:
-            peer = gate.peers.of(context)
-            with gate.stream(peer), closing(gate.claim_of(peer)) as claim:
+            peer = self._gate.peers.of(context)
+            with self._gate.stream(peer), closing(self._gate.claim_of(peer)) as claim:
                 _check_metadata(context)
                 call = GrpcCall(context, peer, None, claim)
-                with closing(use_case(_whole(request), call)) as answers:
+                with closing(self._use_case(_whole(request), call)) as answers:
                     yield from answers
         except Exception as error:
-            refuse(context, error, name)
-
-    return handle
+            refuse(context, error, self._method)
 
 
 def _encode(answer: Any) -> bytes:
@@ -224,9 +244,9 @@ def _encode(answer: Any) -> bytes:
 def _handler(method: MethodDescriptor, use_case: UseCase, gate: Gate, timeout_s: float) -> grpc.RpcMethodHandler[Any, Any]:
     decode = _decoder(method)
     if method.client_streaming:
-        return grpc.stream_unary_rpc_method_handler(_gathering(use_case, gate, method.full_name), decode, _encode)
+        return grpc.stream_unary_rpc_method_handler(GatheringHandler(use_case, gate, method.full_name), decode, _encode)
     if method.server_streaming:
-        return grpc.unary_stream_rpc_method_handler(_streaming(use_case, gate, method.full_name), decode, _encode)
+        return grpc.unary_stream_rpc_method_handler(StreamHandler(use_case, gate, method.full_name), decode, _encode)
     return unary_handler(UnaryHandler(use_case, gate, method.full_name, timeout_s, decode))
 
 

@@ -1,4 +1,4 @@
-"""Receives the message of a unary call before a thread is taken for it. The only file that uses private parts of grpcio.
+"""Receives the request of a call before a thread is taken for it. The only file that uses private parts of grpcio.
 
 grpcio itself takes a thread when the headers of a unary call arrive, wakes it when the message arrives, and holds it until the
 answer: 429 µs of the daemon's CPU per append, against 247 µs here. grpcio has no public function for this, but it submits each
@@ -8,7 +8,8 @@ call to the executor that the handler names (`experimental_thread_pool`):
 2. `receive` asks gRPC for the message, at once or when there is a permit (`receipts.py`). A caller that holds its share of the
    memory budget is refused here, before anything of its message is read.
 3. When the message has arrived, grpcio's serving thread calls `_Call.on_message`, which takes the memory that it needs.
-4. `on_message` runs the handler: in the serving thread when the handler never waits, otherwise in a thread of the pool.
+4. `on_message` runs the handler: in the serving thread when the handler never waits, otherwise in a thread of the pool. A
+   server stream goes back to grpcio in a thread of the stream pool, with its request in place of the function that waits for it.
 
 The rest repeats what `grpc._server` does. Private parts may change in any version, so there are three guards. This path is used
 only with a version in `TESTED_VERSIONS`. `loopback.py` tries it before the socket is public. A failure in it refuses that one
@@ -19,7 +20,8 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -29,7 +31,7 @@ from holdfastd import logs
 from holdfastd.errors import HoldfastError
 from holdfastd.model.budget import Claim
 from holdfastd.rpc.receipts import Receipts
-from holdfastd.rpc.request_sizes import is_quick, memory_of
+from holdfastd.rpc.request_sizes import is_quick, memory_of, memory_of_fields
 
 # The versions with which CI ran `tests/end_to_end/test_call_pool.py`, with this path on and off.
 TESTED_VERSIONS = frozenset({"1.85.1"})
@@ -54,6 +56,12 @@ grpc_server, cygrpc = _private("grpc._server"), _private("grpc._cython.cygrpc")
 log = logs.logger(__name__)
 
 
+def call_of(args: tuple[Any, ...]) -> Any:
+    """gRPC's call, with `peer` and `cancel`, among grpcio's arguments to `submit`; None when this version passes others."""
+    call = getattr(args[1], "call", None)
+    return call if hasattr(call, "peer") and hasattr(call, "cancel") else None
+
+
 class Sender(Protocol):
     """Sends the answer of one short call. Use it once, from any thread; neither method blocks."""
 
@@ -64,19 +72,39 @@ class Sender(Protocol):
         """Ends the call when its context or `send` failed. Does not raise."""
 
 
-class Receiver(Protocol):
-    """A handler whose calls `MessageFirst` can receive."""
-
-    never_waits: bool
+class Admits(Protocol):
+    """What every handler of this path does before the message of a call is received."""
 
     def admit(self, context: grpc.ServicerContext) -> Claim:
         """The claim on memory of a call whose message is not received yet. Raises the HoldfastError that refuses the call."""
 
+    def refuse(self, error: HoldfastError, context: grpc.ServicerContext, sender: Sender) -> None:
+        """Answers one call with an error, without its message. Does not raise."""
+
+
+class Receiver(Admits, Protocol):
+    """A handler of short calls that `MessageFirst` can receive."""
+
+    never_waits: bool
+
     def receive(self, data: bytes, context: grpc.ServicerContext, sender: Sender, claim: Claim) -> None:
         """Answers one call through `sender`, now or later, and releases its claim then. Does not raise."""
 
+
+class StreamReceiver(ABC):
+    """A handler of server streams whose requests `MessageFirst` can receive; grpcio calls it as any handler of streams."""
+
+    @abstractmethod
+    def admit(self, context: grpc.ServicerContext) -> Claim:
+        """As `Admits.admit`."""
+
+    @abstractmethod
     def refuse(self, error: HoldfastError, context: grpc.ServicerContext, sender: Sender) -> None:
-        """Answers one call with an error, without its message. Does not raise."""
+        """As `Admits.refuse`."""
+
+    @abstractmethod
+    def __call__(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        """The answers. `request` may be the HoldfastError with which to end the call."""
 
 
 class Drift(Exception):
@@ -125,10 +153,13 @@ class MessageFirst:
         if not self._is_on:
             return False
         try:
-            respond, rpc_event, state, handler, _, deserializer, _ = args
+            respond, rpc_event, state, handler, _, deserializer, serializer = args
             if respond is not grpc_server._stream_response_in_pool:
                 raise Drift("the handler was submitted with another function")
-            _Call(self, run, rpc_event, state, handler, deserializer).start()
+            if isinstance(handler, StreamReceiver):
+                _StreamCall(self, run, rpc_event, state, handler, deserializer, serializer).start()
+            else:
+                _Call(self, run, rpc_event, state, handler, deserializer).start()
         except Exception as error:
             self.switch_off(error)
             return False
@@ -140,7 +171,7 @@ class _Call:
 
     __slots__ = ("_context", "_deserializer", "_handler", "_operation", "_path", "_rpc_event", "_run", "_state", "claim")
 
-    def __init__(self, path: MessageFirst, run: Run, rpc_event: Any, state: Any, handler: Receiver, deserializer: Any) -> None:
+    def __init__(self, path: MessageFirst, run: Run, rpc_event: Any, state: Any, handler: Any, deserializer: Any) -> None:
         self._path = path
         self._run = run
         self._rpc_event = rpc_event
@@ -156,7 +187,7 @@ class _Call:
         self._context = self._make_context()
         try:
             self.claim = self._handler.admit(self._context)
-            if self._path.receipts.ask(self):
+            if self._has_permit():
                 self.begin()
         except HoldfastError as error:
             self.refuse(error)
@@ -185,7 +216,7 @@ class _Call:
     def on_message(self, event: Any) -> Any:
         """Runs in the serving thread. An exception or a wrong result here would end that thread."""
         try:
-            wanted = self._path.receipts.done(self)
+            wanted = self._give_permit_back()
             self.claim.release()
             data = event.batch_operations[0].message()
             if data is not None and type(data) is not bytes:
@@ -201,6 +232,24 @@ class _Call:
         if data is not None and wanted:
             self._handle(data)
         return finished
+
+    def _has_permit(self) -> bool:
+        """`Receipts.ask`. A defect there is not grpcio's: it is logged, the message is received, and this path stays on."""
+        try:
+            return self._path.receipts.ask(self)
+        except HoldfastError:
+            raise
+        except Exception:
+            log.exception("receipts_failed")
+            return True
+
+    def _give_permit_back(self) -> bool:
+        """`Receipts.done`, with the same rule for a defect."""
+        try:
+            return self._path.receipts.done(self)
+        except Exception:
+            log.exception("receipts_failed")
+            return True
 
     def _make_context(self) -> Any:
         context = grpc_server._Context(self._rpc_event, self._state, self._deserializer)
@@ -224,19 +273,22 @@ class _Call:
         return None, ()
 
     def _handle(self, data: bytes) -> None:
-        receive = self._handler.receive
         try:
             self.claim.take(memory_of(len(data)))
-            if self._handler.never_waits and is_quick(data):
-                receive(data, self._context, self, self.claim)
-            else:
-                self._run(self.claim.holder.connection, receive, data, self._context, self, self.claim)
+            self._dispatch(data)
         except HoldfastError as error:
             self.refuse(error)
         except Exception:  # no thread could be started; grpcio is not at fault, so this path stays on
             log.exception("call_not_taken")
             self.claim.release()
             self._abort("internal", _NOT_BEGUN)
+
+    def _dispatch(self, data: bytes) -> None:
+        receive = self._handler.receive
+        if self._handler.never_waits and is_quick(data):
+            receive(data, self._context, self, self.claim)
+        else:
+            self._run(self.claim.holder.connection, receive, data, self._context, self, self.claim)
 
     def send(self, answer: bytes | None) -> None:
         state = self._state
@@ -269,6 +321,56 @@ class _Call:
             self._path.switch_off(error)
             with suppress(Exception):
                 self._rpc_event.call.cancel()
+
+
+class _StreamCall(_Call):
+    """One server stream on this path, until its request is received."""
+
+    __slots__ = ("_data", "_serializer")
+
+    def __init__(
+        self,
+        path: MessageFirst,
+        run: Run,
+        rpc_event: Any,
+        state: Any,
+        handler: StreamReceiver,
+        deserializer: Any,
+        serializer: Any,
+    ) -> None:
+        super().__init__(path, run, rpc_event, state, handler, deserializer)
+        self._serializer = serializer
+        self._data = b""
+
+    def _dispatch(self, data: bytes) -> None:
+        if self._context.add_callback(self.claim.release):
+            self._data = data
+            self._run(self.claim.holder.connection, self._respond)
+        else:  # the caller has gone
+            self.claim.release()
+
+    def _respond(self) -> None:
+        """Runs grpcio's own code of a stream, in a thread of the stream pool."""
+        self._state.context.run(
+            grpc_server._stream_response_in_pool,
+            self._rpc_event,
+            self._state,
+            self._handler,
+            self._request,
+            self._deserializer,
+            self._serializer,
+        )
+
+    def _request(self) -> Any:
+        """The decoded request, or the HoldfastError that refuses it; None when the caller has gone, as in grpcio's function."""
+        data, self._data = self._data, b""
+        if self._state.client is grpc_server._CANCELLED:
+            return None
+        try:
+            self.claim.take(memory_of_fields(data))
+        except HoldfastError as error:
+            return error
+        return self._deserializer(data)
 
 
 def _why(error: BaseException) -> str:

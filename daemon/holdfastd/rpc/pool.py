@@ -17,9 +17,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from holdfastd import logs
-from holdfastd.rpc.message_first import MessageFirst
+from holdfastd.rpc.message_first import MessageFirst, StreamReceiver, call_of
 
 log = logs.logger(__name__)
+
+OTHER_THREADS, OTHERS_WAITING, OTHER_S = 4, 64, 10.0
 
 Work = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -173,6 +175,36 @@ class CallPool(ThreadPoolExecutor):
         return self._work.get()
 
 
+class OtherPool(CallPool):
+    """A few threads for services outside the contract: reflection, and what grpcio answers of health. Their calls take no thread
+    of the contract's streams. A call has OTHER_S in its thread; a connection may have OTHERS_WAITING more that wait for one."""
+
+    def __init__(self, message_first: MessageFirst) -> None:
+        super().__init__(OTHER_THREADS, "other", message_first)
+
+    def begin(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """grpcio's call, in its serving thread."""
+        call = call_of(args)
+        if call is None:
+            self.run(fn, *args)
+            return
+        caller = str(call.peer())
+        waiting, callers = self.waiting_of(caller)
+        if waiting * callers >= OTHERS_WAITING:
+            call.cancel()
+        else:
+            self.run_for(caller, self._bounded, call, fn, args)
+
+    def _bounded(self, call: Any, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        end = threading.Timer(OTHER_S, call.cancel)
+        end.daemon = True
+        end.start()
+        try:
+            fn(*args)
+        finally:
+            end.cancel()
+
+
 class StreamPool(CallPool):
     """The threads of streams. A stream is refused when no thread can be started for it; it would wait for another to end.
 
@@ -182,6 +214,7 @@ class StreamPool(CallPool):
     def __init__(self, threads: int, name: str, refuses: CallPool) -> None:
         super().__init__(threads, name, refuses._message_first)
         self._refuses = refuses
+        self.others = OtherPool(refuses._message_first)
         self._refused = threading.local()
 
     @property
@@ -190,12 +223,27 @@ class StreamPool(CallPool):
         return getattr(self._refused, "now", False)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """grpcio calls this for each stream, in its serving thread."""
+        """grpcio calls this for each stream, in its serving thread. Server streams get a thread when their request is here."""
+        if not getattr(args[3], "is_of_contract", False):
+            self.others.begin(fn, args)
+        elif not (isinstance(args[3], StreamReceiver) and self._message_first.receive(self.run_for, args)):
+            self.run(fn, *args)
+        return _COUNTED
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        self.others.shutdown()
+
+    def run(self, fn: Callable[..., Any], *args: Any) -> None:
+        """Runs `fn` in one of the threads, or where it is refused."""
         if self._start_if_needed():
             self._work.put((fn, args))
         else:
             self._refuses.run(self._refuse, fn, args)
-        return _COUNTED
+
+    def run_for(self, caller: str, fn: Callable[..., Any], *args: Any) -> None:
+        """As `run`: `Gate.stream` limits the streams of each caller."""
+        self.run(fn, *args)
 
     def _refuse(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self._refused.now = True

@@ -6,6 +6,7 @@ the largest size. Usually a message arrives within microseconds; the next call t
 1. They get permits by connection, one connection after another, so that one with many calls does not delay the others.
 2. A message that takes longer than LATE_S gives its permit back: it is counted in the budget with the largest size instead, or
    its call is refused when the caller's share does not allow that. So callers that stop in the middle of a message block no one.
+3. A message that was counted so and does not arrive within MESSAGE_S is refused, so that the memory comes back.
 
 `MessageFirst` uses this in grpcio's serving thread; a thread of this module looks for late messages while calls wait.
 """
@@ -19,10 +20,11 @@ from collections import OrderedDict, deque
 from typing import Protocol
 
 from holdfastd import logs
-from holdfastd.errors import Exhausted
+from holdfastd.errors import DeadlineExceeded, Exhausted, HoldfastError
 from holdfastd.model.budget import Budget, Claim, NoRoom
 
 LATE_S, LOOK_S = 0.05, 0.02
+MESSAGE_S = 20.0
 WAITING_MAX = 1_000
 TURNS_AT_ONCE = 16  # calls that `done` begins or refuses; a refusal takes 0.2 ms, and all calls wait for the serving thread
 
@@ -37,7 +39,7 @@ class Receipt(Protocol):
     def begin(self) -> bool:
         """Asks gRPC for the message. Returns False when the call has ended, so that none will come."""
 
-    def refuse(self, error: Exhausted) -> None:
+    def refuse(self, error: HoldfastError) -> None:
         """Ends the call with this error; its message is dropped."""
 
 
@@ -56,6 +58,7 @@ class Receipts:
         self._receiving: dict[Receipt, float] = {}  # since when it was seen to delay others; 0: not yet
         self._waiting: OrderedDict[str, deque[Receipt]] = OrderedDict()  # by connection
         self._waiting_count = 0
+        self._late: dict[Receipt, float] = {}  # counted in the budget; when each is refused
         self._refused: set[Receipt] = set()  # late ones; their messages are dropped when they arrive
         self._wanted = threading.Event()
         self._closed = False
@@ -78,6 +81,7 @@ class Receipts:
         """Gives the permit back when the message has arrived. Returns False when the call was refused meanwhile."""
         with self._lock:
             self._receiving.pop(call, None)
+            self._late.pop(call, None)
             refused = call in self._refused
             self._refused.discard(call)
             waiting = bool(self._waiting)
@@ -98,14 +102,14 @@ class Receipts:
         return sum(each.claim.holder.connection == connection for each in self._receiving) < free
 
     def _append(self, call: Receipt) -> None:
-        queue = self._waiting.setdefault(call.claim.holder.connection, deque())
-        if len(queue) >= WAITING_MAX - self._waiting_count:
+        connection = call.claim.holder.connection
+        if len(self._waiting.get(connection, ())) >= WAITING_MAX - self._waiting_count:
             raise Exhausted(
                 f"{self._waiting_count:,} requests wait to be received. Try again shortly.",
                 retry_delay_s=0.2,
                 limit=WAITING_MAX,
             )
-        queue.append(call)
+        self._waiting.setdefault(connection, deque()).append(call)  # a refused call leaves no empty queue behind
         self._waiting_count += 1
 
     def _begin_waiting(self, at_most: int) -> None:
@@ -148,11 +152,20 @@ class Receipts:
 
     def _end_late(self, now: float) -> None:
         with self._lock:
-            if not self._waiting:
+            if not self._waiting and not self._late:
                 self._wanted.clear()
             late = [call for call, since in self._receiving.items() if since and now - since >= LATE_S]
             self._receiving = {call: since or now for call, since in self._receiving.items() if call not in late}
-            refused = [call for call in late if not call.claim.fits(self._largest_bytes)]
-            self._refused.update(refused)
-        for call in refused:
+            counted = [call for call in late if call.claim.fits(self._largest_bytes)]
+            too_late = [call for call, until in self._late.items() if now >= until]
+            self._late.update(dict.fromkeys(counted, now + MESSAGE_S))
+            without_room = [call for call in late if call not in counted]
+            self._refused.update(without_room, too_late)
+            for call in too_late:
+                del self._late[call]
+        for call in without_room:
             call.refuse(NoRoom(self._largest_bytes))
+        for call in too_late:
+            call.refuse(
+                DeadlineExceeded(f"The request did not arrive within {MESSAGE_S:g} s; nothing was applied. Send it again.")
+            )

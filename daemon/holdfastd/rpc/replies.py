@@ -79,6 +79,16 @@ class Reply:
         self._gate.leave()
 
 
+def send_refusal(error: BaseException, context: grpc.ServicerContext, sender: Sender, method: str) -> None:
+    """Answers a call that was not admitted. Does not raise."""
+    try:
+        refuse(context, error, method)
+        sender.send(None)
+    except Exception:
+        log.exception("answer_failed", extra={"method": method})
+        sender.abort()
+
+
 def refuse(context: grpc.ServicerContext, error: BaseException, method: str) -> None:
     """Sets the status of the call in its context; the caller of this function then ends the call.
 

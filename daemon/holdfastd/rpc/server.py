@@ -7,12 +7,13 @@ from pathlib import Path
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from holdfast.v1 import admin_service_pb2, blob_service_pb2, journal_service_pb2, store_service_pb2
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.handlers import MAX_TRANSPORT_BYTES, UseCase, service_handler
+from holdfastd.rpc.health import Health
 from holdfastd.rpc.loopback import LoopbackService, fault_of
 from holdfastd.rpc.message_first import Drift
 
@@ -23,35 +24,23 @@ SERVICES: Mapping[str, ServiceDescriptor] = {
 }
 
 PENDING_CALLS = 1_000_000  # the front door limits the connections, and `max_concurrent_streams` the calls of each
-CALLS_A_CONNECTION = 1_024  # a client with more calls in progress sends the others later
+CALLS_A_CONNECTION = 256  # a client with more calls in progress sends the others later
+# Above the first, headers are refused now and then, above the second always. Clients of Holdfast send less than 300 bytes.
+METADATA_BYTES, METADATA_MAX_BYTES = 2 * 2**10, 4 * 2**10
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_TRANSPORT_BYTES),
     ("grpc.max_send_message_length", MAX_TRANSPORT_BYTES),
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", CALLS_A_CONNECTION),
+    ("grpc.max_metadata_size", METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", METADATA_MAX_BYTES),
     # gRPC cancels calls of any connection when this many wait for the serving thread; by default from 1,000 on, so that one
     # connection that begins and resets calls quickly has the others' calls cancelled.
     ("grpc.server.max_pending_requests", PENDING_CALLS),
     ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
     ("grpc.http2.bdp_probe", 0),  # it raises the bytes that gRPC buffers for a call before the daemon asks for its message
 )
-
-
-class Health:
-    """The answers of grpc.health.v1, the same on every server that this daemon builds."""
-
-    def __init__(self) -> None:
-        self._servicer = health.HealthServicer(experimental_non_blocking=True)
-        for name in ("", *(each.full_name for each in SERVICES.values())):
-            self._servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-
-    def say_not_serving(self) -> None:
-        """From now on every check answers NOT_SERVING; health watches are notified."""
-        self._servicer.enter_graceful_shutdown()
-
-    def add_to(self, server: grpc.Server) -> None:
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
 
 class Servers:
@@ -71,7 +60,7 @@ class Servers:
             service_handler(service, self._use_cases[name], self._gate, self._timeout_s) for name, service in SERVICES.items()
         ]
         server.add_generic_rpc_handlers([*contract, self._loopback])
-        self._health.add_to(server)
+        self._health.add_to(server, self._gate)
         names = [*(each.full_name for each in SERVICES.values()), health.SERVICE_NAME, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, server)
         return server
