@@ -6,6 +6,8 @@ Any layer may raise them; only `rpc/status.py` maps them to gRPC. Programs read 
 
 from __future__ import annotations
 
+VERIFY_AND_RESTORE = "Run verify, and restore a backup."
+
 
 class HoldfastError(Exception):
     """The base class. Raise its subclasses only."""
@@ -109,6 +111,11 @@ class DataLoss(HoldfastError):
     """Stored data is damaged: it cannot be read as it was written."""
 
     reason = "DATA_LOSS"
+
+    @property
+    def fault(self) -> str:
+        """The message without the advice to run verify, for the output of verify."""
+        return str(self).replace(VERIFY_AND_RESTORE, "").strip()
 
 
 class SetupError(HoldfastError):

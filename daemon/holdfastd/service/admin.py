@@ -158,7 +158,7 @@ class Admin:
             with self._readers.snapshot(call) as connection:
                 found.extend(check(connection))
         except (DataLoss, DecodeError, TypeError, ValueError) as error:
-            found.append(Problem("table_unreadable", phase, f"the check stopped, the rest is not checked: {error}"))
+            found.append(Problem("table_unreadable", phase, f"the check stopped, the rest is not checked: {_fault(error)}"))
         return found
 
     def _verify_blobs(self, read_blobs: bool, call: Call, counts: Counter[str]) -> Iterator[pb.AdminServiceVerifyResponse]:
@@ -176,7 +176,11 @@ def _until_unreadable(problems: Iterator[BlobProblem]) -> Iterator[BlobProblem]:
     try:
         yield from problems
     except (DataLoss, TypeError, ValueError) as error:
-        yield BlobProblem("table_unreadable", "blobs", f"the check stopped, the rest is not checked: {error}")
+        yield BlobProblem("table_unreadable", "blobs", f"the check stopped, the rest is not checked: {_fault(error)}")
+
+
+def _fault(error: Exception) -> str:
+    return error.fault if isinstance(error, DataLoss) else str(error)
 
 
 def _drained(progress: queue.SimpleQueue[tuple[str, int, int]], counts: Counter[str]) -> Iterator[pb.AdminServiceVerifyResponse]:

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal
+from holdfastd.errors import DataLoss
 from holdfastd.model import checksums
 from holdfastd.model.mutations import Change
-from holdfastd.store import changes, checksum_fill, entries, meta, verify, verify_bookkeeping
+from holdfastd.store import changes, checksum_fill, entries, meta, salvage, verify, verify_bookkeeping
 from holdfastd.store.engine import Connection
 from holdfastd.store.pages import DamagedImage
 from holdfastd.store.sql import quoted
@@ -25,6 +26,7 @@ _CHANGES = (
     " commits.commit_time, commits.actor, commits.request_id, peer_uid, peer_pid"
     " FROM changes JOIN commits ON commits.revision = changes.revision ORDER BY changes.revision, ordinal"
 )
+PARENTS = "SELECT journal_id, workspace, parent_kind, parent_id FROM journal WHERE journal = ?"
 _ANSWERS = "SELECT workspace, actor, request_id, revision, create_time, fingerprint, answer, checksum FROM request"
 
 
@@ -33,16 +35,58 @@ def entries_of(journal: Journal) -> TableCheck:
 
     def check(connection: Connection) -> Iterator[Problem]:
         complete = checksum_fill.is_complete(connection)
-        found = 0
-        for place, row in _entries(connection, journal):
-            detail = _entry_problem(connection, journal, place, row, complete)
-            if detail:
-                yield Problem("entry_damaged", f"{place[2]}/{place[3]}", f"{journal.name} entry {row[0]}: {detail}")
-                found += 1
-            if found == MAX_FOUND:
+        found: set[Problem] = set()
+        for problem in _entry_problems(connection, journal, complete):
+            if problem not in found:  # after a scan that failed, entries are checked again
+                found.add(problem)
+                yield problem
+            if len(found) == MAX_FOUND:
                 return
 
     return check
+
+
+def _entry_problems(connection: Connection, journal: Journal, complete: bool) -> Iterator[Problem]:
+    """The problems of all entries. When a scan of the table fails, the entries are read again by their numbers."""
+    try:
+        for place, row in _entries(connection, journal):
+            if detail := _entry_problem(connection, journal, place, row, complete):
+                yield Problem("entry_damaged", f"{place[2]}/{place[3]}", f"{journal.name} entry {row[0]}: {detail}")
+    except connection.Error as error:
+        fault = connection.engine.translate(error)
+        if not isinstance(fault, DataLoss):
+            raise
+        yield Problem("table_unreadable", journal.name, f"{fault.fault} The entries are read one by one.")
+        for place in connection.execute(PARENTS, (journal.name,)).fetchall():
+            yield from _problems_around_damage(connection, journal, place, complete)
+
+
+def by_number_sql(journal: Journal) -> tuple[str, str]:
+    """The statements for the numbers of a journal's entries, and for the entries in a range of numbers."""
+    table = quoted(journal.name)
+    return (
+        f"SELECT number FROM {table} WHERE journal_id = ? ORDER BY number",
+        f"SELECT number, image, checksum FROM {table} WHERE journal_id = ? AND number BETWEEN ? AND ? ORDER BY number",
+    )
+
+
+def _problems_around_damage(connection: Connection, journal: Journal, place: Any, complete: bool) -> Iterator[Problem]:
+    subject, (numbers_sql, rows_sql) = f"{place[2]}/{place[3]}", by_number_sql(journal)
+    numbers = salvage.attempt(connection, lambda: connection.execute(numbers_sql, place[:1]).fetchall())
+    if numbers is None:
+        yield Problem(
+            "entry_unreadable", subject, f"the index of its {journal.name} entries cannot be read: they are not checked"
+        )
+        return
+
+    def read(first: int, last: int) -> list[salvage.Row]:
+        return connection.execute(rows_sql, (place[0], first, last)).fetchall()
+
+    for row in salvage.rows(connection, [number for (number,) in numbers], read):
+        if isinstance(row, salvage.Unreadable):
+            yield Problem("entry_unreadable", subject, f"{journal.name} entries {row}: their rows cannot be read")
+        elif detail := _entry_problem(connection, journal, place, row, complete):
+            yield Problem("entry_damaged", subject, f"{journal.name} entry {row[0]}: {detail}")
 
 
 def _entries(connection: Connection, journal: Journal) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
