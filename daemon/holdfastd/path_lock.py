@@ -8,6 +8,7 @@ network namespace has its own. Elsewhere the first daemon still ends within a se
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -15,6 +16,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from holdfastd import logs
@@ -43,11 +45,12 @@ class PathLock:
         give_up = time.monotonic() + patience_s
         while not self._bind(name):
             pid, uid = _holder_of(name)
-            if pid and uid != os.geteuid():
-                log.warning("path_lock_taken", extra={"uid": uid, "data_dir": self._directory})
-                return 0
-            if time.monotonic() >= give_up:
+            is_over = time.monotonic() >= give_up
+            if pid and uid == os.geteuid() and is_over:
                 return pid
+            if is_over or (pid and uid != os.geteuid()):
+                log.warning("path_lock_taken", extra={"uid": uid if pid else "unknown", "data_dir": self._directory})
+                return 0
             time.sleep(_PAUSE_S)
         return 0
 
@@ -78,12 +81,40 @@ def _name_of(directory: Path) -> bytes:
 
 
 def _holder_of(name: bytes) -> tuple[int, int]:
-    """Process and user that listen at the name; zeros when the holder is ending or its queue of connections is full."""
+    """Process and user that listen at the name; zeros when the holder is ending, or is another user's and does not answer.
+
+    The holder accepts no connections, so any user can fill its queue. Then it is looked up among this user's processes.
+    """
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:
             probe.connect(name)
         except OSError:
-            return 0, 0
+            return _own_holder_of(name), os.geteuid()
         pid, uid, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return pid, uid
+
+
+def _own_holder_of(name: bytes) -> int:
+    """The process of this user that has bound the name, as /proc tells; 0 for none."""
+    sockets = {f"socket:[{inode}]" for inode in _inodes_of(name)}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended, or belongs to another user
+            if process.stat().st_uid == os.geteuid() and not sockets.isdisjoint(_open_in(process)):
+                return int(process.name)
+    return 0
+
+
+def _open_in(process: Path) -> Iterator[str]:
+    """What the descriptors of a process refer to."""
+    for each in (process / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was closed
+            yield os.readlink(each)
+
+
+def _inodes_of(name: bytes) -> list[str]:
+    """The inodes of the sockets bound to an abstract name. Connections that wait in its queue have the inode 0."""
+    path = b"@" + name[1:]
+    with open("/proc/net/unix", "rb") as file:
+        rows = [line.split() for line in file]
+    return [row[6].decode() for row in rows if row[7:] == [path] and row[6] != b"0"]

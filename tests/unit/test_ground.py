@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from holdfastd import ground
+from holdfastd import ground, path_lock
 from holdfastd.errors import StoreReplaced
 from holdfastd.ground import Ground
 from holdfastd.model.blobs import PutHeader
@@ -213,3 +216,30 @@ def test_a_path_is_locked_for_one_daemon(tmp_path: Path) -> None:
     first.release()
     assert second.acquire(patience_s=0.1) == 0
     second.release()
+
+
+def test_connections_to_the_lock_of_a_path_do_not_open_it(tmp_path: Path) -> None:
+    """Any user can connect to it until its queue is full."""
+    first, second = PathLock(tmp_path / "store"), PathLock(tmp_path / "store")
+    assert first.acquire() == 0
+    assert first._socket is not None
+    with ExitStack() as exits:
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(10_000):
+                probe = exits.enter_context(socket.socket(socket.AF_UNIX))
+                probe.setblocking(False)
+                probe.connect(first._socket.getsockname())
+        assert second.acquire(patience_s=0.1) == os.getpid()
+    first.release()
+    assert second.acquire(patience_s=0.1) == 0
+    second.release()
+
+
+def test_another_users_lock_of_a_path_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the name, and a full queue, so that the kernel does not say who it is."""
+    first, second = PathLock(tmp_path / "store"), PathLock(tmp_path / "store")
+    assert first.acquire() == 0
+    monkeypatch.setattr(path_lock, "_holder_of", lambda name: (0, os.geteuid()))
+    assert second.acquire(patience_s=0.1) == 0
+    second.release()
+    first.release()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
-from contextlib import ExitStack
+import sqlite3 as sqlite
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from holdfastd.model.call import Call
 from holdfastd.store.engine import Head
 from holdfastd.store.sqlite.database import Database
 from holdfastd.store.sqlite.inspection import Inspection, inspect
-from holdfastd.store.sqlite.migrate import migrate
+from holdfastd.store.sqlite.migrate import find_migrations, migrate
 
 
 class Store:
@@ -143,3 +146,79 @@ def test_a_missing_or_empty_database(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "holdfast.db").write_bytes(b"no database" * 1000)
     assert inspect(tmp_path / "holdfast.db") == Inspection(readable=False)
+
+
+def vacuumed(database: Path, copy: Path) -> None:
+    with closing(sqlite.connect(database)) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+
+
+def dumped(database: Path, copy: Path) -> None:
+    with closing(sqlite.connect(database)) as connection, closing(sqlite.connect(copy)) as target:
+        target.executescript("".join(connection.iterdump()))
+
+
+@pytest.mark.parametrize("make_copy", [vacuumed, dumped])
+@pytest.mark.parametrize("checkpointed", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_copy_with_the_same_rows_on_other_pages_is_not_taken_for_the_file(
+    tmp_path: Path, make_copy: Callable[[Path, Path], None], checkpointed: bool, seed: int
+) -> None:
+    dice = random.Random(seed)
+    store = Store(tmp_path, dice)
+    for _ in range(10):
+        store.commit()
+    store.restart()
+    store.commit()
+    if checkpointed:
+        store.passive()
+    (tmp_path / "copies").mkdir()
+    store.copy(tmp_path / "copies")
+    store.close()
+    database = tmp_path / "copies" / "0" / "holdfast.db"
+    assert not inspect(database).foreign_log
+    log = database.with_name("holdfast.db-wal").read_bytes()
+    make_copy(database, tmp_path / "copy.db")
+    shutil.copy(tmp_path / "copy.db", database)
+    database.with_name("holdfast.db-wal").write_bytes(log)
+    found = inspect(database)
+    assert found.foreign_log or not found.readable
+
+
+def test_a_log_that_a_migration_began_is_accepted(tmp_path: Path) -> None:
+    """Its first commit has no stamp; the newest one is from an earlier log."""
+    store = Store(tmp_path, random.Random(0))
+    for _ in range(3):
+        store.commit()
+        store.restart()
+    store._writer.execute("CREATE TABLE later (x BIGINT)")
+    store.commit()
+    store.passive()
+    store.commit()
+    (tmp_path / "copies").mkdir()
+    store.copy(tmp_path / "copies")
+    store.close()
+    assert not inspect(tmp_path / "copies" / "0" / "holdfast.db").foreign_log
+
+
+def test_a_log_that_a_migration_began_is_accepted_after_a_power_cut_in_a_checkpoint(tmp_path: Path) -> None:
+    """The power cut takes back the header that the checkpoint wrote and that the first stamp of the log names."""
+    store = Store(tmp_path, random.Random(0))
+    store.commit()
+    store.restart()
+    store._writer.execute("CREATE TABLE later (x BIGINT)")
+    (tmp_path / "copies").mkdir()
+    store.copy(tmp_path / "copies")
+    store.read()
+    store._writer.execute("INSERT INTO later VALUES (1)")
+    store.passive()
+    store.commit()
+    store.copy(tmp_path / "copies")
+    store.close()
+    shutil.copy(tmp_path / "copies" / "0" / "holdfast.db", tmp_path / "copies" / "1")
+    assert not inspect(tmp_path / "copies" / "1" / "holdfast.db").foreign_log
+
+
+def test_no_later_migration_writes_to_the_table_of_stamps() -> None:
+    """It would bring the stamp of an earlier log into the first commit of its own; see `log_stamp.fits`."""
+    assert [each.version for each in find_migrations() if re.search(r"\bmeta\b", each.script)] == [1, 8]

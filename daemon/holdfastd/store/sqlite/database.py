@@ -51,7 +51,7 @@ class Database:
         self.path = path
         self._vfs = "" if has_room else "&vfs=unix-excl"
         self._head: Head | None = None
-        self._stamps = Stamps(log_file(path))
+        self._stamps = Stamps(path, log_file(path))
         self._checkpointer = LogCheckpointer(path, self.open_writer)
         self._log_watch: LogWatch | None = None
 

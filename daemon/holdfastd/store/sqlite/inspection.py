@@ -17,7 +17,7 @@ import sqlcipher3.dbapi2 as sqlite
 from holdfastd.store.sqlite.checkpoint import log_file
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.errors import Error
-from holdfastd.store.sqlite.log_stamp import Stamp, belongs, read_salts, read_stamp
+from holdfastd.store.sqlite.log_stamp import Stamp, belongs, fits, read_salts, read_stamp
 
 # The driver raises UnicodeDecodeError for a damaged name of a table or column.
 _UNREADABLE = (Error, UnicodeDecodeError)
@@ -58,7 +58,7 @@ def _with_log(database: Path, log: Path, id: str, stamp: Stamp) -> Inspection:
             id_alone, stamp_alone = _store_id(alone), _stamp(alone)
     except _UNREADABLE:
         return Inspection(id)  # a checkpoint was interrupted, so the file can be read only with its log
-    if id_alone in ("", id) and belongs(stamp_alone, stamp, read_salts(log)):
+    if id_alone in ("", id) and belongs(stamp_alone, stamp, read_salts(log)) and fits(database, log):
         return Inspection(id)
     return Inspection(id_alone, foreign_log=True)
 
