@@ -58,17 +58,17 @@ test: test-fast test-registry test-slow ## Run all tests except the tiers of the
 
 test-fast: test-memory test-files ## Run the fast tests, in memory and then on files
 
-test-memory: setup
+test-memory: setup ## Run the fast tests in memory
 	HOLDFAST_TEST_PERSISTENCE=memory $(PYTEST) $(FAST) -n $(JOBS) -q $(ARGS)
 
-test-files: setup
+test-files: setup ## Run the fast tests on files
 	HOLDFAST_TEST_PERSISTENCE=sqlite $(PYTEST) $(FAST) -n $(JOBS) -q $(ARGS)
 
 # Runs the tests of every kind in memory (half a minute); test-slow runs them on files.
-test-registry: setup
+test-registry: setup ## Run the tests of every kind, in memory
 	HOLDFAST_TEST_PERSISTENCE=memory $(PYTEST) tests/registry -n $(JOBS) -q $(ARGS)
 
-test-slow: setup foreign-tools
+test-slow: setup foreign-tools ## Run the slow tests, and those of other languages' clients
 	HOLDFAST_TEST_PERSISTENCE=sqlite $(PYTEST) -m "slow or foreign" -n $(JOBS) -q $(ARGS)
 
 # Installs grpcurl if Go is installed, and the Node packages if npm is. Without them, the tests that need them are skipped; in CI

@@ -11,9 +11,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from holdfastd import __version__, logs
+from holdfast.contract.places import fault_of_all
+from holdfastd import __version__, logs, threads
 from holdfastd.errors import HoldfastError, SetupError
-from holdfastd.settings import Settings, flag_of, load_settings, suggestion
+from holdfastd.settings import Settings, default_socket, flag_of, load_settings, shown_default, suggestion
 
 EXIT_REFUSED = 1
 EXIT_FAILED = 70
@@ -29,8 +30,23 @@ examples:
   holdfastd migrate --dry-run --data-dir ./store         lists the migrations that are due
 
 Every setting can also be set in the file (data_dir = "./store") or in the environment (HOLDFAST_DATA_DIR=./store).
-Flags override the environment, which overrides the file. SIGTERM, SIGINT or SIGQUIT stops in order; a second one stops at once.
-SIGHUP reads the settings again and applies the log level; other signals are ignored.
+Flags override the environment, which overrides the file. A SIZE is in bytes, or has a suffix: 65536, 64K, 64KiB, 512M, 1GiB.
+Suffixes are binary: K is 1,024 bytes.
+
+signals:
+  SIGTERM, SIGINT, SIGQUIT   stops in order; a second one, a second or more later, stops at once
+  SIGHUP                     reads the settings again and applies the log level
+  SIGTSTP (Ctrl-Z)           suspends the daemon until SIGCONT; calls wait meanwhile
+  Other signals that can be ignored are ignored.
+
+exit codes:
+  0      stopped in order; or, with migrate, the store has the newest schema or the due migrations were listed
+  1      refused to start: the log says why and what to do
+  2      wrong usage
+  70     failed: an unexpected error, a failed sync of the disk, or a thread that died; acknowledged writes are kept
+  72     the data directory was replaced, removed or overwritten while the daemon ran
+  75     the stop took too long, and the process was ended
+  128+n  stopped at once by a second signal, of number n: 143 after SIGTERM, 130 after SIGINT, 131 after SIGQUIT
 """
 
 log = logs.logger(__name__)
@@ -104,7 +120,7 @@ def _add_flag(parser: argparse.ArgumentParser, setting: Any) -> None:
         dest=setting.name,
         default=argparse.SUPPRESS,
         metavar=setting.metadata["metavar"],
-        help=setting.metadata["help"],
+        help=setting.metadata["help"] + (f" (default: {shown})" if (shown := shown_default(setting)) else ""),
         **bare,
     )
 
@@ -125,6 +141,9 @@ def _reload(running: Settings, flags: Mapping[str, Any], config: Path | None) ->
 def _serve(settings: Settings, begin_anew: bool, reload: Callable[[], None]) -> int:
     if sys.platform != "linux":
         raise SetupError("holdfastd serves on Linux only: other systems lack epoll and abstract sockets. Run it on Linux.")
+    if settings.socket == default_socket(os.environ) and (faults := fault_of_all(os.environ)):
+        raise SetupError(f"There is no directory for the socket: {faults}. Give --socket, and HOLDFAST_SOCKET to the clients.")
+    threads.check_limit()
     from holdfastd import daemon, supervisor  # imported late: --help and migrate need neither grpc nor trio
 
     return supervisor.run(daemon.Daemon(settings, begin_anew=begin_anew), reload)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from holdfastd import descriptors, durable, filesystem, logs
 from holdfastd.blobs.files import BlobFiles
+from holdfastd.blobs.presence import MissingFiles
 from holdfastd.blobs.room import Room
 from holdfastd.foreign import StoreFiles, find_store_files
 from holdfastd.ground import Ground
@@ -47,6 +48,7 @@ from holdfastd.service.reading import Reading
 from holdfastd.service.records import Records
 from holdfastd.service.watches import Watches
 from holdfastd.settings import Settings
+from holdfastd.store import blobs as blob_rows
 from holdfastd.store import checksum_fill
 from holdfastd.store.commands import Handlers, handlers
 from holdfastd.store.engine import Connection, Engine, Readers
@@ -59,6 +61,7 @@ from holdfastd.writer.batch import Batcher
 from holdfastd.writer.writer import Writer
 
 CALLS_THAT_MAY_WAIT = 1_000
+FILES_LOOKED_FOR = 100
 
 log = logs.logger(__name__)
 
@@ -73,13 +76,13 @@ class OpenStore:
     store_id: str
     schema_version: int
     has_checksums: bool = True
+    some_paths: Sequence[str] = ()  # of blob files, which the daemon looks for at its start
 
 
 def find_files(settings: Settings, last_id: str) -> StoreFiles:
     """What lies at the store's paths. `last_id`: the store id in `daemon.json`. Call it before the database is opened."""
     found = inspect(settings.database_path)
-    # Opening a file that is no database raises an error that says so.
-    return find_store_files(settings, found.store_id if found.readable else last_id, found.foreign_log, last_id)
+    return find_store_files(settings, found.store_id if found.readable else None, found.foreign_log, last_id)
 
 
 def hold_ground(settings: Settings, engine: Engine, on_replaced: Callable[[str], None]) -> Ground:
@@ -116,7 +119,17 @@ def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[
     readers = database.open_readers(settings.readers)
     exits.callback(readers.close)
     version, complete = migrate.schema_version(connection), checksum_fill.is_complete(connection)
-    return OpenStore(database, connection, readers, migrate.store_id(connection), version, complete)
+    return OpenStore(
+        database, connection, readers, migrate.store_id(connection), version, complete, _paths_to_look_for(connection)
+    )
+
+
+def _paths_to_look_for(connection: Connection) -> Sequence[str]:
+    try:
+        return blob_rows.some_paths(connection, FILES_LOOKED_FOR)
+    except connection.Error as error:  # damage of these rows need not prevent the start; verify names it
+        log.warning("blob_rows_unreadable", extra={"error": type(error).__name__, "text": "run verify"})
+        return ()
 
 
 class Parts:
@@ -149,6 +162,9 @@ class Parts:
         store.engine.follow(self.feed.wake_all)
         self._files = BlobFiles(settings.data_dir, on_sync_failure=on_sync_failure)
         self._room = filesystem.DiskRoom(settings.database_path.parent, store.engine.growth_bytes)
+        self._missing_files = MissingFiles(settings.data_dir, store.some_paths)
+        for text in self._missing_files.warnings():
+            log.warning("blob_files_missing", extra={"text": text})
         self.ground = hold_ground(settings, store.engine, on_replaced)
         self._files.guard(self.ground.check)
         self.batcher = self._make_batcher(extra_handlers or {})
@@ -245,7 +261,8 @@ class Parts:
 
     def _warnings(self) -> list[str]:
         clock = self.ledger.clock_warnings(time.time_ns())
-        return filesystem.low_disk_warnings(self._settings) + clock + self.gate.warnings()
+        disk = filesystem.low_disk_warnings(self._settings, self._room)
+        return disk + self._missing_files.warnings() + clock + self.gate.warnings()
 
     def use_cases(self) -> dict[str, dict[str, UseCase]]:
         """The function that answers each method of the contract, by service and method."""

@@ -22,7 +22,7 @@ from typing import Any
 from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, descriptors, failpoints, logs
 from holdfastd.composition import OpenStore, Parts, find_files, open_store
 from holdfastd.filesystem import refuse_non_local
-from holdfastd.foreign import own_blobs
+from holdfastd.foreign import naming_damage, own_blobs, refuse_unusable
 from holdfastd.jobs.scheduler import Scheduler
 from holdfastd.locks import MARKED_CLEAN, DataDirLock, SocketLock
 from holdfastd.rpc.listener import Listener
@@ -65,10 +65,13 @@ class Daemon:
             descriptors.for_connections(self._given.readers, self._given.stream_threads)
             self.settings = self._with_memory(exits)
             was_clean = self._lock(exits)
+            if not was_clean:
+                self._warn_of_missing_log()
             self._refuse_foreign_files()
             exits.push(self._mark_clean)
-            self._store = open_store(self.settings, exits, self.on_sync_failure)
-            self._parts = self._make_parts(exits, self._store, was_clean)
+            with naming_damage(self.settings.database_path):
+                self._store = open_store(self.settings, exits, self.on_sync_failure)
+                self._parts = self._make_parts(exits, self._store, was_clean)
             own_blobs(self.settings.blobs_dir, self._store.store_id)
             self._serve(exits)
             self._exits = exits.pop_all()
@@ -108,8 +111,17 @@ class Daemon:
         exits.callback(self._socket_lock.release)
         return was_clean
 
+    def _warn_of_missing_log(self) -> None:
+        """A daemon has a log while it serves. A process that is killed leaves it, and it may hold the newest commits."""
+        database = self.settings.database_path
+        database_log = database.with_name(database.name + "-wal")
+        if self._data_dir_lock.last_was_serving and database.exists() and not database_log.exists():
+            text = f"The last daemon was killed, but {database_log} is missing. If it was removed, the commits in it are lost. "
+            log.warning("log_missing", extra={"text": text + "Restore a backup that has them if you need them."})
+
     def _refuse_foreign_files(self) -> None:
         """Raises SETUP when database, log and blobs are not of one store; with `begin_anew`, moves the foreign ones away."""
+        refuse_unusable(self.settings.database_path)
         files = find_files(self.settings, self._data_dir_lock.last_store_id)
         if self._begin_anew:
             files.begin_anew()
@@ -169,13 +181,18 @@ class Daemon:
         failpoints.hit("stop.writer_drained")
 
     def _mark_clean(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
-        """Marks `daemon.json` clean, so that the next start skips `recover`. Not when closing failed, or `recover` has work."""
-        if error is None and not self._parts.blob_sweep.needs_recovery:
-            self._parts.blob_sweep.sync_unlinks()
+        """Writes into `daemon.json` that the daemon stopped in order. Does nothing when closing failed.
+
+        Marks it clean, so that the next start skips `recover`, unless `recover` has work.
+        """
+        if error is None:
+            is_clean = not self._parts.blob_sweep.needs_recovery
+            if is_clean:
+                self._parts.blob_sweep.sync_unlinks()
             if not self._data_dir_lock.is_in_place():
                 self.on_replaced(f"{self.settings.data_dir} was replaced")
                 return
-            self._data_dir_lock.write(self._card() | MARKED_CLEAN)
+            self._data_dir_lock.write(self._card() | (MARKED_CLEAN if is_clean else {}))
             failpoints.hit("stop.marked_clean")
 
     def on_sync_failure(self, error: BaseException) -> None:
@@ -185,7 +202,8 @@ class Daemon:
 
     def on_replaced(self, reason: str) -> None:
         """Ends the process at once. Stopping in order would write to the files that are at the paths now."""
-        log.critical("store_replaced", extra={"text": reason, "data_dir": self.settings.data_dir})
+        advice = "Nothing was acknowledged since. Put the directory back, or start the daemon again on what is there now."
+        log.critical("store_replaced", extra={"text": f"{reason}. {advice}", "data_dir": self.settings.data_dir})
         self._end_process(EXIT_STORE_REPLACED)
 
     def keep_reachable(self) -> None:

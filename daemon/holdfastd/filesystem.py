@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfastd.errors import SetupError
+from holdfastd.errors import DiskFull, SetupError
 from holdfastd.settings import Settings
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -19,6 +19,7 @@ LOW_DISK_BYTES = 256 * 2**20
 RESERVED_DISK_BYTES = 2 * 2**20  # kept for commands that give space back, such as deletes
 PLENTY_BYTES = 1 << 30  # with so much free, the growth of the database is not looked at
 RESERVED_FOR_CHECKPOINTS = 256 * 2**10  # kept even from these
+_RESERVE = f"{RESERVED_DISK_BYTES // 2**20} MiB"
 
 _NETWORK = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fhgfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
@@ -102,18 +103,46 @@ class DiskRoom:
         """Whether the log may stay after a checkpoint: the database has grown then, and the log still counts as growth."""
         return self._has(RESERVED_DISK_BYTES, growths=2)
 
+    def shortage(self) -> str:
+        """What works on the full disk and what makes room; empty while there is room for every command."""
+        if self.has_room():
+            return ""
+        if self.has_room_to_free():
+            return f"only reads and deletes work. {self._remedy(RESERVED_DISK_BYTES)}"
+        return f"only reads work, and deletes are refused too. {self._remedy(RESERVED_FOR_CHECKPOINTS)}"
+
+    def refusal(self, *, frees: bool) -> DiskFull:
+        """The error for a command that there is no room for. `frees`: it would have freed space."""
+        reserve = RESERVED_FOR_CHECKPOINTS if frees else RESERVED_DISK_BYTES
+        what = "The disk is full, also for deletes" if frees else "The disk is full"
+        delay_s = 1.0 if _free_bytes(self._database_dir) + self._growth_bytes() >= reserve else 5.0  # the next checkpoint is near
+        return DiskFull(f"{what}; nothing was written. {self._remedy(reserve)}", retry_delay_s=delay_s)
+
+    def _remedy(self, reserve: int) -> str:
+        free, log = _free_bytes(self._database_dir), self._growth_bytes()
+        kept = f"{free // 2**10:,} KiB are free; {reserve // 2**10:,} KiB and the size of the log ({log // 2**10:,} KiB) must be."
+        outside = "ree space on this disk outside the store."
+        if free >= reserve:
+            return f"{kept} The next checkpoint makes room: try again soon."
+        if free + log >= reserve:
+            return f"{kept} The next checkpoint may make room: try again soon; if that does not help, f{outside}"
+        if self.has_room_to_free():
+            return f"{kept} Delete records and run the sweep, or f{outside}"
+        return f"{kept} F{outside}"
+
     def _has(self, reserve: int, growths: int = 1) -> bool:
         free = _free_bytes(self._database_dir)
         return free >= reserve + PLENTY_BYTES or free >= reserve + growths * self._growth_bytes()
 
 
-def low_disk_warnings(settings: Settings) -> list[str]:
+def low_disk_warnings(settings: Settings, room: DiskRoom) -> list[str]:
     """The warning of `GetStatus` about a disk that is nearly full; empty while there is room."""
+    if text := room.shortage():
+        return [f"The disk of {settings.data_dir} is full: {text}"]
     free = _free_bytes(settings.database_path.parent)
-    if free < RESERVED_DISK_BYTES:
-        return [f"The disk of {settings.data_dir} is full: only reads and deletes work. Writes begin again when there is room."]
     if free < LOW_DISK_BYTES:
-        return [f"The disk of {settings.data_dir} has {free // 2**20} MiB left; writes are refused when it is full."]
+        left = f"The disk of {settings.data_dir} has {free // 2**20} MiB left."
+        return [f"{left} Writes are refused unless {_RESERVE} and the size of the database's log are free."]
     return []
 
 

@@ -1,4 +1,5 @@
-"""Refuses a database beside the blobs of another store or the log of another database. `--begin-anew` moves those away.
+"""Refuses a database beside the blobs of another store or the log of another database, and a store whose database is missing.
+`--begin-anew` moves away what is foreign and begins a new store.
 
 `blobs/store_id` says which store the blobs belong to. Stores made before that file existed get it when they are opened; until
 then `daemon.json` says it. The quarantine is `quarantine/TIME` in the data directory; the daemon never deletes it.
@@ -10,12 +11,13 @@ import errno
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from holdfastd import durable, failpoints, logs
 from holdfastd.blobs.files import OWNER_FILE, published_directories
-from holdfastd.errors import SetupError
+from holdfastd.errors import DataLoss, SetupError
 from holdfastd.settings import Settings
 
 _ANEW = "run holdfastd --begin-anew, which moves {what} to {quarantine} and {then}"
@@ -27,8 +29,8 @@ log = logs.logger(__name__)
 class StoreFiles:
     """What lies at the paths of a store that is not open yet.
 
-    database_id: the id of the store in the database; empty when there is none. owner: the id of the store that the blobs belong
-    to; empty when it is not known. has_blobs: whether there are blob files.
+    database_id: the id of the store in the database; empty when there is none. owner: the id of the store that the data
+    directory belongs to; empty when it is not known, or when no store was begun in it. has_blobs: whether there are blob files.
     """
 
     settings: Settings
@@ -42,17 +44,30 @@ class StoreFiles:
         """Whether the blobs belong to another store than the database, or the database to no store."""
         return self.has_blobs and self.database_id != (self.owner or self.database_id or "none")
 
+    @property
+    def lost_database(self) -> bool:
+        """Whether the database of a store is missing or empty. A first start writes the owner only after the database."""
+        return not self.database_id and bool(self.owner or self.has_blobs)
+
     def refuse_foreign(self) -> None:
-        """Raises SETUP, with what to do, when the files are not those of one store."""
+        """Raises SETUP, with what to do, when the files are not those of one store, or some of them without its database."""
         if self.foreign_log:
             raise SetupError(self._about_log())
+        if self.lost_database:
+            raise SetupError(self._about_database())
         if self.foreign_blobs:
             raise SetupError(self._about_blobs())
 
     def begin_anew(self) -> None:
-        """Moves what is foreign into the quarantine. A kill in between leaves the rest in place, and the next run moves it."""
+        """Moves what is foreign into the quarantine. A kill in between leaves the rest in place, and the next run moves it.
+
+        Raises SETUP, and moves nothing, when the database could not be opened or made afterwards.
+        """
+        self._check_access()
         moved = list(self._foreign_paths())
         if not moved:
+            if self.lost_database:
+                log.warning("begun_anew", extra={"text": "there were no blob files to move", "last_store": self.owner})
             return
         target = self._quarantine() / time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         target = next(each for each in _numbered(target) if not each.exists())
@@ -65,6 +80,13 @@ class StoreFiles:
             durable.sync_directory(target)
             durable.sync_directory(path.parent)
         log.warning("begun_anew", extra={"moved": " ".join(each.name for each in moved), "quarantine": target})
+
+    def _check_access(self) -> None:
+        database = self.settings.database_path
+        if not os.access(database.parent, os.W_OK | os.X_OK):
+            raise SetupError(f"Nothing was moved: {database.parent} cannot be written to. Change its owner, mode or mount.")
+        if database.exists() and not os.access(database, os.R_OK | os.W_OK):
+            raise SetupError(f"Nothing was moved: {database} cannot be read and written. Change its owner or its mode.")
 
     def _foreign_paths(self) -> Iterator[Path]:
         database = self.settings.database_path
@@ -85,21 +107,59 @@ class StoreFiles:
             f"The log {database}-wal {state} {database}. Put the database of this log back, or, to give its commits up, {anew}."
         )
 
+    def _about_database(self) -> str:
+        database, blobs = self.settings.database_path, self.settings.blobs_dir
+        named = f"the store {self.owner or '(not known)'}"
+        if self.has_blobs:
+            found = f"{blobs} has the blobs of {named}"
+            anew = _ANEW.format(what="the blobs", quarantine=self._quarantine(), then="begins a new store")
+        else:
+            found, anew = f"{self.settings.data_dir} belongs to {named}", "run holdfastd --begin-anew, which begins a new store"
+        return f"{database} is missing or empty, but {found}. Put the database back, or, to give that store up, {anew}."
+
     def _about_blobs(self) -> str:
         database, blobs = self.settings.database_path, self.settings.blobs_dir
-        if self.database_id:
-            found = f"{database} is the store {self.database_id}, but {blobs} belongs to {self.owner}."
-            anew = _ANEW.format(what="the blobs", quarantine=self._quarantine(), then="serves the database without them")
-        else:
-            found = f"{database} is missing or empty, but {blobs} has the blobs of the store {self.owner or '(not known)'}."
-            anew = _ANEW.format(what="the blobs", quarantine=self._quarantine(), then="begins a new store")
+        anew = _ANEW.format(what="the blobs", quarantine=self._quarantine(), then="serves the database without them")
+        found = f"{database} is the store {self.database_id}, but {blobs} belongs to {self.owner}."
         return f"{found} Put back what belongs together, or {anew}."
 
 
-def find_store_files(settings: Settings, database_id: str, foreign_log: bool, last_id: str) -> StoreFiles:
-    """Looks at the blobs. `last_id`: the id of the store that `daemon.json` names; empty for none."""
+def find_store_files(settings: Settings, database_id: str | None, foreign_log: bool, last_id: str) -> StoreFiles:
+    """Looks at the blobs.
+
+    database_id: as in `StoreFiles`; None when the database cannot be read. Then the files count as those of one store, and
+    opening the database raises what is wrong. last_id: the id of the store that `daemon.json` names; empty for none.
+    """
     owner = _read_owner(settings.blobs_dir) or last_id
+    if database_id is None:
+        database_id = owner = owner or "unknown"
     return StoreFiles(settings, database_id, foreign_log, owner, has_blobs=_has_blobs(settings.blobs_dir))
+
+
+def refuse_unusable(database: Path) -> None:
+    """Raises SETUP when something other than a regular file, or than a link to one, is at the database's path."""
+    if database.is_symlink() and not database.exists():
+        target = os.readlink(database)
+        found = f"{database} is a symbolic link to {target}, which does not exist."
+        raise SetupError(f"{found} Mount or restore it, or remove the link.")
+    if database.exists() and not database.is_file():
+        what = "a directory" if database.is_dir() else "not a regular file"
+        raise SetupError(f"{database} is {what}. Move it away and put the database file back, or give another path.")
+
+
+@contextmanager
+def naming_damage(database: Path) -> Iterator[None]:
+    """Names the file when it is found to be damaged while it is opened. No daemon serves then, so nothing can be verified."""
+    try:
+        yield
+    except DataLoss as error:
+        if error.reason != "DATABASE_DAMAGED":
+            raise
+        raise DataLoss(
+            f"{database} is damaged or is not a database. Restore a backup; or move the file away and run "
+            "holdfastd --begin-anew, which begins a new store.",
+            reason=error.reason,
+        ) from error
 
 
 def own_blobs(blobs_dir: Path, store_id: str) -> None:

@@ -10,22 +10,26 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from holdfastd.errors import StoreReplaced
 
-# A directory's modification time changes whenever an entry is added, removed or renamed, so the entries need a look only after
-# that. A second change within the resolution of the file system's clock leaves the same time (ext4 with small inodes: a second).
-# So an unchanged time counts only when it was this old at the last look.
+# A directory's change time (ctime) is renewed whenever an entry is added, removed or renamed, so the entries need a look only
+# after that. `cp -a` and `tar -p` restore the modification time; no program can set the change time. A second change within the
+# resolution of the file system's clock leaves the same time (ext4 with small inodes: a second). So an unchanged time counts only
+# when it was this old at the last look.
 SETTLED_NS = 2_500_000_000
 
 _Identity = tuple[int, int]  # device and inode
-_Stamp = tuple[int, int, int]  # device, inode and modification time of a directory
+_Stamp = tuple[int, int, int]  # device, inode and change time of a directory
 
 
 class Ground:
     """The held files and directories of one store, as they are when this is made. Thread-safe.
+
+    It keeps the directories open, and SQLite its files, so that no new file or directory can get the inode number of a held one.
 
     foreign_write: what another process wrote into a file of the database; empty for nothing (`Engine.foreign_write`).
     on_lost: called once with the reason, and must end the process.
@@ -33,6 +37,9 @@ class Ground:
 
     def __init__(self, paths: Iterable[Path], foreign_write: Callable[[], str], on_lost: Callable[[str], None]) -> None:
         self._held = {path: _identity(path) for path in paths}
+        for path in self._held:
+            if path.is_dir():
+                weakref.finalize(self, os.close, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         parents = {path.parent for path in self._held}
         # A held directory needs no look at its parent: its own stamp has its identity.
         self._directories = sorted({path.parent for path in self._held if path not in parents})
@@ -87,4 +94,4 @@ def _stamp(directory: Path) -> _Stamp | None:
         found = os.stat(directory)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns
+    return found.st_dev, found.st_ino, found.st_ctime_ns

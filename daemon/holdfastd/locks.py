@@ -115,6 +115,7 @@ class DataDirLock:
         self._directory = -1
         self._file = FileLock(data_dir / "daemon.json")
         self._path = PathLock(data_dir)
+        self.last_was_serving = False  # whether the last holder served a store and did not stop in order
         self.last_store_id = ""  # the store that the last holder served; empty when `daemon.json` does not say it
 
     def acquire(self) -> bool:
@@ -138,6 +139,7 @@ class DataDirLock:
                 raise _owned(self._data_dir, error.holder) from error
             raise
         self.last_store_id = str(left.get("store_id", ""))
+        self.last_was_serving = "store_id" in left and "pid" in left
         return left.get("clean") is True
 
     def _lock_directory(self) -> None:

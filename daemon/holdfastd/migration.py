@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from holdfastd.filesystem import refuse_non_local
-from holdfastd.foreign import find_store_files
+from holdfastd.foreign import find_store_files, naming_damage, refuse_unusable
 from holdfastd.locks import MARKED_CLEAN, DataDirLock
 from holdfastd.settings import Settings
 from holdfastd.store.sqlite.database import Database
@@ -18,7 +18,7 @@ def list_pending(settings: Settings) -> tuple[Migration, ...]:
     migrations = find_migrations()
     if not settings.database_path.exists():
         return migrations
-    with closing(Database(settings.database_path).open_reader()) as connection:
+    with naming_damage(settings.database_path), closing(Database(settings.database_path).open_reader()) as connection:
         return pending(connection, migrations)
 
 
@@ -28,10 +28,12 @@ def migrate_store(settings: Settings) -> tuple[Migration, ...]:
     lock = DataDirLock(settings.data_dir)
     lock.acquire()
     try:
+        refuse_unusable(settings.database_path)
         is_new = not settings.database_path.exists()
         found = inspect(settings.database_path)
-        find_store_files(settings, found.store_id, found.foreign_log, lock.last_store_id).refuse_foreign()
-        with closing(Database(settings.database_path).open_writer()) as connection:
+        id = found.store_id if found.readable else None
+        find_store_files(settings, id, found.foreign_log, lock.last_store_id).refuse_foreign()
+        with naming_damage(settings.database_path), closing(Database(settings.database_path).open_writer()) as connection:
             steps = migrate(connection, settings.snapshots_dir)
         if is_new:
             lock.write(MARKED_CLEAN)  # the first daemon has nothing to recover

@@ -23,6 +23,8 @@ Validate = Callable[[Any], Any]
 _ENVIRONMENT_PREFIX = "HOLDFAST_"
 # These two environment variables also work without the prefix. The variable with the prefix overrides them.
 _PLAIN_NAMES = {"persistence": "PERSISTENCE", "persist_db_path": "PERSIST_DB_PATH"}
+_UNITS = {"": 1, "K": 1 << 10, "KIB": 1 << 10, "M": 1 << 20, "MIB": 1 << 20, "G": 1 << 30, "GIB": 1 << 30}
+_SIZE = re.compile(r"\s*(\d+)\s*((?:[KMG](?:iB)?)?)\s*", re.IGNORECASE | re.ASCII)
 _TRUE, _FALSE = ("true", "on", "yes", "1"), ("false", "off", "no", "0")
 
 
@@ -35,6 +37,25 @@ def _whole(low: int, high: int) -> Validate:
         return value
 
     return check
+
+
+def _size(low: int, high: int) -> Validate:
+    in_bytes = _whole(low, high)
+
+    def check(value: Any) -> int:
+        found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+        try:
+            return int(in_bytes(int(found[1]) * _UNITS[found[2].upper()] if found else value))
+        except ValueError:
+            raise ValueError(f"a size from {size_text(low)} to {size_text(high)}, in bytes or as 64K, 512M or 1GiB") from None
+
+    return check
+
+
+def size_text(size_bytes: int) -> str:
+    """The size in the largest unit in which it is a whole number: 32 KiB, 1 GiB; without a unit if that is bytes."""
+    unit = next((each for each in ("GiB", "MiB", "KiB") if size_bytes and size_bytes % _UNITS[each.upper()] == 0), "")
+    return f"{size_bytes // _UNITS[unit.upper()]} {unit}" if unit else str(size_bytes)
 
 
 def _zero_or(check: Validate) -> Validate:
@@ -83,6 +104,15 @@ def _path(value: Any) -> Path:
     return Path(os.path.abspath(Path(value).expanduser()))
 
 
+_MEMORY = (
+    "memory for requests and answers, 256 MiB or more; 0: an eighth of the machine's memory or of the control group's limit, "
+    "but at least 256 MiB and at most 1 GiB"
+)
+_DATA_DIR = "$XDG_DATA_HOME/holdfast, else ~/.local/share/holdfast"
+_SOCKET = "$XDG_RUNTIME_DIR/holdfast/holdfast.sock, else /tmp/holdfast-UID/holdfast.sock"
+_INLINE = "blobs up to this compressed size, at most 1 MiB, are stored in the database"
+
+
 def _setting(default: Any, check: Validate, text: str, metavar: str = "N") -> Any:
     return field(default=default, metadata={"check": check, "help": text, "metavar": metavar})
 
@@ -91,8 +121,8 @@ def _setting(default: Any, check: Validate, text: str, metavar: str = "N") -> An
 class Settings:
     """All settings. `load_settings` creates it, and derives the paths that were not given."""
 
-    data_dir: Path = field(metadata={"check": _path, "help": "where the store is kept", "metavar": "DIR"})
-    socket: Path = field(metadata={"check": _path, "help": "the Unix socket to listen on", "metavar": "PATH"})
+    data_dir: Path = field(metadata={"check": _path, "help": "where the store is kept", "metavar": "DIR", "shown": _DATA_DIR})
+    socket: Path = field(metadata={"check": _path, "help": "the Unix socket to listen on", "metavar": "PATH", "shown": _SOCKET})
     persistence: str = _setting(
         "sqlite", _choice("sqlite", "memory"), "memory: the store is deleted when the daemon stops", "sqlite|memory"
     )
@@ -109,22 +139,22 @@ class Settings:
         1_024, _whole(1, 1_000_000), "connections that one user may have open; one process at most half of them"
     )
     preface_timeout_s: float = _setting(5.0, _seconds(0.1, 3600), "time for a new connection to send its first bytes", "SECONDS")
-    memory_max_bytes: int = _setting(
-        0, _zero_or(_whole(256 << 20, 1 << 40)), "memory for requests and answers; 0: an eighth of the machine's, up to 1 GiB"
-    )
+    memory_max_bytes: int = _setting(0, _zero_or(_size(256 << 20, 1 << 40)), _MEMORY, "SIZE")
     readers: int = _setting(4, _whole(1, 64), "read-only connections to the database")
     writer_queue_max: int = _setting(10_000, _whole(1, 1_000_000), "commits that may be queued for the writer")
     batch_max: int = _setting(1_000, _whole(1, 100_000), "commits in one batch of the writer")
-    inline_max_bytes: int = _setting(32 << 10, _whole(0, 1 << 20), "blobs up to this compressed size are stored in the database")
+    inline_max_bytes: int = _setting(32 << 10, _size(0, 1 << 20), _INLINE, "SIZE")
     delta: bool = _setting(True, _switch, "whether blobs may be stored as the difference from a base", "on|off")
     lease_s: float = _setting(3600.0, _seconds(1, 1e9), "how long a blob that no record refers to is kept", "SECONDS")
     sweep_interval_s: float = _setting(300.0, _seconds(1, 1e9), "time between blob sweeps", "SECONDS")
     checkpoint_interval_s: float = _setting(1.0, _seconds(1, 3600), "time between checks of the write-ahead log", "SECONDS")
     housekeeping_interval_s: float = _setting(300.0, _seconds(1, 1e9), "time between runs of housekeeping", "SECONDS")
     request_retention_s: float = _setting(3600.0, _seconds(1, 1e9), "how long answers to request ids are kept", "SECONDS")
-    request_retention_commits: int = _setting(1_000_000, _whole(1, 1 << 62), "and for how many later commits at most")
+    request_retention_commits: int = _setting(
+        1_000_000, _whole(1, 1 << 62), "answers to request ids are kept for at most this many later commits"
+    )
     force_nonlocal: bool = _setting(False, _switch, "accept a network file system; can corrupt the store", "on|off")
-    log_level: str = _setting("info", _choice("debug", "info", "warning", "error"), "what to log", "LEVEL")
+    log_level: str = _setting("info", _choice("debug", "info", "warning", "error"), "what to log", "debug|info|warning|error")
 
     @property
     def in_memory(self) -> bool:
@@ -213,9 +243,15 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     # Clients read variables with this prefix too, so an unknown name is refused only when it resembles a setting.
     names = {_ENVIRONMENT_PREFIX + each.name.upper() for each in fields(Settings)} | {"HOLDFAST_CONFIG"}
     for name in environment:
-        if name.startswith(_ENVIRONMENT_PREFIX) and name not in names and (hint := suggestion(name, names, cutoff=0.9)):
+        if name.startswith(_ENVIRONMENT_PREFIX) and name not in names and (hint := _hint(name, names)):
             raise SetupError(f"The environment sets {name}, which is no setting.{hint}")
     return dict(_environment_values(environment))
+
+
+def _hint(name: str, names: set[str]) -> str:
+    """The variable that was probably meant, as the end of a message: one that the name begins, or one that is very similar."""
+    begun = {each for each in names if each.startswith(f"{name}_")}
+    return suggestion(name, begun, cutoff=0.0) if begun else suggestion(name, names, cutoff=0.9)
 
 
 def _environment_values(environment: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
@@ -236,8 +272,15 @@ def _checked(setting: Field[Any], value: Any, place: str) -> Any:
     try:
         return setting.metadata["check"](value)
     except ValueError as error:
-        default = "" if setting.default in (MISSING, None) else f" The default is {_shown(setting.default)}."
+        default = "" if setting.default in (MISSING, None) else f" The default is {shown_default(setting)}."
         raise SetupError(f"{place} is {value!r}, but must be {error}.{default}", key=setting.name) from error
+
+
+def shown_default(setting: Field[Any]) -> str:
+    """The default as help and errors show it; empty for a setting without one."""
+    if setting.default in (MISSING, None):
+        return str(setting.metadata.get("shown", ""))
+    return size_text(setting.default) if setting.metadata["metavar"] == "SIZE" else _shown(setting.default)
 
 
 def _shown(value: Any) -> str:

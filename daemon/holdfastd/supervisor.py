@@ -23,6 +23,9 @@ WATCH_INTERVAL_S = 1.0
 # Stopping waits up to `grace_s` each for calls, jobs and the writer. The watchdog ends the process this much later.
 WATCHDOG_MARGIN_S = 10.0
 
+# `timeout` sends its signal to the daemon and, a few milliseconds later, to the whole process group.
+REPEAT_S = 1.0
+
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 # Those that report a fault of the process itself, that cannot be caught, and that do not end a process. SIGTSTP suspends, as the
 # user of a terminal expects. Python ignores SIGPIPE and SIGXFSZ from its start, and writes fail with an error instead.
@@ -34,11 +37,27 @@ _LEFT_ALONE = frozenset(
 log = logs.logger(__name__)
 
 
+class StopSignals:
+    """The signals of `STOPPING` as they arrive, without those that repeat the last one within `REPEAT_S` after it."""
+
+    def __init__(self, received: AsyncIterator[int]) -> None:
+        self._received = received
+        self._last = (0, 0.0)  # the number and the time of the last signal that was returned
+
+    async def receive(self) -> int:
+        while True:
+            number, now = await anext(self._received), trio.current_time()
+            if number != self._last[0] or now >= self._last[1] + REPEAT_S:
+                self._last = (number, now)
+                return number
+
+
 def run(daemon: Daemon, reload: Callable[[], None]) -> int:
     """Serves until a signal arrives or the idle limit is reached, closes everything, and returns the process's exit code.
 
-    The signals of `STOPPING` stop in order; a second one ends the process at once with 128 + its number. SIGHUP calls
-    `reload`. All other signals that would end the process are ignored and logged. Raises what `open` raises.
+    The signals of `STOPPING` stop in order; a second one ends the process at once with 128 + its number, unless it repeats the
+    first within `REPEAT_S`. SIGHUP calls `reload`. All other signals that would end the process are ignored and logged. Raises
+    what `open` raises.
     """
     os.umask(0o077)
     tune_allocator()
@@ -49,8 +68,9 @@ def run(daemon: Daemon, reload: Callable[[], None]) -> int:
 
 
 async def _supervise(daemon: Daemon, reload: Callable[[], None], closing: Standby, watchdog: Watchdog) -> int:
-    with trio.open_signal_receiver(*STOPPING) as signals, trio.open_signal_receiver(*_survived()) as others:
+    with trio.open_signal_receiver(*STOPPING) as received, trio.open_signal_receiver(*_survived()) as others:
         daemon.open()
+        signals = StopSignals(received)
         async with trio.open_nursery() as root:
             root.start_soon(_survive, others, reload)
             served = await _watch_until_end(daemon, signals)
@@ -84,7 +104,7 @@ def _name_of(number: int) -> str:
     return next((each.name for each in signal.Signals if each == number), f"SIG{number}")
 
 
-async def _watch_until_end(daemon: Daemon, signals: AsyncIterator[int]) -> bool:
+async def _watch_until_end(daemon: Daemon, signals: StopSignals) -> bool:
     """Runs the tasks of the main thread until one of them asks to stop. Returns False when one of them failed."""
     failed = False
     try:
@@ -120,14 +140,14 @@ async def _close(daemon: Daemon, closing: Standby) -> bool:
     return not failures
 
 
-async def _until_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
-    number = await anext(signals)
+async def _until_signal(signals: StopSignals, scope: trio.CancelScope) -> None:
+    number = await signals.receive()
     log.info("signal", extra={"signal": signal.Signals(number).name})
     scope.cancel()
 
 
-async def _end_at_once(signals: AsyncIterator[int], end_process: Callable[[int], None] = os._exit) -> None:
-    number = await anext(signals)
+async def _end_at_once(signals: StopSignals, end_process: Callable[[int], None] = os._exit) -> None:
+    number = await signals.receive()
     log.warning("stopped_at_once", extra={"signal": signal.Signals(number).name})
     end_process(128 + number)
 

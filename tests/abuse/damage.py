@@ -1,4 +1,4 @@
-"""Bit flips over blob files and the database: none served as good, each found by a deep verify or shown to lie in free space.
+"""Bit flips over blob files and database: none served as good, each found by `verify --read-blobs` or shown to lie in free space.
 
 The flips of blob files do not interfere, so one daemon gets many of them. A flip of the database has a daemon of its own, forked
 from a process that has imported it. The damaged copy of a store is kept when a demand fails.

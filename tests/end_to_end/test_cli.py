@@ -191,6 +191,8 @@ def test_tail_shows_the_end(run: Run, session_id: str) -> None:
     assert numbers("-n", "100") == list(range(1, 21))
     assert numbers("--start", "17") == [17, 18, 19, 20]
     assert numbers("--start", "21") == []
+    assert numbers("--start", "9", "-n", "3") == [9, 10, 11]
+    assert numbers("--start", "9", "-n", "0") == []
     assert numbers("-n", "2", "--filter", 'role = "prompt"') == [17, 19]
     assert numbers("-n", "2", "--filter", 'role = "nobody"') == []
 

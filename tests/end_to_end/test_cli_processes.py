@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 import holdfast
+from holdfast.cli import daemon as daemon_commands
 from holdfast.cli import main
 from holdfast.wire.autostart import answers
 
@@ -135,6 +137,24 @@ def test_down_does_not_kill_a_process_that_only_has_the_same_number(own_daemon: 
             assert bystander.poll() is None
         finally:
             bystander.kill()
+
+
+def test_down_says_whose_daemon_it_is(
+    own_daemon: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    owner = os.geteuid()
+    told = f"holdfast.sock.lock belongs to user {owner}: if a daemon runs there, it is that user's. Only user {owner} or root"
+    for refused in ("open", "kill"):
+        with monkeypatch.context() as another:
+            another.setattr(os, refused, refuse)
+            another.setattr(os, "geteuid", lambda: owner + 1)
+            another.setattr(daemon_commands, "fault_of", lambda *_: "")
+            assert main(["down", "--socket", str(own_daemon.socket_path)]) == 1
+        assert told in capsys.readouterr().err
+    assert answers(own_daemon.socket_path)
 
 
 def test_tail_follows_over_a_restart_of_the_daemon(own_daemon: Any) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 import holdfast
+from holdfast.blobs.sources import Source
+from holdfast.v1 import blob_service_pb2
 
 pytestmark = pytest.mark.slow  # processes of its own
 
@@ -153,6 +155,24 @@ def test_putting_a_blob_over_a_kill(own_daemon: Any, tmp_path: Any) -> None:
         own_daemon.start()
         background.join()
         assert store.blobs.get(puts[0].digest) == path.read_bytes()
+
+
+def test_a_blob_that_is_lost_during_its_put_is_sent_again(own_daemon: Any) -> None:
+    data, passes = os.urandom(300_000), []
+    with holdfast.connect(own_daemon.socket_path) as store:
+        before = store.blobs.stat(store.blobs.put(data).digest)
+
+        def chunks() -> Iterator[bytes]:
+            passes.append(1)
+            if len(passes) == 1:
+                while store.blobs.stat(before.digest).lease_expire_time == before.lease_expire_time:
+                    time.sleep(0.01)  # until the daemon has found the blob stored
+                (own_daemon.data_dir / before.path).unlink()
+            yield data
+
+        header = blob_service_pb2.BlobPutHeader(digest=before.digest, size_bytes=len(data))
+        assert not store.blobs.upload(header, Source(chunks, len(data), repeatable=True)).existed
+        assert (len(passes), store.blobs.get(before.digest)) == (2, data)
 
 
 def test_without_a_daemon(own_daemon: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemons import DaemonProcess, Directory
+from holdfast.v1 import admin_service_pb2
+from tests.end_to_end.daemons import DaemonProcess, Directory, run
 from tests.support.api import Api, insert
 
 pytestmark = pytest.mark.slow  # processes of its own
@@ -73,6 +75,51 @@ def test_a_missing_database_beside_blobs_is_refused(directory: Directory, store:
     assert database.exists() == (left != "nothing")
 
 
+@pytest.mark.parametrize("flags", [[], ["--begin-anew"]])
+@pytest.mark.parametrize("left", ["dangling link", "directory"])
+def test_a_database_path_that_cannot_be_opened_is_never_begun_anew(
+    directory: Directory, store: Path, left: str, flags: list[str]
+) -> None:
+    database, elsewhere = store / "holdfast.db", directory.path / "disk"
+    database.rename(elsewhere)
+    if left == "directory":
+        database.mkdir()
+    else:
+        database.symlink_to(elsewhere)
+        elsewhere.rename(directory.path / "unmounted")
+    log = directory.refused("store", "run/s.sock", *flags)
+    assert "reason=SETUP" in log
+    expected = f"symbolic link to {elsewhere}, which does not exist" if left == "dangling link" else "is a directory"
+    assert expected in log
+    assert "begin-anew" not in log
+    assert len(blob_files(store)) == 1
+    assert elsewhere.exists() == (left == "directory")
+    assert not (store / "quarantine").exists()
+
+
+@pytest.mark.parametrize("marks", ["both marks", "no daemon.json", "no marks"])
+@pytest.mark.parametrize("damage", ["header", "first page"])
+def test_a_damaged_database_is_named_and_nothing_is_moved(directory: Directory, store: Path, damage: str, marks: str) -> None:
+    database = store / "holdfast.db"
+    with database.open("r+b") as file:
+        file.seek(0 if damage == "header" else 100)
+        file.write(b"\xff" * 90)
+    if marks != "both marks":
+        (store / "daemon.json").unlink()
+    if marks == "no marks":
+        (store / "blobs" / "store_id").unlink()
+    for flags in ([], ["--begin-anew"]):
+        log = directory.refused("store", "run/s.sock", *flags)
+        assert f"{database} is damaged or is not a database. Restore a backup; or move the file away" in log
+        assert "reason=DATABASE_DAMAGED" in log
+        assert "verify" not in log
+        assert len(blob_files(store)) == 1
+    migration = run("migrate", "--data-dir", str(store), "--socket", str(directory.path / "run/s.sock"))
+    assert f"{database} is damaged" in migration.stderr
+    database.rename(directory.path / "damaged.db")
+    directory.serve("store", "run/s.sock", "--begin-anew")
+
+
 @pytest.mark.parametrize("evidence", ["store_id", "daemon.json"])
 def test_a_database_of_another_store_beside_blobs_is_refused(
     directory: Directory, store: Path, other: Path, evidence: str
@@ -116,14 +163,47 @@ def test_begin_anew_keeps_the_database_of_another_store(directory: Directory, st
     assert len(blob_files(store / "quarantine")) == 1
 
 
-def test_a_database_without_blobs_can_be_deleted_to_begin_anew(directory: Directory, other: Path) -> None:
+@pytest.mark.parametrize("left", ["nothing", "empty file"])
+@pytest.mark.parametrize("evidence", ["store_id", "daemon.json"])
+def test_a_missing_database_of_a_store_without_blob_files_is_refused(
+    directory: Directory, other: Path, left: str, evidence: str
+) -> None:
+    old_id = store_id(other)
     (other / "holdfast.db").unlink()
-    daemon = directory.serve("other", "run/o.sock")
+    if left == "empty file":
+        (other / "holdfast.db").touch()
+    (other / ("daemon.json" if evidence == "store_id" else "blobs/store_id")).unlink()
+    log = directory.refused("other", "run/o.sock")
+    assert "reason=SETUP" in log
+    assert f"missing or empty, but {other} belongs to the store {old_id}" in log
+    assert "holdfastd --begin-anew, which begins a new store" in log
+    assert (other / "holdfast.db").exists() == (left == "empty file")
+    migration = run("migrate", "--data-dir", str(other), "--socket", str(directory.path / "run/o.sock"))
+    assert migration.returncode == 1
+    assert "missing or empty" in migration.stderr
+    daemon = directory.serve("other", "run/o.sock", "--begin-anew")
     with Api(daemon.socket, "") as api:
         assert not api.list("session").records
         api.put(os.urandom(FILE_BYTES))
     assert daemon.end() == 0
+    assert store_id(other) != old_id
+    assert not (other / "quarantine").exists()
     directory.serve("other", "run/o.sock")
+
+
+@pytest.mark.parametrize("left", ["nothing", "empty database", "empty card", "database before its store"])
+def test_a_first_start_that_was_killed_early_starts_again(directory: Directory, left: str) -> None:
+    data_dir = directory.path / "store"
+    (data_dir / "blobs" / "tmp").mkdir(parents=True, mode=0o700)
+    if left == "empty database":
+        (data_dir / "holdfast.db").touch()
+    elif left == "empty card":
+        (data_dir / "daemon.json").touch()
+    elif left == "database before its store":
+        import sqlite3
+
+        sqlite3.connect(data_dir / "holdfast.db").execute("PRAGMA journal_mode = WAL").connection.close()
+    fill(directory.serve())
 
 
 @pytest.fixture
@@ -148,6 +228,31 @@ def test_a_log_of_its_own_is_applied(directory: Directory, killed: Path) -> None
     with Api(daemon.socket, "") as api:
         assert api.count("session") == 5
         assert api.problems() == []
+
+
+def test_a_log_that_was_removed_after_a_kill_is_told_of(directory: Directory, killed: Path) -> None:
+    for each in killed.glob("holdfast.db-*"):
+        each.unlink()
+    daemon = directory.serve()
+    assert "event=log_missing" in daemon.log()
+    assert f"{killed / 'holdfast.db-wal'} is missing" in daemon.log()
+    assert daemon.end() == 0
+    assert "event=log_missing" not in directory.serve().log()
+
+
+def test_no_log_is_missed_after_a_kill_or_a_stop_in_order(directory: Directory, killed: Path) -> None:
+    daemon = directory.serve()
+    assert "event=last_stop_was_unclean" in daemon.log()
+    assert "event=log_missing" not in daemon.log()
+    daemon.end()
+    # As after a stop that left work to `recover`: in order, so the log was applied and removed.
+    card = daemon.card()
+    assert "pid" not in card
+    (killed / "daemon.json").write_text(json.dumps({key: each for key, each in card.items() if key != "clean"}))
+    (killed / "holdfast.db-wal").unlink(missing_ok=True)
+    again = directory.serve()
+    assert "event=last_stop_was_unclean" in again.log()
+    assert "event=log_missing" not in again.log()
 
 
 @pytest.mark.parametrize("change", ["backup", "another store", "missing"])
@@ -194,6 +299,28 @@ def test_a_store_without_its_mark_gains_it(directory: Directory, store: Path) ->
     (store / "daemon.json").unlink()
     directory.serve()
     assert store_id(store) == id
+
+
+def warnings_of(api: Api) -> list[str]:
+    return list(api.admin.GetStatus(admin_service_pb2.AdminServiceGetStatusRequest()).warnings)
+
+
+def test_blob_files_that_were_removed_are_told_of(directory: Directory, store: Path) -> None:
+    aside = store / "aside"
+    (store / "blobs").rename(aside)
+    daemon = directory.serve()
+    assert "event=blob_files_missing" in daemon.log()
+    with Api(daemon.socket, "") as api:
+        api.put(os.urandom(FILE_BYTES))
+        [warning] = warnings_of(api)
+        assert "blob files were missing: 1 of 1" in warning
+        assert "Run verify" in warning
+        assert api.problems()
+        shutil.copytree(aside, store / "blobs", dirs_exist_ok=True)
+        assert warnings_of(api) == []
+        assert api.problems() == []
+    daemon.end()
+    assert "event=blob_files_missing" not in directory.serve().log()
 
 
 def test_verify_counts_and_names_orphans(directory: Directory, store: Path) -> None:

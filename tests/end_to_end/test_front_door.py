@@ -118,6 +118,40 @@ def test_too_low_a_limit_of_open_files_is_a_clear_refusal(directory: Directory, 
     assert not daemon.data_dir.exists()
 
 
+FEW_THREADS = """\
+import sys, threading
+start, left = threading.Thread.start, [int(sys.argv.pop(1))]
+def limited(thread):
+    if not left[0]:
+        raise RuntimeError("can't start new thread")
+    left[0] -= 1
+    start(thread)
+threading.Thread.start = limited
+from holdfastd.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("allowed", [0, 3, 13])
+def test_too_low_a_limit_of_threads_is_a_clear_refusal(tmp_path: Path, allowed: int) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        FEW_THREADS,
+        str(allowed),
+        "--data-dir",
+        str(tmp_path / "d"),
+        "--socket",
+        str(tmp_path / "s"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "reason=SETUP" in done.stderr
+    assert f"The system started only {allowed} of the 16 threads" in done.stderr
+    assert "`ulimit -u`" in done.stderr
+    assert not (tmp_path / "d").exists()
+
+
 WITHOUT_DESCRIPTORS = """\
 import errno, os
 real = os.open

@@ -23,6 +23,7 @@ from holdfast.cli import main
 from holdfast.contract import places
 from holdfast.wire import trust
 from holdfast.wire.address import user_place
+from holdfastd.__main__ import main as holdfastd
 from tests.end_to_end.daemons import Directory, is_reachable
 
 pytestmark = pytest.mark.slow  # processes of its own
@@ -225,6 +226,27 @@ def test_a_link_in_the_data_directory_is_not_followed(
     with pytest.raises(OSError, match="symbolic link"):
         holdfast.connect()
     assert victim.read_text() == "precious"
+
+
+def test_a_user_without_a_home_is_told_who_has_the_place(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    taken = shared / f"holdfast-{os.geteuid()}"
+    taken.mkdir()
+    taken.chmod(0o777)
+    with monkeypatch.context() as homeless:
+        homeless.setattr(places, "home", lambda _: Path("/dev/null/home"))
+        homeless.setenv("HOLDFAST_DATA_DIR", str(tmp_path / "data"))
+        assert main(["up"]) == 3
+        told = capsys.readouterr().err
+        assert f"there is no directory for its socket: Others can write to the directory {taken}; /dev/null/home/" in told
+        assert "give PATH in HOLDFAST_SOCKET" in told
+        assert holdfastd(["--data-dir", str(tmp_path / "data")]) == 1
+        assert "There is no directory for the socket: Others can write" in capsys.readouterr().err
+        homeless.setattr(places, "home", lambda _: shared.parent / "home")
+        homeless.setenv("HOLDFAST_DATA_DIR", "/dev/null/home/data")
+        assert main(["up"]) == 3
+        assert "cannot be created (Not a directory). Give another directory in HOLDFAST_DATA_DIR." in capsys.readouterr().err
 
 
 def test_the_daemon_alone_chooses_the_same_place(taken: Impostor, directory: Directory, shared: Path) -> None:

@@ -84,3 +84,12 @@ def test_the_make_targets_that_the_readme_names_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
     named = set(re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text()))
     assert named <= targets | {"help"}
+
+
+def test_make_help_lists_the_targets_of_its_examples_and_of_the_documents() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    listed = set(re.findall(r"^([a-z-]+):.*## ", makefile, flags=re.M))
+    named = set(re.findall(r'@echo "  make ([a-z-]+)', makefile))
+    for document in DOCUMENTS:
+        named |= set(re.findall(r"`make ([a-z-]+)", (ROOT / document).read_text()))
+    assert named <= listed

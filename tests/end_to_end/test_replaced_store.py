@@ -128,6 +128,7 @@ def test_an_idle_daemon_notices_within_a_second(directory: Directory, backup: Pa
     assert daemon.wait(5.0) == EXIT_STORE_REPLACED, daemon.log()
     assert time.monotonic() - began < 1.5
     assert "event=store_replaced" in daemon.log()
+    assert "Nothing was acknowledged since. Put the directory back, or start the daemon again" in daemon.log()
 
 
 @pytest.mark.parametrize("change", [remove, put_back, rename_over, replace_blobs])

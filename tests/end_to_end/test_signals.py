@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfastd.supervisor import STOPPING
 from tests.end_to_end.daemons import Directory, eventually
 from tests.support.api import Api, insert
 
@@ -51,6 +52,25 @@ def test_quit_stops_in_order(directory: Directory) -> None:
     daemon = directory.serve()
     assert daemon.end(signal.SIGQUIT) == 0
     assert daemon.card()["clean"] is True
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_that_is_sent_twice_within_a_second_stops_in_order(directory: Directory, number: int) -> None:
+    """`timeout` sends it to the daemon and then to the whole process group."""
+    daemon = directory.serve("store", "run/s.sock", HOLDFAST_FAILPOINTS="stop.refusing_calls=sleep:0.5")
+    daemon.process.send_signal(number)
+    assert eventually(lambda: "event=stopping" in daemon.log())
+    daemon.process.send_signal(number)
+    assert daemon.wait(15.0) == 0, daemon.log()
+    assert "stopped_at_once" not in daemon.log()
+    assert daemon.card()["clean"] is True
+
+
+def test_another_signal_stops_at_once(directory: Directory) -> None:
+    daemon = directory.serve("store", "run/s.sock", HOLDFAST_FAILPOINTS="stop.refusing_calls=sleep:5")
+    daemon.process.send_signal(signal.SIGTERM)
+    assert eventually(lambda: "event=stopping" in daemon.log())
+    assert daemon.end(signal.SIGINT) == 128 + signal.SIGINT
 
 
 def test_other_signals_do_not_hasten_a_stop(directory: Directory) -> None:

@@ -18,6 +18,7 @@ import pytest
 from holdfast.v1 import blob_service_pb2, blob_service_pb2_grpc, record_pb2, store_service_pb2, store_service_pb2_grpc
 from holdfastd.daemon import EXIT_STUCK, EXIT_SYNC_FAILED, Daemon
 from holdfastd.settings import load_settings
+from holdfastd.supervisor import REPEAT_S
 from tests.end_to_end.daemons import NOT_SERVING, PATIENCE_S, DaemonProcess, Directory, connect, eventually
 
 pytestmark = pytest.mark.slow  # processes of its own
@@ -111,6 +112,7 @@ def test_a_second_signal_ends_at_once(directory: Directory) -> None:
     time.sleep(0.5)
     daemon.process.send_signal(signal.SIGTERM)
     assert eventually(lambda: "event=stopping" in daemon.log())
+    time.sleep(REPEAT_S)
     assert daemon.process.poll() is None
     began = time.monotonic()
     assert daemon.end() == 128 + signal.SIGTERM

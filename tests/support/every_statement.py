@@ -22,12 +22,12 @@ from holdfastd.model.commands import ExpireRequests
 from holdfastd.model.filters import And, Comparison, Literal, LiteralKind, Node, Not, Operator
 from holdfastd.model.ordering import Order, parse_order
 from holdfastd.model.predicates import filterable_fields
-from holdfastd.store import audits, changes, ledger, query
+from holdfastd.store import audits, blobs, changes, ledger, loading, meta, query
 from holdfastd.store.checksum_fill import TABLES
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, quoted, referrers_sql
 from tests.registry.world import SINGULAR, VALUES, World, insert_of, settable, targets_of, update_of
-from tests.support.api import append, delete, insert
+from tests.support.api import append, delete, insert, update
 from tests.support.engine import Engine, insert_session
 from tests.support.in_process import DirectApi
 from tests.support.messages import put
@@ -58,6 +58,7 @@ def drive(engine: Engine, directory: Path) -> list[Any]:
     seen += [answer for journal in STORED_JOURNALS.values() for answer in _journal(api, world, journal)]
     seen += _pages(api)
     seen += _blobs(engine, api, directory)
+    seen += _damaged(engine, api)
     seen += _upkeep(engine, api)
     seen.append(api.problems())
     return seen
@@ -235,6 +236,19 @@ def _as_from_before(engine: Engine, api: Any) -> Iterator[Any]:
     yield _counts(api, "checksums", False)
 
 
+def _damaged(engine: Engine, api: Any) -> Iterator[Any]:
+    """A record of which neither the row nor the history has an intact copy; afterwards the history is as it was."""
+    change = "UPDATE changes SET checksum = checksum + ? WHERE id = ? AND action = 1"
+    id = api.insert("task", title="damaged")
+    engine.connection.execute("UPDATE task SET checksum = checksum + 1 WHERE id = ?", (id,))
+    engine.connection.execute(change, (1, id))
+    yield _refusal(lambda: api.commit(update("task", id=id, title="other", mask=["title"])))
+    yield _refusal(lambda: api.commit(delete("task", id)))
+    engine.connection.execute(change, (-1, id))
+    with engine.readers.snapshot(Call()) as connection:
+        yield len(blobs.some_paths(connection, 3))
+
+
 def _counts(api: Any, job: str, dry_run: bool) -> dict[str, int]:
     frames = api.admin.RunJob(admin_pb2.AdminServiceRunJobRequest(job=job, dry_run=dry_run))
     return dict(list(frames)[-1].counts)
@@ -274,12 +288,13 @@ def written(dialect: Dialect) -> Iterator[str]:
         yield from (sql for sql, _ in _entries(dialect, journal))
     yield from (sql for sql, _ in _audits(dialect))
     yield from (changes.page_sql(dialect, kinds, ids) for kinds in range(3) for ids in range(3))
+    yield from (changes.OF_RECORD, changes.SET_BACK, loading.BLOBS, meta.CLEAR)  # needed only after damage
     yield from (ledger._find_sql(count) for count in (1, 2, ledger.KEYS_A_STATEMENT))
 
 
 def _of_kind(kind: Kind) -> Iterator[str]:
     sql = kind_sql(kind)
-    yield from (sql.image, sql.columns, sql.insert, sql.update, sql.delete, sql.exists)
+    yield from (sql.image, sql.columns, sql.insert, sql.update, sql.delete, sql.exists, sql.version)
     for field in kind.children:
         yield from (child_sql(kind, field).select, child_sql(kind, field).delete)
     yield from (key_sql(kind, key) for key in kind.keys)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.contract.trim import trim
-from holdfastd.errors import DataLoss, NotFound
+from holdfastd.errors import DataLoss, Exhausted, NotFound
 from holdfastd.model.blobs import PutHeader, digest_of
 from holdfastd.model.call import Call
 from tests.unit.blob_rig import HOUR_NS, Rig, rig
@@ -111,6 +111,23 @@ def test_bytes_move_from_the_database_to_a_file_when_the_limit_was_lowered(tmp_p
         assert not store.put(SMALL).existed
         assert file_of(store, digest).exists()
         assert store.get(digest) == SMALL
+        assert store.problems() == []
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_bytes_that_are_lost_during_a_put_that_found_them_are_asked_for_again(tmp_path: Path, damage: str) -> None:
+    with rig(tmp_path, cache_bytes=0) as store:
+        digest = store.put(TEXT).digest
+
+        def chunks() -> Iterator[bytes]:
+            DAMAGES[damage](store, digest)
+            yield TEXT
+
+        with pytest.raises(Exhausted, match="Send the content again") as refused:
+            store.send(PutHeader(digest, len(TEXT)), chunks())
+        assert (refused.value.reason, refused.value.retry_delay_s > 0) == ("BLOB_LOST", True)
+        assert not store.put(TEXT, digest=digest).existed
+        assert store.get(digest) == TEXT
         assert store.problems() == []
 
 

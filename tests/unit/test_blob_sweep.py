@@ -15,7 +15,7 @@ import pytest
 from holdfastd import failpoints
 from holdfastd.errors import DataLoss, FailedPrecondition, NotFound
 from holdfastd.jobs import sweep
-from holdfastd.model.blobs import PutHeader, digest_of
+from holdfastd.model.blobs import PutHeader, digest_hex, digest_of
 from holdfastd.model.call import Call
 from holdfastd.service.blobs.draft import Draft
 from holdfastd.store import blobs as rows
@@ -392,4 +392,15 @@ def test_recovery_deletes_nothing_while_the_row_of_a_blob_is_damaged(store: Rig,
         store.connection.execute("UPDATE blob SET digest = ?, path = ?, size_bytes = ? WHERE digest = ?", (*row, row[0]))
     assert store.recover()["orphan_files"] == 1
     assert store.stored_files() == [each for each in files if "-0123" not in str(each)]
+    assert store.get(digest) == TEXT
+
+
+@pytest.mark.parametrize("stray", ["README", "store_id.bak", "abc/x", "ZZ/x", "0f", "tmp/lost+found/x", "{published}/sub/x"])
+def test_what_a_user_put_beside_the_blobs_is_left_alone(store: Rig, stray: str) -> None:
+    digest = store.put(TEXT).digest
+    place = store.data_dir / "blobs" / stray.format(published=digest_hex(digest)[:2])
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(b"a user's")
+    assert store.recover()["orphan_files"] == 0
+    assert place.read_bytes() == b"a user's"
     assert store.get(digest) == TEXT

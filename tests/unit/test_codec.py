@@ -17,7 +17,7 @@ from holdfastd.model import codec
 from holdfastd.model.checking import check_record, check_values
 from holdfastd.model.entries import create_time, entry_codec
 from holdfastd.model.entry_images import EntryImages
-from holdfastd.store import records
+from holdfastd.store import loading, records
 from holdfastd.store.sql import child_sql, kind_sql
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.database import Database
@@ -85,7 +85,7 @@ def test_every_kind_goes_through_its_tables(kind: Kind, connection: Connection, 
             rows = [("w", "x", ordinal, *row) for ordinal, row in enumerate(codec.child_rows(field, message))]
             connection.insert_rows(child_sql(kind, field).table, child_sql(kind, field).columns, rows)
         assert records.from_columns(connection, kind, "w", "x") == message
-        assert records.load(connection, kind, "w", "x") == message  # without an image the columns are read
+        assert loading.load(connection, kind, "w", "x") == message  # without an image the columns are read
     finally:
         connection.execute("ROLLBACK TO example")
         connection.execute("RELEASE example")

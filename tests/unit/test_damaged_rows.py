@@ -329,7 +329,6 @@ def change_definition(engine: Engine, old: str, new: str) -> None:
     ("damage", "reason"),
     [
         ("UPDATE workspace SET name = 'Default'", "workspace_damaged"),
-        ("UPDATE workspace SET create_time = create_time * 2", "workspace_damaged"),
         ("INSERT INTO counter (workspace, name, value) VALUES ('default', 'tesk', 4)", "counter_damaged"),
         ("INSERT INTO counter (workspace, name, value) VALUES ('default', 'task', -4)", "counter_damaged"),
         ("INSERT INTO blob_candidate (digest, due_time) VALUES ('sha256:0', 0)", "candidate_damaged"),

@@ -27,7 +27,7 @@ class Held:
         self.ground = Ground([self.file.parent, self.file], lambda: self.written, self.reasons.append)
 
     def settle(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Waits until an unchanged modification time counts."""
+        """Waits until an unchanged change time counts."""
         monkeypatch.setattr(ground, "SETTLED_NS", 20_000_000)
         time.sleep(0.05)
         self.ground.check()
@@ -78,6 +78,34 @@ def test_a_change_within_the_resolution_of_the_clock_is_noticed(held: Held) -> N
     os.utime(held.file.parent, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(StoreReplaced):
         held.ground.check()
+
+
+def test_a_replaced_file_is_noticed_when_the_time_of_its_directory_was_restored(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `cp -a --remove-destination backup/. data` and `tar -xp` do it."""
+    before = os.stat(held.file.parent)
+    held.settle(monkeypatch)
+    other = held.file.with_name("other")
+    other.touch()
+    other.rename(held.file)
+    os.utime(held.file.parent, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(StoreReplaced, match=r"store/file was replaced"):
+        held.ground.check()
+
+
+def test_a_held_directory_that_was_made_anew_is_noticed(tmp_path: Path) -> None:
+    """A file system may give the number of a removed inode to the next directory, unless something holds it."""
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    held, first = Ground([tmp_path, blobs], str, lambda reason: None), blobs.stat().st_ino
+    for _ in range(20):
+        blobs.rmdir()
+        blobs.mkdir()
+        if blobs.stat().st_ino == first:
+            break
+    with pytest.raises(StoreReplaced, match="blobs was replaced"):
+        held.check()
 
 
 def test_a_replaced_directory_is_noticed(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:

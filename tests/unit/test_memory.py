@@ -53,7 +53,7 @@ def test_the_parts_are_no_more_than_the_limit_and_the_largest_commit_fits(limit:
 
 @pytest.mark.parametrize("value", ["1", "1000000", "-1", "a lot"])
 def test_a_limit_that_is_too_small_is_refused(value: str) -> None:
-    with pytest.raises(SetupError, match="0 or a whole number from 268435456"):
+    with pytest.raises(SetupError, match="0 or a size from 256 MiB"):
         load_settings({}, {"HOLDFAST_MEMORY_MAX_BYTES": value})
     assert load_settings({}, {"HOLDFAST_MEMORY_MAX_BYTES": "0"}).memory_max_bytes == 0
 

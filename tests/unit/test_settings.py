@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from holdfastd import __main__, daemon, supervisor
+from holdfastd.__main__ import _parser
 from holdfastd.errors import SetupError
 from holdfastd.settings import Settings, flag_of, load_settings
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -103,12 +108,59 @@ def test_a_wrong_variable_is_refused_by_name() -> None:
 def test_a_misspelt_variable_is_refused_and_those_of_clients_are_not() -> None:
     with pytest.raises(SetupError, match=r"HOLDFAST_DATADIR, which is no setting. Did you mean 'HOLDFAST_DATA_DIR'"):
         load_settings({}, {"HOLDFAST_DATADIR": "/x"})
+    with pytest.raises(SetupError, match=r"HOLDFAST_MEMORY_MAX, which is no setting. Did you mean 'HOLDFAST_MEMORY_MAX_BYTES'"):
+        load_settings({}, {"HOLDFAST_MEMORY_MAX": "3"})
+    with pytest.raises(SetupError, match=r"HOLDFAST_REQUEST, which is no setting. Did you mean 'HOLDFAST_REQUEST_RETENTION_"):
+        load_settings({}, {"HOLDFAST_REQUEST": "3"})
     load_settings({}, {"HOLDFAST_WORKSPACE": "w", "HOLDFAST_ACTOR": "a", "HOLDFAST_FAILPOINTS": "x"})
 
 
 def test_a_wrong_flag_is_refused_by_name() -> None:
     with pytest.raises(SetupError, match=r"--idle-exit is 'soon'"):
         load_settings({"idle_exit_s": "soon"}, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [
+        ("1G", 1 << 30),
+        ("512MiB", 1 << 29),
+        ("1024m", 1 << 30),
+        ("524288 KiB", 1 << 29),
+        ("536870912", 1 << 29),
+        (1 << 29, 1 << 29),
+    ],
+)
+def test_sizes_take_binary_suffixes(text: object, size_bytes: int) -> None:
+    assert load_settings({"memory_max_bytes": text}, {}).memory_max_bytes == size_bytes
+
+
+@pytest.mark.parametrize("text", ["1GB", "1.5G", "G", "-1G", "255MiB", "1025G", "3", "٣G", True, 2.0])
+def test_wrong_sizes_are_refused_with_the_limits_in_the_same_units(text: object) -> None:
+    with pytest.raises(SetupError, match=r"must be 0 or a size from 256 MiB to 1024 GiB, in bytes or as .*\. The default is 0\."):
+        load_settings({"memory_max_bytes": text}, {})
+    with pytest.raises(SetupError, match=r"must be a size from 0 to 1 MiB, .*\. The default is 32 KiB\."):
+        load_settings({"inline_max_bytes": "2M"}, {})
+
+
+def test_help_shows_the_default_of_each_setting() -> None:
+    told = " ".join(_parser().format_help().split())
+    for setting in fields(Settings):
+        if setting.name != "persist_db_path":
+            assert re.search(rf"{re.escape(setting.metadata['help'])} \(default: [^)]+\)", told), setting.name
+
+
+def test_help_and_readme_name_every_exit_code_and_the_signals() -> None:
+    codes = {
+        value for module in (daemon, supervisor, __main__) for name, value in vars(module).items() if name.startswith("EXIT_")
+    }
+    told, readme = _parser().format_help(), README.read_text()
+    for code in [*map(str, codes), "0", "2", "128+n"]:
+        assert re.search(rf"^  {re.escape(code)} ", told, re.MULTILINE), code
+        assert f"\n| {code} |" in readme, code
+    for each in ("SIGTERM", "SIGHUP", "SIGTSTP (Ctrl-Z)"):
+        assert re.search(rf"^  {re.escape(each)}", told, re.MULTILINE), each
+        assert f"\n| {each}" in readme, each
 
 
 @pytest.mark.parametrize("text", ["on", "yes", "True", "1"])

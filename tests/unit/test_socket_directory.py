@@ -101,6 +101,22 @@ def test_a_place_that_is_taken_later_is_left_at_the_next_start(shared: Path, tmp
     assert in_home(shared) / "holdfast.sock" in place.sockets
 
 
+def test_home_is_the_variable_before_the_entry_of_the_user() -> None:
+    assert places.home({"HOME": "/somewhere/else"}) == Path("/somewhere/else")
+    assert places.home({"HOME": "relative"}) == places.home({}) == places.entered_home()
+
+
+def test_that_no_place_can_be_used_is_told_with_the_owner(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert places.fault_of_all({}) == ""
+    in_shared(shared).mkdir(mode=0o700)
+    monkeypatch.setattr(places, "home", lambda _: Path("/dev/null/home"))
+    assert places.fault_of_all({}) == ""
+    monkeypatch.setattr(os, "geteuid", lambda: OTHER)
+    in_shared(shared).mkdir(mode=0o700)
+    owned = f"The directory {in_shared(shared)} belongs to user {os.getuid()}, not to {OTHER}; /dev/null/home/"
+    assert places.fault_of_all({}).startswith(owned)
+
+
 @pytest.mark.parametrize(("mode", "is_refused"), [(0o700, False), (0o755, False), (0o770, True), (0o707, True), (0o1777, True)])
 def test_the_mode_decides_whether_others_can_write(tmp_path: Path, mode: int, is_refused: bool) -> None:
     tmp_path.chmod(mode)

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from holdfast.cli import exits
 from holdfast.cli.options import DEFAULT_TIMEOUT_S, DEFAULT_WORKSPACE
 
 Completer = Callable[[click.Context, click.Parameter, str], list[Any]]
@@ -76,7 +77,7 @@ _TIMEOUT = f"how long to wait for the daemon, in seconds (default: {DEFAULT_TIME
 def global_options() -> list[click.Parameter]:
     """Returns new options for a command, or for `holdfast` itself."""
     return [
-        _global("--socket", "socket", _SOCKET, metavar="PATH", type=click.Path()),
+        _global("--socket", "socket", _SOCKET, metavar="PATH", type=click.Path(readable=False)),
         _global("--workspace", "workspace", f"the workspace (default: {DEFAULT_WORKSPACE})", metavar="NAME"),
         _global("--json", "as_json", "write JSON, one object a line, and errors as JSON too", is_flag=True, flag_value=True),
         _global("--timeout", "timeout_s", _TIMEOUT, metavar="SECONDS", type=seconds),
@@ -106,6 +107,14 @@ class Command(AsWritten):
         if rest and not ctx.resilient_parsing:
             ctx.fail(f"unrecognized argument{'s:' if len(rest) > 1 else ''} {' '.join(rest)}")
         return rest
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Runs the command. The exit code is 1 if it succeeded but the daemon could not read all that it asked for."""
+        from holdfast.cli.unreadable import counted
+
+        with counted() as unreadable:
+            code: int = super().invoke(ctx)
+        return exits.FAILED if code == exits.OK and unreadable.count else code
 
 
 def command(name: str) -> Callable[[Callable[..., int]], Command]:

@@ -9,7 +9,6 @@ import stat
 import struct
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ import click
 
 from holdfast.cli import exits
 from holdfast.cli.command import command, count
-from holdfast.cli.holder import Holder, holder_of
+from holdfast.cli.holder import Holder, holder_of, of_another_user
 from holdfast.cli.options import Options
 from holdfast.cli.reach import named_socket, not_running, open_running, open_store, place_of, running_socket
 from holdfast.cli.text import duration_text, one_line, size_text, time_text
@@ -109,8 +108,12 @@ def down(options: Options) -> int:
         return _say_stopped(options, None)
     holder, path = found
     _check_same_process(holder, path)
-    with suppress(ProcessLookupError):  # it has ended meanwhile
+    try:
         os.kill(holder.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass  # it has ended meanwhile
+    except PermissionError as error:
+        raise of_another_user(_lock_of(path)) or error from None
     _await_end(holder.pid, [*locks, *holder.further_locks], options.timeout_s)
     return _say_stopped(options, holder.pid)
 

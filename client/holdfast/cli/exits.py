@@ -26,9 +26,14 @@ _CODES: tuple[tuple[type[errors.HoldfastError], int], ...] = (
     (errors.OutOfRange, CONFLICT),
 )
 
+# A broken file of the daemon is no conflict with what is stored.
+_CODES_BY_REASON = {"DAEMON_FILE_UNREADABLE": FAILED}
+
 
 def exit_code_of(error: errors.HoldfastError) -> int:
     """Returns the exit code for an error."""
+    if (code := _CODES_BY_REASON.get(error.reason)) is not None:
+        return code
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
 
 

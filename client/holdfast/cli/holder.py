@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.errors import PermissionDenied
 from holdfast.wire.address import Place
 from holdfast.wire.description import OPEN_FLAGS, description_of, is_held, unreadable
 
@@ -30,13 +31,15 @@ class Holder:
 def holder_of(lock_file: Path) -> Holder | None:
     """Returns the daemon that holds the lock; None if it is free, even if the file still names an earlier daemon.
 
-    Raises OSError when the file cannot be read, for example because it belongs to another user, and FailedPrecondition when it
-    is not a lock file.
+    Raises PermissionDenied when the file is another user's and may not be read, OSError when it cannot be read for another
+    reason, and FailedPrecondition when it is not a lock file.
     """
     try:
         descriptor = os.open(lock_file, OPEN_FLAGS)
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise of_another_user(lock_file) or error from None
     except OSError:
         if lock_file.is_symlink():
             raise unreadable(lock_file, "it is a symbolic link") from None
@@ -45,6 +48,20 @@ def holder_of(lock_file: Path) -> Holder | None:
         return _read_holder(descriptor, lock_file) if is_held(descriptor) else None
     finally:
         os.close(descriptor)
+
+
+def of_another_user(lock_file: Path) -> PermissionDenied | None:
+    """The error for a daemon that this user may not stop; None if its lock file is this user's own or cannot be examined."""
+    try:
+        owner = lock_file.lstat().st_uid
+    except OSError:
+        return None
+    if owner == os.geteuid():
+        return None
+    return PermissionDenied(
+        f"{lock_file} belongs to user {owner}: if a daemon runs there, it is that user's. Only user {owner} or root can stop it.",
+        metadata={"user": str(owner)},
+    )
 
 
 def _read_holder(descriptor: int, lock_file: Path) -> Holder | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,19 +22,21 @@ if TYPE_CHECKING:
     from holdfast.v1 import entry_pb2, store_service_pb2
 
 SHORT_LINES = 5
+LAST_LINES = 10
 INDENT = "  "
 _HEADED_BY = ("role", "type")
 _TOLD_IN = ("content", "message", "data")
 _LABELS = ("title", "name")
 _WHOSE = "the kind of the journal's parent (default: session)"
 _WHICH = "the journal, such as event (default: transcript)"
+_LINES = "the largest number of entries (default: 10, or all with --start)"
 _ONLY = "only this kind or journal; may be repeated"
 
 
 @command("tail")
 @click.argument("session", metavar="SESSION", help="the session's id", shell_complete=offered("session_ids"))
 @click.option("-f", "--follow", is_flag=True, help="wait for new entries, also while the daemon restarts")
-@click.option("-n", "--lines", metavar="N", type=count, default=10, help="the number of entries (default: 10)")
+@click.option("-n", "--lines", metavar="N", type=count, help=_LINES)
 @click.option("--start", metavar="NUMBER", type=positive, help="begin with this entry, instead of the last ones")
 @click.option("--filter", metavar="FILTER", default="", help="only entries that match, such as 'role = \"prompt\"'")
 @click.option("--parent-kind", metavar="KIND", default="session", help=_WHOSE, shell_complete=offered("kinds"))
@@ -43,7 +46,7 @@ def tail(
     options: Options,
     session: str,
     follow: bool,
-    lines: int,
+    lines: int | None,
     start: int | None,
     filter: str,
     parent_kind: str,
@@ -55,6 +58,7 @@ def tail(
     examples:
       holdfast tail ses_… -f
       holdfast tail ses_… --start 1 --full       the whole transcript
+      holdfast tail ses_… --start 99 -n 3        entries 99 to 101
       holdfast tail TASK-001 --parent-kind task
       holdfast tail TASK-001 --parent-kind task --journal event -f
       holdfast tail ses_… --start 1 --json > transcript.jsonl
@@ -68,8 +72,10 @@ def tail(
         raise InvalidArgument("SESSION is empty: say whose transcript, as in `holdfast tail ses_…`.", reason="USAGE")
     with (open_following if follow else open_store)(options) as store:
         read = partial(getattr(store, read_from).read, session, parent_kind=of)
-        with read(start=start or _start(read, lines, filter), filter=filter, follow=follow) as found:
-            for entry in found:
+        first = start or _start(read, LAST_LINES if lines is None else lines, filter)
+        with read(start=first, filter=filter, follow=follow) as found:
+            # Without --start, `lines` determines the first entry, and --follow continues after these entries.
+            for entry in islice(found, lines if start else None):
                 if options.as_json:
                     print(json_line(entry_form(entry)), flush=follow)
                 else:

@@ -22,8 +22,9 @@ from holdfast.cli.reach import open_store
 from holdfast.cli.record_diff import FieldChange, Omitted, changes_between, lines_of
 from holdfast.cli.terminal import Line
 from holdfast.cli.text import one_line, time_text
+from holdfast.cli.unreadable import counted
 from holdfast.contract.kinds import KINDS, Kind
-from holdfast.errors import FailedPrecondition, NotFound
+from holdfast.errors import DataLoss, FailedPrecondition, HoldfastError, NotFound
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from holdfast.values.fields import json_value
 
@@ -53,16 +54,16 @@ class Entry:
 def entries(options: Options, what: str, id: str | None, limit: int | None) -> Iterator[Entry]:
     """Returns the changes of a record, also of a deleted one, newest first. `what` is its kind, or its id if `id` is None.
 
-    Prints a note on stderr when their times are not in that order. Raises NotFound, and FailedPrecondition when records of
-    several kinds have the id.
+    Prints a note on stderr when their times are not in that order. Raises NotFound, FailedPrecondition when records of several
+    kinds have the id, and DataLoss when none of the changes can be read.
     """
     kinds, wanted = ([kind_named(what).name], id) if id is not None else (list(KINDS), what)
     found: dict[str, deque[entry_pb2.Entry]] = {}
-    with open_store(options) as store:
+    with open_store(options) as store, counted() as unreadable:
         for told in _history(store, kinds, wanted):
             found.setdefault(told.audit.kind, deque(maxlen=limit)).append(told)
     if not found:
-        raise _nothing(what, id)
+        raise _damaged(what, id) if unreadable.count else _nothing(what, id)
     chosen = found[_meant(found, wanted)]
     if any(older.audit.time.ToNanoseconds() > newer.audit.time.ToNanoseconds() for older, newer in pairwise(chosen)):
         print(_CLOCK_NOTE, file=sys.stderr)
@@ -85,6 +86,11 @@ def _meant(kinds: Iterable[str], id: str) -> str:
 def _borrows_id(kind: Kind) -> bool:
     name = kind.id_template.removeprefix("{").removesuffix("}")
     return name in kind.by_name and rules_of(descriptor_of(kind, name)).HasField("reference")
+
+
+def _damaged(what: str, id: str | None) -> HoldfastError:
+    named = what if id is None else f"{what} {id}"
+    return DataLoss(f"No change of {named} can be read. `holdfast verify` names the damage.", reason="HISTORY_DAMAGED")
 
 
 def _nothing(what: str, id: str | None) -> NotFound:

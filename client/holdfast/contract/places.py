@@ -41,12 +41,24 @@ def runtime_dirs(environment: Mapping[str, str]) -> tuple[Path, ...]:
     return (*offered, *((in_home, shared) if in_home.is_dir() else (shared, in_home)))
 
 
+def fault_of_all(environment: Mapping[str, str]) -> str:
+    """Why none of `runtime_dirs` can be used; empty if one can."""
+    faults = [fault_of(each) or ("" if _can_exist(each) else f"{each} cannot be created") for each in runtime_dirs(environment)]
+    return "; ".join(faults) if all(faults) else ""
+
+
 def home(environment: Mapping[str, str]) -> Path:
-    """The user's home from the password database, else `HOME`, which may differ between processes that share the sockets."""
+    """The directory that `HOME` names, else the user's home in the password database."""
+    given = Path(environment.get("HOME", ""))
+    return given if given.is_absolute() else entered_home()
+
+
+def entered_home() -> Path:
+    """The user's home in the password database, the same for all of the user's processes."""
     try:
         return Path(pwd.getpwuid(os.geteuid()).pw_dir)
     except KeyError:  # in a container, the user may have no entry
-        return Path(environment.get("HOME") or "/")
+        return Path("/")
 
 
 def fault_of(directory: Path, owners: Collection[int] = (), others_write: int = _OTHERS_WRITE) -> str:

@@ -126,7 +126,8 @@ def runtime_dir() -> Path:
 
 
 def _home() -> Path:
-    return places.home(os.environ)
+    """The home whose store has the socket `holdfast.sock`. Stores of processes with another `HOME` have sockets of their own."""
+    return places.entered_home()
 
 
 def _xdg_dir(variable: str, default: Path) -> Path:

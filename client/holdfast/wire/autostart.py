@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from holdfast.contract import places
 from holdfast.contract.places import fault_of
 from holdfast.errors import ResourceExhausted, StartFailed, Unavailable
 from holdfast.wire import trust
@@ -137,9 +138,21 @@ def _status(socket_path: Path, deadline: float) -> admin_service_pb2.AdminServic
 
 
 def _make_directories(place: Place) -> None:
-    """Creates the directories of the sockets and of the store. Raises StartFailed if other users can write to the latter."""
+    """Creates the directories of the sockets and of the store.
+
+    Raises StartFailed if there can be none for the sockets, and if other users can write to that of the store.
+    """
     _make_socket_dir(place)
-    place.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not place.start_sockets[0].parent.is_dir() and (faults := places.fault_of_all(os.environ)):
+        raise StartFailed(
+            f"No daemon is started, because there is no directory for its socket: {faults}. "
+            "Start one with `holdfastd --data-dir DIR --socket PATH`, and give PATH in HOLDFAST_SOCKET."
+        )
+    try:
+        place.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"{place.data_dir} cannot be created ({error.strerror})"
+        raise StartFailed(f"No daemon is started: {why}. Give another directory in HOLDFAST_DATA_DIR.") from error
     fault = fault_of(place.data_dir, (trust.ROOT,), stat.S_IWOTH) or (place.in_memory and fault_of(place.data_dir.parent))
     if fault:
         raise StartFailed(f"No daemon is started: {fault}. Give another directory in HOLDFAST_DATA_DIR.")

@@ -20,10 +20,10 @@ from holdfast.v1.store_service_pb2_grpc import StoreServiceStub
 from holdfast.wire import forks
 from holdfast.wire.address import check_socket_path
 
-_MESSAGE_LIMIT_BYTES = 16 << 20
+MESSAGE_LIMIT_BYTES = 16 << 20
 _OPTIONS = (
-    ("grpc.max_receive_message_length", _MESSAGE_LIMIT_BYTES),
-    ("grpc.max_send_message_length", _MESSAGE_LIMIT_BYTES + (1 << 16)),
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
+    ("grpc.max_send_message_length", MESSAGE_LIMIT_BYTES + (1 << 16)),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 50),

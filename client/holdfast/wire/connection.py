@@ -18,11 +18,11 @@ import grpc
 from google.protobuf.message import Message
 
 from holdfast.contract.versions import API_VERSION, method_name, need_of
-from holdfast.errors import Closed, HoldfastError, InvalidArgument, Unavailable, VersionSkew
+from holdfast.errors import Closed, HoldfastError, InvalidArgument, TooLarge, Unavailable, VersionSkew
 from holdfast.v1 import admin_service_pb2, store_service_pb2
 from holdfast.wire import forks, trust
 from holdfast.wire.agreement import Agreement, Metadata
-from holdfast.wire.channel import Stubs, close_channel, open_channel
+from holdfast.wire.channel import MESSAGE_LIMIT_BYTES, Stubs, close_channel, open_channel
 from holdfast.wire.retry import Patience
 from holdfast.wire.status import error_of
 from holdfast.wire.trust import CheckedSocket
@@ -184,7 +184,8 @@ class Connection:
         """The client's error for a failed call; Closed when it failed because the store was closed meanwhile."""
         if self._line.closed:
             return Closed("The store was closed during the call.")
-        return error_of(failure, method_name(request))
+        error = error_of(failure, method_name(request))
+        return _too_large(request) if isinstance(error, TooLarge) and request.ByteSize() > MESSAGE_LIMIT_BYTES else error
 
     def recover(self, error: HoldfastError, patience: Patience) -> None:
         """Waits until the call may be tried again; raises `error` when a retry cannot help or the time is up.
@@ -259,3 +260,12 @@ class Connection:
     def _nobody(self, error: Unavailable) -> Unavailable:
         hint = "Start one with `holdfastd --data-dir DIR --socket PATH`, or connect without an address."
         return Unavailable(f"No daemon answers at {self._line.socket_path}: {error.message}. {hint}", metadata=error.metadata)
+
+
+def _too_large(request: Message) -> TooLarge:
+    """The error for a request above the limit, which gRPC does not send. gRPC's own message does not say what to do."""
+    return TooLarge(
+        f"The request has {request.ByteSize():,} bytes; the limit is 16 MiB ({MESSAGE_LIMIT_BYTES:,} bytes). "
+        "Split it into several calls, or put large content into a blob.",
+        metadata={"limit": str(MESSAGE_LIMIT_BYTES)},
+    )

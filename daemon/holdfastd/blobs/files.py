@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import threading
 import weakref
@@ -28,6 +29,7 @@ from holdfastd.model.blobs import DELTA, RAW, ZSTD, digest_hex
 BLOBS = "blobs"
 OWNER_FILE = "store_id"  # in `blobs`: the id of the store that the files belong to (`foreign.py`)
 _TEMPORARY = "tmp"
+_PUBLISHED = re.compile("[0-9a-f]{2}")
 _SUFFIXES = {ZSTD: ".zst", RAW: "", DELTA: ".delta"}
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _READ_BYTES = 1024 * 1024
@@ -140,8 +142,8 @@ class BlobFiles:
     def scan(self) -> Iterator[str]:
         """The paths of all published files."""
         for directory in sorted(self._directories()):
-            for entry in sorted(os.listdir(self._data_dir / BLOBS / directory)):
-                yield f"{BLOBS}/{directory}/{entry}"
+            for name in _files_in(self._data_dir / BLOBS / directory):
+                yield f"{BLOBS}/{directory}/{name}"
 
     def is_live(self, path: str) -> bool:
         """Whether this file, temporary or published, belongs to an upload of this process that has not ended."""
@@ -149,7 +151,7 @@ class BlobFiles:
 
     def dead_temporary_files(self) -> list[str]:
         """The temporary files that no upload of this process writes; earlier processes left them."""
-        found = [f"{BLOBS}/{_TEMPORARY}/{name}" for name in sorted(os.listdir(self._data_dir / BLOBS / _TEMPORARY))]
+        found = [f"{BLOBS}/{_TEMPORARY}/{name}" for name in _files_in(self._data_dir / BLOBS / _TEMPORARY)]
         return [path for path in found if not self.is_live(path)]
 
     @contextlib.contextmanager
@@ -214,8 +216,15 @@ class BlobFiles:
 
 
 def published_directories(blobs_dir: Path) -> list[str]:
-    """The names of the directories of published files."""
-    return [name for name in os.listdir(blobs_dir) if name not in (_TEMPORARY, OWNER_FILE)]
+    """The names of the directories of published files: two hexadecimal digits. What a user put beside them is left alone."""
+    with os.scandir(blobs_dir) as entries:
+        return [each.name for each in entries if _PUBLISHED.fullmatch(each.name) and each.is_dir()]
+
+
+def _files_in(directory: Path) -> list[str]:
+    """The names of all entries but directories, sorted."""
+    with os.scandir(directory) as entries:
+        return sorted(each.name for each in entries if not each.is_dir(follow_symlinks=False))
 
 
 class FileDraft:

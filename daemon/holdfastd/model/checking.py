@@ -180,18 +180,23 @@ def set_defaults(kind: Shape, message: Message) -> None:
             setattr(message, field.name, field.default_value)
 
 
+def settable(kind: Kind) -> tuple[str, ...]:
+    """The names of the fields that an update can replace."""
+    return tuple(field.name for field in kind.fields if not field.output_only and field.name != "id")
+
+
 def check_mask(kind: Kind, message: Message, paths: Iterable[str]) -> tuple[str, ...]:
     """The names of the fields that an update replaces. `*` means every field, an empty mask every field that is set."""
-    settable = [field.name for field in kind.fields if not field.output_only and field.name != "id"]
+    allowed = settable(kind)
     named = list(paths)
     if named == ["*"]:
-        return tuple(settable)
+        return allowed
     if not named:
         present = {descriptor.name for descriptor, _ in message.ListFields()}
-        return tuple(name for name in settable if name in present)
+        return tuple(name for name in allowed if name in present)
     for name in named:
-        if name not in settable:
-            known = ", ".join(settable)
+        if name not in allowed:
+            known = ", ".join(allowed)
             raise InvalidArgument(
                 f"update_mask names {name!r}, which is not a field of {kind.name} that can be set. These are: {known}.",
                 reason="FIELD_UNKNOWN",

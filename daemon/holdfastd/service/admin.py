@@ -114,7 +114,10 @@ class Admin:
     def _fill_sizes(self, response: pb.AdminServiceGetStatusResponse, call: Call) -> None:
         with self._reading.snapshot(call, "") as snapshot:
             response.revision = snapshot.revision
-            response.oldest_revision = changes.oldest_revision(snapshot.connection)
+            try:
+                response.oldest_revision = changes.oldest_revision(snapshot.connection)
+            except DataLoss as error:
+                response.warnings.append(str(error))
             response.workspaces.extend(workspaces.names(snapshot.connection))
         totals = self._blobs.totals(call)
         response.blob_count, response.blob_bytes, response.blob_stored_bytes = (
@@ -139,7 +142,7 @@ class Admin:
     def verify(self, request: pb.AdminServiceVerifyRequest, call: Call) -> Iterator[pb.AdminServiceVerifyResponse]:
         """Checks the whole store and streams the problems found."""
         counts: Counter[str] = Counter()
-        checks = verify_checksums.checks()
+        checks = verify_checksums.checks(self._identity.store_id)
         for done, (phase, check) in enumerate(checks.items()):
             yield pb.AdminServiceVerifyResponse(phase=phase, done=done, total=len(checks))
             found = self._found(check, phase, call)

@@ -10,7 +10,7 @@ from typing import Any
 
 from holdfast.contract.kinds import Kind
 from holdfast.v1 import store_service_pb2 as pb
-from holdfastd.errors import DataLoss, Exhausted, InvalidArgument
+from holdfastd.errors import Exhausted, InvalidArgument
 from holdfastd.model.budget import PATIENCE_S, Claim, NoRoom
 from holdfastd.model.call import Call
 from holdfastd.model.filters import parse_filter
@@ -20,7 +20,7 @@ from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record
 from holdfastd.service.decoding import check_count, workspace_of
 from holdfastd.service.reading import Reading, Snapshot, with_room
-from holdfastd.store import query, records
+from holdfastd.store import loading, query, records
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.pages import DamagedImage, Image, fetch, image_of, images
 
@@ -59,12 +59,7 @@ class Records:
             response.revision = snapshot.revision
             fill_record(response.record, kind, id, image)
         except ValueError as error:
-            raise DataLoss(
-                f"The {kind.name} {id} cannot be read: {error}. Update it, or restore a backup. Run verify for details.",
-                reason="RECORD_DAMAGED",
-                kind=kind.name,
-                id=id,
-            ) from error
+            raise loading.damaged(kind, id, error) from error
         return response
 
     def batch_get(self, request: pb.StoreServiceBatchGetRequest, call: Call) -> pb.StoreServiceBatchGetResponse:

@@ -124,7 +124,7 @@ def images(workspace: str, row: Sequence[Any]) -> tuple[bytes | None, bytes | No
     actor, kind, id, action, version, parent_kind, first, last, _, request_id, uid, pid = columns
     change = Change(kind, id, _ACTIONS.get(action, 0), version, parent_kind, first, last, image)
     known = checksums.of_change(workspace, (revision, ordinal), change, image_checksum, (time_ns, actor, request_id, uid, pid))
-    if checksum not in (None, known) or not is_intact(workspace, kind, id, image, image_checksum):
+    if checksum not in (None, known) or not is_intact(workspace, kind, id, image, image_checksum) or not isinstance(time_ns, int):
         raise ValueError("it is damaged: its checksum differs")
     if not is_intact(workspace, kind, id, before, before_checksum):
         raise ValueError("the change before it is damaged: its checksum differs")

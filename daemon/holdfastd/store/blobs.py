@@ -143,6 +143,11 @@ def trash_count(connection: Connection) -> int:
     return int(connection.execute("SELECT count(*) FROM blob_trash").fetchone()[0])
 
 
+def some_paths(connection: Connection, limit: int) -> list[str]:
+    """The paths of some blobs that have files."""
+    return [path for (path,) in connection.execute("SELECT path FROM blob WHERE path <> '' ORDER BY path LIMIT ?", (limit,))]
+
+
 def named_paths(connection: Connection, paths: Sequence[str]) -> set[str]:
     """The paths that a blob's row or the trash names."""
     return {path for path in paths if any(connection.execute(sql, (path,)).fetchone() for sql in NAMES_PATH)}

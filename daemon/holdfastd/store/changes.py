@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from holdfastd.errors import DataLoss
 from holdfastd.model import checksums
 from holdfastd.model.mutations import Change
+from holdfastd.store import meta
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.engine import Connection
 from holdfastd.store.pages import fetch
@@ -31,9 +32,10 @@ _HIDDEN = (
     "SELECT 1 FROM changes WHERE changes.revision > ? AND changes.revision <= ?"
     " AND NOT EXISTS (SELECT 1 FROM commits WHERE commits.revision = changes.revision) LIMIT 1"
 )
-# Names in `meta`.
-_OLDEST = "oldest_revision"
-_SET_BACK = "clock_set_back"  # the first revision of each era but the first one, in order
+SET_BACK = (
+    "SELECT later.revision FROM commits AS later JOIN commits AS earlier ON earlier.revision = later.revision - 1"
+    " WHERE later.commit_time < earlier.commit_time ORDER BY later.revision"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +50,36 @@ class Noted:
 
 
 def newest(connection: Connection) -> tuple[int, int]:
-    """The newest revision and its commit's time; zeros in an empty store."""
+    """The newest revision and its commit's time; zeros in an empty store. DATA_LOSS (HISTORY_DAMAGED) without a valid revision.
+
+    The time only keeps the next ones from decreasing, so 0 takes the place of a damaged one.
+    """
     row = connection.execute("SELECT revision, commit_time FROM commits ORDER BY revision DESC LIMIT 1").fetchone()
-    return (row[0], row[1]) if row else (0, 0)
+    revision, time_ns = row or (0, 0)
+    return _checked_revision(revision), time_ns if isinstance(time_ns, int) else 0
 
 
 def revision(connection: Connection) -> int:
-    """The newest revision that this snapshot sees."""
-    return int(connection.execute("SELECT COALESCE(MAX(revision), 0) FROM commits").fetchone()[0])
+    """The newest revision that this snapshot sees. DATA_LOSS (HISTORY_DAMAGED) when it is damaged."""
+    return _checked_revision(connection.execute("SELECT COALESCE(MAX(revision), 0) FROM commits").fetchone()[0])
+
+
+def _checked_revision(revision: Any) -> int:
+    if isinstance(revision, int):
+        return revision
+    raise DataLoss(
+        "The newest revision in the table commits is damaged. Run verify, and restore a backup.", reason="HISTORY_DAMAGED"
+    )
 
 
 def oldest_revision(connection: Connection) -> int:
-    """The oldest revision that a watch may resume after."""
-    row = connection.execute("SELECT value FROM meta WHERE name = ?", (_OLDEST,)).fetchone()
-    return int(row[0]) if row else 0
+    """The oldest revision that a watch may resume after. DATA_LOSS (META_DAMAGED) when it is damaged."""
+    return meta.revision(connection, meta.OLDEST, revision(connection))
 
 
 def set_oldest_revision(connection: Connection, revision: int) -> None:
     """Sets the oldest revision that a watch may resume after."""
-    connection.execute(
-        "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (_OLDEST, str(revision)),
-    )
+    meta.write(connection, meta.OLDEST, str(revision))
 
 
 class Era(NamedTuple):
@@ -87,8 +97,22 @@ def eras(connection: Connection) -> list[Era]:
 
 def clock_set_back(connection: Connection) -> list[int]:
     """The revisions whose time is before that of the revision before."""
-    row = connection.execute("SELECT value FROM meta WHERE name = ?", (_SET_BACK,)).fetchone()
-    return [int(each) for each in row[0].split()] if row else []
+    found = noted_set_back(connection)
+    return find_set_back(connection) if found is None else found
+
+
+def noted_set_back(connection: Connection) -> list[int] | None:
+    """The value of `clock_set_back`; None when it is damaged."""
+    try:
+        value = meta.read(connection, meta.SET_BACK)
+    except DataLoss:
+        return None
+    return (meta.revisions_in(value, revision(connection)) or None) if value else []
+
+
+def find_set_back(connection: Connection) -> list[int]:
+    """What `clock_set_back` should be, from the times of all commits."""
+    return [revision for (revision,) in connection.execute(SET_BACK)]
 
 
 def set_back_warning(revision: int) -> str:
@@ -100,18 +124,19 @@ def set_back_warning(revision: int) -> str:
 
 
 def note_clock_set_back(connection: Connection, revisions: Sequence[int]) -> None:
-    """Adds revisions to `clock_set_back`."""
-    connection.execute(
-        "INSERT INTO meta (name, value) VALUES (?, ?)"
-        " ON CONFLICT (name) DO UPDATE SET value = meta.value || ' ' || excluded.value",
-        (_SET_BACK, " ".join(map(str, revisions))),
-    )
+    """Sets `clock_set_back`."""
+    if revisions:
+        meta.write(connection, meta.SET_BACK, " ".join(map(str, revisions)))
+    else:
+        meta.clear(connection, meta.SET_BACK)
 
 
 def time_of(connection: Connection, revision: int) -> int:
-    """When a revision was committed; 0 when there is no such revision."""
+    """When a revision was committed; 0 when there is no such revision. DATA_LOSS (HISTORY_DAMAGED) when it is damaged."""
     row = connection.execute("SELECT commit_time FROM commits WHERE revision = ?", (revision,)).fetchone()
-    return int(row[0]) if row else 0
+    if row is not None and not isinstance(row[0], int):
+        raise damaged(revision, 0)
+    return row[0] if row else 0
 
 
 def images(connection: Connection, revision: int) -> dict[int, bytes]:
@@ -142,6 +167,14 @@ def damaged(revision: int, ordinal: int) -> DataLoss:
     )
 
 
+_COLUMNS = (
+    "SELECT changes.revision, ordinal, changes.kind, id, action, version, parent_kind, first_number, last_number, image,"
+    " image_checksum, checksum, commits.commit_time, commits.actor, commits.request_id, peer_uid, peer_pid"
+    " FROM changes JOIN commits ON commits.revision = changes.revision"
+)
+OF_RECORD = f"{_COLUMNS} WHERE changes.workspace = ? AND changes.kind = ? AND id = ? ORDER BY changes.revision DESC, ordinal DESC"
+
+
 @lru_cache(maxsize=256)
 def page_sql(dialect: Dialect, kinds: int, ids: int) -> str:
     """The statement of `page` for this number of kinds and ids."""
@@ -151,10 +184,7 @@ def page_sql(dialect: Dialect, kinds: int, ids: int) -> str:
     # scan of the primary key.
     workspace = "changes.workspace" if kinds == ids == 1 else dialect.walked("changes.workspace")
     return (
-        "SELECT changes.revision, ordinal, kind, id, action, version, parent_kind, first_number, last_number, image,"
-        " image_checksum, checksum, commits.commit_time, commits.actor, commits.request_id, peer_uid, peer_pid"
-        " FROM changes JOIN commits ON commits.revision = changes.revision"
-        f" WHERE (changes.revision, ordinal) > (?, ?) AND changes.revision <= ? AND {workspace} = ?"
+        f"{_COLUMNS} WHERE (changes.revision, ordinal) > (?, ?) AND changes.revision <= ? AND {workspace} = ?"
         f"{by_kind}{by_id} ORDER BY changes.revision, ordinal LIMIT ?"
     )
 
@@ -189,6 +219,14 @@ def page(
     return found, len(rows) == limit or not all_rows
 
 
+def of_record(connection: Connection, workspace: str, kind: str, id: str) -> Iterator[Change]:
+    """The intact changes of a record, newest first. One without a checksum, as an earlier version wrote it, counts as intact."""
+    for row in connection.execute(OF_RECORD, (workspace, kind, id)):
+        noted = _noted(workspace, row)
+        if noted is not None:
+            yield noted.change
+
+
 def check_revisions(connection: Connection, after: int, until: int) -> None:
     """DATA_LOSS (HISTORY_DAMAGED) when a revision after `after` and up to `until` has no commit or lacks a change.
 
@@ -212,6 +250,8 @@ def _noted(workspace: str, row: Sequence[Any]) -> Noted | None:
     revision, ordinal, *fields, image_checksum, checksum, time_ns, actor, request_id, uid, pid = row
     change = Change(*fields)
     known = checksums.of_change(workspace, (revision, ordinal), change, image_checksum, (time_ns, actor, request_id, uid, pid))
-    if checksum not in (None, known) or not is_intact(workspace, change.kind, change.id, change.image, image_checksum):
+    if checksum not in (None, known) or not isinstance(time_ns, int):
+        return None
+    if not is_intact(workspace, change.kind, change.id, change.image, image_checksum):
         return None
     return Noted(revision, ordinal, change, actor, time_ns)

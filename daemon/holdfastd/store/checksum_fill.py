@@ -11,14 +11,13 @@ from functools import partial
 from typing import Any
 
 from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind
+from holdfastd.errors import DataLoss
 from holdfastd.model import checksums
 from holdfastd.model.commands import ChecksumsFilled, FillChecksums, FinishChecksums, StoreBlockChecksums
 from holdfastd.model.mutations import Change
-from holdfastd.store import blobs, entries
+from holdfastd.store import blobs, entries, meta
 from holdfastd.store.engine import Connection
 from holdfastd.store.sql import quoted
-
-_DONE = "checksums"  # a name in `meta`; its value is "complete" after every row has its checksum
 
 Key = tuple[Any, ...]
 Fill = Callable[[Connection, Key, int], Sequence[Key]]  # key to go on after, limit → the keys of the rows looked at
@@ -26,15 +25,15 @@ Fill = Callable[[Connection, Key, int], Sequence[Key]]  # key to go on after, li
 
 def is_complete(connection: Connection) -> bool:
     """Whether every row has had its checksum filled in."""
-    row = connection.execute("SELECT value FROM meta WHERE name = ?", (_DONE,)).fetchone()
-    return row is not None and row[0] == "complete"
+    try:
+        return meta.read(connection, meta.CHECKSUMS) == meta.COMPLETE
+    except DataLoss:
+        return False
 
 
 def finish(connection: Connection, command: FinishChecksums, now_ns: int) -> None:
     """Notes that every row has its checksum."""
-    connection.execute(
-        "INSERT INTO meta (name, value) VALUES (?, 'complete') ON CONFLICT (name) DO UPDATE SET value = excluded.value", (_DONE,)
-    )
+    meta.write(connection, meta.CHECKSUMS, meta.COMPLETE)
 
 
 def fill(connection: Connection, command: FillChecksums, now_ns: int) -> ChecksumsFilled:

@@ -19,7 +19,7 @@ from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed, 
 from holdfastd.model.ids import sequence_id, template_id, was_given
 from holdfastd.model.mutations import APPEND, INSERT, UPDATE, Append, Change, Delete, Insert, Mutation, Result, Update, Upsert
 from holdfastd.model.names import check_new_id
-from holdfastd.store import changes, deletes, journals, records, workspaces
+from holdfastd.store import changes, deletes, journals, loading, records, workspaces
 from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
 
@@ -140,7 +140,9 @@ def _update(unit: _Unit, mutation: Update) -> Result:
     if kind.immutable:
         raise InvalidArgument(f"A {kind.name} cannot be changed; insert another.", reason="KIND_IMMUTABLE", kind=kind.name)
     id = mutation.message.id
-    before = records.load_expected(unit.connection, kind, unit.workspace, id, mutation.version)
+    load = loading.load_to_overwrite if loading.replaces_all(kind, mutation.mask) else loading.load
+    found = load(unit.connection, kind, unit.workspace, id)
+    before = loading.check_version(kind, unit.workspace, id, found, mutation.version)
     after = type(before)()
     after.CopyFrom(before)
     for name in mutation.mask:
@@ -195,7 +197,8 @@ def _find(unit: _Unit, kind: Kind, message: RecordMessage) -> str:
 
 def _delete(unit: _Unit, mutation: Delete) -> Result:
     kind = mutation.kind
-    message = records.load_expected(unit.connection, kind, unit.workspace, mutation.id, mutation.version)
+    found = loading.load_to_delete(unit.connection, kind, unit.workspace, mutation.id)
+    message = loading.check_version(kind, unit.workspace, mutation.id, found, mutation.version)
     unit.changes += deletes.delete(
         unit.connection, unit.ledger.heads, unit.workspace, kind, message, mutation.cascade, unit.stamp
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from holdfast.contract.kinds import Kind, RecordMessage, Referrer, referrers
 from holdfastd.errors import FailedPrecondition
 from holdfastd.model.mutations import DELETE, DROP, UPDATE, Change
-from holdfastd.store import journals, records
+from holdfastd.store import journals, loading, records
 from holdfastd.store.engine import Connection
 from holdfastd.store.journals import Heads
 from holdfastd.store.sql import referrers_sql
@@ -90,10 +90,12 @@ def _owned(
         reference = referrer.field.reference
         assert reference is not None
         for other_id in ids:
-            message = records.load(connection, referrer.kind, workspace, other_id)
+            is_deleted = reference.owned or reference.follows
+            load = loading.load_to_delete if is_deleted else loading.load
+            message = load(connection, referrer.kind, workspace, other_id)
             if message is None:  # deleted already, because of another of its references
                 continue
-            if reference.owned or reference.follows:
+            if is_deleted:
                 yield referrer.kind, message
             else:
                 changes.append(_clear(connection, workspace, referrer, message, id, stamp))

@@ -10,6 +10,7 @@ of the batch reads them earlier. Used only by the thread that holds the writer's
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import chain
@@ -25,6 +26,8 @@ from holdfastd.model.names import check_new_id
 from holdfastd.store import changes, workspaces
 from holdfastd.store.engine import Connection, Head
 from holdfastd.store.journals import Heads
+
+log = logging.getLogger(__name__)
 
 KEYS_A_STATEMENT = 64
 # When the last commit's time is further ahead of the clock than this, the clock was wrong then and has been set right.
@@ -70,8 +73,15 @@ class Ledger:
         self._changes: list[Row] = []
         self._requests: dict[RequestKey, Row] = {}
         self._set_back: list[int] = []
-        self.set_back = changes.clock_set_back(connection)
+        self.set_back = self._read_set_back(connection)
         self.image_bytes = 0  # of this batch: its results hold them until it is acknowledged
+
+    def _read_set_back(self, connection: Connection) -> list[int]:
+        noted = changes.noted_set_back(connection)
+        self._note_again = noted is None
+        if noted is None:
+            log.warning("The value of clock_set_back in the table meta is damaged. The next commit replaces it.")
+        return changes.find_set_back(connection) if noted is None else noted
 
     # One batch
 
@@ -111,9 +121,10 @@ class Ledger:
             connection.insert_rows("commits", _COMMIT_COLUMNS, self._commits)
             connection.insert_rows("changes", _CHANGE_COLUMNS, self._changes)
             connection.insert_rows("request", _REQUEST_COLUMNS, list(self._requests.values()))
-            if self._set_back:
-                changes.note_clock_set_back(connection, self._set_back)
+            if self._set_back or self._note_again:
+                changes.note_clock_set_back(connection, [*self.set_back, *self._set_back])
         self.set_back = [*self.set_back, *self._set_back]
+        self._note_again = False
         self.forget()
 
     def forget(self) -> None:
@@ -248,9 +259,9 @@ def _find(connection: Connection, keys: Sequence[RequestKey]) -> dict[RequestKey
 
 def expire_requests(connection: Connection, command: ExpireRequests, now_ns: int) -> int:
     """Deletes up to `limit` remembered answers that are older than either bound, oldest first. Returns how many."""
-    by_revision = connection.execute("SELECT commit_time FROM commits WHERE revision = ?", (command.before_revision,)).fetchone()
+    by_time = changes.time_of(connection, command.before_revision) or command.before_time
     # Not later than now: the clock may have been ahead when that revision was committed.
-    bound = max(command.before_time, min(by_revision[0], now_ns) if by_revision else command.before_time)
+    bound = max(command.before_time, min(by_time, now_ns))
     deleted = connection.execute(
         "DELETE FROM request WHERE (workspace, actor, request_id) IN"
         " (SELECT workspace, actor, request_id FROM request WHERE create_time < ? ORDER BY create_time LIMIT ?)",

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from google.protobuf.message import DecodeError
-
 from holdfast.contract.kinds import KINDS, Field, Kind, RecordMessage
-from holdfastd.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, VersionMismatch
+from holdfastd.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from holdfastd.model import checksums, codec
 from holdfastd.model.checking import check_required
 from holdfastd.store import blobs, workspaces
@@ -43,24 +41,14 @@ def checked_image(
     """
     if image is None:
         try:
-            return image_from_columns(connection, kind, workspace, id)
+            image = image_from_columns(connection, kind, workspace, id)
         except TypeError as error:
             raise ValueError(str(error)) from error
+        if image is None:
+            return None
     if not isinstance(image, bytes) or checksum not in (None, checksums.of_image(workspace, kind.name, id, image)):
         raise ValueError("its image is damaged")
     return image
-
-
-def load(connection: Connection, kind: Kind, workspace: str, id: str) -> RecordMessage | None:
-    """The record's message; None when there is no such record. Ignores a damaged image, which the next write replaces."""
-    try:
-        found = image(connection, kind, workspace, id)
-        if found is None:
-            return None
-        message: RecordMessage = kind.message_class.FromString(found)
-    except (DecodeError, ValueError):
-        return from_columns(connection, kind, workspace, id)
-    return message if message.id == id else from_columns(connection, kind, workspace, id)
 
 
 def image_from_columns(connection: Connection, kind: Kind, workspace: str, id: str) -> bytes | None:
@@ -78,23 +66,6 @@ def from_columns(connection: Connection, kind: Kind, workspace: str, id: str) ->
     for field in kind.children:
         for row in connection.execute(child_sql(kind, field).select, (workspace, id)):
             codec.add_child(field, message, row)
-    return message
-
-
-def load_expected(connection: Connection, kind: Kind, workspace: str, id: str, version: int) -> RecordMessage:
-    """The record. NOT_FOUND when there is none; ABORTED when `version` is not 0 and differs from the record's."""
-    message = load(connection, kind, workspace, id)
-    if message is None:
-        raise not_found(kind, workspace, id)
-    actual = message.version
-    if version and actual != version:
-        raise VersionMismatch(
-            f"{kind.name} {id} is at version {actual}, not {version}. Read it again and decide.",
-            kind=kind.name,
-            id=id,
-            expected=version,
-            actual=actual,
-        )
     return message
 
 
@@ -148,6 +119,16 @@ def update(connection: Connection, kind: Kind, workspace: str, before: RecordMes
             _insert_children(connection, kind, field, workspace, after)
     _check_cycles(connection, kind, workspace, after, changed)
     return encoded
+
+
+def restore(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
+    """Writes a damaged record again, as it was: its row and all rows of its child tables. Does not check it."""
+    encoded = message.SerializeToString()
+    checksum = checksums.of_image(workspace, kind.name, message.id, encoded)
+    connection.execute(kind_sql(kind).update, (*codec.to_row(kind, message), encoded, checksum, workspace, message.id))
+    for field in kind.children:
+        connection.execute(child_sql(kind, field).delete, (workspace, message.id))
+        _insert_children(connection, kind, field, workspace, message)
 
 
 def delete(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:

@@ -27,6 +27,7 @@ class KindSql:
     update: str  # SET every column, image and checksum WHERE workspace = ? AND id = ?
     delete: str
     exists: str
+    version: str  # WHERE workspace = ? AND id = ?
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ def kind_sql(kind: Kind) -> KindSql:
         update=f"UPDATE {table} SET {', '.join(f'{column} = ?' for column in columns)}, image = ?, checksum = ? {where}",
         delete=f"DELETE FROM {table} {where}",
         exists=f"SELECT 1 FROM {table} {where}",
+        version=f"SELECT version FROM {table} {where}",
     )
 
 

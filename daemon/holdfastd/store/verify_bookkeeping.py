@@ -14,10 +14,6 @@ _WORKSPACES = """
     SELECT c.workspace, 'it has commits, but no row' FROM commits AS c
     LEFT JOIN workspace AS w ON w.name = c.workspace WHERE w.name IS NULL GROUP BY c.workspace
     UNION ALL
-    SELECT w.name, 'it was made after its first commit' FROM workspace AS w
-    JOIN (SELECT workspace, MIN(commit_time) AS first FROM commits GROUP BY workspace) AS c ON c.workspace = w.name
-    WHERE w.create_time > c.first
-    UNION ALL
     SELECT k.workspace, 'it has a counter, but no row' FROM counter AS k
     LEFT JOIN workspace AS w ON w.name = k.workspace WHERE w.name IS NULL GROUP BY k.workspace
 """

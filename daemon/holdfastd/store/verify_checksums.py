@@ -14,7 +14,7 @@ from typing import Any
 from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal
 from holdfastd.model import checksums
 from holdfastd.model.mutations import Change
-from holdfastd.store import changes, checksum_fill, entries, verify, verify_bookkeeping
+from holdfastd.store import changes, checksum_fill, entries, meta, verify, verify_bookkeeping
 from holdfastd.store.engine import Connection
 from holdfastd.store.pages import DamagedImage
 from holdfastd.store.sql import quoted
@@ -93,6 +93,7 @@ def history(connection: Connection) -> Iterator[Problem]:
             workspace, (revision, ordinal), change, image_checksum, (time_ns, actor, request_id, uid, pid)
         )
         intact = changes.is_intact(workspace, change.kind, change.id, change.image, image_checksum)
+        intact = intact and isinstance(time_ns, int)
         if not intact or checksum not in (None, known) or (complete and checksum is None):
             yield Problem("history_damaged", f"{change.kind}/{change.id}", f"change {ordinal} of revision {revision}")
             found += 1
@@ -112,10 +113,21 @@ def answers(connection: Connection) -> Iterator[Problem]:
             return
 
 
-def checks() -> dict[str, TableCheck]:
+def values(store_id: str) -> TableCheck:
+    """The check that the table `meta` has only values that this store may have."""
+
+    def check(connection: Connection) -> Iterator[Problem]:
+        for name, detail in meta.check(connection, store_id, changes.revision(connection)):
+            yield Problem("meta_damaged", f"meta/{name}", detail)
+
+    return check
+
+
+def checks(store_id: str) -> dict[str, TableCheck]:
     """All checks of rows, by the name of their phase."""
     return {
         "database": verify.database,
+        "meta": values(store_id),
         "revisions": verify.revisions,
         "history": history,
         "answers": answers,

@@ -65,6 +65,9 @@ class Disk(Protocol):
     def has_room_to_free(self) -> bool:
         """Whether there is room for commands that free space."""
 
+    def refusal(self, *, frees: bool) -> DiskFull:
+        """The error for a command that there is no room for. `frees`: it would have freed space."""
+
 
 class _EndlessDisk:
     def has_room(self) -> bool:
@@ -72,6 +75,9 @@ class _EndlessDisk:
 
     def has_room_to_free(self) -> bool:
         return True
+
+    def refusal(self, *, frees: bool) -> DiskFull:
+        return DiskFull("The disk is full; nothing was written.")
 
 
 _ENDLESS = _EndlessDisk()
@@ -244,10 +250,8 @@ class Batcher:
         Commands that free space need that, and checkpoints need the last of it. On a full disk SQLite may also report an I/O
         error that looks like a failed sync.
         """
-        if self._refuses(command) and command.gives_space:
-            raise DiskFull("The disk is full until the next checkpoint; nothing was written. Try again soon.", retry_delay_s=1.0)
         if self._refuses(command):
-            raise DiskFull("The disk is full; nothing was written. Free some space and try again.", retry_delay_s=5.0)
+            raise self._disk.refusal(frees=command.gives_space)
 
     def _undo(self, waiter: Waiter[Any], error: Exception, guarded: bool) -> None:
         if self._engine.is_sync_failure(error):  # a large transaction syncs the log's header before its COMMIT

@@ -98,6 +98,9 @@ class KnownUpload:
         renewed = self._uploads.renew(self._header.digest, call)
         if renewed is None:  # the upload took longer than the lease
             raise Exhausted("The blob was swept during the upload. Send it again.", reason="BLOB_SWEPT", retry_delay_s=0.1)
+        if not self._uploads.contents.is_stored(self._header.digest, call):  # they were when the upload began
+            message = "The stored bytes of the blob were lost or found damaged during the upload. Send the content again."
+            raise Exhausted(message, reason="BLOB_LOST", retry_delay_s=0.1)
         return _result_of(renewed)
 
     def abort(self) -> None:

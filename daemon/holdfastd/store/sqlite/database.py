@@ -30,6 +30,7 @@ from holdfastd.store.sqlite.checkpoint import (
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.errors import foreign_errors
 from holdfastd.store.sqlite.log_stamp import Stamps
+from holdfastd.store.sqlite.log_watch import LogWatch
 from holdfastd.store.sqlite.readers import PATIENCE_S, Readers
 
 BUSY_TIMEOUT_S = 5.0
@@ -52,6 +53,7 @@ class Database:
         self._head: Head | None = None
         self._stamps = Stamps(log_file(path))
         self._checkpointer = LogCheckpointer(path, self.open_writer)
+        self._log_watch: LogWatch | None = None
 
     def open_writer(self) -> Connection:
         """The connection that may write; creates the database file when it is missing.
@@ -150,9 +152,12 @@ class Database:
         return tuple(each for each in (self.path, log_file(self.path), *index) if each.exists())
 
     def foreign_write(self) -> str:
-        return self._checkpointer.foreign_write()
+        """Compares the log only while its index is in a file: SQLite does not show the one that it keeps in memory."""
+        return self._checkpointer.foreign_write() or (self._log_watch.foreign_write() if self._log_watch else "")
 
     def guard(self, check: Callable[[], None]) -> None:
+        if not self._vfs:
+            self._log_watch = LogWatch(log_file(self.path), log_index_file(self.path))
         self._checkpointer.guard(check)
 
     def growth_bytes(self) -> int:

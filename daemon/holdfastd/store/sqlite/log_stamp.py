@@ -9,14 +9,18 @@ file itself.
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfastd.store.meta import LOG_STAMP
 from holdfastd.store.sqlite.connection import Connection
 
-NAME = "log_stamp"  # a name in `meta`
+log = logging.getLogger(__name__)
+
 _SALTS = slice(16, 24)  # of the log's header: new when the log begins anew (https://sqlite.org/fileformat2.html#walformat)
 _HEADER_BYTES = 32
 
@@ -47,11 +51,18 @@ class Stamp:
         )
 
 
+DAMAGED = Stamp("?", "?", "?", "?", "?")
+_VALUE = re.compile(rb"(-|\?|[0-9a-f]{16})( (-|\?|[0-9a-f]{16})){4}")
+
+
 def belongs(in_file: Stamp, with_log: Stamp, salts: str) -> bool:
     """Whether the log was written over this database file.
 
-    in_file: the stamp in the file alone. with_log: the stamp after the log was applied. salts: those of the log.
+    in_file: the stamp in the file alone. with_log: the stamp after the log was applied. salts: those of the log. A damaged stamp
+    tells nothing, and refuses no log.
     """
+    if DAMAGED in (in_file, with_log):
+        return True
     if in_file.stamp in (with_log.stamp, with_log.before):
         return True
     if salts != with_log.salts:  # the log began with the newest stamp
@@ -60,10 +71,12 @@ def belongs(in_file: Stamp, with_log: Stamp, salts: str) -> bool:
 
 
 def read_stamp(connection: Connection) -> Stamp:
-    """The newest stamp that the connection sees; the default one when there is none."""
+    """The newest stamp that the connection sees; the default one when there is none; DAMAGED when it cannot be read."""
     # The + keeps SQLite from using the index: a new stamp changes only the row, so with a foreign log the index may lack it.
-    row = connection.execute("SELECT value FROM meta WHERE +name = ?", (NAME,)).fetchone()
-    return Stamp(*row[0].split(" ")) if row else Stamp()
+    row = connection.execute("SELECT CAST(value AS BLOB) FROM meta WHERE +name = ?", (LOG_STAMP,)).fetchone()
+    if row is None:
+        return Stamp()
+    return Stamp(*row[0].decode().split(" ")) if _VALUE.fullmatch(row[0] or b"") else DAMAGED
 
 
 class Stamps:
@@ -86,11 +99,14 @@ class Stamps:
         """Call it before COMMIT. Writes a stamp, unless no checkpoint has run since the last one or the batch changed nothing."""
         self._is_due = self._is_due and connection.total_changes != self._changes
         if self._is_due:
-            stamp = read_stamp(connection).next(read_salts(self._log))
+            newest = read_stamp(connection)
+            if newest == DAMAGED:
+                log.warning("The value of log_stamp in the table meta is damaged. It is replaced.")
+            stamp = newest.next(read_salts(self._log))
             value = " ".join((stamp.stamp, stamp.before, stamp.salts, stamp.base, stamp.first))
             connection.execute(
                 "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                (NAME, value),
+                (LOG_STAMP, value),
             )
 
     def committed(self) -> None:

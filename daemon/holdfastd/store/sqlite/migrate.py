@@ -21,8 +21,8 @@ import sqlcipher3.dbapi2 as sqlite
 
 from holdfastd import durable, failpoints
 from holdfastd.errors import SetupError
+from holdfastd.store import meta
 from holdfastd.store.engine import Connection
-from holdfastd.store.sqlite import log_stamp
 from holdfastd.store.sqlite.errors import Error, foreign_errors
 
 DIALECT = "sqlite"
@@ -157,7 +157,7 @@ def take_snapshot(connection: Connection, snapshots: Path, step: Migration) -> P
         connection.execute("VACUUM INTO ?", (str(unfinished),))
         # A copy with other pages must not be taken for the file that a log was written over.
         with closing(sqlite.connect(unfinished, isolation_level=None)) as copy:
-            copy.execute("DELETE FROM meta WHERE name = ?", (log_stamp.NAME,))
+            copy.execute("DELETE FROM meta WHERE name = ?", (meta.LOG_STAMP,))
     failpoints.hit("migrate.before_snapshot_sync")
     durable.sync_file(unfinished)
     unfinished.rename(target)

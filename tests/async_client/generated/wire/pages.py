@@ -53,4 +53,5 @@ def report_warnings(warnings: Iterable[str]) -> None:
 def report_unreadable(unreadable: Iterable[store_service_pb2.Unreadable]) -> None:
     """Logs the records or entries that the daemon could not read. It leaves them out of its answer and sends the others."""
     for each in unreadable:
-        _log.warning("holdfast: %s %s cannot be read: %s", each.kind, each.id, each.reason)
+        text = "holdfast: %s %s cannot be read: %s"
+        _log.warning(text, each.kind, each.id, each.reason, extra={"unreadable": each.id})  # the command line counts these
