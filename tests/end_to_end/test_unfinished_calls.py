@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Iterator
+
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -38,3 +42,21 @@ def test_others_get_streams_and_health_answers(directory: Directory, method: str
         assert len(next(listed).list_services_response.service) > 4
     for each in unfinished:
         each.close()
+
+
+def test_stalled_uploads_keep_nobody_from_uploading(directory: Directory) -> None:
+    daemon = directory.serve("store", "s", "--memory-max-bytes", str(256 << 20))
+    stop = threading.Event()
+
+    def stalled() -> Iterator[blob_service_pb2.BlobServicePutRequest]:
+        yield blob_service_pb2.BlobServicePutRequest(header=blob_service_pb2.BlobPutHeader())
+        yield blob_service_pb2.BlobServicePutRequest(chunk=b"a" * 1000)
+        stop.wait()
+
+    with Api(daemon.socket) as greedy, Api(daemon.socket) as honest:
+        uploads = [greedy.blob.Put.future(stalled()) for _ in range(20)]
+        for _ in range(5):
+            assert honest.put(os.urandom(1 << 20)).size_bytes == 1 << 20
+        stop.set()
+        for each in uploads:
+            each.cancel()

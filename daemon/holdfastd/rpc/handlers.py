@@ -31,8 +31,8 @@ from holdfastd.service.pending import NeverWaits, Pending
 MAX_REQUEST_BYTES = 16 * 2**20
 # Between the two limits we refuse a message with our error details; above this one gRPC refuses it without them.
 MAX_TRANSPORT_BYTES = MAX_REQUEST_BYTES + 2 * 2**20
-# What an upload needs beside the content that it gathers: the message that gRPC is receiving, whose size is not known before,
-# and the chunk before it, hashed and compressed.
+# What an upload needs beside the content that it gathers when grpcio receives its messages itself: the message on its way, whose
+# size is not known before, and the chunk before it, hashed and compressed.
 UPLOAD_BYTES = MAX_TRANSPORT_BYTES + 8 * 2**20
 API_VERSION_KEY = "holdfast-api"
 _VERSION = re.compile("[0-9]{1,9}")
@@ -200,8 +200,11 @@ class GatheringHandler:
             with self._gate.stream(peer), closing(self._gate.claim_of(peer)) as claim:
                 _check_metadata(context)
                 call = GrpcCall(context, peer, None, claim)
-                claim.take_when_free(UPLOAD_BYTES, call)
-                return self._use_case(map(_whole, requests), call)
+                with closing(claim.beside()) as of_messages:
+                    incoming = self._gate.message_first.incoming(requests, of_messages)
+                    if incoming is None:
+                        claim.take_when_free(UPLOAD_BYTES, call)
+                    return self._use_case(map(_whole, incoming or requests), call)
         except Exception as error:
             refuse(context, error, self._method)
             return None

@@ -1,4 +1,4 @@
-"""Receives the request of a call before a thread is taken for it. The only file that uses private parts of grpcio.
+"""Receives the request of a call before a thread is taken for it. Only this file and `incoming.py` use private parts of grpcio.
 
 grpcio itself takes a thread when the headers of a unary call arrive, wakes it when the message arrives, and holds it until the
 answer: 429 µs of the daemon's CPU per append, against 247 µs here. grpcio has no public function for this, but it submits each
@@ -30,6 +30,7 @@ import grpc
 from holdfastd import logs
 from holdfastd.errors import HoldfastError
 from holdfastd.model.budget import Claim
+from holdfastd.rpc.incoming import STALLED_S, Incoming
 from holdfastd.rpc.receipts import Receipts
 from holdfastd.rpc.request_sizes import is_quick, memory_of, memory_of_fields
 
@@ -143,6 +144,12 @@ class MessageFirst:
             )
         log.error("message_first_off", extra={"grpcio": self._version, "why": _why(error)}, exc_info=error)
         return True
+
+    def incoming(self, requests: Iterator[Any], claim: Claim) -> Iterator[Any] | None:
+        """The messages of a client stream, received under permits; None when grpcio must receive them itself."""
+        if not self._is_on or not isinstance(requests, grpc_server._RequestIterator):
+            return None
+        return Incoming(requests, self.receipts, claim, STALLED_S)
 
     def receive(self, run: Run, args: tuple[Any, ...]) -> bool:
         """Asks gRPC for the message of a submitted call. False: nothing was done, and grpcio must handle the call itself.
