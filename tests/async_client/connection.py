@@ -18,6 +18,7 @@ from holdfast.v1.store_service_pb2_grpc import StoreServiceStub
 from holdfast.wire import forks
 from holdfast.wire.agreement import Agreement
 from holdfast.wire.channel import Stubs
+from holdfast.wire.connection import told_what_to_do
 from holdfast.wire.retry import Patience
 from holdfast.wire.status import error_of
 
@@ -49,7 +50,7 @@ class Connection:
             try:
                 answer = await method(self._stubs)(request, timeout=patience.remaining_s, metadata=METADATA)
             except grpc.aio.AioRpcError as failure:
-                await self.recover(error_of(failure), patience)
+                await self.recover(told_what_to_do(error_of(failure), request), patience)
             else:
                 self.saw(getattr(answer, "revision", 0))
                 return answer

@@ -185,7 +185,7 @@ class Connection:
         if self._line.closed:
             return Closed("The store was closed during the call.")
         error = error_of(failure, method_name(request))
-        return _too_large(request) if isinstance(error, TooLarge) and request.ByteSize() > MESSAGE_LIMIT_BYTES else error
+        return told_what_to_do(error, request)
 
     def recover(self, error: HoldfastError, patience: Patience) -> None:
         """Waits until the call may be tried again; raises `error` when a retry cannot help or the time is up.
@@ -262,8 +262,10 @@ class Connection:
         return Unavailable(f"No daemon answers at {self._line.socket_path}: {error.message}. {hint}", metadata=error.metadata)
 
 
-def _too_large(request: Message) -> TooLarge:
-    """The error for a request above the limit, which gRPC does not send. gRPC's own message does not say what to do."""
+def told_what_to_do(error: HoldfastError, request: Message) -> HoldfastError:
+    """The error of a call; for a request above the limit, which gRPC refuses without saying what to do, one that says it."""
+    if not isinstance(error, TooLarge) or request.ByteSize() <= MESSAGE_LIMIT_BYTES:
+        return error
     return TooLarge(
         f"The request has {request.ByteSize():,} bytes; the limit is 16 MiB ({MESSAGE_LIMIT_BYTES:,} bytes). "
         "Split it into several calls, or put large content into a blob.",
