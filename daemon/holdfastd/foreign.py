@@ -2,7 +2,7 @@
 `--begin-anew` moves away what is foreign and begins a new store.
 
 `blobs/store_id` says which store the blobs belong to. Stores made before that file existed get it when they are opened; until
-then `daemon.json` says it. The quarantine is `quarantine/TIME` in the data directory; the daemon never deletes it.
+then `daemon.json` says it. The quarantine is `quarantine/TIME` beside what is moved; the daemon never deletes it.
 """
 
 from __future__ import annotations
@@ -61,25 +61,34 @@ class StoreFiles:
     def begin_anew(self) -> None:
         """Moves what is foreign into the quarantine. A kill in between leaves the rest in place, and the next run moves it.
 
-        Raises SETUP, and moves nothing, when the database could not be opened or made afterwards.
+        Raises SETUP, and moves nothing, when the database could not be opened or made afterwards, or a mount point would have to
+        be moved.
         """
         self._check_access()
         moved = list(self._foreign_paths())
-        if not moved:
-            if self.lost_database:
-                log.warning("begun_anew", extra={"text": "there were no blob files to move", "last_store": self.owner})
-            return
-        target = self._quarantine() / time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-        target = next(each for each in _numbered(target) if not each.exists())
-        target.mkdir(mode=0o700, parents=True)
-        durable.sync_directory(self.settings.data_dir)
-        durable.sync_directory(target.parent)
+        if not moved and self.lost_database:
+            log.warning("begun_anew", extra={"text": "there were no blob files to move", "last_store": self.owner})
         for path in moved:
+            if os.path.ismount(path):
+                raise SetupError(
+                    f"{path} is a mount point, so it cannot be moved. Unmount it, or move its files away, and start again."
+                )
+        name = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        for path in moved:
+            self._move(path, next(each for each in _numbered(_quarantine_of(path) / name) if not (each / path.name).exists()))
+
+    def _move(self, path: Path, target: Path) -> None:
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.sync_directory(path.parent)
+        durable.sync_directory(target.parent)
+        try:
             os.rename(path, target / path.name)
-            failpoints.hit("begin_anew.moved")
-            durable.sync_directory(target)
-            durable.sync_directory(path.parent)
-        log.warning("begun_anew", extra={"moved": " ".join(each.name for each in moved), "quarantine": target})
+        except OSError as error:  # such as EXDEV from overlayfs
+            raise SetupError(f"{path} cannot be moved to {target}: {error.strerror}. Move it away and start again.") from error
+        failpoints.hit("begin_anew.moved")
+        durable.sync_directory(target)
+        durable.sync_directory(path.parent)
+        log.warning("begun_anew", extra={"moved": path.name, "quarantine": target})
 
     def _check_access(self) -> None:
         database = self.settings.database_path
@@ -96,13 +105,10 @@ class StoreFiles:
             beside = (database.with_name(database.name + suffix) for suffix in ("-wal", "-shm"))
             yield from (each for each in beside if each.exists())
 
-    def _quarantine(self) -> Path:
-        return self.settings.data_dir / "quarantine"
-
     def _about_log(self) -> str:
         database = self.settings.database_path
         state = "belongs to another file than" if self.database_id else "has commits, but there is no store in"
-        anew = _ANEW.format(what="the log", quarantine=self._quarantine(), then="serves the database without it")
+        anew = _ANEW.format(what="the log", quarantine=_quarantine_of(database), then="serves the database without it")
         return (
             f"The log {database}-wal {state} {database}. Put the database of this log back, or, to give its commits up, {anew}."
         )
@@ -112,14 +118,14 @@ class StoreFiles:
         named = f"the store {self.owner or '(not known)'}"
         if self.has_blobs:
             found = f"{blobs} has the blobs of {named}"
-            anew = _ANEW.format(what="the blobs", quarantine=self._quarantine(), then="begins a new store")
+            anew = _ANEW.format(what="the blobs", quarantine=_quarantine_of(blobs), then="begins a new store")
         else:
             found, anew = f"{self.settings.data_dir} belongs to {named}", "run holdfastd --begin-anew, which begins a new store"
         return f"{database} is missing or empty, but {found}. Put the database back, or, to give that store up, {anew}."
 
     def _about_blobs(self) -> str:
         database, blobs = self.settings.database_path, self.settings.blobs_dir
-        anew = _ANEW.format(what="the blobs", quarantine=self._quarantine(), then="serves the database without them")
+        anew = _ANEW.format(what="the blobs", quarantine=_quarantine_of(blobs), then="serves the database without them")
         found = f"{database} is the store {self.database_id}, but {blobs} belongs to {self.owner}."
         return f"{found} Put back what belongs together, or {anew}."
 
@@ -193,6 +199,11 @@ def _read_owner(blobs_dir: Path) -> str:
 
 def _has_blobs(blobs_dir: Path) -> bool:
     return blobs_dir.is_dir() and any(os.listdir(blobs_dir / each) for each in published_directories(blobs_dir))
+
+
+def _quarantine_of(path: Path) -> Path:
+    """Beside the path: a rename does not reach another file system, and the database may lie on its own."""
+    return path.parent / "quarantine"
 
 
 def _numbered(path: Path) -> Iterator[Path]:

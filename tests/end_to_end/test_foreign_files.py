@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from holdfast.v1 import admin_service_pb2
+from holdfastd.errors import SetupError
+from holdfastd.foreign import StoreFiles
+from holdfastd.settings import load_settings
 from tests.end_to_end.daemons import DaemonProcess, Directory, run
 from tests.support.api import Api, insert
 
@@ -335,3 +340,26 @@ def test_verify_counts_and_names_orphans(directory: Directory, store: Path) -> N
         api.run_job("recover")
         assert api.problems() == []
     assert not orphan.exists()
+
+
+def test_begin_anew_moves_a_log_on_the_file_system_of_the_database(tmp_path: Path) -> None:
+    settings = load_settings({"data_dir": tmp_path, "socket": tmp_path / "s"}, {})
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:  # Linux mounts a tmpfs there
+        settings = dataclasses.replace(settings, persist_db_path=Path(elsewhere) / "holdfast.db")
+        settings.database_path.with_name("holdfast.db-wal").touch()
+        settings.blobs_dir.mkdir(exist_ok=True)
+        files = StoreFiles(settings, "", foreign_log=True, owner="", has_blobs=True)
+        files.begin_anew()
+        assert [path.name for path in Path(elsewhere).glob("quarantine/*/*")] == ["holdfast.db-wal"]
+        assert [path.name for path in tmp_path.glob("quarantine/*/*")] == ["blobs"]
+
+
+def test_begin_anew_moves_nothing_when_blobs_is_a_mount_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings({"data_dir": tmp_path, "socket": tmp_path / "s"}, {})
+    settings.blobs_dir.mkdir()
+    (tmp_path / "holdfast.db-wal").touch()
+    files = StoreFiles(settings, "", foreign_log=True, owner="", has_blobs=True)
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == settings.blobs_dir)
+    with pytest.raises(SetupError, match="blobs is a mount point"):
+        files.begin_anew()
+    assert sorted(os.listdir(tmp_path)) == ["blobs", "holdfast.db-wal"]
