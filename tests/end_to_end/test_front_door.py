@@ -73,12 +73,12 @@ def problems(api: Api) -> list[str]:
 
 
 def test_a_caller_beyond_the_limit_is_told_so(directory: Directory) -> None:
-    daemon = directory.serve("store", "run/s.sock", "--user-connections-max", "2")
+    daemon = directory.serve("store", "run/s.sock", "--user-connections-max", "4")
     with Api(daemon.socket) as one, Api(daemon.socket) as two, Api(daemon.socket) as three:
         assert one.insert("task", title="x") and two.insert("task", title="y")
         refusal = refused(lambda: three.insert("task", title="z"))
         assert (refusal.code, refusal.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CONNECTIONS")
-        assert f"user {os.getuid()} has 2 connections open" in refusal.message
+        assert f"process {os.getpid()} has 2 connections open, and its user may open 2 more" in refusal.message
         one.channel.close()
         assert eventually(lambda: can_insert(three))
     assert daemon.log().count("event=connections_refused") == 1

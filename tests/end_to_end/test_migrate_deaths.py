@@ -28,7 +28,7 @@ def old_store(directory: Directory) -> Path:
     data_dir.mkdir(mode=0o700)
     with closing(Database(data_dir / "holdfast.db").open_writer()) as connection:
         migrate(connection, data_dir / "snapshots", STEPS[:HAD])
-        connection.execute("INSERT INTO meta (name, value) VALUES ('kept', 'yes')")
+        connection.execute("INSERT INTO workspace (name, create_time) VALUES ('kept', 7)")
     (data_dir / "daemon.json").write_text('{"clean": true}')
     return data_dir
 
@@ -73,4 +73,4 @@ def test_a_migration_that_is_killed_goes_on_where_it_was(
     assert daemon.end() == 0
     with closing(Database(old_store / "holdfast.db").open_reader()) as connection:
         assert store_id(connection) == first_id
-        assert connection.execute("SELECT value FROM meta WHERE name = 'kept'").fetchone() == ("yes",)
+        assert connection.execute("SELECT create_time FROM workspace WHERE name = 'kept'").fetchone() == (7,)

@@ -115,7 +115,7 @@ def drop_entry_in_the_middle(connection: sqlite3.Connection) -> None:
 
 
 def lose_update(connection: sqlite3.Connection) -> None:
-    changed = "name = 'nobody', version = version + 1, image = NULL"  # without an image the columns are read
+    changed = "name = 'nobody', version = version + 1, image = NULL, checksum = NULL"  # without an image the columns are read
     connection.execute(f"UPDATE construct SET {changed} WHERE id IN (SELECT MIN(id) FROM construct)")
 
 
