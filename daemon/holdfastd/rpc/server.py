@@ -24,7 +24,7 @@ SERVICES: Mapping[str, ServiceDescriptor] = {
 }
 
 PENDING_CALLS = 1_000_000  # the front door limits the connections, and `max_concurrent_streams` the calls of each
-CALLS_A_CONNECTION = 1024  # a client with more calls in progress sends the others later
+CALLS_A_CONNECTION = 512  # a client with more calls in progress sends the others later
 # Above the first, headers are refused now and then, above the second always. Clients of Holdfast send less than 300 bytes.
 METADATA_BYTES, METADATA_MAX_BYTES = 2 * 2**10, 4 * 2**10
 
