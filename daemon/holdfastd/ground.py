@@ -42,7 +42,7 @@ class Ground:
                 weakref.finalize(self, os.close, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         parents = {path.parent for path in self._held}
         # A held directory needs no look at its parent: its own stamp has its identity.
-        self._directories = sorted({path.parent for path in self._held if path not in parents})
+        self._directories = sorted({str(path.parent) for path in self._held if path not in parents})  # `os.stat` is faster so
         self._foreign_write = foreign_write
         self._on_lost = on_lost
         self._settled: list[_Stamp | None] = []
@@ -89,7 +89,7 @@ def _identity(path: Path) -> _Identity | None:
     return found.st_dev, found.st_ino
 
 
-def _stamp(directory: Path) -> _Stamp | None:
+def _stamp(directory: str) -> _Stamp | None:
     try:
         found = os.stat(directory)
     except (FileNotFoundError, NotADirectoryError):

@@ -142,6 +142,29 @@ def test_entries_missing_at_the_end_are_data_loss_too(engine: Engine) -> None:
         engine.entries("S")
 
 
+@pytest.mark.parametrize("number", ["2.5", "'x'"])
+def test_an_entry_whose_number_is_no_number_is_data_loss(engine: Engine, number: str) -> None:
+    """As when a damaged key of an index has another type."""
+    change(engine, f"UPDATE transcript SET number = {number} WHERE number = 2")
+    with pytest.raises(DataLoss, match="An index of the transcript entries is damaged"):
+        listed(engine)
+    with pytest.raises(DataLoss, match="An index of the transcript entries is damaged|Entry 2 of the transcript"):
+        frames(engine)
+    if number == "2.5":  # it is in the range that a read asks for
+        with pytest.raises(DataLoss, match="An index of the transcript entries is damaged"):
+            frames(engine, filter='content = "two"')
+    assert problems(engine)
+
+
+def test_an_entry_that_a_damaged_key_adds_is_named(engine: Engine) -> None:
+    columns = [row[1] for row in engine.query("PRAGMA table_info(transcript)")]
+    others = ", ".join(name for name in columns if name != "number")
+    change(engine, f"INSERT INTO transcript (number, {others}) SELECT 0, {others} FROM transcript WHERE number = 3")
+    page = listed(engine)
+    assert [each.number for each in page.entries] == [1, 2, 3, 4, 5]
+    assert [each.id for each in page.unreadable] == ["session/S/0"]
+
+
 def test_a_damaged_record_is_named_and_never_sent(engine: Engine) -> None:
     ((image,),) = engine.query("SELECT image FROM task")
     for bad in every_flip(image):

@@ -48,7 +48,7 @@ def test_the_parts_are_no_more_than_the_limit_and_the_largest_commit_fits(limit:
     memory = Memory.divided(limit, message, built)
     assert memory.permits * message + memory.cache_bytes + built + memory.budget.limit_bytes == limit
     assert memory.permits >= 2
-    assert memory.budget.limit_bytes * 3 // 4 >= memory_of(16 * MIB)
+    assert memory.budget.limit_bytes * 3 // 4 >= memory_of(bytes(16 * MIB))
 
 
 @pytest.mark.parametrize("value", ["1", "1000000", "-1", "a lot"])

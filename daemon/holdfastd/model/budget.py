@@ -196,7 +196,7 @@ class Claim:
 
     def fits(self, size_bytes: int) -> bool:
         """Takes `size_bytes` more when the caller's share allows; returns whether it did."""
-        return self._budget is None or self._budget.take(self, size_bytes)
+        return not size_bytes or self._budget is None or self._budget.take(self, size_bytes)
 
     def take(self, size_bytes: int) -> None:
         """Takes `size_bytes` more. Raises NoRoom (RESOURCE_EXHAUSTED) when the caller's share does not allow it."""

@@ -29,11 +29,12 @@ def _varint(value: int) -> bytes:
 
 
 _VARINTS = tuple(_varint(value) for value in range(_SMALL))
+_TWO_BYTES = tuple(bytes((value & 0x7F | 0x80, value >> 7 | 0x80)) for value in range(_SMALL))  # with more bytes to follow
 
 
 def varint(value: int) -> bytes:
     """A number of 0 or more in protobuf's variable-length form."""
-    return _VARINTS[value] if value < _SMALL else _varint(value)
+    return _VARINTS[value] if value < _SMALL else _TWO_BYTES[value & _SMALL - 1] + varint(value >> 14)
 
 
 @cache

@@ -148,7 +148,7 @@ class UnaryHandler:
         sender = StreamSender(context, send_response, self._gate.unary_pool.run)
         try:
             claim = self.admit(context)
-            claim.take(memory_of(len(data)))
+            claim.take(memory_of(data))
         except HoldfastError as error:
             self.refuse(error, context, sender)
         else:

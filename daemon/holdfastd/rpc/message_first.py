@@ -281,7 +281,7 @@ class _Call:
 
     def _handle(self, data: bytes) -> None:
         try:
-            self.claim.take(memory_of(len(data)))
+            self.claim.take(memory_of(data))
             self._dispatch(data)
         except HoldfastError as error:
             self.refuse(error)

@@ -21,9 +21,10 @@ _BELOW_32 = bytes(range(32))
 _PIECE_BYTES = 64 * 2**10  # counting holds the GIL; this takes a tenth of a millisecond
 
 
-def memory_of(size_bytes: int) -> int:
-    """The memory that a request of this size needs until it is answered, without that of its small fields."""
-    return CALL_BYTES + COPIES * size_bytes
+def memory_of(data: bytes) -> int:
+    """The memory that a request needs until it is answered, without what `memory_of_fields` says."""
+    needed = CALL_BYTES + COPIES * len(data)
+    return needed + SMALL_FIELD_BYTES * small_fields(data) if len(data) <= QUICK_BYTES else needed
 
 
 def small_fields(data: bytes) -> int:
@@ -35,8 +36,8 @@ def small_fields(data: bytes) -> int:
 
 
 def memory_of_fields(data: bytes) -> int:
-    """The memory of the small fields of a request. In a large request it may be most of it."""
-    return SMALL_FIELD_BYTES * small_fields(data)
+    """The memory of the small fields of a large request, of which it may be most. Takes too long for the serving thread."""
+    return SMALL_FIELD_BYTES * small_fields(data) if len(data) > QUICK_BYTES else 0
 
 
 def is_quick(data: bytes) -> bool:

@@ -69,6 +69,7 @@ class Journals:
         )
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             rows, all_rows = fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
+            journals.check_numbers(journal, [row[3] for row in rows])
             if not request.filter:
                 until = (rows[-1][0], rows[-1][3]) if len(rows) > limit or not all_rows else None
                 bounds = entry_gaps.span(after, until, request.descending)
@@ -176,6 +177,7 @@ class _Cursor:
         With a filter, numbers are left out anyway.
         """
         if self._filter is not None:
+            journals.check_numbers(self.journal, [row[0] for row in rows])
             return rows, all_rows
         expected = self._numbers(head)[: limit if all_rows else len(rows)]
         found = [row[0] for row in rows]

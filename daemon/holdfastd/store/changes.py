@@ -24,7 +24,9 @@ _REVISIONS = (
     "SELECT count(*), (SELECT COALESCE(MAX(revision), 0) FROM changes) > (SELECT COALESCE(MAX(revision), 0) FROM commits)"
     " FROM commits WHERE revision > ? AND revision <= ?"
     " AND EXISTS (SELECT 1 FROM changes WHERE changes.revision = commits.revision GROUP BY changes.revision"
-    " HAVING MIN(ordinal) = 0 AND MAX(ordinal) + 1 = COUNT(*)"
+    # The last ordinal is searched for from the end: a damaged key may end the scan before it.
+    " HAVING MIN(ordinal) = 0 AND COUNT(*) = 1 + (SELECT last.ordinal FROM changes AS last"
+    " WHERE last.revision = commits.revision ORDER BY last.ordinal DESC LIMIT 1)"
     " AND MIN(changes.workspace) = commits.workspace AND MAX(changes.workspace) = commits.workspace)"
 )
 # A commit that a scan of the index finds and a search does not. Lists join commits by searches.

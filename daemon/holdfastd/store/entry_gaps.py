@@ -50,8 +50,9 @@ def check(
     for journal_id, *place in connection.execute(_JOURNALS, (workspace, journal.name, *ids)).fetchall():
         if all(wanted in ("", has) for wanted, has in zip(parent, place, strict=True)):
             numbers = _numbers(connection, journal, (workspace, *place), first, last)
-            if len(numbers) != len(found[journal_id]):
-                raise _missing(journal, place, next(each for each in numbers if each not in found[journal_id]))
+            # A damaged key may also add a number. The entry with it is unreadable, as its checksum is of another number.
+            if len(numbers) != len(found[journal_id]) and (missing := set(numbers) - found[journal_id]):
+                raise _missing(journal, place, min(missing))
 
 
 def _numbers(connection: Connection, journal: Journal, place: Sequence[str], first: Place | None, last: Place | None) -> range:

@@ -6,12 +6,12 @@ The cache is cleared whenever a command is rolled back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal
-from holdfastd.errors import FailedPrecondition, VersionMismatch
+from holdfastd.errors import DataLoss, FailedPrecondition, VersionMismatch
 from holdfastd.model.checksums import journal_seed, of_entry
 from holdfastd.model.entry_images import EntryImages
 from holdfastd.model.mutations import APPEND, Append
@@ -56,9 +56,11 @@ def find(connection: Connection, journal: Journal, workspace: str, parent_kind: 
     if row is None:
         return None
     journal_id, first_number = row
+    check_numbers(journal, row)
     (last_number,) = connection.execute(
         f"SELECT COALESCE(MAX(number), ?) FROM {quoted(journal.name)} WHERE journal_id = ?", (first_number - 1, journal_id)
     ).fetchone()
+    check_numbers(journal, [last_number])
     return JournalHead(journal_id, first_number, last_number, journal_seed(workspace, journal.name, parent_kind, parent_id))
 
 
@@ -69,7 +71,20 @@ def last_in_history(connection: Connection, journal: Journal, workspace: str, pa
         " ORDER BY revision DESC, ordinal DESC LIMIT 1",
         (workspace, journal.name, parent_id, parent_kind),
     ).fetchone()
-    return int(row[1]) if row and row[0] == APPEND else 0
+    if not row or row[0] != APPEND:
+        return 0
+    check_numbers(journal, row[1:])
+    return int(row[1])
+
+
+def check_numbers(journal: Journal, values: Iterable[Any]) -> None:
+    """DATA_LOSS (INDEX_DAMAGED) unless all are numbers: damage may have changed the type of a column or of a key of an index."""
+    if any(value.__class__ is not int for value in values):
+        raise DataLoss(
+            f"An index of the {journal.name} entries is damaged. Run verify, and restore a backup.",
+            reason="INDEX_DAMAGED",
+            journal=journal.name,
+        )
 
 
 def append(connection: Connection, heads: Heads, workspace: str, mutation: Append, revision: int, now_ns: int) -> tuple[int, int]:

@@ -18,8 +18,8 @@ from holdfastd.store.sqlite.held_file import HeldFile
 LOG_HEADER_BYTES = 32
 FRAME_HEADER_BYTES = 24
 SALTS = slice(16, 24)  # of the log's header
-_FRAME_SALTS = slice(8, 16)
-_FRAME_CHECKSUM = slice(16, 24)
+_SALTS_BYTES = 8
+_MARK_IN_FRAME, _MARK_BYTES = 8, 16  # salts and checksum in the header of a frame
 _INDEX_BYTES = 48
 _INDEX = struct.Struct("=8xI2xHI4xII8s8x")  # in the machine's byte order
 _CHECKSUM = struct.Struct(">II")
@@ -27,25 +27,24 @@ _ATTEMPTS = 5  # a commit takes much longer than a look, so the second or third 
 
 
 class LogEnd(NamedTuple):
-    """What the index says about the log. changes: a counter of commits. checksum: of the last frame."""
+    """What the index says about the log. changes: a counter of commits. mark: salts and checksum of the last frame, as in its
+    header. mark_at: where that is in the log."""
 
     changes: int
-    frame_bytes: int
     frames: int
-    salts: bytes
-    checksum: bytes
-
-    @property
-    def last_frame(self) -> int:
-        """Where the last frame begins."""
-        return LOG_HEADER_BYTES + (self.frames - 1) * self.frame_bytes
+    mark: bytes
+    mark_at: int
 
     def may_follow(self, before: LogEnd) -> bool:
         """Whether commits and checkpoints can lead from `before` to this. A log that begins anew has other salts."""
         if self.changes == before.changes:
             return self == before or not self.frames
         is_later = (self.changes - before.changes) % 2**32 < 2**31
-        return is_later and (self.salts != before.salts or self.frames >= before.frames)
+        return is_later and (self.frames >= before.frames or not self.is_same_log(before))
+
+    def is_same_log(self, other: LogEnd) -> bool:
+        """Whether both have the same salts."""
+        return self.mark[:_SALTS_BYTES] == other.mark[:_SALTS_BYTES]
 
 
 class LogWatch:
@@ -81,23 +80,20 @@ class LogWatch:
 
         Without that one, the log was truncated before the last commit, and the last frame follows a hole.
         """
-        before = self._before
+        before, read_at = self._before, self._log.read_at
         if before is not None and not end.may_follow(before):
             return False
         if not end.frames:
             return True
-        if self._log.read_at(0, LOG_HEADER_BYTES)[SALTS] != end.salts or not self._has_last_frame_of(end):
+        if read_at(SALTS.start, _SALTS_BYTES) != end.mark[:_SALTS_BYTES] or read_at(end.mark_at, _MARK_BYTES) != end.mark:
             return False
-        if before is None or not before.frames or before.salts != end.salts:
+        if before is None or not before.frames or not end.is_same_log(before):
             return True
-        return self._has_last_frame_of(before)
-
-    def _has_last_frame_of(self, end: LogEnd) -> bool:
-        header = self._log.read_at(end.last_frame, FRAME_HEADER_BYTES)
-        return header[_FRAME_SALTS] == end.salts and header[_FRAME_CHECKSUM] == end.checksum
+        return read_at(before.mark_at, _MARK_BYTES) == before.mark
 
 
 def _log_end(index: bytes) -> LogEnd:
     changes, page_size, frames, first, second, salts = _INDEX.unpack_from(index)
     page_bytes = (page_size & 0xFE00) | (page_size & 1) << 16  # 1 stands for 65536
-    return LogEnd(changes, FRAME_HEADER_BYTES + page_bytes, frames, salts, _CHECKSUM.pack(first, second))
+    last_frame = LOG_HEADER_BYTES + (frames - 1) * (FRAME_HEADER_BYTES + page_bytes)
+    return LogEnd(changes, frames, salts + _CHECKSUM.pack(first, second), last_frame + _MARK_IN_FRAME)
