@@ -61,8 +61,8 @@ test-fast: test-memory test-files ## Run the fast tests, in memory and then on f
 test-memory: setup ## Run the fast tests in memory
 	HOLDFAST_TEST_PERSISTENCE=memory $(PYTEST) $(FAST) -n $(JOBS) -q $(ARGS)
 
-test-files: setup ## Run the fast tests on files
-	HOLDFAST_TEST_PERSISTENCE=sqlite $(PYTEST) $(FAST) -n $(JOBS) -q $(ARGS)
+test-files: setup ## Run those of the fast tests that use the shared daemon again, on files
+	HOLDFAST_TEST_PERSISTENCE=sqlite $(PYTEST) -m "shared_daemon and not slow and not foreign" -n $(JOBS) -q $(ARGS)
 
 # Runs the tests of every kind in memory (half a minute); test-slow runs them on files.
 test-registry: setup ## Run the tests of every kind, in memory

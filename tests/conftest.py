@@ -27,6 +27,8 @@ SLOW_FOLDERS = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if "daemon" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.shared_daemon)
         if item.path.relative_to(Path(__file__).parent).parts[0] in SLOW_FOLDERS:
             item.add_marker(pytest.mark.slow)
 

@@ -18,6 +18,7 @@ import pytest
 from holdfast.contract.trim import trim
 from holdfastd import failpoints
 from holdfastd.blobs.files import BlobFiles, SyncFailed
+from holdfastd.blobs.room import Room
 from holdfastd.errors import Cancelled, DiskFull, InvalidArgument, NotFound, OutOfRange, Stopping
 from holdfastd.model.blobs import PutHeader, digest_of
 from holdfastd.model.call import Call
@@ -371,10 +372,19 @@ def test_a_full_disk_refuses_the_put_and_leaves_nothing(store: Rig, monkeypatch:
         raise OSError(errno.ENOSPC, "no space")
 
     monkeypatch.setattr(os, "write", fail)
-    with pytest.raises(DiskFull):
+    with pytest.raises(DiskFull, match="has no room for the blob"):
         store.put(NOISE)
     assert store.temporary_files() == []
     assert store.get(kept) == TEXT
+
+
+def test_an_upload_without_room_is_told_how_much_must_be_free() -> None:
+    room = Room(lambda: 10 * 1024)
+    more = pytest.raises(DiskFull, match="2 KiB more must be free, as some is kept for deletes")
+    with room.take(4 * 1024), more, room.take(8 * 1024):
+        pass
+    with room.take(10 * 1024):
+        pass
 
 
 def test_a_put_whose_commit_is_refused_leaves_a_file_that_the_sweep_removes(store: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

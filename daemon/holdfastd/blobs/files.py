@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from holdfastd import descriptors, durable, failpoints
-from holdfastd.errors import DiskFull, FailedPrecondition, StoreReplaced
+from holdfastd.blobs.room import no_room
+from holdfastd.errors import FailedPrecondition, StoreReplaced
 from holdfastd.model.blobs import DELTA, RAW, ZSTD, digest_hex
 
 BLOBS = "blobs"
@@ -46,7 +47,7 @@ def _disk_full_as_such() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
-        raise DiskFull("The data directory's disk has no room for the blob. Free some space. Reads still work.") from error
+        raise no_room() from error
 
 
 @contextlib.contextmanager

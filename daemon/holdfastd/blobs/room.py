@@ -9,6 +9,15 @@ from collections.abc import Callable, Iterator
 from holdfastd.errors import DiskFull
 
 
+def no_room(lacking_bytes: int = 0) -> DiskFull:
+    """The error for a blob that there is no room for. lacking_bytes: how much more must be free, if that is known."""
+    lacking = f" {-(-lacking_bytes // 2**10):,} KiB more must be free, as some is kept for deletes." if lacking_bytes else ""
+    return DiskFull(
+        f"The data directory's disk has no room for the blob.{lacking} Delete records and run the sweep, or free space outside"
+        " the store. Reads still work."
+    )
+
+
 class Room:
     """Thread-safe. `spare_bytes`: how much of the disk may be taken now; negative when less is free than is kept."""
 
@@ -21,8 +30,9 @@ class Room:
     def take(self, size_bytes: int) -> Iterator[None]:
         """Runs a block that writes so many bytes. Raises DiskFull when there is no room beside what other threads write."""
         with self._lock:
-            if self._spare_bytes() < self._promised + size_bytes:
-                raise DiskFull("The data directory's disk has no room for the blob. Free some space. Reads still work.")
+            lacking = self._promised + size_bytes - self._spare_bytes()
+            if lacking > 0:
+                raise no_room(lacking)
             self._promised += size_bytes
         try:
             yield

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ROWS_A_STATEMENT = 64
 LARGE_BYTES = 4096
+Take = Callable[[Sequence[Any]], tuple[Any, ...]]
 _NOTHING_TO_WAIT_FOR = nullcontext()
 
 
@@ -62,7 +63,7 @@ def _without_nulls(columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> t
     """Leaves out the columns that are None in all rows. For each None the driver looks for an adapter, which takes 0.9 us."""
     empty = tuple([place for place, value in enumerate(rows[0]) if value is None])
     if len(rows) > 1:
-        empty = tuple([place for place in empty if all([row[place] is None for row in rows])])
+        empty = tuple([place for place in empty if all(row[place] is None for row in rows)])
     if not empty:
         return columns, rows
     names, take = _others(columns, empty)
@@ -70,7 +71,7 @@ def _without_nulls(columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> t
 
 
 @cache
-def _others(columns: tuple[str, ...], empty: tuple[int, ...]) -> tuple[tuple[str, ...], Callable[[Sequence[Any]], tuple[Any, ...]]]:
+def _others(columns: tuple[str, ...], empty: tuple[int, ...]) -> tuple[tuple[str, ...], Take]:
     """The columns that are not empty, and the function that takes their values out of a row."""
     kept = itemgetter(*[place for place in range(len(columns)) if place not in empty])
     return kept(columns), kept
