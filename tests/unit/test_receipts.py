@@ -23,11 +23,15 @@ class Call:
         self.claim = Claim(budget, Peer(connection, 1, 1000, 1000))
         self.has_ended = has_ended
         self.begun = 0
+        self.has_arrived = False  # though the serving thread has not seen it
         self.refused: list[HoldfastError] = []
 
     def begin(self) -> bool:
         self.begun += not self.has_ended
         return not self.has_ended
+
+    def has_stalled(self) -> bool:
+        return not self.has_arrived
 
     def refuse(self, error: HoldfastError) -> None:
         self.refused.append(error)
@@ -174,3 +178,27 @@ def eventually(condition: Callable[[], bool]) -> bool:
     while not (done := condition()) and time.monotonic() < give_up:
         time.sleep(0.005)
     return done
+
+
+def test_a_message_that_has_arrived_is_not_late(receipts: Receipts, budget: Budget) -> None:
+    """The serving thread may be busy for long; then its callers are not refused for that."""
+    Claim(budget, Peer("other", 1, 1000, 1000)).force(70 * MIB)
+    arrived = [ask(receipts, Call(budget, f"s{number}")) for number in range(4)]
+    for each in arrived:
+        each.has_arrived = True
+    waiting = ask(receipts, Call(budget, "honest"))
+    time.sleep(4 * module.LATE_S)
+    assert not any(each.refused for each in arrived)
+    assert waiting.begun == 0
+    assert eventually(lambda: waiting.begun == 1)  # after STALLED_S they are late whatever gRPC says
+
+
+def test_a_connection_pauses_after_a_large_message_without_room(receipts: Receipts, budget: Budget) -> None:
+    receipts.pauses.begin("a", 16 * MIB)
+    began = time.monotonic()
+    paused, other = ask(receipts, Call(budget, "a")), ask(receipts, Call(budget, "b"))
+    assert (paused.begun, other.begun) == (0, 1)
+    assert eventually(lambda: paused.begun == 1)
+    assert time.monotonic() - began >= 0.2
+    receipts.pauses.begin("b", 1000)
+    assert ask(receipts, Call(budget, "b")).begun == 1

@@ -30,7 +30,7 @@ class Gate:
     """The two pools and the count of calls in progress.
 
     peers: knows the callers. budget: the memory that all calls share; None: it is not limited.
-    answers: limits how many answers of reads are built at once.
+    answers: limits how many answers of reads are built at once. pauses: the callers whose answers are not built now.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Gate:
         self.budget = budget or Budget(UNLIMITED_BYTES)
         self.answers = Turns(ANSWERS_AT_ONCE)
         self.message_first = message_first or MessageFirst()
+        self.pauses = self.message_first.receipts.pauses
         self.unary_pool = CallPool(unary_threads, "call", self.message_first)
         self.stream_pool = StreamPool(stream_threads + SPARE_THREADS, "stream", self.unary_pool)
         self._stream_max = stream_threads
@@ -55,6 +56,11 @@ class Gate:
         self._streams_of: Counter[str] = Counter()  # by connection
         self._last_activity = time.monotonic()
         self._stopping = False
+
+    @property
+    def streams_a_connection(self) -> int:
+        """The most streams that one connection can have open: as many as are left for others."""
+        return self._stream_max // 2
 
     def active_calls(self) -> int:
         """Calls in progress, streams included."""

@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 
 from holdfastd import logs
 from holdfastd.errors import HoldfastError, InvalidArgument
-from holdfastd.model.budget import Claim
+from holdfastd.model.budget import Claim, NoRoom
 from holdfastd.model.call import Call, Peer
 from holdfastd.rpc.caller import GrpcCall
 from holdfastd.rpc.gate import Gate
@@ -114,7 +114,7 @@ class UnaryHandler:
             self._gate.check_short(claim.holder)
             _check_metadata(context)
             call = GrpcCall(context, cast(Peer, claim.holder), self._timeout_s, claim)
-            claim.take(memory_of_fields(data))
+            claim.top_up(memory_of_fields(data))
             request = _whole(self._decode(data))
             del data
             answer = self._use_case(request, call) if self.never_waits else self._read(request, call)
@@ -137,6 +137,8 @@ class UnaryHandler:
     def _read(self, request: Any, call: Call) -> bytes:
         """The encoded answer of a use case that reads. Few are built at once: each may need three times its size meanwhile."""
         with self._gate.answers.place(call.peer.connection):
+            if self._gate.pauses.is_on(call.peer.connection):
+                raise NoRoom(0)
             data: bytes = self._use_case(request, call).SerializeToString()
         return data
 

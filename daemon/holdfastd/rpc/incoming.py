@@ -67,6 +67,9 @@ class Incoming:
         self._begun.set()
         return not self._ended
 
+    def has_stalled(self) -> bool:
+        return True
+
     def refuse(self, error: HoldfastError) -> None:
         self._error = error
         self._begun.set()

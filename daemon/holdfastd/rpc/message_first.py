@@ -29,7 +29,7 @@ import grpc
 
 from holdfastd import logs
 from holdfastd.errors import HoldfastError
-from holdfastd.model.budget import Claim
+from holdfastd.model.budget import Claim, NoRoom
 from holdfastd.rpc.incoming import STALLED_S, Incoming
 from holdfastd.rpc.receipts import Receipts
 from holdfastd.rpc.request_sizes import is_quick, memory_of, memory_of_fields
@@ -176,7 +176,18 @@ class MessageFirst:
 class _Call:
     """One call on this path; also the `Sender` of its answer."""
 
-    __slots__ = ("_context", "_deserializer", "_handler", "_operation", "_path", "_rpc_event", "_run", "_state", "claim")
+    __slots__ = (
+        "_context",
+        "_deserializer",
+        "_handler",
+        "_is_probed",
+        "_operation",
+        "_path",
+        "_rpc_event",
+        "_run",
+        "_state",
+        "claim",
+    )
 
     def __init__(self, path: MessageFirst, run: Run, rpc_event: Any, state: Any, handler: Any, deserializer: Any) -> None:
         self._path = path
@@ -185,6 +196,7 @@ class _Call:
         self._state = state
         self._handler = handler
         self._deserializer = deserializer
+        self._is_probed = False
 
     def start(self) -> None:
         """Admits or refuses the call. When it raises, grpcio can still handle the call itself."""
@@ -214,6 +226,16 @@ class _Call:
                 self._abort("unavailable", _NOT_BEGUN)
                 return False
         return True
+
+    def has_stalled(self) -> bool:
+        """As `Receipt.has_stalled`. Sends the initial metadata: when the serving thread has handled the event of that and not
+        yet that of the message, the message had not arrived, since the thread handles events in their order."""
+        if not self._is_probed:
+            self._is_probed = True
+            with suppress(grpc.RpcError, ValueError):  # the call has ended, or the metadata was sent
+                self._context.send_initial_metadata(())
+                return False
+        return grpc_server._SEND_INITIAL_METADATA_TOKEN not in self._state.due
 
     def refuse(self, error: HoldfastError) -> None:
         """Ends the call with this error, unless it has ended. Its message is dropped."""
@@ -281,7 +303,7 @@ class _Call:
 
     def _handle(self, data: bytes) -> None:
         try:
-            self.claim.take(memory_of(data))
+            self._take(memory_of(data), len(data))
             self._dispatch(data)
         except HoldfastError as error:
             self.refuse(error)
@@ -289,6 +311,12 @@ class _Call:
             log.exception("call_not_taken")
             self.claim.release()
             self._abort("internal", _NOT_BEGUN)
+
+    def _take(self, memory_bytes: int, size_bytes: int) -> None:
+        """Takes the memory for the message. When there is none, its connection pauses."""
+        if not self.claim.fits(memory_bytes):
+            self._path.receipts.pauses.begin(self.claim.holder.connection, size_bytes)
+            raise NoRoom(memory_bytes)
 
     def _dispatch(self, data: bytes) -> None:
         receive = self._handler.receive
@@ -374,7 +402,7 @@ class _StreamCall(_Call):
         if self._state.client is grpc_server._CANCELLED:
             return None
         try:
-            self.claim.take(memory_of_fields(data))
+            self.claim.top_up(memory_of_fields(data))
         except HoldfastError as error:
             return error
         return self._deserializer(data)

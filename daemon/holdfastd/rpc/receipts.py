@@ -6,7 +6,9 @@ the largest size. Usually a message arrives within microseconds; the next call t
 1. They get permits by connection, one connection after another, so that one with many calls does not delay the others.
 2. A message that takes longer than LATE_S gives its permit back: it is counted in the budget with the largest size instead, or
    its call is refused when the caller's share does not allow that. So callers that stop in the middle of a message block no one.
+   A message that has arrived while the serving thread was busy is not late (`Receipt.has_stalled`).
 3. A message that was counted so and does not arrive within MESSAGE_S is refused, so that the memory comes back.
+4. A connection gets no permit while it pauses (`pauses.py`).
 
 `MessageFirst` uses this in grpcio's serving thread; a thread of this module looks for late messages while calls wait.
 """
@@ -22,8 +24,10 @@ from typing import Protocol
 from holdfastd import logs
 from holdfastd.errors import DeadlineExceeded, Exhausted, HoldfastError
 from holdfastd.model.budget import Budget, Claim, NoRoom
+from holdfastd.rpc.pauses import Pauses
 
 LATE_S, LOOK_S = 0.05, 0.02
+STALLED_S = 1.0  # after so long a message counts as stalled whatever gRPC says
 MESSAGE_S = 20.0
 WAITING_MAX = 1_000
 TURNS_AT_ONCE = 16  # calls that `done` begins or refuses; a refusal takes 0.2 ms, and all calls wait for the serving thread
@@ -39,6 +43,9 @@ class Receipt(Protocol):
     def begin(self) -> bool:
         """Asks gRPC for the message. Returns False when the call has ended, so that none will come."""
 
+    def has_stalled(self) -> bool:
+        """Whether the message has surely not arrived. May return False at first and find out meanwhile; ask again."""
+
     def refuse(self, error: HoldfastError) -> None:
         """Ends the call with this error; its message is dropped."""
 
@@ -51,6 +58,7 @@ class Receipts:
     """
 
     def __init__(self, budget: Budget | None, permits: int, largest_bytes: int) -> None:
+        self.pauses = Pauses()
         self._budget = budget
         self._permits = permits
         self._largest_bytes = largest_bytes
@@ -70,7 +78,8 @@ class Receipts:
         Raises RESOURCE_EXHAUSTED when too many calls of this connection wait.
         """
         with self._lock:
-            if not self._waiting and self._may_begin(call.claim.holder.connection):
+            # Those that pause wait for no permit, so others need not queue behind them.
+            if self._waiting.keys() <= self.pauses.connections() and self._may_begin(call.claim.holder.connection):
                 self._receiving[call] = 0.0
                 return True
             self._append(call)
@@ -96,6 +105,8 @@ class Receipts:
 
     def _may_begin(self, connection: str) -> bool:
         """A connection may have as many permits as are free; while half of them are free, that needs no count."""
+        if self.pauses.is_on(connection):
+            return False
         free = self._permits - len(self._receiving)
         if 2 * free > self._permits:
             return True
@@ -151,11 +162,12 @@ class Receipts:
                 log.exception("receipts_failed")
 
     def _end_late(self, now: float) -> None:
+        stalled = self._stalled(now)
         with self._lock:
-            if not self._waiting and not self._late:
+            if not self.pauses.end_old() and not self._waiting and not self._late:
                 self._wanted.clear()
-            late = [call for call, since in self._receiving.items() if since and now - since >= LATE_S]
-            self._receiving = {call: since or now for call, since in self._receiving.items() if call not in late}
+            late = [call for call in self._receiving if call in stalled]
+            self._receiving = {call: since or now for call, since in self._receiving.items() if call not in stalled}
             counted = [call for call in late if call.claim.fits(self._largest_bytes)]
             too_late = [call for call, until in self._late.items() if now >= until]
             self._late.update(dict.fromkeys(counted, now + MESSAGE_S))
@@ -169,3 +181,10 @@ class Receipts:
             call.refuse(
                 DeadlineExceeded(f"The request did not arrive within {MESSAGE_S:g} s; nothing was applied. Send it again.")
             )
+
+    def _stalled(self, now: float) -> set[Receipt]:
+        """The calls whose messages are late and have not arrived. Asks about each call when it is first seen, too."""
+        with self._lock:
+            receiving = list(self._receiving.items())
+        known = {call: call.has_stalled() for call, since in receiving if not since or now - since >= LATE_S}
+        return {call for call, since in receiving if since and (now - since >= STALLED_S or known.get(call))}

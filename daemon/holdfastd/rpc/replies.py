@@ -8,7 +8,7 @@ import grpc
 
 from holdfastd import descriptors, logs
 from holdfastd.errors import HoldfastError
-from holdfastd.model.budget import Claim
+from holdfastd.model.budget import Claim, NoRoom
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.message_first import Sender
 from holdfastd.rpc.status import internal, to_status
@@ -50,13 +50,19 @@ class Reply:
         try:
             if len(data) > LARGE_ANSWER_BYTES:
                 claim = self._claim.beside()
-                claim.take(ANSWER_COPIES * len(data))
+                self._take(claim, len(data))
                 self._release_when_written(claim)
             self._sender.send(data)
         except Exception as error:
             self.fail(error)
         else:
             self._leave()
+
+    def _take(self, claim: Claim, size_bytes: int) -> None:
+        """Takes the memory for an answer. When there is none, its connection pauses."""
+        if not claim.fits(ANSWER_COPIES * size_bytes):
+            self._gate.pauses.begin(claim.holder.connection, size_bytes)
+            raise NoRoom(ANSWER_COPIES * size_bytes)
 
     def fail(self, error: BaseException) -> None:
         """Sends the error."""
