@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Generates client/holdfast/v1 from proto/, and client/holdfast/nouns.py from the registry of kinds, which reads v1.
+# Generates client/holdfast/v1 from proto/; and from the registry of kinds, which reads v1, client/holdfast/values/views.pyi and
+# client/holdfast/nouns.py.
 # With --check, changes nothing and fails if the committed code is out of date.
 #
 #   packaging/generate.sh [--check]
@@ -9,7 +10,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 committed=client/holdfast/v1
-nouns=client/holdfast/nouns.py
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 
@@ -28,12 +28,14 @@ else
     mv "$fresh/holdfast/v1" "$committed"
 fi
 
-PYTHONPATH=client python packaging/make_nouns.py >"$fresh/nouns.py"
-if [ "${1-}" = --check ]; then
-    if ! diff "$nouns" "$fresh/nouns.py"; then
-        echo "$nouns is out of date. Run: make generate" >&2
+# The view classes' stub, then the nouns, whose annotations name the view classes.
+for made in values/views.pyi nouns.py; do
+    name=$(basename "${made%.*}")
+    PYTHONPATH=client python "packaging/make_$name.py" >"$fresh/$name"
+    if [ "${1-}" != --check ]; then
+        mv "$fresh/$name" "client/holdfast/$made"
+    elif ! diff "client/holdfast/$made" "$fresh/$name"; then
+        echo "client/holdfast/$made is out of date. Run: make generate" >&2
         exit 1
     fi
-else
-    mv "$fresh/nouns.py" "$nouns"
-fi
+done

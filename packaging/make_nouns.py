@@ -36,15 +36,15 @@ def _imports() -> Iterator[str]:
     names: dict[str, list[str]] = {}
     for each in classes:
         names.setdefault(each.__module__, []).append(each.__name__)
-    names["holdfast.v1"] = ["record_pb2"]
+    names["holdfast.values"] = ["views"]
     return (f"from {module} import {', '.join(sorted(found, key=str.lower))}" for module, found in sorted(names.items()))
 
 
 def _annotation(kind: Kind, plain: type[Any], special: Mapping[str, type[Any]]) -> str:
-    """The class of a kind's collection, with the kind's message as its argument if the class is generic."""
+    """The class of a kind's collection, with the kind's view as its argument if the class is generic."""
     made = special.get(kind.name, plain)
-    message = f"[record_pb2.{kind.message_class.__name__}]"
-    return made.__name__ + (message if any(isinstance(each, TypeVar) for each in getattr(made, "__parameters__", ())) else "")
+    view = f"[views.{kind.message_class.__name__}]"
+    return made.__name__ + (view if any(isinstance(each, TypeVar) for each in getattr(made, "__parameters__", ())) else "")
 
 
 if __name__ == "__main__":

@@ -57,9 +57,11 @@ if TYPE_CHECKING:
     from holdfast.transaction import Transaction as Transaction
     from holdfast.values.fields import Json as Json
     from holdfast.values.fields import json_value as json_value
+    from holdfast.values.fields import message_of as message_of
     from holdfast.values.fields import plain as plain
     from holdfast.values.filters import quoted as quoted
     from holdfast.values.filters import quoted_time as quoted_time
+    from holdfast.values.view import View as View
 
 __version__ = "0.1.0"
 
@@ -102,7 +104,8 @@ _HOMES = {
     "store": ("Store", "connect"),
     "transaction": ("Transaction",),
     "journals.transcripts": ("Transcripts",),
-    "values.fields": ("Json", "json_value", "plain"),
+    "values.fields": ("Json", "json_value", "message_of", "plain"),
+    "values.view": ("View",),
     "records.watch": ("Watch",),
     "journals.writer": ("TranscriptWriter", "Writer"),
 }

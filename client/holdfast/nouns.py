@@ -16,60 +16,60 @@ from holdfast.records.artifacts import Artifacts, ArtifactWrites
 from holdfast.records.checkpoints import Checkpoints, CheckpointWrites
 from holdfast.records.collection import Collection
 from holdfast.records.writes import CollectionWrites
-from holdfast.v1 import record_pb2
+from holdfast.values import views
 
 
 class StoreNouns:
     """The collection of each kind in a store."""
 
-    constructs: Collection[record_pb2.Construct]
-    sessions: Collection[record_pb2.Session]
+    constructs: Collection[views.Construct]
+    sessions: Collection[views.Session]
     checkpoints: Checkpoints
     artifacts: Artifacts
-    links: Collection[record_pb2.Link]
+    links: Collection[views.Link]
     tasks: Tasks
-    plans: Collection[record_pb2.Plan]
+    plans: Collection[views.Plan]
     initiatives: Initiatives
-    bugs: Collection[record_pb2.Bug]
-    status_updates: Collection[record_pb2.StatusUpdate]
-    design_notes: Collection[record_pb2.DesignNote]
+    bugs: Collection[views.Bug]
+    status_updates: Collection[views.StatusUpdate]
+    design_notes: Collection[views.DesignNote]
     comments: Comments
-    gate_decisions: Collection[record_pb2.GateDecision]
+    gate_decisions: Collection[views.GateDecision]
     branches: Branches
     constitution: Constitution
-    task_states: Collection[record_pb2.TaskState]
-    phase_templates: Collection[record_pb2.PhaseTemplate]
+    task_states: Collection[views.TaskState]
+    phase_templates: Collection[views.PhaseTemplate]
     workflows: Workflows
     runs: Runs
     phase_outputs: PhaseOutputs
     execution_logs: Logs
-    interventions: Collection[record_pb2.Intervention]
-    patterns: Collection[record_pb2.Pattern]
+    interventions: Collection[views.Intervention]
+    patterns: Collection[views.Pattern]
 
 
 class TransactionNouns:
     """The collection of each kind in a transaction."""
 
-    constructs: CollectionWrites[record_pb2.Construct]
-    sessions: CollectionWrites[record_pb2.Session]
-    checkpoints: CheckpointWrites[record_pb2.Checkpoint]
+    constructs: CollectionWrites[views.Construct]
+    sessions: CollectionWrites[views.Session]
+    checkpoints: CheckpointWrites[views.Checkpoint]
     artifacts: ArtifactWrites
-    links: CollectionWrites[record_pb2.Link]
-    tasks: CollectionWrites[record_pb2.Task]
-    plans: CollectionWrites[record_pb2.Plan]
+    links: CollectionWrites[views.Link]
+    tasks: CollectionWrites[views.Task]
+    plans: CollectionWrites[views.Plan]
     initiatives: InitiativeWrites
-    bugs: CollectionWrites[record_pb2.Bug]
-    status_updates: CollectionWrites[record_pb2.StatusUpdate]
-    design_notes: CollectionWrites[record_pb2.DesignNote]
-    comments: CollectionWrites[record_pb2.Comment]
-    gate_decisions: CollectionWrites[record_pb2.GateDecision]
+    bugs: CollectionWrites[views.Bug]
+    status_updates: CollectionWrites[views.StatusUpdate]
+    design_notes: CollectionWrites[views.DesignNote]
+    comments: CollectionWrites[views.Comment]
+    gate_decisions: CollectionWrites[views.GateDecision]
     branches: BranchWrites
     constitution: ConstitutionWrites
-    task_states: CollectionWrites[record_pb2.TaskState]
-    phase_templates: CollectionWrites[record_pb2.PhaseTemplate]
+    task_states: CollectionWrites[views.TaskState]
+    phase_templates: CollectionWrites[views.PhaseTemplate]
     workflows: WorkflowWrites
     runs: RunWrites
     phase_outputs: PhaseOutputWrites
     execution_logs: LogWrites
-    interventions: CollectionWrites[record_pb2.Intervention]
-    patterns: CollectionWrites[record_pb2.Pattern]
+    interventions: CollectionWrites[views.Intervention]
+    patterns: CollectionWrites[views.Pattern]

@@ -15,7 +15,7 @@ from holdfast.nouns import TransactionNouns
 from holdfast.records.sink import CommitSink
 from holdfast.records.steps import Steps
 from holdfast.records.writes import CollectionWrites
-from holdfast.v1 import entry_pb2
+from holdfast.values import views  # noqa: F401, named in a string: a view class is made when it is first used
 from holdfast.wire.scope import Scope
 
 
@@ -27,7 +27,7 @@ class Transaction(TransactionNouns):
     is called, and the commit expects the version that was read: if that has changed, the whole commit fails with
     VersionMismatch or AlreadyExists.
 
-    Methods return messages that have their ids; the commit fills in versions and times. Contexts and files are uploaded at once
+    Methods return views that have their ids; the commit fills in versions and times. Contexts and files are uploaded at once
     and are kept only if the commit refers to them. At most 1,000 steps. Not thread-safe.
     """
 
@@ -35,8 +35,8 @@ class Transaction(TransactionNouns):
         self._steps = Steps(stored)
         for kind in KINDS.values():
             setattr(self, kind.noun, WRITES.get(kind.name, CollectionWrites)(self._steps, kind))
-        self.transcripts = TranscriptWrites[entry_pb2.Entry, list[entry_pb2.Entry]](self._steps)
-        self.events = EventWrites[entry_pb2.Entry](self._steps)
+        self.transcripts = TranscriptWrites["views.TranscriptEntry", "list[views.TranscriptEntry]"](self._steps)
+        self.events = EventWrites["views.EventEntry"](self._steps)
         self.logs = self.execution_logs
         self.states = StateWrites(self._steps)
         self.specs = SpecWrites(self.phase_outputs)

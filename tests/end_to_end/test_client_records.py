@@ -11,6 +11,7 @@ import pytest
 import holdfast
 from holdfast.contract.kinds import KINDS
 from holdfast.v1 import record_pb2, store_service_pb2
+from holdfast.values.view_classes import view_class_of
 
 
 def test_a_record_comes_back_as_it_was_made(store: holdfast.Store) -> None:
@@ -35,7 +36,7 @@ def test_a_message_works_like_keywords(store: holdfast.Store) -> None:
     with pytest.raises(holdfast.VersionMismatch) as caught:
         store.tasks.update(made)
     assert caught.value.metadata["actual"] == "2"
-    with pytest.raises(TypeError, match="tasks takes Task messages"):
+    with pytest.raises(TypeError, match="tasks takes Task views or messages"):
         store.tasks.create(record_pb2.Session())  # type: ignore[arg-type]
 
 
@@ -45,7 +46,7 @@ def test_update_changes_what_is_named_and_none_clears(store: holdfast.Store) -> 
     assert (changed.title, changed.description, list(changed.tags), changed.version) == ("t", "", ["y"], 2)
     assert holdfast.json_value(changed.metadata) == {"a": 1}
     assert holdfast.json_value(store.tasks.update(made.id, metadata=None).metadata) is None
-    assert store.tasks.update(made.id, metadata=holdfast.Json("null")).metadata == "null"
+    assert store.tasks.update(made.id, metadata=holdfast.Json("null")).message.metadata == "null"
 
 
 def test_save_makes_or_changes(store: holdfast.Store) -> None:
@@ -193,7 +194,7 @@ def test_type_checkers_know_every_collection(of: type[object], store: holdfast.S
     for kind in KINDS.values():
         annotation = annotated[kind.noun]
         assert isinstance(getattr(of_this, kind.noun), get_origin(annotation) or annotation)
-        assert get_args(annotation) in ((), (kind.message_class,))
+        assert get_args(annotation) in ((), (view_class_of(kind),))
 
 
 def test_with_timeout_shares_the_client(store: holdfast.Store) -> None:

@@ -17,6 +17,7 @@ from holdfast.cli.reach import open_following, open_store
 from holdfast.cli.terminal import Line
 from holdfast.cli.text import one_line, time_text, visible
 from holdfast.errors import InvalidArgument
+from holdfast.values.fields import message_of
 
 if TYPE_CHECKING:
     from holdfast.v1 import entry_pb2, store_service_pb2
@@ -75,7 +76,7 @@ def tail(
         first = start or _start(read, LAST_LINES if lines is None else lines, filter)
         with read(start=first, filter=filter, follow=follow) as found:
             # Without --start, `lines` determines the first entry, and --follow continues after these entries.
-            for entry in islice(found, lines if start else None):
+            for entry in map(message_of, islice(found, lines if start else None)):
                 if options.as_json:
                     print(json_line(entry_form(entry)), flush=follow)
                 else:
@@ -158,7 +159,7 @@ def watch(options: Options, kinds: Sequence[str], ids: Sequence[str], since: int
         (open_store if replay else open_following)(options) as store,
         store.watch(kinds=watched, ids=ids, since=since, replay_only=replay) as found,
     ):
-        for change in found:
+        for change in map(message_of, found):
             print(json_line(change_form(change)) if options.as_json else _change_line(change), flush=not replay)
     return exits.OK
 

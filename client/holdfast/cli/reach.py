@@ -64,8 +64,13 @@ def records_of(store: Store, kind: Kind) -> Records[Any]:
     """Returns a collection with the common methods and plain messages; some of the store's collections have other signatures."""
     from holdfast.records.collection import Records
     from holdfast.records.sink import CommitSink
+    from holdfast.values.fields import message_of
 
-    return Records[Any](CommitSink(store.transaction().scope), kind)
+    class Messages(Records[Any]):
+        def _value(self, found: Any) -> Any:
+            return message_of(found)
+
+    return Messages(CommitSink(store.transaction().scope), kind)
 
 
 def open_running(options: Options) -> Store:

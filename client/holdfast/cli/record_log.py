@@ -110,7 +110,7 @@ def _history(store: Store, kinds: list[str], id: str) -> Iterator[entry_pb2.Entr
         request = journal_service_pb2.JournalServiceListRequest(
             workspace=scope.workspace, journal=JOURNAL, parent_kind=kind, parent_id=id
         )
-        yield from entry_pages(scope, request, None)
+        yield from entry_pages(scope, request, None, list)
 
 
 def _entry(told: entry_pb2.Entry) -> Entry:

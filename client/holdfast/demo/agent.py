@@ -22,7 +22,7 @@ from holdfast.demo.assignment import Assignment, Message, Product, Source, Stage
 from holdfast.demo.conversations import Conversations
 from holdfast.demo.library import Library
 from holdfast.journals.writer import Acknowledged
-from holdfast.v1 import record_pb2
+from holdfast.values import views
 
 BOARD = "BOARD"
 PATIENCE_S = 60.0
@@ -74,7 +74,7 @@ class Agent:
             return
         self._context = latest.load()
         entries = self._store.transcripts.read(self._session, start=self._context["last_number"] + 1)
-        self._done_since = {holdfast.json_value(each.transcript.metadata)["mark"] for each in entries}
+        self._done_since = {each.metadata["mark"] for each in entries}
         self._notes.note(
             "resumed",
             checkpoint=latest.number,
@@ -161,7 +161,7 @@ class Agent:
                 with self._store.transaction() as commit:
                     about = {"item": assignment.name, "tally": dict(assignment.tally), "summary": assignment.summary}
                     done = commit.tasks.update(task.id, version=task.version, status="completed", metadata=about)
-                    tally = _added(holdfast.json_value(board.metadata), assignment.tally)
+                    tally = _added(board.metadata, assignment.tally)
                     counted = commit.tasks.update(BOARD, version=board.version, metadata=tally)
                     link = commit.links.create(
                         type="done-in", from_kind="task", from_id=task.id, to_kind="session", to_id=self._session
@@ -182,16 +182,16 @@ class Agent:
             return entry.number
         return 0
 
-    def _note_task(self, task: record_pb2.Task) -> None:
+    def _note_task(self, task: views.Task) -> None:
         self._notes.note("task", id=task.id, version=task.version, status=task.status)
 
-    def _note_checkpoint(self, saved: holdfast.SavedCheckpoint | record_pb2.Checkpoint) -> None:
+    def _note_checkpoint(self, saved: views.Checkpoint) -> None:
         about = {"item": self._context["item"], "stage": self._context["stage"], "in_task": bool(self._context["task"])}
         self._notes.note("checkpoint", id=saved.id, number=saved.number, digest=saved.context_digest, **about)
 
 
-def _item(task: record_pb2.Task) -> str:
-    return str(holdfast.json_value(task.metadata)["item"])
+def _item(task: views.Task) -> str:
+    return str(task.metadata["item"])
 
 
 def _added(before: dict[str, int], more: Any) -> dict[str, int]:

@@ -13,6 +13,7 @@ import holdfast
 from holdfast.demo.acknowledgements import Acknowledgements, last_note
 from holdfast.demo.agent import BOARD, PATIENCE_S, source_of
 from holdfast.demo.processes import Process, ProcessFailed, socket_of, start_agent, start_daemon
+from holdfast.values import views
 
 Tell = Callable[[str], None]
 
@@ -47,14 +48,15 @@ class Audience(threading.Thread):
     def run(self) -> None:
         try:
             for change in self._watch:
-                if change.record.task.status == "completed":
-                    self._tell_of(change.record.task, change.actor)
+                task = change.record.task if change.record is not None else None
+                if task is not None and task.status == "completed":
+                    self._tell_of(task, change.actor)
         except holdfast.HoldfastError as error:
             self._tell(f"the watch ended: {error}")
 
-    def _tell_of(self, task: Any, actor: str) -> None:
+    def _tell_of(self, task: views.Task, actor: str) -> None:
         self.done += 1
-        about = holdfast.json_value(task.metadata)
+        about = task.metadata
         self._tell(f"  {actor:<9} {about['item']:<32} {about['summary']}  ({self.done} of {self._total})")
 
     def close(self) -> None:

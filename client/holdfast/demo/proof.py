@@ -47,7 +47,7 @@ class Proof:
         for agent in self._agents:
             marks = []
             for number, entry in enumerate(self._store.transcripts.read(session_of(agent)), 1):
-                marks.append(holdfast.json_value(entry.transcript.metadata)["mark"])
+                marks.append(entry.metadata["mark"])
                 if entry.number != number:
                     yield f"{agent}: found entry {entry.number} in the place of {number}"
             yield from (f"{agent}: {mark} is there {count} times" for mark, count in Counter(marks).items() if count > 1)
@@ -109,7 +109,8 @@ class Proof:
                 yield f"{change.id}: version {change.version} came without the one before it"
             if (change.id, change.version) in made:
                 yield f"{change.id}: version {change.version} was made twice"
-            made[change.id, change.version] = change.record.task.status
+            task = change.record.task if change.record is not None else None
+            made[change.id, change.version] = task.status if task is not None else ""
         for note in moves:
             if made.get((note["id"], note["version"])) != note["status"]:
                 yield f"{note['id']}: version {note['version']} ({note['status']}) was acknowledged and is not there"
@@ -124,10 +125,10 @@ class Proof:
         tally: Counter[str] = Counter()
         for task in self._store.tasks.list(page_size=500):
             if task.status == "completed":
-                tally.update(holdfast.json_value(task.metadata)["tally"])
+                tally.update(task.metadata["tally"])
             elif task.id != BOARD:
                 yield f"{task.id} is {task.status}"
-        counted = holdfast.json_value(self._store.tasks.get(BOARD).metadata)
+        counted = self._store.tasks.get(BOARD).metadata
         if counted != dict(tally):
             yield f"the board counts {counted}, the tasks add up to {dict(tally)}"
 

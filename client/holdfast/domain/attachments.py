@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from holdfast.blobs.sources import SourceLike
 from holdfast.contract.kinds import KINDS
@@ -12,8 +12,9 @@ from holdfast.errors import NotFound, VersionMismatch
 from holdfast.records.artifacts import Artifacts, ArtifactWrites, stored_content
 from holdfast.records.listing import first_message
 from holdfast.records.sink import Sink
-from holdfast.v1 import record_pb2
+from holdfast.values import views
 from holdfast.values.filters import equal
+from holdfast.values.view_classes import view_of
 from holdfast.wire.scope import Scope
 
 TYPE = "attachment"
@@ -29,7 +30,7 @@ class AttachmentWrites:
 
     def save(
         self, task_id: str, name: str, source: SourceLike, /, *, content_type: str | None = None, **fields: object
-    ) -> record_pb2.Artifact:
+    ) -> views.Artifact:
         """Stores bytes, or the content of a path or a binary file, as the task's attachment of that name.
 
         It replaces an earlier attachment of that name. `content_type` defaults to a guess from the name. Raises ParentNotFound
@@ -58,11 +59,11 @@ class Attachments(AttachmentWrites):
         super().__init__(sink, artifacts)
         self._stored = artifacts
 
-    def get(self, task_id: str, name: str, /) -> record_pb2.Artifact:
+    def get(self, task_id: str, name: str, /) -> views.Artifact:
         """The attachment of that name. Raises NotFound."""
         return _stored(self._sink.scope, task_id, name)
 
-    def list(self, task_id: str, /) -> Iterator[record_pb2.Artifact]:
+    def list(self, task_id: str, /) -> Iterator[views.Artifact]:
         """The attachments of a task, by name."""
         return self._stored.list(filter=_of(task_id), order_by="name", page_size=PAGE)
 
@@ -81,14 +82,14 @@ def attachment_fields(task_id: str, name: str, fields: dict[str, object]) -> dic
     return {**fields, "id": f"{TYPE}/{task_id}/{digest[:32]}", "task_id": task_id, "type": TYPE, "name": name}
 
 
-def _stored(scope: Scope, task_id: str, name: str) -> record_pb2.Artifact:
+def _stored(scope: Scope, task_id: str, name: str) -> views.Artifact:
     """The attachment of that name that was written last. Raises NotFound."""
     wanted = _of(task_id, name=name)
-    found: record_pb2.Artifact | None = first_message(scope, KINDS["artifact"], wanted, "update_time desc")
+    found = first_message(scope, KINDS["artifact"], wanted, "update_time desc")
     if found is None:
         message = f"Task {task_id} has no attachment {name!r}."
         raise NotFound(message, reason="RECORD_NOT_FOUND", metadata={"kind": "artifact"})
-    return found
+    return cast(views.Artifact, view_of(found))
 
 
 def _of(task_id: str, **wanted: str) -> str:

@@ -10,9 +10,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.contract.kinds import kind_of
 from holdfast.journals.calls import JournalCalls
-from holdfast.v1 import entry_pb2
+from holdfast.values import views
+from holdfast.values.fields import message_of
 from holdfast.values.filters import both, equal, quoted_time
 from holdfast.values.mutations import Wrapped
+from holdfast.values.view import View
 from holdfast.wire.scope import Scope
 
 JOURNAL = "audit"
@@ -22,19 +24,26 @@ class AuditLog:
     """The audit of one workspace. Read-only: every commit adds to it. Thread-safe.
 
     An entry has the `actor`, the `kind` and `id` of the changed record, the `action`, the `version` after it, the `time`, and
-    `diff`: the fields that differ, each with its value before and after, as JSON that `holdfast.json_value` decodes. `peer_uid`
-    and `peer_pid` tell which process made the commit; they are unset in commits of older daemons.
+    `diff`: a dict of the fields that differ, each with its value before and after. `peer_uid` and `peer_pid` tell which process
+    made the commit; they are None in commits of older daemons. `revision` and `number` together order the entries.
     """
 
     def __init__(self, scope: Scope) -> None:
-        self._calls = JournalCalls(scope, JOURNAL)
+        self._calls: JournalCalls[views.AuditEntry] = JournalCalls(scope, JOURNAL)
 
     def of(
-        self, record: str | Message | Wrapped, id: str = "", /, *, filter: str = "", page_size: int = 0, limit: int | None = None
-    ) -> Iterator[entry_pb2.Audit]:
-        """Yields the entries about one record, oldest first. Takes a kind and an id, `of("task", "TASK-001")`, or a message.
+        self,
+        record: str | View | Message | Wrapped,
+        id: str = "",
+        /,
+        *,
+        filter: str = "",
+        page_size: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[views.AuditEntry]:
+        """Yields the entries about one record, oldest first. Takes a kind and an id, `of("task", "TASK-001")`, or a record.
 
-        Raises TypeError for a message that is not a record, and without an id.
+        Raises TypeError for what is not a record, and without an id.
         """
         kind, named = (record, id) if isinstance(record, str) else _place(record)
         if not kind or not named:
@@ -53,7 +62,7 @@ class AuditLog:
         descending: bool = False,
         page_size: int = 0,
         limit: int | None = None,
-    ) -> Iterator[entry_pb2.Audit]:
+    ) -> Iterator[views.AuditEntry]:
         """Yields the entries about all records, page by page: by `actor`, `kind` and `action`, from `since`, before `until`.
 
         Oldest first; with `descending`, newest first: in the order of revisions, which is that of times unless the clock was set
@@ -65,10 +74,11 @@ class AuditLog:
         wanted = both(wanted, f"time < {quoted_time(until)}" if until is not None else "")
         return self._entries(limit, filter=wanted, page_size=page_size, descending=descending)
 
-    def _entries(self, limit: int | None, **fields: object) -> Iterator[entry_pb2.Audit]:
-        return (entry.audit for entry in self._calls.list(limit, **fields))
+    def _entries(self, limit: int | None, **fields: object) -> Iterator[views.AuditEntry]:
+        return self._calls.list(limit, **fields)
 
 
-def _place(record: Message | Wrapped) -> tuple[str, str]:
-    message = record if isinstance(record, Message) else record.message
+def _place(record: View | Message | Wrapped) -> tuple[str, str]:
+    found = message_of(record)
+    message: Message = found if isinstance(found, Message) else message_of(found.message)
     return kind_of(message).name, str(getattr(message, "id", ""))

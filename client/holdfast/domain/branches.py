@@ -9,23 +9,23 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.records.collection import Collection
 from holdfast.records.writes import CollectionWrites
-from holdfast.v1 import record_pb2
+from holdfast.values import views
 from holdfast.values.filters import both, quoted_time
 
 
-class BranchWrites(CollectionWrites[record_pb2.Branch]):
+class BranchWrites(CollectionWrites["views.Branch"]):
     """Writes branches."""
 
-    def touch(self, name: str, /) -> record_pb2.Branch:
+    def touch(self, name: str, /) -> views.Branch:
         """Sets the time of the last activity on the branch to now. Raises NotFound."""
         return self.update(name, activity_time=datetime.datetime.now(datetime.UTC))
 
-    def set_status(self, name: str, status: str, /) -> record_pb2.Branch:
+    def set_status(self, name: str, status: str, /) -> views.Branch:
         """Sets the status of the branch, such as `merged`. Raises NotFound."""
         return self.update(name, status=status)
 
 
-class Branches(BranchWrites, Collection[record_pb2.Branch]):
+class Branches(BranchWrites, Collection["views.Branch"]):
     """The branches of one workspace; a branch's name is its id. Thread-safe."""
 
     def stale(
@@ -37,7 +37,7 @@ class Branches(BranchWrites, Collection[record_pb2.Branch]):
         order_by: str = "",
         page_size: int = 0,
         limit: int | None = None,
-    ) -> Iterator[record_pb2.Branch]:
+    ) -> Iterator[views.Branch]:
         """Yields the active branches without activity since `before`. A branch never touched counts from its creation."""
         time = quoted_time(before)
         untouched = f"(activity_time = null AND create_time < {time})"

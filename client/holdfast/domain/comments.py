@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from holdfast.records.collection import Collection
-from holdfast.v1 import record_pb2
+from holdfast.values import views
 from holdfast.values.filters import both, equal
 
 
-class Comments(Collection[record_pb2.Comment]):
+class Comments(Collection["views.Comment"]):
     """The comments of one workspace. Thread-safe."""
 
     def for_task(
@@ -22,7 +22,7 @@ class Comments(Collection[record_pb2.Comment]):
         order_by: str = "",
         page_size: int = 0,
         limit: int | None = None,
-    ) -> Iterator[record_pb2.Comment]:
+    ) -> Iterator[views.Comment]:
         """Yields the comments on a task, oldest first: those of one type, such as `comment`, or of all types.
 
         The other options are those of `Records.list`.
@@ -31,6 +31,6 @@ class Comments(Collection[record_pb2.Comment]):
 
     def reviews(
         self, task_id: str, /, *, filter: str = "", order_by: str = "", page_size: int = 0, limit: int | None = None
-    ) -> Iterator[record_pb2.Comment]:
+    ) -> Iterator[views.Comment]:
         """Yields the comments of type `review` on a task, oldest first."""
         return self.for_task(task_id, type="review", filter=filter, order_by=order_by, page_size=page_size, limit=limit)

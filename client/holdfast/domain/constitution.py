@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from holdfast.records.collection import Collection
 from holdfast.records.writes import CollectionWrites
-from holdfast.v1 import record_pb2
+from holdfast.values import views
 
 ONLY = "constitution"
 
 
-class ConstitutionWrites(CollectionWrites[record_pb2.Constitution]):
+class ConstitutionWrites(CollectionWrites["views.Constitution"]):
     """Writes the constitution."""
 
     def delete(self, id: str = ONLY, /, *, version: int = 0, cascade: bool = False) -> None:
@@ -17,10 +17,10 @@ class ConstitutionWrites(CollectionWrites[record_pb2.Constitution]):
         super().delete(id, version=version, cascade=cascade)
 
 
-class Constitution(ConstitutionWrites, Collection[record_pb2.Constitution]):
+class Constitution(ConstitutionWrites, Collection["views.Constitution"]):
     """The constitution of one workspace; `save(content=…)` writes it. Thread-safe."""
 
-    def get(self, id: str = ONLY, /) -> record_pb2.Constitution:
+    def get(self, id: str = ONLY, /) -> views.Constitution:
         """The constitution. Raises NotFound when there is none."""
         return super().get(id)
 

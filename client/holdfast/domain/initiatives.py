@@ -13,11 +13,12 @@ from holdfast.domain.waiting import Waiting
 from holdfast.errors import VersionMismatch
 from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import record_pb2
+from holdfast.values import views
 from holdfast.values.fields import timestamp
 from holdfast.values.filters import both, equal
 
 
-class InitiativeWrites(CollectionWrites[record_pb2.Initiative]):
+class InitiativeWrites(CollectionWrites["views.Initiative"]):
     """Writes initiatives."""
 
     def decide(
@@ -29,7 +30,7 @@ class InitiativeWrites(CollectionWrites[record_pb2.Initiative]):
         rationale: str = "",
         actor: str = "",
         time: datetime.datetime | Timestamp | None = None,
-    ) -> record_pb2.Initiative:
+    ) -> views.Initiative:
         """Adds a decision to an initiative and returns the initiative. Concurrent decisions are all kept.
 
         `actor` defaults to the client's, `time` to now. Raises NotFound, InvalidArgument. A transaction fails with
@@ -44,12 +45,12 @@ class InitiativeWrites(CollectionWrites[record_pb2.Initiative]):
                 continue  # it was changed after it was read: read it again
 
 
-class Initiatives(InitiativeWrites, Waiting[record_pb2.Initiative]):
+class Initiatives(InitiativeWrites, Waiting["views.Initiative"]):
     """The initiatives of one workspace. Thread-safe."""
 
     def tasks(
         self, initiative_id: str, /, *, filter: str = "", order_by: str = "", page_size: int = 0, limit: int | None = None
-    ) -> Iterator[record_pb2.Task]:
+    ) -> Iterator[views.Task]:
         """Yields the tasks of an initiative. The options are those of `Records.list`."""
         wanted = both(equal(initiative_id=initiative_id), filter)
         return Tasks(self._sink, KINDS["task"]).list(filter=wanted, order_by=order_by, page_size=page_size, limit=limit)

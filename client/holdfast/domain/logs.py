@@ -12,15 +12,15 @@ from holdfast.contract.kinds import KINDS
 from holdfast.errors import InvalidArgument, NotFound
 from holdfast.records.collection import Collection
 from holdfast.records.writes import CollectionWrites
-from holdfast.v1 import record_pb2
+from holdfast.values import views
 from holdfast.values.contexts import decode_context, encode_context
 from holdfast.values.filters import both, equal, quoted_time
 
 
-class LogWrites(CollectionWrites[record_pb2.ExecutionLog]):
+class LogWrites(CollectionWrites["views.ExecutionLog"]):
     """Writes execution logs. Details are uploaded at once."""
 
-    def store(self, run_id: str, /, *, detail: object = None, **fields: object) -> record_pb2.ExecutionLog:
+    def store(self, run_id: str, /, *, detail: object = None, **fields: object) -> views.ExecutionLog:
         """Adds the log of a run: `steps`, `summary`, times, and `detail` (bytes, text or a JSON value of any size).
 
         `workflow_id` and `workflow_version` default to the run's. The log is durable when this returns. Raises AlreadyExists when
@@ -41,7 +41,7 @@ class LogWrites(CollectionWrites[record_pb2.ExecutionLog]):
         return {"detail_digest": self._sink.blobs.put(content).digest, "detail_type": detail_type}
 
 
-class Logs(LogWrites, Collection[record_pb2.ExecutionLog]):
+class Logs(LogWrites, Collection["views.ExecutionLog"]):
     """The execution logs of one workspace. A log has the id of its run. Thread-safe."""
 
     def detail(self, run_id: str, /) -> Any:
@@ -66,7 +66,7 @@ class Logs(LogWrites, Collection[record_pb2.ExecutionLog]):
         order_by: str = "",
         page_size: int = 0,
         limit: int | None = None,
-    ) -> Iterator[record_pb2.ExecutionLog]:
+    ) -> Iterator[views.ExecutionLog]:
         """Yields logs by workflow, version, status and the start of the run: from `since`, before `until`.
 
         A log without a `start_time` is compared by its `create_time`. The other options are those of `Records.list`.
@@ -76,7 +76,7 @@ class Logs(LogWrites, Collection[record_pb2.ExecutionLog]):
         wanted = both(wanted, _began("<", until) if until is not None else "")
         return self._listed(wanted, order_by, page_size, limit)
 
-    def recent(self, workflow_id: str, version: int | None = None, /, *, limit: int = 10) -> Iterator[record_pb2.ExecutionLog]:
+    def recent(self, workflow_id: str, version: int | None = None, /, *, limit: int = 10) -> Iterator[views.ExecutionLog]:
         """Yields the last `limit` logs of a workflow, or of one version of it, newest first."""
         if not workflow_id:
             raise TypeError("logs: name the workflow.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from google.protobuf.message import Message
+
 from holdfast.contract.kinds import KINDS
 from holdfast.errors import NotFound, VersionMismatch
 from holdfast.records.collection import Collection
@@ -12,7 +14,7 @@ from holdfast.records.listing import first_message
 from holdfast.records.sink import Step
 from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import record_pb2
-from holdfast.values import mutations
+from holdfast.values import mutations, views
 from holdfast.values.filters import both, equal
 from holdfast.values.mutations import record_of
 from holdfast.wire.scope import Scope
@@ -20,14 +22,14 @@ from holdfast.wire.scope import Scope
 PAGE = 1000
 
 
-class PhaseOutputWrites(CollectionWrites[record_pb2.PhaseOutput]):
+class PhaseOutputWrites(CollectionWrites["views.PhaseOutput"]):
     """Writes phase outputs.
 
     In a transaction, a method that takes a phase or a variable looks for the output when it is called. If the output changes
     before the commit, the transaction fails with VersionMismatch; if it is deleted, with NotFound.
     """
 
-    def create(self, message: record_pb2.PhaseOutput | None = None, /, **fields: object) -> record_pb2.PhaseOutput:
+    def create(self, message: views.PhaseOutput | Message | None = None, /, **fields: object) -> views.PhaseOutput:
         """Adds an output and returns it as stored.
 
         Raises AlreadyExists when the run (or the task itself) has an output of that phase, or the run one with that variable;
@@ -35,7 +37,7 @@ class PhaseOutputWrites(CollectionWrites[record_pb2.PhaseOutput]):
         """
         return super().create(message, **placed(message, fields))
 
-    def save(self, message: record_pb2.PhaseOutput | None = None, /, **fields: object) -> record_pb2.PhaseOutput:
+    def save(self, message: views.PhaseOutput | Message | None = None, /, **fields: object) -> views.PhaseOutput:
         """Adds an output, or changes the given fields of the run's (or task's own) output of that phase; returns it as stored.
 
         An existing output may be named by its variable instead of its phase. If another phase of the task has the variable, this
@@ -77,7 +79,7 @@ class PhaseOutputWrites(CollectionWrites[record_pb2.PhaseOutput]):
                     raise
                 # It was changed after it was read: read it again.
 
-    def _holder(self, message: record_pb2.PhaseOutput | None, fields: Mapping[str, object]) -> record_pb2.PhaseOutput | None:
+    def _holder(self, message: views.PhaseOutput | Message | None, fields: Mapping[str, object]) -> record_pb2.PhaseOutput | None:
         """The task's own output that now has the variable of the output to save.
 
         None if the output to save belongs to a run or has no variable.
@@ -92,7 +94,7 @@ class PhaseOutputWrites(CollectionWrites[record_pb2.PhaseOutput]):
         return found
 
 
-class PhaseOutputs(PhaseOutputWrites, Collection[record_pb2.PhaseOutput]):
+class PhaseOutputs(PhaseOutputWrites, Collection["views.PhaseOutput"]):
     """The phase outputs of one workspace. Thread-safe.
 
     An output belongs to a run, or to a task itself if it was made without a run; its id is then `{phase}/{task_id}`. The outputs
@@ -100,20 +102,20 @@ class PhaseOutputs(PhaseOutputWrites, Collection[record_pb2.PhaseOutput]):
     phase and one for a variable. Methods take either `run_id`, or `task_id` for a task's own outputs.
     """
 
-    def get(self, id: str = "", /, *, run_id: str = "", task_id: str = "", phase: str = "") -> record_pb2.PhaseOutput:
+    def get(self, id: str = "", /, *, run_id: str = "", task_id: str = "", phase: str = "") -> views.PhaseOutput:
         """Returns an output by its id, or by run and phase, or by task and phase for a task's own. Raises NotFound."""
         if id:
             return super().get(id)
-        return first_output(self._scope, Owner(run_id, task_id), phase=phase)
+        return self._value(first_output(self._scope, Owner(run_id, task_id), phase=phase))
 
-    def by_var(self, run_id: str = "", variable: str = "", *, task_id: str = "") -> record_pb2.PhaseOutput:
+    def by_var(self, run_id: str = "", variable: str = "", *, task_id: str = "") -> views.PhaseOutput:
         """Returns the output with a variable: `by_var(run_id, "SPEC")`, `by_var(task_id=…, variable="SPEC")`.
 
         Raises NotFound.
         """
-        return first_output(self._scope, Owner(run_id, task_id), variable=variable)
+        return self._value(first_output(self._scope, Owner(run_id, task_id), variable=variable))
 
-    def all(self, run_id: str = "", *, task_id: str = "", filter: str = "") -> Iterator[record_pb2.PhaseOutput]:
+    def all(self, run_id: str = "", *, task_id: str = "", filter: str = "") -> Iterator[views.PhaseOutput]:
         """Yields the outputs of a run, or a task's own, oldest first."""
         return self._listed(both(Owner(run_id, task_id).filter(), filter), "", PAGE, None)
 
@@ -121,7 +123,7 @@ class PhaseOutputs(PhaseOutputWrites, Collection[record_pb2.PhaseOutput]):
         """Returns the contents of the outputs of a run, or a task's own, by variable, or by phase for those without one."""
         return {each.variable or each.phase: each.content for each in self.all(run_id, task_id=task_id)}
 
-    def for_task(self, task_id: str, /, *, filter: str = "") -> Iterator[record_pb2.PhaseOutput]:
+    def for_task(self, task_id: str, /, *, filter: str = "") -> Iterator[views.PhaseOutput]:
         """Yields all outputs of a task, those of its runs and its own, oldest first."""
         return self._listed(both(_asked(task_id=task_id), filter), "", PAGE, None)
 
@@ -186,7 +188,9 @@ def _variable(output: record_pb2.PhaseOutput) -> tuple[str, str] | None:
 
 
 def placed(
-    message: record_pb2.PhaseOutput | None, fields: Mapping[str, object], before: record_pb2.PhaseOutput | None = None
+    message: views.PhaseOutput | Message | None,
+    fields: Mapping[str, object],
+    before: record_pb2.PhaseOutput | None = None,
 ) -> dict[str, object]:
     """Returns the fields; for a task's own output with its id: `{phase}/{task_id}`, or without a phase the id of `before`."""
     if not _is_own(message, fields):
@@ -196,19 +200,19 @@ def placed(
     return {**fields, "id": before.id} if before is not None else dict(fields)
 
 
-def own_variable(message: record_pb2.PhaseOutput | None, fields: Mapping[str, object]) -> tuple[str, str]:
+def own_variable(message: views.PhaseOutput | Message | None, fields: Mapping[str, object]) -> tuple[str, str]:
     """Returns the task and the variable of a task's own output; two empty strings for any other output."""
     task_id, variable = (_value(message, fields, name) for name in ("task_id", "variable"))
     return (str(task_id), str(variable)) if variable and _is_own(message, fields) else ("", "")
 
 
-def _is_own(message: record_pb2.PhaseOutput | None, fields: Mapping[str, object]) -> bool:
+def _is_own(message: views.PhaseOutput | Message | None, fields: Mapping[str, object]) -> bool:
     """Whether an output has no id and belongs to a task itself, not to a run."""
     id, run_id, task_id = (_value(message, fields, name) for name in ("id", "run_id", "task_id"))
     return bool(task_id) and not id and not run_id
 
 
-def _value(message: record_pb2.PhaseOutput | None, fields: Mapping[str, object], name: str) -> object:
+def _value(message: views.PhaseOutput | Message | None, fields: Mapping[str, object], name: str) -> object:
     return fields[name] if name in fields else getattr(message, name, "")
 
 

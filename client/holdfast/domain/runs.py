@@ -6,13 +6,13 @@ import datetime
 
 from holdfast.records.collection import Collection
 from holdfast.records.writes import CollectionWrites
-from holdfast.v1 import record_pb2
+from holdfast.values import views
 
 
-class RunWrites(CollectionWrites[record_pb2.Run]):
+class RunWrites(CollectionWrites["views.Run"]):
     """Writes runs."""
 
-    def start(self, workflow_id: str, version: int, /, **fields: object) -> record_pb2.Run:
+    def start(self, workflow_id: str, version: int, /, **fields: object) -> views.Run:
         """Adds a run of a workflow's version, with status `running` and a start time of now. `fields` are fields of a run.
 
         Raises ParentNotFound when the version or the task does not exist, and the errors of `create`. In a transaction the
@@ -22,5 +22,5 @@ class RunWrites(CollectionWrites[record_pb2.Run]):
         return self.create(None, **{"status": "running", "start_time": now, **fields, "workflow": f"{workflow_id}@{version}"})
 
 
-class Runs(RunWrites, Collection[record_pb2.Run]):
+class Runs(RunWrites, Collection["views.Run"]):
     """The runs of one workspace. Thread-safe."""

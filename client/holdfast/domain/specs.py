@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holdfast.domain.phase_outputs import PhaseOutputs, PhaseOutputWrites
 from holdfast.errors import NotFound
-from holdfast.v1 import record_pb2
+from holdfast.values import views
 from holdfast.values.filters import equal
 
 PHASE = "spec"
@@ -16,7 +16,7 @@ class SpecWrites:
     def __init__(self, phase_outputs: PhaseOutputWrites) -> None:
         self._phase_outputs = phase_outputs
 
-    def save(self, task_id: str, content: str, /, *, run_id: str | None = None, **fields: object) -> record_pb2.PhaseOutput:
+    def save(self, task_id: str, content: str, /, *, run_id: str | None = None, **fields: object) -> views.PhaseOutput:
         """Writes the spec of a task, or with `run_id` of one of its runs; replaces an earlier one.
 
         Raises ParentNotFound when the task or the run does not exist, InvalidArgument.
@@ -37,7 +37,7 @@ class Specs(SpecWrites):
         found = self._last(task_id)
         return None if found is None else found.content
 
-    def get_full(self, task_id: str, /) -> record_pb2.PhaseOutput:
+    def get_full(self, task_id: str, /) -> views.PhaseOutput:
         """Returns the task's spec that was written last, as a record. Raises NotFound."""
         found = self._last(task_id)
         if found is None:
@@ -48,7 +48,7 @@ class Specs(SpecWrites):
         """Whether the task has a spec."""
         return self._last(task_id) is not None
 
-    def _last(self, task_id: str) -> record_pb2.PhaseOutput | None:
+    def _last(self, task_id: str) -> views.PhaseOutput | None:
         return self._stored.first(filter=_of(task_id), order_by="update_time desc")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Union
 
 from holdfast.contract.ids import random_id
 from holdfast.contract.kinds import KINDS
@@ -13,22 +14,28 @@ from holdfast.records.scans import scan
 from holdfast.records.sink import Sink
 from holdfast.v1 import record_pb2
 from holdfast.v1.store_service_pb2 import Mutation
-from holdfast.values import mutations
+from holdfast.values import mutations, views
 from holdfast.values.filters import equal
+from holdfast.values.view_classes import view_of
 
-GateLike = record_pb2.GateDecision | Mapping[str, object]
+GateLike = Union["views.GateDecision", record_pb2.GateDecision, Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A task's state: the message, with its phases, and the task's gate decisions, oldest first."""
+    """A task's state: a view of it, with its phases, and the task's gate decisions, oldest first."""
 
-    message: record_pb2.TaskState
-    gates: tuple[record_pb2.GateDecision, ...]
+    message: views.TaskState
+    gates: tuple[views.GateDecision, ...]
+
+
+def state_of(state: record_pb2.TaskState, gates: Iterable[record_pb2.GateDecision]) -> State:
+    """Returns the state of these messages."""
+    return State(view_of(state), tuple(map(view_of, gates)))
 
 
 class StateWrites:
-    """Writes states. A transaction returns the message and the decisions of the call."""
+    """Writes states. A transaction returns the state and the decisions of the call."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -36,8 +43,8 @@ class StateWrites:
     def save(self, task_id: str, /, *, gates: Iterable[GateLike] = (), version: int = 0, **fields: object) -> State:
         """Adds a task's state or changes its given fields, and writes gate decisions, in one commit.
 
-        `phases` is the whole list, of messages or dicts. `gates` are decisions to add or, if they have an id, to change; other
-        decisions stay. `version`, if not 0, is the version that the stored state must have.
+        `phases` is the whole list, of views, messages or dicts. `gates` are decisions to add or, if they have an id, to change;
+        other decisions stay. `version`, if not 0, is the version that the stored state must have.
         Raises ParentNotFound when the task does not exist, VersionMismatch, InvalidArgument.
         """
         return self._saved(task_id, state_steps(task_id, gates, version, fields))
@@ -50,7 +57,7 @@ class StateWrites:
 class States(StateWrites):
     """The states of one workspace's tasks. Thread-safe."""
 
-    def __init__(self, sink: Sink, task_states: Collection[record_pb2.TaskState]) -> None:
+    def __init__(self, sink: Sink, task_states: Collection[views.TaskState]) -> None:
         super().__init__(sink)
         self._task_states = task_states
 
@@ -60,7 +67,7 @@ class States(StateWrites):
         states, gates = scan(self._sink.scope, *asked) if task_id else ([], [])
         if not states:
             return State(self._task_states.get(task_id), ())  # raises NotFound
-        return State(states[0].task_state, tuple(each.gate_decision for each in gates))
+        return state_of(states[0].task_state, [each.gate_decision for each in gates])
 
     def load_all(self) -> dict[str, State]:
         """Returns the states of all tasks by task id, as of one revision. Takes two SQL statements for any number of tasks.
@@ -72,7 +79,7 @@ class States(StateWrites):
         for each in decisions:
             if each.gate_decision.task_id in gates:
                 gates[each.gate_decision.task_id].append(each.gate_decision)
-        return {each.task_state.task_id: State(each.task_state, tuple(gates[each.task_state.task_id])) for each in states}
+        return {each.task_state.task_id: state_of(each.task_state, gates[each.task_state.task_id]) for each in states}
 
     def _saved(self, task_id: str, steps: Sequence[Mutation]) -> State:
         """Commits the steps and reads the state with all its decisions, including those of earlier calls."""

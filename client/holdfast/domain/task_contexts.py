@@ -19,6 +19,7 @@ from holdfast.domain.tasks import Tasks
 from holdfast.records.artifacts import Artifacts
 from holdfast.records.scans import scan
 from holdfast.v1 import record_pb2
+from holdfast.values import views
 from holdfast.values.filters import equal
 from holdfast.wire.scope import Scope
 
@@ -107,7 +108,7 @@ class TaskContexts:
 
     def _read(self, task_id: str) -> list[list[record_pb2.Record]]:
         """Constitution, specs, attachments and initiative of a task, as of one revision."""
-        task = self._tasks.get(task_id)
+        task: views.Task | record_pb2.Task = self._tasks.get(task_id)
         while True:
             asked = [
                 ("task", equal(id=task_id)),

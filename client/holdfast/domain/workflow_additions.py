@@ -13,15 +13,16 @@ from holdfast.errors import WorkspaceNotFound
 from holdfast.records.listing import first_message
 from holdfast.records.sink import Sink
 from holdfast.v1 import record_pb2
+from holdfast.values import views
 from holdfast.values.filters import equal
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version: the message to store, with its number and id, and the message that the caller got. Stored: both the same."""
+    """A version: the message to store, with its number and id, and the view that the caller got."""
 
     wanted: record_pb2.Workflow
-    shown: record_pb2.Workflow
+    shown: views.Workflow
 
 
 class Additions:

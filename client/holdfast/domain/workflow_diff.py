@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.v1 import record_pb2
+from holdfast.values import views
 from holdfast.values.fields import plain
 
 _OF_THE_VERSION = ("id", "version", "create_time", "update_time", "workflow_version", "parent_version", "phases", "variables")
@@ -45,7 +45,7 @@ class WorkflowDiff:
         return bool(self.fields or self.phases or self.variables)
 
 
-def diff_of(before: record_pb2.Workflow, after: record_pb2.Workflow) -> WorkflowDiff:
+def diff_of(before: views.Workflow, after: views.Workflow) -> WorkflowDiff:
     """Returns the differences between two versions, which may belong to different workflows."""
     old, new = plain(before), plain(after)
     told = [name for name in old if name not in _OF_THE_VERSION]

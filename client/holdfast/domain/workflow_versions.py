@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
+
+from google.protobuf.message import Message
 
 from holdfast.contract.kinds import Kind
 from holdfast.domain.workflow_additions import Additions, Version, record_id
@@ -14,8 +16,8 @@ from holdfast.records.listing import list_records
 from holdfast.records.sink import Sink
 from holdfast.records.writes import RecordWrites
 from holdfast.v1 import record_pb2
-from holdfast.values import mutations
-from holdfast.values.fields import fill, plain
+from holdfast.values import mutations, views
+from holdfast.values.fields import fill, message_of, plain
 from holdfast.values.filters import equal
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ Edit = Callable[[record_pb2.Workflow], object]
 Following = Callable[[record_pb2.Workflow | None], record_pb2.Workflow]
 
 
-class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
+class WorkflowWrites(RecordWrites["views.Workflow"]):
     """Writes workflows.
 
     In a transaction, a method that adds a version reads the latest one when it is called, and the commit expects the number that
@@ -40,7 +42,7 @@ class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
         super().__init__(sink, kind)
         self._additions = Additions(sink, kind)
 
-    def create(self, message: record_pb2.Workflow | None = None, /, **fields: object) -> record_pb2.Workflow:
+    def create(self, message: views.Workflow | Message | None = None, /, **fields: object) -> views.Workflow:
         """Adds a version and returns it, even if its content equals the latest version's; see `store`.
 
         Raises ParentNotFound when the parent does not exist, InvalidArgument; AlreadyExists when a given id is not the next one.
@@ -57,12 +59,12 @@ class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
     def store(
         self,
         workflow_id: str,
-        message: record_pb2.Workflow | None = None,
+        message: views.Workflow | Message | None = None,
         /,
         *,
         parent_version: int | None = None,
         **fields: object,
-    ) -> record_pb2.Workflow:
+    ) -> views.Workflow:
         """Adds the next version of a workflow and returns it. The message and the fields are its whole content.
 
         If the content equals the latest version's, nothing is added and the latest version is returned. The parent is
@@ -82,20 +84,18 @@ class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
 
     def save(
         self,
-        message: record_pb2.Workflow | None = None,
+        message: views.Workflow | Message | None = None,
         /,
         *,
         workflow_id: str = "",
         parent_version: int | None = None,
         **fields: object,
-    ) -> record_pb2.Workflow:
+    ) -> views.Workflow:
         """Calls `store` with the workflow that the field or the message names: `save(workflow_id="ship", …)`."""
-        of_message = message.workflow_id if message is not None else ""
+        of_message = str(getattr(message, "workflow_id", ""))
         return self.store(workflow_id or of_message, message, parent_version=parent_version, **fields)
 
-    def set_phase(
-        self, workflow_id: str, name: str, /, *, base_version: int | None = None, **fields: object
-    ) -> record_pb2.Workflow:
+    def set_phase(self, workflow_id: str, name: str, /, *, base_version: int | None = None, **fields: object) -> views.Workflow:
         """Adds a version that copies `base_version` (default: the latest) and changes the phase of that name, or appends it.
 
         Concurrent changes of the latest version are all kept. Raises NotFound when the version does not exist, InvalidArgument.
@@ -104,23 +104,23 @@ class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
             workflow_id, base_version, lambda workflow: fill(_part(workflow.phases, name), "workflow.phases", fields)
         )
 
-    def remove_phase(self, workflow_id: str, name: str, /, *, base_version: int | None = None) -> record_pb2.Workflow:
+    def remove_phase(self, workflow_id: str, name: str, /, *, base_version: int | None = None) -> views.Workflow:
         """Adds a version that copies `base_version` without that phase. Raises NotFound for a missing version or phase."""
         return self._derive(workflow_id, base_version, lambda workflow: _remove(workflow, workflow.phases, "phase", name))
 
     def set_variable(
         self, workflow_id: str, name: str, /, *, base_version: int | None = None, **fields: object
-    ) -> record_pb2.Workflow:
+    ) -> views.Workflow:
         """Adds a version that copies `base_version` and changes the variable of that name, or appends it; see `set_phase`."""
         return self._derive(
             workflow_id, base_version, lambda workflow: fill(_part(workflow.variables, name), "workflow.variables", fields)
         )
 
-    def remove_variable(self, workflow_id: str, name: str, /, *, base_version: int | None = None) -> record_pb2.Workflow:
+    def remove_variable(self, workflow_id: str, name: str, /, *, base_version: int | None = None) -> views.Workflow:
         """Adds a version that copies `base_version` without that variable; see `remove_phase`."""
         return self._derive(workflow_id, base_version, lambda workflow: _remove(workflow, workflow.variables, "variable", name))
 
-    def _next(self, workflow_id: str, following: Following) -> record_pb2.Workflow:
+    def _next(self, workflow_id: str, following: Following) -> views.Workflow:
         """Adds the version that `following` makes from the latest one, unless their contents are equal.
 
         The number of the new version makes the daemon refuse it if another version was added meanwhile.
@@ -147,21 +147,23 @@ class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
             return added[-1]
         deleted, by_number = self._additions.deleted(), "workflow_version desc"
         wanted = equal(workflow_id=named(workflow_id))
-        stored = list_records(self._scope, self._kind, self._value, wanted, by_number, 0, 1 + len(deleted))
+        stored: Iterator[record_pb2.Workflow]
+        stored = list_records(self._scope, self._kind, message_of, wanted, by_number, 0, 1 + len(deleted))
         try:
-            return next((Version(each, each) for each in stored if each.id not in deleted), None)
+            return next((Version(each, self._value(each)) for each in stored if each.id not in deleted), None)
         except WorkspaceNotFound:
             return None
 
     def _numbered(self, workflow_id: str, number: int) -> record_pb2.Workflow:
-        """The version with that number. Raises NotFound."""
+        """The message of the version with that number. Raises NotFound."""
         id = record_id(workflow_id, number)
         for each in self._additions.versions(workflow_id):
             if each.wanted.id == id:
                 return each.wanted
-        return self._value(self._sink.read(self._kind, id))
+        found: record_pb2.Workflow = self._sink.read(self._kind, id)
+        return found
 
-    def _derive(self, workflow_id: str, base_version: int | None, change: Edit) -> record_pb2.Workflow:
+    def _derive(self, workflow_id: str, base_version: int | None, change: Edit) -> views.Workflow:
         fixed = None if base_version is None else self._numbered(workflow_id, base_version)
 
         def following(latest: record_pb2.Workflow | None) -> record_pb2.Workflow:
@@ -220,10 +222,10 @@ def named(workflow_id: str) -> str:
     return workflow_id
 
 
-def _made(workflow_id: str, message: record_pb2.Workflow | None, fields: Mapping[str, object]) -> record_pb2.Workflow:
+def _made(workflow_id: str, message: views.Workflow | Message | None, fields: Mapping[str, object]) -> record_pb2.Workflow:
     made = record_pb2.Workflow()
     if message is not None:
-        made.CopyFrom(message)
+        made.CopyFrom(message_of(message))
     fill(made, "workflow", fields)
     for name in _MADE_BY_THE_STORE:
         made.ClearField(name)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.domain.workflow_versions import WorkflowWrites, named, named_record, no_version
 from holdfast.records.collection import Records
-from holdfast.v1 import record_pb2
+from holdfast.values import views
 from holdfast.values.filters import equal
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 PAGE = 1000
 
 
-class Workflows(WorkflowWrites, Records[record_pb2.Workflow]):
+class Workflows(WorkflowWrites, Records["views.Workflow"]):
     """The workflows of one workspace. A record is one version; its id is `ship@3`. Thread-safe."""
 
-    def get(self, id: str, /, version: int = 0) -> record_pb2.Workflow:
+    def get(self, id: str, /, version: int = 0) -> views.Workflow:
         """Returns one version: `get("ship", 3)`, or by the record's id, `get("ship@3")`. Raises NotFound."""
         return super().get(named_record(id, version))
 
@@ -27,17 +27,17 @@ class Workflows(WorkflowWrites, Records[record_pb2.Workflow]):
         """Whether the version exists."""
         return super().exists(named_record(id, version))
 
-    def latest(self, workflow_id: str, /) -> record_pb2.Workflow:
+    def latest(self, workflow_id: str, /) -> views.Workflow:
         """Returns the version with the highest number. Raises NotFound when there is none."""
         if (found := self._latest(workflow_id)) is not None:
             return found.shown
         raise no_version(workflow_id)
 
-    def versions(self, workflow_id: str, /) -> Iterator[record_pb2.Workflow]:
+    def versions(self, workflow_id: str, /) -> Iterator[views.Workflow]:
         """Yields the versions of a workflow that are not deleted, oldest first."""
         return self._listed(equal(workflow_id=named(workflow_id)), "workflow_version", PAGE, None)
 
-    def lineage(self, workflow_id: str, version: int, /) -> list[record_pb2.Workflow]:
+    def lineage(self, workflow_id: str, version: int, /) -> list[views.Workflow]:
         """Returns a version, its parent, its parent's parent and so on. Ends before a deleted version. Raises NotFound."""
         known = {each.workflow_version: each for each in self.versions(workflow_id)}
         line = [known.pop(version) if version in known else self.get(workflow_id, version)]
@@ -51,13 +51,13 @@ class Workflows(WorkflowWrites, Records[record_pb2.Workflow]):
 
         return diff_of(self.get(workflow_id, before), self.get(workflow_id, after))
 
-    def phases(self, workflow_id: str, version: int | None = None, /) -> list[record_pb2.WorkflowPhase]:
+    def phases(self, workflow_id: str, version: int | None = None, /) -> list[views.WorkflowPhase]:
         """Returns the phases of a version (default: the latest), in order. Raises NotFound."""
         return list(self._base(workflow_id, version).phases)
 
-    def variables(self, workflow_id: str, version: int | None = None, /) -> list[record_pb2.WorkflowVariable]:
+    def variables(self, workflow_id: str, version: int | None = None, /) -> list[views.WorkflowVariable]:
         """Returns the variables of a version (default: the latest), in order. Raises NotFound."""
         return list(self._base(workflow_id, version).variables)
 
-    def _base(self, workflow_id: str, version: int | None) -> record_pb2.Workflow:
+    def _base(self, workflow_id: str, version: int | None) -> views.Workflow:
         return self.latest(workflow_id) if version is None else self.get(workflow_id, version)

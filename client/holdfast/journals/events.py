@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, Union
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -13,13 +13,15 @@ from holdfast.journals.calls import JournalCalls, JournalSink
 from holdfast.journals.reader import Reader
 from holdfast.v1 import entry_pb2
 from holdfast.v1.store_service_pb2 import Append
+from holdfast.values import views
 from holdfast.values.entries import entry_of
 from holdfast.values.filters import both, equal, quoted, quoted_time
+from holdfast.values.view import copied
 from holdfast.wire.scope import Scope
 
 JOURNAL = "event"
 
-EventLike = entry_pb2.Entry | entry_pb2.Event | Mapping[str, object]
+EventLike = Union["views.EventEntry", "views.Event", entry_pb2.Entry, entry_pb2.Event, Mapping[str, object]]
 Number = TypeVar("Number")  # what a sink returns for one entry
 
 
@@ -42,7 +44,7 @@ class EventWrites(Generic[Number]):
         return saved
 
     def save_many(self, events: Iterable[EventLike], /, *, parent_id: str = "", parent_kind: str = "task") -> list[Number]:
-        """Saves events (messages, or dicts of their fields) in one commit, all or none, and returns their numbers in order.
+        """Saves events (views, messages, or dicts of their fields) in one commit, all or none; returns their numbers in order.
 
         Without a `parent_id`, each event belongs to the task that its `task_id` names. One call takes at most 1,000 parents,
         10,000 events of each, and 16 MiB; without events it does nothing. Raises the errors of `save`.
@@ -63,7 +65,7 @@ class Events(EventWrites[int]):
     """
 
     def __init__(self, scope: Scope) -> None:
-        self._calls = JournalCalls(scope, JOURNAL)
+        self._calls: JournalCalls[views.EventEntry] = JournalCalls(scope, JOURNAL)
         super().__init__(self._calls)
 
     def query(
@@ -81,7 +83,7 @@ class Events(EventWrites[int]):
         descending: bool = False,
         page_size: int = 0,
         limit: int | None = None,
-    ) -> Iterator[entry_pb2.Entry]:
+    ) -> Iterator[views.EventEntry]:
         """Yields the events that match all conditions; pages are requested as they are consumed. Each event names its parent.
 
         `type` may be several types; an event must have one of them. `since` (inclusive) and `until` (exclusive) compare the
@@ -111,20 +113,21 @@ class Events(EventWrites[int]):
         filter: str = "",
         follow: bool = False,
         parent_kind: str = "task",
-    ) -> Reader:
+    ) -> Reader[views.EventEntry]:
         """Returns the events of one parent with numbers `start` to `end`, in order, at most `limit`; see `Transcripts.read`."""
         how = {"start": start, "end": end, "limit": limit, "descending": descending, "filter": filter, "follow": follow}
         return self._calls.read(parent_kind, parent_id, **how)
 
-    def follow(self, parent_id: str, /, *, start: int = 0, filter: str = "", parent_kind: str = "task") -> Reader:
+    def follow(
+        self, parent_id: str, /, *, start: int = 0, filter: str = "", parent_kind: str = "task"
+    ) -> Reader[views.EventEntry]:
         """Returns the events of one parent from number `start`, then new ones as they are saved, until `Reader.close()`."""
         return self._calls.read(parent_kind, parent_id, start=start, filter=filter, follow=True)
 
 
 def event_of(value: EventLike, parent_kind: str, parent_id: str) -> entry_pb2.Entry:
     """Returns an event to append. If its parent is a task, `task_id` defaults to the parent. Raises the errors of `entry_of`."""
-    entry = entry_pb2.Entry()
-    entry.CopyFrom(entry_of(value, JOURNAL))
+    entry: entry_pb2.Entry = copied(entry_of(value, JOURNAL))
     if parent_kind == "task" and not entry.event.task_id:
         entry.event.task_id = parent_id
     return entry

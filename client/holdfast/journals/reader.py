@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
+from typing import Generic, TypeVar
 
 from holdfast.v1 import entry_pb2, journal_service_pb2
+from holdfast.values import views
 from holdfast.wire.connection import Connection
 from holdfast.wire.pages import report_unreadable
 from holdfast.wire.streams import Stream
 
+E = TypeVar("E", bound="views.Entry")
 
-class Reader:
+_VALUES_AT_ONCE = 256  # making values together is faster; a frame's values all at once would take memory
+
+
+class Reader(Generic[E]):
     """An iterator of entries. One thread iterates; any thread may `close`, which ends the iteration.
 
     It holds one frame of at most 3 MiB at a time. The call ends when the last entry was read or the reader is closed.
     """
 
-    def __init__(self, connection: Connection, request: journal_service_pb2.JournalServiceReadRequest) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        request: journal_service_pb2.JournalServiceReadRequest,
+        values_of: Callable[[Sequence[entry_pb2.Entry]], Sequence[E]],
+    ) -> None:
+        """`values_of` makes the values of some entries."""
         self._request = request
+        self._values_of = values_of
         self._limited = request.limit > 0
         self._stream: Stream[journal_service_pb2.JournalServiceReadRequest, journal_service_pb2.JournalServiceReadResponse]
         self._stream = Stream(connection, lambda stubs: stubs.journal.Read, lambda: self._request)
         self._entries = self._read()
 
-    def __iter__(self) -> Iterator[entry_pb2.Entry]:
+    def __iter__(self) -> Iterator[E]:
         return self._entries
 
-    def __next__(self) -> entry_pb2.Entry:
+    def __next__(self) -> E:
         return next(self._entries)
 
     def close(self) -> None:
@@ -39,18 +52,19 @@ class Reader:
         with suppress(ValueError):
             self._entries.close()
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Reader[E]:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _read(self) -> Generator[entry_pb2.Entry, None, None]:
+    def _read(self) -> Generator[E, None, None]:
         for frame in self._stream:
             report_unreadable(frame.unreadable)
             if entries := frame.entries:
                 finished = self._move(entries)
-                yield from entries
+                for start in range(0, len(entries), _VALUES_AT_ONCE):
+                    yield from self._values_of(entries[start : start + _VALUES_AT_ONCE])
                 if finished:
                     self._stream.close()
                     return

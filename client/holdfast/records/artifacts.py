@@ -10,12 +10,13 @@ from holdfast.blobs.sources import SourceLike, source_of
 from holdfast.records.collection import Collection
 from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import blob_service_pb2, record_pb2
+from holdfast.values import views
 
 
-class ArtifactWrites(CollectionWrites[record_pb2.Artifact]):
+class ArtifactWrites(CollectionWrites["views.Artifact"]):
     """Writes artifacts. Content is uploaded at once."""
 
-    def put(self, *, source: SourceLike, **fields: object) -> record_pb2.Artifact:
+    def put(self, *, source: SourceLike, **fields: object) -> views.Artifact:
         """Uploads a content and creates an artifact for it. `source` is bytes, a path (`str`, `Path`) or a binary file.
 
         `name` defaults to the path's last part, `content_type` to a guess from the name. The content is sent in constant memory;
@@ -24,10 +25,10 @@ class ArtifactWrites(CollectionWrites[record_pb2.Artifact]):
         return self.create(None, **stored_content(self._sink.blobs, source, fields))
 
 
-class Artifacts(ArtifactWrites, Collection[record_pb2.Artifact]):
+class Artifacts(ArtifactWrites, Collection["views.Artifact"]):
     """The artifacts of one workspace. Thread-safe."""
 
-    def open(self, artifact: str | record_pb2.Artifact, /) -> BinaryIO:
+    def open(self, artifact: str | views.Artifact | record_pb2.Artifact, /) -> BinaryIO:
         """Returns an artifact's content as a readable, seekable binary file. Takes the id or the artifact. Raises NotFound."""
         found = self.get(artifact) if isinstance(artifact, str) else artifact
         return self._sink.blobs.open(found.content_digest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.message import Message
 
 from holdfast.blobs.session_memory import Content
 from holdfast.blobs.uploads import upload_context
@@ -14,53 +14,39 @@ from holdfast.records.collection import Records
 from holdfast.records.listing import first_message
 from holdfast.records.writes import RecordWrites
 from holdfast.v1 import record_pb2
-from holdfast.values import mutations
+from holdfast.values import mutations, views
 from holdfast.values.contexts import decode_context, encode_context
+from holdfast.values.fields import message_of
 from holdfast.values.filters import both, equal, quoted
+from holdfast.values.view import restored
 
-C = TypeVar("C", bound="record_pb2.Checkpoint | SavedCheckpoint")
+C = TypeVar("C", bound=views.Checkpoint)
 
 
-class SavedCheckpoint:
-    """A checkpoint. It has the fields of its message, `message` itself, and `load()`, which returns the context."""
+class SavedCheckpoint(views.Checkpoint):
+    """A checkpoint: a view with `load()`, which returns the context. Pickled, it becomes a view without `load`."""
 
-    id: str
-    version: int
-    create_time: Timestamp
-    update_time: Timestamp
-    session_id: str
-    parent_id: str
-    number: int
-    name: str
-    summary: str
-    context_digest: str
-    context_size_bytes: int
-    context_type: str
-    tags: list[str]
-    metadata: str
+    __slots__ = ("_checkpoints",)
 
-    def __init__(self, message: record_pb2.Checkpoint, checkpoints: Checkpoints) -> None:
-        self.message = message
-        self._checkpoints = checkpoints
+    _checkpoints: Checkpoints
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.message, name)
-
-    def __repr__(self) -> str:
-        return f"<holdfast.SavedCheckpoint {self.message.id} number {self.message.number} of {self.message.session_id}>"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SavedCheckpoint) and self.message == other.message
-
-    __hash__ = None  # type: ignore[assignment]
+    def __init__(self, message: views.Checkpoint | Message, checkpoints: Checkpoints) -> None:
+        super().__init__(message_of(message))
+        object.__setattr__(self, "_checkpoints", checkpoints)
 
     def load(self) -> Any:
         """Returns the context as it was saved: bytes, text, or an equal JSON value. Raises DataLoss when it is damaged."""
         return self._checkpoints.load(self)
 
+    def _of(self, message: Message) -> SavedCheckpoint:
+        return SavedCheckpoint(message, self._checkpoints)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return restored, (views.Checkpoint, self.message.SerializeToString())
+
 
 class CheckpointWrites(RecordWrites[C]):
-    """Writes checkpoints. The store returns `SavedCheckpoint`, a transaction returns messages. Contexts are uploaded at once.
+    """Writes checkpoints. The store returns `SavedCheckpoint`, a transaction plain views. Contexts are uploaded at once.
 
     If a context shares enough bytes with the session's last one, only the bytes that differ are sent.
     """
@@ -71,7 +57,7 @@ class CheckpointWrites(RecordWrites[C]):
         /,
         *,
         context: object,
-        parent: str | SavedCheckpoint | None = None,
+        parent: str | views.Checkpoint | None = None,
         name: str = "",
         summary: str = "",
         tags: Iterable[str] = (),
@@ -104,7 +90,7 @@ class CheckpointWrites(RecordWrites[C]):
         self._sink.memory.remember_content(session_id, content)
         return {"session_id": session_id, "context_digest": content.digest, "context_type": context_type}
 
-    def _parent_of(self, session_id: str, parent: str | SavedCheckpoint | None) -> str:
+    def _parent_of(self, session_id: str, parent: str | views.Checkpoint | None) -> str:
         """The id of the session's next parent; empty when there is none."""
         if parent is not None:
             return parent if isinstance(parent, str) else parent.id
@@ -122,7 +108,7 @@ class CheckpointWrites(RecordWrites[C]):
 class Checkpoints(CheckpointWrites[SavedCheckpoint], Records[SavedCheckpoint]):
     """The checkpoints of one workspace. Thread-safe."""
 
-    def load(self, checkpoint: str | SavedCheckpoint | record_pb2.Checkpoint, /) -> Any:
+    def load(self, checkpoint: str | views.Checkpoint | record_pb2.Checkpoint, /) -> Any:
         """Returns a checkpoint's context as it was saved. Takes the id or the checkpoint. Raises NotFound, DataLoss."""
         found = self.get(checkpoint) if isinstance(checkpoint, str) else checkpoint
         known = self._sink.memory.content(found.session_id)
@@ -160,5 +146,5 @@ class Checkpoints(CheckpointWrites[SavedCheckpoint], Records[SavedCheckpoint]):
             wanted = both(wanted, f"tags:{quoted(tag)}")
         return self._listed(both(wanted, filter), order_by, page_size, limit)
 
-    def _value(self, message: record_pb2.Checkpoint) -> SavedCheckpoint:
-        return SavedCheckpoint(message, self)
+    def _value(self, found: Any) -> SavedCheckpoint:
+        return SavedCheckpoint(found, self)

@@ -11,6 +11,7 @@ from holdfast.records.sink import new_id
 from holdfast.records.watch import Watch, open_watch
 from holdfast.records.writes import CollectionWrites, RecordWrites
 from holdfast.v1 import store_service_pb2
+from holdfast.values import views
 from holdfast.wire.pages import LARGEST_PAGE, report_unreadable
 
 M = TypeVar("M")
@@ -19,9 +20,9 @@ M = TypeVar("M")
 class Records(RecordWrites[M]):
     """The records of one kind. Thread-safe.
 
-    Values are the kind's protobuf messages. Methods that write take a message or keyword arguments; fields marked JSON take
-    plain values or `holdfast.Json`, times take aware datetimes. Reads raise NotFound for a missing record, WorkspaceNotFound
-    for a workspace to which nothing was written.
+    Values are views (`holdfast.View`); `.message` is the protobuf message. Methods that write take a view, a message or keyword
+    arguments; fields marked JSON take plain values or `holdfast.Json`, times take aware datetimes. Reads raise NotFound for a
+    missing record, WorkspaceNotFound for a workspace to which nothing was written.
     """
 
     def __repr__(self) -> str:
@@ -74,7 +75,7 @@ class Records(RecordWrites[M]):
         """Returns the changes of records of this kind; see `Store.watch`."""
         return open_watch(self._scope, [self._kind.name], ids, since, cursor)
 
-    def history(self, id: str, /) -> Iterator[store_service_pb2.Change]:
+    def history(self, id: str, /) -> Iterator[views.Change]:
         """Yields the changes of one record, oldest first. Each holds the record as it was after the change.
 
         The changes come from a watch, so they begin with the oldest one that the job `compact` has kept. `store.audit.of(kind,

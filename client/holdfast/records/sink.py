@@ -16,12 +16,13 @@ from holdfast.contract.kinds import KINDS, Kind
 from holdfast.v1 import store_service_pb2
 from holdfast.v1.store_service_pb2 import Mutation, MutationResult
 from holdfast.values.mutations import record_of
+from holdfast.values.view_classes import view_of
 from holdfast.wire.scope import Scope
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A mutation that waits for its commit, and the value returned for it: a record's message, a list of entries, or None."""
+    """A mutation that waits for its commit, and the value returned for it: a record's view, a list of entries, or None."""
 
     mutation: Mutation
     shown: Any
@@ -46,7 +47,7 @@ class Sink(Protocol):
         """Whether `write` returns before the commit. Its errors are then raised at the commit, too late for a retry."""
 
     def write(self, *mutations: Mutation) -> Any:
-        """Writes mutations that apply together; returns the message of the last mutation's record, or None for a delete."""
+        """Writes mutations that apply together; returns a view of the last mutation's record, or None for a delete."""
 
     def read(self, kind: Kind, id: str) -> Any:
         """Returns the message of a record as the next mutation will find it. Raises NotFound."""
@@ -72,7 +73,9 @@ class CommitSink:
         """Applies the mutations as one commit; returns the last mutation's record as it is stored."""
         answer = self.scope.commit(mutations)
         record = record_of(mutations[-1])
-        return None if record is None else self._stored(KINDS[record.WhichOneof("value") or ""], answer.results[-1])
+        if record is None:
+            return None
+        return view_of(self._stored(KINDS[record.WhichOneof("value") or ""], answer.results[-1]))
 
     def read(self, kind: Kind, id: str) -> Any:
         """Returns the message of a stored record. Raises NotFound."""

@@ -1,4 +1,4 @@
-"""The sink of a transaction: gathers steps in order, sends them as one commit, and fills in the messages it returned."""
+"""The sink of a transaction: gathers steps in order, sends them as one commit, and fills in the views it returned."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from holdfast.records.sink import CommitSink, Step, new_id
 from holdfast.v1 import entry_pb2
 from holdfast.v1.store_service_pb2 import Append, Mutation, MutationResult, StoreServiceCommitResponse
 from holdfast.values.mutations import record_of
+from holdfast.values.view import copied, forget, held
+from holdfast.values.view_classes import view_of
 from holdfast.wire import forks
 
 
@@ -34,22 +36,22 @@ class Steps:
         self._generation = forks.generation
 
     def write(self, *mutations: Mutation) -> Any:
-        """Adds the mutations; returns a copy of the last one's message, which the commit fills in."""
+        """Adds the mutations; returns a view of a copy of the last one's message, which the commit fills in."""
         return [self._add(each) for each in mutations][-1]
 
     def append(
         self, parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entry], expected_last_number: int | None = None
-    ) -> list[entry_pb2.Entry]:
-        """Adds an append; returns copies of its entries, in which the commit sets the numbers."""
+    ) -> list[Any]:
+        """Adds an append; returns views of copies of its entries, in which the commit sets the numbers."""
         expected = expected_last_number
         append = Append(parent_kind=parent_kind, parent_id=parent_id, entries=entries, expected_last_number=expected)
         return self.append_all([append])[0]
 
-    def append_all(self, appends: Sequence[Append]) -> list[list[entry_pb2.Entry]]:
+    def append_all(self, appends: Sequence[Append]) -> list[list[Any]]:
         """Adds several appends, as `append` does."""
         shown = []
         for append in appends:
-            shown.append([_copy(each) for each in append.entries])
+            shown.append([view_of(copied(each)) for each in append.entries])
             self._take(Step(Mutation(append=append), shown[-1]))
         return shown
 
@@ -89,10 +91,10 @@ class Steps:
         value = getattr(record, kind.name)
         if mutation.HasField("insert") and not value.id and not kind.id_template:
             value.id = new_id(self.scope, kind)
-        shown = _copy(value)
+        shown = copied(value)
         if kind.id_template and not shown.id:
             shown.id = kind.made_id(shown)
-        return self._take(Step(mutation, shown), kind.name)
+        return self._take(Step(mutation, view_of(shown)), kind.name)
 
     def _take(self, step: Step, kind: str = "") -> Any:
         self._check_open()
@@ -108,7 +110,7 @@ class Steps:
 
     def _read_stored(self, kind: Kind, id: str, written: bool) -> Any:
         try:
-            return _copy(self._stored.read(kind, id))
+            return copied(self._stored.read(kind, id))
         except NotFound:
             if not written:
                 raise
@@ -131,13 +133,6 @@ def _target(mutation: Mutation) -> str:
     return str(getattr(record, record.WhichOneof("value") or "").id)
 
 
-def _copy(message: Any) -> Any:
-    """Copies a message, so that later changes to the copy do not change the original, nor the reverse."""
-    made = type(message)()
-    made.CopyFrom(message)
-    return made
-
-
 def _applied(mutation: Mutation, before: Any, kind: Kind) -> Any:
     """The message of a record after a mutation; None after its delete."""
     if (record := record_of(mutation)) is None:
@@ -158,20 +153,23 @@ def _mask(mutation: Mutation) -> FieldMask:
 
 
 def _settle(step: Step, result: MutationResult, answer: StoreServiceCommitResponse) -> None:
-    """Updates the returned message, or entries, with the result of the commit."""
+    """Updates the returned view, or entries, with the result of the commit."""
     if step.mutation.HasField("append"):
-        for number, entry in enumerate(step.shown, result.first_number):
+        for number, entry in enumerate(map(held, step.shown), result.first_number):
             entry.number, entry.revision = number, answer.revision
             entry.create_time.CopyFrom(answer.commit_time)
-    elif result.HasField("record") and step.shown is not None:
-        step.shown.CopyFrom(getattr(result.record, result.record.WhichOneof("value") or ""))
     elif step.shown is not None:
-        _settle_alone(step.shown, result, answer)
+        message = held(step.shown)
+        forget(step.shown)
+        if result.HasField("record"):
+            message.CopyFrom(getattr(result.record, result.record.WhichOneof("value") or ""))
+        else:
+            _settle_alone(message, result, answer)
 
 
-def _settle_alone(shown: Any, result: MutationResult, answer: StoreServiceCommitResponse) -> None:
-    """Updates the returned message from the result alone: the daemon omits the records if the answer would be too large."""
-    shown.id, shown.version = result.id, result.version
-    shown.update_time.CopyFrom(answer.commit_time)
+def _settle_alone(message: Any, result: MutationResult, answer: StoreServiceCommitResponse) -> None:
+    """Updates a returned view's message from the result alone: the daemon omits the records if the answer would be too large."""
+    message.id, message.version = result.id, result.version
+    message.update_time.CopyFrom(answer.commit_time)
     if result.version == 1:
-        shown.create_time.CopyFrom(answer.commit_time)
+        message.create_time.CopyFrom(answer.commit_time)

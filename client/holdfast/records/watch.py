@@ -7,6 +7,8 @@ from contextlib import suppress
 from types import TracebackType
 
 from holdfast.v1 import admin_service_pb2, store_service_pb2
+from holdfast.values import views
+from holdfast.values.view_classes import view_of
 from holdfast.wire.connection import Connection
 from holdfast.wire.scope import Scope
 from holdfast.wire.streams import Stream
@@ -46,10 +48,10 @@ class Watch:
         """
         return self._cursor
 
-    def __iter__(self) -> Iterator[store_service_pb2.Change]:
+    def __iter__(self) -> Iterator[views.Change]:
         return self
 
-    def __next__(self) -> store_service_pb2.Change:
+    def __next__(self) -> views.Change:
         return next(self._changes)
 
     def close(self) -> None:
@@ -66,10 +68,10 @@ class Watch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _read(self) -> Generator[store_service_pb2.Change, None, None]:
+    def _read(self) -> Generator[views.Change, None, None]:
         for frame in self._stream:
             self._request.cursor = frame.cursor
-            yield from frame.changes
+            yield from map(view_of, frame.changes)
             self._cursor = frame.cursor
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar, cast
 
+from google.protobuf.message import Message
+
 from holdfast.contract.kinds import Kind
 from holdfast.records.sink import Sink
 from holdfast.v1.store_service_pb2 import Mutation
 from holdfast.values import mutations
+from holdfast.values.view_classes import view_of
 
 M = TypeVar("M")
 
@@ -15,8 +18,8 @@ M = TypeVar("M")
 class RecordWrites(Generic[M]):
     """Writes records of one kind. `Records` describes the values that fields take.
 
-    The store returns records as they are stored. A transaction returns messages with the id and the given fields; the commit
-    fills in the rest.
+    The store returns views of the records as they are stored. A transaction returns views with the id and the given fields; the
+    commit fills in the rest.
     """
 
     def __init__(self, sink: Sink, kind: Kind) -> None:
@@ -24,18 +27,18 @@ class RecordWrites(Generic[M]):
         self._scope = sink.scope
         self._kind = kind
 
-    def create(self, message: M | None = None, /, **fields: object) -> M:
+    def create(self, message: M | Message | None = None, /, **fields: object) -> M:
         """Adds a record and returns it. Without an `id` it gets a new one.
 
         Raises AlreadyExists when the id is taken, ParentNotFound when it refers to a missing record, and InvalidArgument.
         """
         return self._written(mutations.insert(self._kind, message, fields))
 
-    def update(self, id: str | M, /, *, version: int = 0, **fields: object) -> M:
+    def update(self, id: str | M | Message, /, *, version: int = 0, **fields: object) -> M:
         """Changes a record and returns it.
 
         With an id, the given fields change; None clears a field. `version`, if not 0, is the version that the stored record must
-        have. With a message, all its fields are written, and the stored record must have the message's version.
+        have. With a view or a message, all its fields are written, and the stored record must have its version.
         Raises NotFound, VersionMismatch (read again and decide), InvalidArgument.
         """
         return self._written(mutations.update(self._kind, id, version, fields))
@@ -51,17 +54,17 @@ class RecordWrites(Generic[M]):
         """The version that a delete of `found` must expect; 0 (any) if an earlier step of the transaction changes the record."""
         return 0 if self._sink.wrote(self._kind, found.id) else found.version
 
-    def _value(self, message: Any) -> M:
-        """Converts a record's message to the value that callers get."""
-        return cast(M, message)
+    def _value(self, found: Any) -> M:
+        """Makes the value that callers get from a record's message or view."""
+        return cast(M, view_of(found))
 
 
 class CollectionWrites(RecordWrites[M]):
     """Writes records of a kind whose `save` has no rules of its own."""
 
-    def save(self, message: M | None = None, /, **fields: object) -> M:
+    def save(self, message: M | Message | None = None, /, **fields: object) -> M:
         """Adds the record, or changes the given fields of the one with that id, and returns it.
 
-        With a message, all its fields are written. Raises InvalidArgument without an id, and the errors of `create`.
+        With a view or a message, all its fields are written. Raises InvalidArgument without an id, and the errors of `create`.
         """
         return self._written(mutations.upsert(self._kind, message, fields))

@@ -1,4 +1,4 @@
-"""Makes journal entries from messages or from mappings of their fields, and checks them before they are sent."""
+"""Makes journal entries from views, messages or mappings of their fields, and checks them before they are sent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from google.protobuf.message import Message
 
 from holdfast.errors import InvalidArgument, TooLarge
 from holdfast.v1 import entry_pb2, options_pb2
-from holdfast.values.fields import fill
+from holdfast.values.fields import fill, message_of
+from holdfast.values.view import View
 
 ENTRY_LIMIT_BYTES = 1 << 20
 _CERTAINLY_FITS = ENTRY_LIMIT_BYTES // 4 - 4096  # characters; UTF-8 takes at most four bytes for one
@@ -39,18 +40,19 @@ def _texts(name: str) -> _Texts:
     )
 
 
-def entry_of(value: entry_pb2.Entry | Message | Mapping[str, object], journal: str = "transcript") -> entry_pb2.Entry:
+def entry_of(value: View | Message | Mapping[str, object], journal: str = "transcript") -> entry_pb2.Entry:
     """Returns an entry to append. Raises TypeError for unknown fields, InvalidArgument for unstorable text, TooLarge."""
-    if isinstance(value, entry_pb2.Entry):
-        entry = value
+    given = message_of(value)
+    if isinstance(given, entry_pb2.Entry):
+        entry = given
     else:
         entry = entry_pb2.Entry()
         message: Message = getattr(entry, journal)
         message.SetInParent()
-        if isinstance(value, Message):
-            message.CopyFrom(value)
+        if isinstance(given, Message):
+            message.CopyFrom(given)
         else:
-            fill(message, journal, value)
+            fill(message, journal, given)
     check_entry(entry, journal)
     return entry
 

@@ -1,8 +1,8 @@
 """Converts between Python values and protobuf messages.
 
 `fill` sets fields: one marked JSON takes any JSON value (or `Json(text)`, which is stored as it is), a time takes an aware
-`datetime` or a `Timestamp`, a list of messages takes messages or dicts of their fields, and None clears. `plain` makes a dict
-from a message, with JSON decoded and times as `datetime`.
+`datetime` or a `Timestamp`, a list of messages takes views, messages or dicts of their fields, and None clears. `plain` makes a
+dict from a view or a message, with JSON decoded and times as `datetime`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast.contract.kinds import TIMESTAMP, Field, FieldType, fields_of
+from holdfast.contract.kinds import Field, FieldType, fields_of
 from holdfast.errors import InvalidArgument
 from holdfast.values.json_text import from_json, to_json
 
@@ -29,8 +29,22 @@ class Json:
     text: str
 
 
-def json_value(text: str) -> Any:
-    """Returns the Python value of a field marked JSON; None if it is unset (empty)."""
+def message_of(value: Any) -> Any:
+    """Returns the message of a view, with what was changed in the view's lists and JSON values; any other value as it is.
+
+    The same as `view.message`, also for views with a field of that name (events).
+    """
+    reveal = getattr(type(value), "__holdfast_message__", None)
+    return value if reveal is None else reveal(value)
+
+
+def json_value(text: Any) -> Any:
+    """Returns the Python value of a message's field marked JSON; None if it is unset (empty).
+
+    Views have decoded the field already: a value that is not a str is returned as it is.
+    """
+    if not isinstance(text, str):
+        return text
     return from_json(text) if text else None
 
 
@@ -107,7 +121,7 @@ def _set_repeated(message: Message, field: Field, value: object) -> None:
 
 
 def _set_members(message: Message, name: str, field: Field, value: object) -> None:
-    """Sets a list of messages. Each element is a message, or a dict of its fields."""
+    """Sets a list of messages. Each element is a view, a message, or a dict of its fields."""
     path, members = f"{name}.{field.name}", getattr(message, field.name)
     try:
         items = list(_items(value))
@@ -115,10 +129,11 @@ def _set_members(message: Message, name: str, field: Field, value: object) -> No
         raise TypeError(f"{path}: {error}") from None
     for item in items:
         member: Message = members.add()
-        if isinstance(item, Mapping):
-            fill(member, path, item)
-        elif isinstance(item, type(member)):
-            member.CopyFrom(item)
+        given = message_of(item)
+        if isinstance(given, Mapping):
+            fill(member, path, given)
+        elif isinstance(given, type(member)):
+            member.CopyFrom(given)
         else:
             raise TypeError(f"{path}: expected {member.DESCRIPTOR.name} messages or dicts, not {type(item).__name__}")
 
@@ -139,26 +154,32 @@ def not_utf8(field: str) -> InvalidArgument:
 
 
 def is_unset(message: Message, field: Field) -> bool:
-    """Whether a time or a message in a field is not set. Every other unset field has the type's zero."""
-    return (field.time or field.type is FieldType.MESSAGE) and not field.repeated and not message.HasField(field.name)
+    """Whether a time, a message or an optional field is not set. Every other unset field has its type's zero."""
+    has_presence = field.optional or field.time or field.type is FieldType.MESSAGE
+    return has_presence and not field.repeated and not message.HasField(field.name)
 
 
-def plain(message: Message) -> dict[str, Any]:
-    """Returns a dict of every field: JSON decoded, times as UTC datetimes (in microseconds), unset fields as empty or None.
+def plain(value: Any) -> dict[str, Any]:
+    """Returns a dict of every field of a view or a message, with JSON decoded, times as UTC datetimes (in microseconds), and None
+    for what can be unset and is unset. Every other unset field is empty or zero.
 
     Members of a oneof appear only if set, so the dict of a `Record` or an `Entry` has one member.
     """
+    if not isinstance(value, Message):
+        shown: dict[str, Any] = value.to_dict()
+        return shown
     result: dict[str, Any] = {}
-    for field in message.DESCRIPTOR.fields:
+    for field in value.DESCRIPTOR.fields:
         in_choice = field.containing_oneof is not None and not field.containing_oneof.name.startswith("_")
-        if in_choice and not message.HasField(field.name):
+        if in_choice and not value.HasField(field.name):
             continue
-        result[field.name] = _plain_field(message, field.name, fields_of(message.DESCRIPTOR)[field.name])
+        result[field.name] = plain_field(value, field.name)
     return result
 
 
-def _plain_field(message: Message, name: str, field: Field) -> Any:
-    value = getattr(message, name)
+def plain_field(message: Message, name: str) -> Any:
+    """Returns the value of a message's field as `plain` shows it."""
+    value, field = getattr(message, name), fields_of(message.DESCRIPTOR)[name]
     if field.repeated:
         return dict(value) if hasattr(value, "items") else [_plain_item(each) for each in value]
     if field.json:
@@ -168,9 +189,12 @@ def _plain_field(message: Message, name: str, field: Field) -> Any:
     return _plain_item(value)
 
 
+def utc_time(value: Timestamp) -> datetime.datetime:
+    """Returns a time as an aware datetime in UTC. Its nanoseconds are cut to microseconds."""
+    return _EPOCH + datetime.timedelta(seconds=value.seconds, microseconds=value.nanos // 1000)
+
+
 def _plain_item(value: Any) -> Any:
-    if isinstance(value, Message):
-        if value.DESCRIPTOR.full_name == TIMESTAMP:
-            return _EPOCH + datetime.timedelta(seconds=value.seconds, microseconds=value.nanos // 1000)  # type: ignore[attr-defined]
-        return plain(value)
-    return value
+    if isinstance(value, Timestamp):
+        return utc_time(value)
+    return plain(value) if isinstance(value, Message) else value

@@ -1,9 +1,9 @@
-"""Makes a commit's mutations from messages and fields. Sends nothing."""
+"""Makes a commit's mutations from views, messages and fields. Sends nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
@@ -13,16 +13,16 @@ from holdfast.contract.kinds import Kind
 from holdfast.errors import InvalidArgument
 from holdfast.v1 import record_pb2
 from holdfast.v1.store_service_pb2 import Delete, Insert, Mutation, Update, Upsert
-from holdfast.values.fields import fill
+from holdfast.values.fields import fill, message_of
 
 
 @runtime_checkable
 class Wrapped(Protocol):
-    """A value of the client that wraps a record's message, such as `SavedCheckpoint`."""
+    """A value of the client that has a record's view, such as `State`."""
 
     @property
-    def message(self) -> Message:
-        """The wrapped message."""
+    def message(self) -> Any:
+        """The record's view or message."""
 
 
 class _Versioned(Protocol):
@@ -50,7 +50,7 @@ def upsert(kind: Kind, message: object | None, fields: Mapping[str, object]) -> 
 def update(kind: Kind, target: object, version: int, fields: Mapping[str, object]) -> Mutation:
     """Returns a mutation that changes the given fields of the record with that id.
 
-    With a message as `target` it writes all fields and expects the message's version.
+    With a view or a message as `target` it writes all fields and expects its version.
     """
     if isinstance(target, str):
         if not fields:
@@ -84,7 +84,8 @@ def _record(kind: Kind, message: object | None, fields: Mapping[str, object]) ->
 
 
 def _message(kind: Kind, value: object) -> Message:
-    found = value.message if isinstance(value, Wrapped) else value
+    found = message_of(value)
+    found = message_of(found.message) if isinstance(found, Wrapped) else found
     if not isinstance(found, Message) or not isinstance(found, kind.message_class):
-        raise TypeError(f"{kind.noun} takes {kind.message_class.DESCRIPTOR.name} messages, not {type(value).__name__}.")
+        raise TypeError(f"{kind.noun} takes {kind.message_class.DESCRIPTOR.name} views or messages, not {type(value).__name__}.")
     return found

@@ -13,6 +13,7 @@ import holdfast
 from tests.async_client.store import AsyncStore, collect
 from holdfast.contract.kinds import KINDS
 from holdfast.v1 import record_pb2, store_service_pb2
+from holdfast.values.view_classes import view_class_of
 
 
 async def test_a_record_comes_back_as_it_was_made(store: AsyncStore) -> None:
@@ -37,7 +38,7 @@ async def test_a_message_works_like_keywords(store: AsyncStore) -> None:
     with pytest.raises(holdfast.VersionMismatch) as caught:
         await store.tasks.update(made)
     assert caught.value.metadata["actual"] == "2"
-    with pytest.raises(TypeError, match="tasks takes Task messages"):
+    with pytest.raises(TypeError, match="tasks takes Task views or messages"):
         await store.tasks.create(record_pb2.Session())  # type: ignore[arg-type]
 
 
@@ -47,7 +48,7 @@ async def test_update_changes_what_is_named_and_none_clears(store: AsyncStore) -
     assert (changed.title, changed.description, list(changed.tags), changed.version) == ("t", "", ["y"], 2)
     assert holdfast.json_value(changed.metadata) == {"a": 1}
     assert holdfast.json_value((await store.tasks.update(made.id, metadata=None)).metadata) is None
-    assert (await store.tasks.update(made.id, metadata=holdfast.Json("null"))).metadata == "null"
+    assert (await store.tasks.update(made.id, metadata=holdfast.Json("null"))).message.metadata == "null"
 
 
 async def test_save_makes_or_changes(store: AsyncStore) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, AsyncIterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, Union
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -13,12 +13,13 @@ from tests.async_client.generated.journals.calls import JournalCalls, JournalSin
 from tests.async_client.generated.journals.reader import Reader
 from holdfast.journals.writer import Acknowledged, TranscriptWriter
 from holdfast.v1 import entry_pb2
+from holdfast.values import views
 from holdfast.values.entries import entry_of
 from tests.async_client.generated.wire.scope import Scope
 
 JOURNAL = "transcript"
 
-EntryLike = entry_pb2.Entry | entry_pb2.Transcript | Mapping[str, object]
+EntryLike = Union["views.TranscriptEntry", "views.Transcript", entry_pb2.Entry, entry_pb2.Transcript, Mapping[str, object]]
 # The types that a sink returns for one entry and for several.
 Number = TypeVar("Number")
 Numbers = TypeVar("Numbers", bound=Sequence[Any])
@@ -67,7 +68,7 @@ class TranscriptWrites(Generic[Number, Numbers]):
         parent_kind: str = "session",
         expected_last_number: int | None = None,
     ) -> Numbers:
-        """Appends entries (messages, or dicts of their fields), all or none, and returns their numbers.
+        """Appends entries (views, messages, or dicts of their fields), all or none, and returns their numbers.
 
         Without entries it returns an empty range. One call takes at most 10,000 entries and 16 MiB; `writer` takes any number.
         Raises the errors of `append`.
@@ -84,7 +85,7 @@ class Transcripts(TranscriptWrites[int, range]):
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self._calls = JournalCalls(scope, JOURNAL)
+        self._calls: JournalCalls[views.TranscriptEntry] = JournalCalls(scope, JOURNAL)
         super().__init__(self._calls)
 
 
@@ -100,7 +101,7 @@ class Transcripts(TranscriptWrites[int, range]):
         filter: str = "",
         follow: bool = False,
         parent_kind: str = "session",
-    ) -> Reader:
+    ) -> Reader[views.TranscriptEntry]:
         """Returns the entries with numbers `start` to `end`, in order, at most `limit`; 0 means no bound.
 
         A `start` past the last entry yields nothing. With `follow` the reader waits for new entries until it is closed. After an
@@ -109,7 +110,9 @@ class Transcripts(TranscriptWrites[int, range]):
         how = {"start": start, "end": end, "limit": limit, "descending": descending, "filter": filter, "follow": follow}
         return self._calls.read(parent_kind, parent_id, **how)
 
-    def follow(self, parent_id: str, /, *, start: int = 0, filter: str = "", parent_kind: str = "session") -> Reader:
+    def follow(
+        self, parent_id: str, /, *, start: int = 0, filter: str = "", parent_kind: str = "session"
+    ) -> Reader[views.TranscriptEntry]:
         """Returns the entries from number `start`, then new ones as they are appended, until `Reader.close()`."""
         return self._calls.read(parent_kind, parent_id, start=start, filter=filter, follow=True)
 
@@ -122,7 +125,7 @@ class Transcripts(TranscriptWrites[int, range]):
         descending: bool = False,
         page_size: int = 0,
         limit: int | None = None,
-    ) -> AsyncIterator[entry_pb2.Entry]:
+    ) -> AsyncIterator[views.TranscriptEntry]:
         """Yields the entries of all parents, or of one, page by page. Each entry names its parent.
 
         Entries are ordered by transcript, then by number; `descending` reverses this.

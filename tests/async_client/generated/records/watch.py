@@ -8,6 +8,8 @@ from contextlib import suppress
 from types import TracebackType
 
 from holdfast.v1 import admin_service_pb2, store_service_pb2
+from holdfast.values import views
+from holdfast.values.view_classes import view_of
 from tests.async_client.connection import Connection
 from tests.async_client.generated.wire.scope import Scope
 from tests.async_client.streams import Stream
@@ -47,10 +49,10 @@ class Watch:
         """
         return self._cursor
 
-    def __aiter__(self) -> AsyncIterator[store_service_pb2.Change]:
+    def __aiter__(self) -> AsyncIterator[views.Change]:
         return self
 
-    async def __anext__(self) -> store_service_pb2.Change:
+    async def __anext__(self) -> views.Change:
         return await anext(self._changes)
 
     async def close(self) -> None:
@@ -67,10 +69,10 @@ class Watch:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
 
-    async def _read(self) -> AsyncGenerator[store_service_pb2.Change, None]:
+    async def _read(self) -> AsyncGenerator[views.Change, None]:
         async for frame in self._stream:
             self._request.cursor = frame.cursor
-            for each in frame.changes:
+            for each in map(view_of, frame.changes):
                 yield each
             self._cursor = frame.cursor
 
