@@ -58,7 +58,9 @@ class View:
 
     def __holdfast_message__(self) -> Message:
         """Writes changed lists and JSON values to the message and returns it."""
-        if kept := kept_of(self):
+        if (whole := whole_of(self)) is not None:
+            message_of(whole)
+        elif kept := kept_of(self):
             places = self._places
             for name, (value, before) in list(kept.items()):
                 places[name].write_back(self, value, before)
@@ -152,8 +154,14 @@ _new = object.__new__
 
 def kept_of(view: View) -> dict[str, tuple[Any, Any]] | None:
     """The lists, JSON values and members that a view keeps, each with what it was before changes; None before the first."""
-    found: dict[str, tuple[Any, Any]] | None = view._kept  # type: ignore[attr-defined]
-    return found
+    found = view._kept  # type: ignore[attr-defined]
+    return None if isinstance(found, View) else found
+
+
+def whole_of(view: View) -> View | None:
+    """The entry that keeps what its part decodes: `entry.transcript.metadata` is `entry.metadata`. None for other views."""
+    found = view._kept  # type: ignore[attr-defined]
+    return found if isinstance(found, View) else None
 
 
 def forget(view: View) -> None:
@@ -165,6 +173,14 @@ def one_view(view_class: type[V], message: Any) -> V:
     """Returns a view of a message, which it shares."""
     view = _new(view_class)
     hold(view, message)
+    return view
+
+
+def part_view(view_class: type[V], message: Any, whole: View) -> V:
+    """Returns a view of a message inside an entry. The entry keeps what the view decodes."""
+    view = _new(view_class)
+    hold(view, message)
+    keep(view, whole)
     return view
 
 

@@ -19,7 +19,7 @@ from holdfast.contract.kinds import JOURNALS, KINDS_BY_MESSAGE, TIMESTAMP, Journ
 from holdfast.v1 import entry_pb2, record_pb2, store_service_pb2
 from holdfast.values.fields import message_of, plain
 from holdfast.values.view import View, held, one_view
-from holdfast.values.view_fields import Place, place_of
+from holdfast.values.view_fields import OwnMemberPlace, Place, place_of
 
 MODULE = "holdfast.values.views"
 _ENTRY = entry_pb2.Entry.DESCRIPTOR
@@ -40,7 +40,7 @@ def class_of(descriptor: Descriptor) -> type[View]:
 def entry_class_of(journal: Journal) -> type[View]:
     """Returns the view class of a journal's entries: it has the fields of the entry and those of the journal's message."""
     entry = class_of(_ENTRY)
-    member = place_of(fields_of(_ENTRY)[journal.name], class_of, always=True)
+    member = OwnMemberPlace(fields_of(_ENTRY)[journal.name], "", class_of)
     own = {name: place_of(each, class_of, journal.name) for name, each in fields_of(journal.message_class.DESCRIPTOR).items()}
     bases = (_AuditReading, entry) if journal.derived else (entry,)
     places = {**entry._places, journal.name: member, **own}

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from holdfast.contract.kinds import Field
 from holdfast.values.fields import fill, json_value, message_of, utc_time
 from holdfast.values.json_text import to_json
-from holdfast.values.view import View, held, hold, keep, kept_of, one_view, views_of
+from holdfast.values.view import View, held, hold, keep, kept_of, one_view, part_view, views_of, whole_of
 
 _DECODED_CHARACTERS = 2000  # `repr` decodes JSON text up to this length
 ClassOf = Callable[[Any], type[View]]  # the view class of a message's descriptor
@@ -30,8 +30,7 @@ def _no_class(descriptor: Any) -> type[View]:
 class Place:
     """A field of a view without presence: text, a number, a boolean. The other types are subclasses.
 
-    `inside` is the member of an entry's oneof that has the field; empty if the view's own message has it. The member's view keeps
-    what is decoded, so `entry.metadata` is `entry.transcript.metadata`.
+    `inside` is the member of an entry's oneof that has the field; empty if the view's own message has it.
     """
 
     field: Field
@@ -55,8 +54,8 @@ class Place:
 
     def assign(self, view: View, value: Any) -> None:
         """Sets the field. Raises TypeError and InvalidArgument as `fill` does; the view is then unchanged."""
-        if self.inside:
-            setattr(getattr(view, self.inside), self.field.name, value)
+        if (whole := whole_of(view)) is not None:
+            setattr(whole, self.field.name, value)
             return
         self._put(view, self._filled(view, value))
         if (kept := kept_of(view)) is not None:
@@ -67,12 +66,12 @@ class Place:
 
     def _filled(self, view: View, value: Any) -> Message:
         """A message of the holder's type with only this field set."""
-        made = view._type()
-        fill(made, view._name, {self.field.name: value})
+        made: Message = type(self.holder(view))()
+        fill(made, self.inside or view._name, {self.field.name: value})
         return made
 
     def _put(self, view: View, filled: Message) -> None:
-        message: Message = held(view)
+        message: Message = self.holder(view)
         message.ClearField(self.field.name)
         message.MergeFrom(filled)
 
@@ -123,11 +122,11 @@ class JsonPlace(Place):
 
     def read(self, view: View) -> Any:
         """The decoded value; None if it is unset."""
-        if self.inside:
-            return getattr(getattr(view, self.inside), self.field.name)
+        if (whole := whole_of(view)) is not None:
+            return getattr(whole, self.field.name)
         if (kept := self._kept(view)) is not None:
             return kept
-        text = getattr(held(view), self.field.name)
+        text = getattr(self.holder(view), self.field.name)
         value = json_value(text)
         if isinstance(value, dict | list):
             self._keep(view, value, text)
@@ -154,8 +153,11 @@ class ListPlace(Place):
 
     def read(self, view: View) -> list[Any]:
         """The list."""
-        if self.inside or (kept := self._kept(view)) is not None:
-            found: list[Any] = getattr(getattr(view, self.inside), self.field.name) if self.inside else kept
+        if (whole := whole_of(view)) is not None:
+            of_whole: list[Any] = getattr(whole, self.field.name)
+            return of_whole
+        if (kept := self._kept(view)) is not None:
+            found: list[Any] = kept
             return found
         made = self._decoded(view)
         self._keep(view, made, tuple(made))
@@ -201,15 +203,14 @@ class MembersPlace(ListPlace):
 
 @dataclass(frozen=True, eq=False)
 class MemberPlace(OptionalPlace):
-    """A message: a view of it, which is kept; None if it is unset, unless the view `always` has it."""
+    """A message: a view of it, which is kept; None if it is unset."""
 
     class_of: ClassOf = _no_class
-    always: bool = False
 
     def read(self, view: View) -> Any:
         if (kept := self._kept(view)) is not None:
             return kept
-        if not self.always and not self.is_set(view):
+        if not self.is_set(view):
             return None
         assert self.field.descriptor is not None
         made = one_view(self.class_of(self.field.descriptor.message_type), getattr(self.holder(view), self.field.name))
@@ -223,11 +224,25 @@ class MemberPlace(OptionalPlace):
         message_of(value)
 
 
-def place_of(field: Field, class_of: ClassOf, inside: str = "", *, always: bool = False) -> Place:
+@dataclass(frozen=True, eq=False)
+class OwnMemberPlace(MemberPlace):
+    """The member of an entry that has the entry's own fields: always a view. It is made anew each time, as part of the entry."""
+
+    def made_property(self) -> Any:
+        assert self.field.descriptor is not None
+        member_class, message_in = self.class_of(self.field.descriptor.message_type), attrgetter(f"_message.{self.field.name}")
+
+        def read(view: View) -> View:
+            return part_view(member_class, message_in(view), view)
+
+        return property(read, self.assign)
+
+
+def place_of(field: Field, class_of: ClassOf, inside: str = "") -> Place:
     """Returns the place of a field, by its type."""
     assert field.descriptor is not None
     if field.descriptor.message_type is not None and not field.time:
-        return MembersPlace(field, inside, class_of) if field.repeated else MemberPlace(field, inside, class_of, always)
+        return MembersPlace(field, inside, class_of) if field.repeated else MemberPlace(field, inside, class_of)
     if field.repeated:
         return ListPlace(field, inside)
     if field.json:
