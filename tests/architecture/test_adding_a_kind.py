@@ -77,7 +77,7 @@ def run(tree: Path, *command: str) -> str:
 def test_the_example_of_the_page_is_a_kind(tree: Path) -> None:
     run(tree, "packaging/generate.sh")
     run(tree, "packaging/generate.sh", "--check")
-    assert "incidents: Collection[record_pb2.Incident]" in (tree / "client/holdfast/nouns.py").read_text()
+    assert "incidents: Collection[views.Incident]" in (tree / "client/holdfast/nouns.py").read_text()
     assert passed(tree, *OF_ONE_KIND, "-k", "incident") > 20
     assert passed(tree, *WHOLE, "-m", "not foreign") > 100
 

@@ -38,7 +38,7 @@ def test_create_set_and_delete(run: Run, store: holdfast.Store) -> None:
     made = run("create", "task", "title=Fix it = now", "tags=a", "tags=b", 'metadata={"n": 9007199254740993}', "--actor", "ann")
     assert (made.code, made.out, made.err) == (0, "TASK-001\n", "")
     task = store.tasks.get("TASK-001")
-    assert (task.title, task.tags, task.metadata) == ("Fix it = now", ["a", "b"], '{"n":9007199254740993}')
+    assert (task.title, task.tags, task.metadata) == ("Fix it = now", ["a", "b"], {"n": 9007199254740993})
     assert run("set", "tasks", "TASK-001", "status=running", "tags=c", "metadata=").out == "TASK-001 version 2\n"
     task = store.tasks.get("TASK-001")
     assert (task.status, task.tags, task.metadata, task.title) == ("running", ["c"], "", "Fix it = now")

@@ -102,7 +102,7 @@ def test_design_notes_by_creation_time(store: holdfast.Store) -> None:
     assert HINTS["design_notes"] <= holdfast.plain(superseded).keys()
     listed = list(store.design_notes.list(order_by="create_time", page_size=3))
     assert [each.title for each in listed] == [f"ADR {number}" for number in range(1, 9)]
-    assert all(one.create_time.ToNanoseconds() <= two.create_time.ToNanoseconds() for one, two in itertools.pairwise(listed))
+    assert all(one.create_time <= two.create_time for one, two in itertools.pairwise(listed))
     in_force = store.design_notes.list(filter='superseded_by = ""', order_by="create_time desc", limit=2)
     assert [each.title for each in in_force] == ["ADR 8", "ADR 7"]
     assert [each.title for each in store.design_notes.list(filter=f'superseded_by = "{newer.id}"')] == ["ADR 3"]
@@ -119,7 +119,7 @@ def test_every_change_is_audited_with_its_diff(store: holdfast.Store) -> None:
         "priority": {"before": "normal", "after": "high"},
         "status": {"before": "created", "after": "running"},
     }
-    assert entries[0].time.ToNanoseconds() <= entries[1].time.ToNanoseconds()
+    assert entries[0].time <= entries[1].time
     made, removed = store.audit.of("bug", bug.id)
     assert holdfast.json_value(made.diff)["title"] == {"after": "Found on the way"}
     assert (removed.action, holdfast.json_value(removed.diff)["title"]) == ("delete", {"before": "Found on the way"})

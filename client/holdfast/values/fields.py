@@ -32,18 +32,24 @@ class Json:
 def message_of(value: Any) -> Any:
     """Returns the message of a view, with what was changed in the view's lists and JSON values; any other value as it is.
 
-    The same as `view.message`, also for views with a field of that name (events).
+    The same as `view.message`, also for views with a field of that name (events, status updates).
     """
     reveal = getattr(type(value), "__holdfast_message__", None)
     return value if reveal is None else reveal(value)
 
 
+class DecodedText(str):
+    """A text that a view decoded from a field marked JSON, so that `json_value` does not decode it again."""
+
+    __slots__ = ()
+
+
 def json_value(text: Any) -> Any:
     """Returns the Python value of a message's field marked JSON; None if it is unset (empty).
 
-    Views have decoded the field already: a value that is not a str is returned as it is.
+    The value of a view's field is decoded already and is returned as it is.
     """
-    if not isinstance(text, str):
+    if isinstance(text, DecodedText) or not isinstance(text, str):
         return text
     return from_json(text) if text else None
 

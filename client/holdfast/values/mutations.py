@@ -85,7 +85,8 @@ def _record(kind: Kind, message: object | None, fields: Mapping[str, object]) ->
 
 def _message(kind: Kind, value: object) -> Message:
     found = message_of(value)
-    found = message_of(found.message) if isinstance(found, Wrapped) else found
+    if not isinstance(found, Message) and isinstance(found, Wrapped):
+        found = message_of(found.message)
     if not isinstance(found, Message) or not isinstance(found, kind.message_class):
         raise TypeError(f"{kind.noun} takes {kind.message_class.DESCRIPTOR.name} views or messages, not {type(value).__name__}.")
     return found

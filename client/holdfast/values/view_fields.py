@@ -14,7 +14,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from holdfast.contract.kinds import Field
-from holdfast.values.fields import fill, json_value, message_of, utc_time
+from holdfast.values.fields import DecodedText, fill, json_value, message_of, utc_time
 from holdfast.values.json_text import to_json
 from holdfast.values.view import View, held, hold, keep, kept_of, one_view, part_view, views_of, whole_of
 
@@ -130,7 +130,7 @@ class JsonPlace(Place):
         value = json_value(text)
         if isinstance(value, dict | list):
             self._keep(view, value, text)
-        return value
+        return DecodedText(value) if isinstance(value, str) else value
 
     def shown(self, view: View) -> Any:
         text = getattr(self.holder(view), self.field.name)
