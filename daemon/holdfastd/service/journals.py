@@ -17,7 +17,7 @@ from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, Encoded, frame_b
 from holdfastd.service.audits import Audits, list_scope, place_of
 from holdfastd.service.decoding import check_parent, workspace_of
 from holdfastd.service.entry_frames import EntryFrame
-from holdfastd.service.feed import Feed, follow
+from holdfastd.service.feed import Feed, Interest, follow
 from holdfastd.service.reading import Reading, Snapshot, with_room
 from holdfastd.store import entries, entry_gaps, journals, query, records
 from holdfastd.store.journals import JournalHead
@@ -43,10 +43,10 @@ class Journals:
         cursor = _Cursor(self._reading, request, call)
         if not request.follow:
             return cursor.frames()
-        workspace = workspace_of(request.workspace)
-        # Subscribe to the parent too: deleting the parent of an empty journal touches no journal topic.
-        topics = [(workspace, name, request.parent_id) for name in (cursor.journal.name, request.parent_kind)]
-        return _until(cursor, follow(self._feed, topics, call, cursor.frames, cursor.sign_of_life))
+        # The parent too: deleting the parent of an empty journal is no change of the journal.
+        kinds, ids = frozenset({cursor.journal.name, request.parent_kind}), frozenset({request.parent_id})
+        interest = Interest(workspace_of(request.workspace), kinds, ids)
+        return _until(cursor, follow(self._feed, interest, call, cursor.frames, cursor.sign_of_life))
 
     def list(self, request: pb.JournalServiceListRequest, call: Call) -> pb.JournalServiceListResponse:
         """One page of entries of many parents, ordered by journal id and number. `Audits.list` answers for the audit."""
