@@ -282,7 +282,12 @@ class Parts:
             },
             "JournalService": {"Append": NeverWaits(commit_calls.append), "Read": self.journals.read, "List": self.journals.list},
             "BlobService": {"Put": blobs.put, "Get": blobs.get, "Stat": blobs.stat},
-            "AdminService": {"GetStatus": admin.get_status, "RunJob": admin.run_job, "Verify": admin.verify},
+            "AdminService": {
+                "GetStatus": admin.get_status,
+                "RunJob": admin.run_job,
+                "Verify": admin.verify,
+                "ListWorkspaces": admin.list_workspaces,
+            },
         }
 
     def door(self) -> Door:

@@ -258,7 +258,9 @@ def _upkeep(engine: Engine, api: Any) -> Iterator[Any]:
     yield engine.writer.submit(ExpireRequests(2**62, 1, 10), Call()) > 0
     yield _counts(api, "housekeeping", False)["requests_expired"], _counts(api, "compact", False)
     status = api.admin.GetStatus(admin_pb2.AdminServiceGetStatusRequest())
-    yield list(status.workspaces), status.revision, status.blob_count
+    yield list(status.workspaces), status.workspace_count, status.revision, status.blob_count
+    page = api.admin.ListWorkspaces(admin_pb2.AdminServiceListWorkspacesRequest(page_size=1))
+    yield [each.name for each in page.workspaces]
     yield _refusal(lambda: api.count("task", workspace="nowhere"))
     for seconds in (1_000_000, 0):  # both before the last commit, by more than an hour
         engine.batcher._clock_ns = lambda now_ns=seconds * 10**9: now_ns

@@ -21,6 +21,7 @@ COMMANDS = {
     "up": ("daemon:up", "start the daemon of the per-user store"),
     "down": ("daemon:down", "stop the daemon"),
     "status": ("daemon:status", "show the state of the daemon and the size of the store"),
+    "workspaces": ("daemon:workspaces", "list the workspaces of the store"),
     "list": ("records:list_records", "list the records of a kind"),
     "show": ("records:show_record", "show one record with all its fields"),
     "create": ("records:create", "add a record of any kind, and print its id"),

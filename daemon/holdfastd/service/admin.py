@@ -19,12 +19,17 @@ from holdfastd.model import codec
 from holdfastd.model.blobs import BlobProblem
 from holdfastd.model.call import Call
 from holdfastd.model.jobs import Progress
+from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.blobs.calls import Blobs
 from holdfastd.service.decoding import check_api_version
 from holdfastd.service.reading import Reading
 from holdfastd.store import changes, verify_checksums, workspaces
 from holdfastd.store.engine import Readers
 from holdfastd.store.verify import Problem, TableCheck
+
+WORKSPACES_IN_STATUS = 100
+PROBLEMS_A_FRAME = 500
+_WORKSPACES = ("workspaces",)  # what a page token belongs to
 
 
 class Jobs(Protocol):
@@ -108,23 +113,40 @@ class Admin:
             warnings=self._warnings(),
         )
         codec.set_time(response.start_time, identity.start_time_ns)
-        self._fill_sizes(response, call)
+        self._fill_revisions(response, call)
+        if not request.brief:
+            self._fill_sizes(response, call)
         return response
 
-    def _fill_sizes(self, response: pb.AdminServiceGetStatusResponse, call: Call) -> None:
+    def _fill_revisions(self, response: pb.AdminServiceGetStatusResponse, call: Call) -> None:
         with self._reading.snapshot(call, "") as snapshot:
             response.revision = snapshot.revision
             try:
                 response.oldest_revision = changes.oldest_revision(snapshot.connection)
             except DataLoss as error:
                 response.warnings.append(str(error))
-            response.workspaces.extend(workspaces.names(snapshot.connection))
+
+    def _fill_sizes(self, response: pb.AdminServiceGetStatusResponse, call: Call) -> None:
+        with self._readers.snapshot(call) as connection:
+            response.workspaces.extend(workspaces.names(connection, "", WORKSPACES_IN_STATUS))
+            response.workspace_count = workspaces.count(connection)
         totals = self._blobs.totals(call)
         response.blob_count, response.blob_bytes, response.blob_stored_bytes = (
             totals.count,
             totals.size_bytes,
             totals.stored_bytes,
         )
+
+    def list_workspaces(self, request: pb.AdminServiceListWorkspacesRequest, call: Call) -> pb.AdminServiceListWorkspacesResponse:
+        """One page of workspaces, by name."""
+        limit = page_size(request.page_size)
+        after = decode_token(request.page_token, _WORKSPACES, 1)
+        with self._readers.snapshot(call) as connection:
+            found = workspaces.names(connection, str(after[0]) if after else "", limit + 1)
+        response = pb.AdminServiceListWorkspacesResponse(workspaces=[pb.Workspace(name=name) for name in found[:limit]])
+        if len(found) > limit:
+            response.next_page_token = encode_token(_WORKSPACES, found[limit - 1 : limit])
+        return response
 
     def run_job(self, request: pb.AdminServiceRunJobRequest, call: Call) -> Iterator[pb.AdminServiceRunJobResponse]:
         """Runs a job and streams its progress. The last frame has the counts."""
@@ -147,7 +169,8 @@ class Admin:
             yield pb.AdminServiceVerifyResponse(phase=phase, done=done, total=len(checks))
             found = self._found(check, phase, call)
             counts["problems"] += len(found)
-            yield from ([_problems(phase, found)] if found else [])
+            for start in range(0, len(found), PROBLEMS_A_FRAME):
+                yield _problems(phase, found[start : start + PROBLEMS_A_FRAME])
         yield from self._verify_blobs(request.read_blobs, call, counts)
         yield pb.AdminServiceVerifyResponse(finished=True, counts=counts)
 
