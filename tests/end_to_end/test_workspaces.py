@@ -1,4 +1,4 @@
-"""A store with many workspaces: its status stays small, clients connect whatever their number, and all are listed page by page."""
+"""A store with many workspaces: its status stays small, connecting does not depend on them, and all are listed by page."""
 
 from __future__ import annotations
 

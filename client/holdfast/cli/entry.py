@@ -147,7 +147,9 @@ def run(given: list[str]) -> int:
     except click.UsageError as error:
         return exits.report(_wrong_usage(error, given), as_json=_wants_json(given))
     except HoldfastError as error:
-        return exits.report(error, as_json=_wants_json(given))
+        from holdfast.cli.damage import with_commands
+
+        return exits.report(with_commands(error), as_json=_wants_json(given))
     except UnicodeEncodeError:
         return exits.report(InvalidArgument("The arguments must be UTF-8.", reason="USAGE"), as_json=_wants_json(given))
     except OSError as error:

@@ -139,10 +139,16 @@ def history(connection: Connection) -> Iterator[Problem]:
         intact = changes.is_intact(workspace, change.kind, change.id, change.image, image_checksum)
         intact = intact and isinstance(time_ns, int)
         if not intact or checksum not in (None, known) or (complete and checksum is None):
-            yield Problem("history_damaged", f"{change.kind}/{change.id}", f"change {ordinal} of revision {revision}")
+            yield Problem("history_damaged", f"{change.kind}/{change.id}", _named(revision, ordinal))
             found += 1
         if found == MAX_FOUND:
             return
+
+
+def _named(revision: object, ordinal: object) -> str:
+    """A change as the refusal of a Watch names it, and as lists of the audit do, which count from 1."""
+    in_audit = f"audit {revision}.{ordinal + 1}, which is " if isinstance(ordinal, int) else ""
+    return f"{in_audit}change {ordinal} of revision {revision}"
 
 
 def answers(connection: Connection) -> Iterator[Problem]:
