@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import grpc
 
+from holdfast.contract.kinds import KINDS
 from holdfast.v1 import blob_service_pb2, entry_pb2, journal_service_pb2, store_service_pb2
 from tests.support.api import Api, insert
 
@@ -197,6 +198,13 @@ def _watches(api: Api, count: int) -> Begin:
     return lambda api: _Stream(api.watch(after_revision=0, timeout_s=None))
 
 
+def _wide_watches(api: Api, count: int) -> Begin:
+    """Watches of as many kinds and ids as a request may name."""
+    names = list(KINDS)
+    kinds, ids = (names * (1000 // len(names) + 1))[:1000], [f"id-{number}" for number in range(1000)]
+    return lambda api: _Stream(api.watch(kinds=kinds, ids=ids, timeout_s=HOLD_S))
+
+
 def _reads(api: Api, count: int) -> Begin:
     return lambda api: _Stream(api.read(SESSION, follow=True, timeout_s=None))
 
@@ -214,6 +222,7 @@ _WHAT: dict[str, Callable[[Api, int], Begin]] = {
     "puts": _puts,
     "small": _small,
     "watches": _watches,
+    "wide-watches": _wide_watches,
     "reads": _reads,
     "downloads": _downloads,
 }
