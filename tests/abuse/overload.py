@@ -1,4 +1,5 @@
-"""Overload by large commits, scans, unread lists, uploads and slow small calls: bounded memory, and honest callers are served."""
+"""Overload by large commits, scans, unread lists, uploads, slow small calls, and long reads without a pause: bounded memory, and
+honest callers are served."""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ class Peak:
     full: int
     short: int
     seeded: bool = False  # the calls read large tasks
+    history: bool = False  # the calls walk a long history
     frozen: bool = False
 
 
@@ -36,6 +38,7 @@ PEAKS = (
     Peak("lists", 2_500, 300, seeded=True, frozen=True),
     Peak("puts", 90, 12),
     Peak("small", 16, 4),
+    Peak("walks", 48, 16, history=True),
 )
 
 
@@ -44,6 +47,8 @@ def run(attack: Attack) -> None:
     for peak in PEAKS:
         daemon = attack.serve(peak.what)
         callers.seed(daemon.socket, attack.size(16, 4) if peak.seeded else 0)
+        if peak.history:
+            callers.seed_history(daemon.socket, attack.size(60, 5))
         _overload(attack, peak, daemon)
         attack.check_serving(daemon, peak.what)
         attack.stop(daemon, peak.what)
