@@ -37,16 +37,16 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     made.close()
 
 
-def call_of(pid: int, *, is_long: bool = False, timeout_s: float = SHORT_S) -> Call:
+def call_of(pid: int, *, is_long: bool = False, timeout_s: float = 30.0) -> Call:
     call = Call(timeout_s, Peer(f"c{pid}", pid, 1, 1))
     call.is_long = is_long
     return call
 
 
-def ask(engine: Engine, service: str, method: str, request: Any) -> Any:
+def ask(engine: Engine, service: str, method: str, request: Any, timeout_s: float = 30.0) -> Any:
     """What `UnaryHandler` does: as long as the use case says that the request may be."""
     use_case = engine.parts.use_cases()[service][method]
-    call = call_of(99, is_long=isinstance(use_case, MayBeLong) and use_case.is_long(request))
+    call = call_of(99, is_long=isinstance(use_case, MayBeLong) and use_case.is_long(request), timeout_s=timeout_s)
     answer = use_case(request, call)
     return list(answer) if isinstance(answer, Iterator) else answer
 
@@ -81,7 +81,7 @@ def test_a_read_that_may_walk_a_table_counts_as_long(
     engine: Engine, service: str, method: str, request_of: Callable[[], Any]
 ) -> None:
     with held_by_long_reads(engine), pytest.raises(DeadlineExceeded):
-        ask(engine, service, method, request_of())
+        ask(engine, service, method, request_of(), SHORT_S)
     ask(engine, service, method, request_of())
 
 
@@ -130,20 +130,20 @@ def test_verify_holds_a_bounded_amount_of_memory_and_takes_it_from_the_budget(en
 
 def test_one_verify_runs_at_a_time(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin, "PATIENCE_S", SHORT_S)
-    first = engine.parts.admin.verify(admin_pb.AdminServiceVerifyRequest(), call_of(1, timeout_s=30.0))
+    first = engine.parts.admin.verify(admin_pb.AdminServiceVerifyRequest(), call_of(1))
     next(first)
     with pytest.raises(Exhausted) as busy:
-        next(engine.parts.admin.verify(admin_pb.AdminServiceVerifyRequest(), call_of(2, timeout_s=30.0)))
+        next(engine.parts.admin.verify(admin_pb.AdminServiceVerifyRequest(), call_of(2)))
     assert (busy.value.reason, busy.value.retry_delay_s) == ("VERIFY_BUSY", admin.VERIFY_DELAY_S)
     list(first)
-    next(engine.parts.admin.verify(admin_pb.AdminServiceVerifyRequest(), call_of(2, timeout_s=30.0)))
+    next(engine.parts.admin.verify(admin_pb.AdminServiceVerifyRequest(), call_of(2)))
 
 
 def test_a_check_reports_so_many_problems_at_most(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin, "MAX_REPORTED", 3)
     engine.submit(*[insert_task(f"T{number}") for number in range(9)])
     engine.connection.execute("UPDATE task SET image = NULL, checksum = NULL, title = 'u'")
-    frames = engine.parts.admin.verify(admin_pb.AdminServiceVerifyRequest(), call_of(1, timeout_s=30.0))
+    frames = engine.parts.admin.verify(admin_pb.AdminServiceVerifyRequest(), call_of(1))
     found = [each.reason for frame in frames for each in frame.problems if frame.phase == "records of kind task"]
     assert found == ["record_differs"] * 3 + ["table_damaged"]
 
