@@ -1,5 +1,5 @@
-"""Overload by large commits, scans, unread lists, uploads, slow small calls, watches of many names, and many workspaces: the
-daemon's memory stays bounded, and honest callers are served."""
+"""Overload by large commits, scans, unread lists, uploads, slow small calls, watches of many names, long reads without a pause, and
+many workspaces: the daemon's memory stays bounded, and honest callers are served."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class Peak:
     full: int
     short: int
     seeded: bool = False  # the calls read large tasks
+    history: bool = False  # the calls walk a long history
     frozen: bool = False
 
 
@@ -43,6 +44,7 @@ PEAKS = (
     Peak("puts", 90, 12),
     Peak("small", 16, 4),
     Peak("wide-watches", 120, 30),
+    Peak("walks", 48, 16, history=True),
 )
 
 
@@ -51,6 +53,8 @@ def run(attack: Attack) -> None:
     for peak in PEAKS:
         daemon = attack.serve(peak.what)
         callers.seed(daemon.socket, attack.size(16, 4) if peak.seeded else 0)
+        if peak.history:
+            callers.seed_history(daemon.socket, attack.size(60, 5))
         _overload(attack, peak, daemon)
         attack.check_serving(daemon, peak.what)
         attack.stop(daemon, peak.what)

@@ -22,7 +22,7 @@ from holdfastd.model.commands import ExpireRequests
 from holdfastd.model.filters import And, Comparison, Literal, LiteralKind, Node, Not, Operator
 from holdfastd.model.ordering import Order, parse_order
 from holdfastd.model.predicates import filterable_fields
-from holdfastd.store import audits, blobs, changes, ledger, loading, meta, query, verify_checksums
+from holdfastd.store import audits, blobs, changes, entry_gaps, ledger, loading, meta, query, verify_checksums
 from holdfastd.store.checksum_fill import TABLES
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, quoted, referrers_sql
@@ -298,6 +298,7 @@ def written(dialect: Dialect) -> Iterator[str]:
         verify_checksums.PARENTS,
     )  # needed only after damage
     yield from (sql for journal in STORED_JOURNALS.values() for sql in verify_checksums.by_number_sql(journal))
+    yield from (entry_gaps.places_sql((kind, id)) for kind, id in (("", ""), ("session", ""), ("", "S")))
     yield from (ledger._find_sql(count) for count in (1, 2, ledger.KEYS_A_STATEMENT))
 
 

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
@@ -17,15 +18,20 @@ from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__
 from holdfastd.errors import DataLoss, Exhausted
 from holdfastd.model import codec
 from holdfastd.model.blobs import BlobProblem
+from holdfastd.model.budget import PATIENCE_S
 from holdfastd.model.call import Call
 from holdfastd.model.jobs import Progress
 from holdfastd.model.pages import decode_token, encode_token, page_size
+from holdfastd.model.turns import Turns
 from holdfastd.service.blobs.calls import Blobs
 from holdfastd.service.decoding import check_api_version
 from holdfastd.service.reading import Reading
 from holdfastd.store import changes, verify_checksums, workspaces
 from holdfastd.store.engine import Readers
-from holdfastd.store.verify import Problem, TableCheck
+from holdfastd.store.verify import CHECK_BYTES, Problem, TableCheck
+
+MAX_REPORTED = 1_000  # problems that one check reports
+VERIFY_DELAY_S = 10.0
 
 WORKSPACES_IN_STATUS = 100
 PROBLEMS_A_FRAME = 500
@@ -89,6 +95,7 @@ class Admin:
         self._database_bytes = database_bytes
         self._memory = memory
         self._warnings = warnings
+        self._verifying = Turns(1)
 
     def get_status(self, request: pb.AdminServiceGetStatusRequest, call: Call) -> pb.AdminServiceGetStatusResponse:
         """Versions, identity, sizes, jobs and warnings."""
@@ -162,7 +169,25 @@ class Admin:
                 yield pb.AdminServiceRunJobResponse(finished=True, counts=frame)
 
     def verify(self, request: pb.AdminServiceVerifyRequest, call: Call) -> Iterator[pb.AdminServiceVerifyResponse]:
-        """Checks the whole store and streams the problems found."""
+        """Checks the whole store and streams the problems found. One call at a time, because it reads every row.
+
+        RESOURCE_EXHAUSTED (VERIFY_BUSY) when its turn does not come within PATIENCE_S.
+        """
+        call.is_long = True
+        if not self._verifying.take(call, PATIENCE_S):
+            call.check()
+            raise Exhausted(
+                "Another verify is running. Try again when it has ended, in a minute or later.",
+                reason="VERIFY_BUSY",
+                retry_delay_s=VERIFY_DELAY_S,
+            )
+        try:
+            call.claim.take_when_free(CHECK_BYTES, call)
+            yield from self._verify(request, call)
+        finally:
+            self._verifying.give(call.peer, is_long=True)
+
+    def _verify(self, request: pb.AdminServiceVerifyRequest, call: Call) -> Iterator[pb.AdminServiceVerifyResponse]:
         counts: Counter[str] = Counter()
         checks = verify_checksums.checks(self._identity.store_id)
         for done, (phase, check) in enumerate(checks.items()):
@@ -179,9 +204,11 @@ class Admin:
         found: list[Problem] = []
         try:
             with self._readers.snapshot(call) as connection:
-                found.extend(check(connection))
+                found.extend(islice(check(connection), MAX_REPORTED))
         except (DataLoss, DecodeError, TypeError, ValueError) as error:
             found.append(Problem("table_unreadable", phase, f"the check stopped, the rest is not checked: {_fault(error)}"))
+        if len(found) == MAX_REPORTED:
+            found.append(Problem("table_damaged", phase, f"the check stopped after {MAX_REPORTED:,} problems"))
         return found
 
     def _verify_blobs(self, read_blobs: bool, call: Call, counts: Counter[str]) -> Iterator[pb.AdminServiceVerifyResponse]:

@@ -59,6 +59,7 @@ class _Cursor:
         self._request = request
         self._call = call
         self._place = self._begin()
+        self._is_behind = True  # it has not come to the newest revision yet
 
     def _begin(self) -> tuple[int, int]:
         with self._reading.snapshot(self._call, "") as snapshot:
@@ -105,6 +106,8 @@ class _Cursor:
             self._call.claim.release()  # the frame was sent
 
     def _next(self) -> tuple[pb.StoreServiceWatchResponse, bool]:
+        self._call.is_long = self._is_behind  # a replay of which little matches walks the history
+
         def read() -> tuple[Snapshot, list[Noted], bool]:
             with self._reading.snapshot(self._call, "") as snapshot:
                 noted, more = self._page(snapshot)
@@ -116,7 +119,7 @@ class _Cursor:
         snapshot, noted, more = with_room(read, self._call)
         sent: list[pb.Change] = []
         taken = _fill(noted, sent, self.interest.workspace)
-        more = more or taken < len(noted)
+        more = self._is_behind = more or taken < len(noted)
         self._place = (noted[taken - 1].revision, noted[taken - 1].ordinal) if more else (snapshot.revision, END_OF_REVISION)
         frame = self.frame()
         frame.changes.extend(sent)
