@@ -1,5 +1,5 @@
-"""Overload by large commits, scans, unread lists, uploads, slow small calls, watches of many names, long reads without a pause, and
-many workspaces: the daemon's memory stays bounded, and honest callers are served."""
+"""Overload by large commits, scans, unread lists, uploads, slow small calls, watches of many names, long reads without a pause,
+and many workspaces: the daemon's memory stays bounded, and honest callers are served."""
 
 from __future__ import annotations
 
