@@ -116,7 +116,7 @@ proto-lint: .tools/node/.ready
 proto-breaking: .tools/node/.ready
 	$(BUF) breaking proto --against $(LANDED)/contract.json
 
-generate: setup ## Generate client/holdfast/v1 from proto/, and client/holdfast/nouns.py
+generate: setup ## Generate client/holdfast/v1 from proto/, values/views.pyi and nouns.py
 	packaging/generate.sh
 
 contract-landed: .tools/node/.ready ## Make the contract of COMMIT, which landed last, the reference of proto-breaking

@@ -78,6 +78,7 @@ def test_the_example_of_the_page_is_a_kind(tree: Path) -> None:
     run(tree, "packaging/generate.sh")
     run(tree, "packaging/generate.sh", "--check")
     assert "incidents: Collection[views.Incident]" in (tree / "client/holdfast/nouns.py").read_text()
+    assert "class Incident(View):" in (tree / "client/holdfast/values/views.pyi").read_text()
     assert passed(tree, *OF_ONE_KIND, "-k", "incident") > 20
     assert passed(tree, *WHOLE, "-m", "not foreign") > 100
 

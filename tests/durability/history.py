@@ -43,7 +43,7 @@ class History:
     def catch_up(self, store: holdfast.Store) -> None:
         """Applies every change since the last call. Raises NotFound while the store has no commit, hence no workspace."""
         with store.watch(since=self.revision, replay_only=True) as changes:
-            for change in changes:
+            for change in map(holdfast.message_of, changes):
                 self._place(change)
                 self._take(change)
         for journal in self.journals:
@@ -138,7 +138,7 @@ def differences(history: History, store: holdfast.Store) -> list[str]:
 
 def _listed(store: holdfast.Store, kind: str) -> Iterable[record_pb2.Task]:
     for each in store.collection(kind).list(page_size=1000):
-        yield getattr(each, "message", each)
+        yield holdfast.message_of(each)
 
 
 def _sorted(keys: Iterable[Key]) -> list[Key]:

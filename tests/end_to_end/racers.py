@@ -54,7 +54,7 @@ class Racer:
         """Adds one to the number in a task's metadata; on a version conflict it reads again and retries."""
         while True:
             task = self.store.tasks.get(id)
-            number = json.loads(task.metadata)["number"]
+            number = task.metadata["number"]
             try:
                 done = self.store.tasks.update(id, version=task.version, metadata={"number": number + 1})
             except holdfast.VersionMismatch:

@@ -41,7 +41,7 @@ def test_create_set_and_delete(run: Run, store: holdfast.Store) -> None:
     assert (task.title, task.tags, task.metadata) == ("Fix it = now", ["a", "b"], {"n": 9007199254740993})
     assert run("set", "tasks", "TASK-001", "status=running", "tags=c", "metadata=").out == "TASK-001 version 2\n"
     task = store.tasks.get("TASK-001")
-    assert (task.status, task.tags, task.metadata, task.title) == ("running", ["c"], "", "Fix it = now")
+    assert (task.status, task.tags, task.metadata, task.title) == ("running", ["c"], None, "Fix it = now")
     assert next(each.actor for each in store.tasks.history("TASK-001")) == "ann"
     assert run("delete", "task", "TASK-001").out == "deleted task TASK-001\n"
     assert not store.tasks.exists("TASK-001")

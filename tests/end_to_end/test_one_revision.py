@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,7 +49,7 @@ def test_a_state_and_its_gates_are_of_one_revision(store: holdfast.Store) -> Non
     with meanwhile(decide):
         for _ in range(ROUNDS):
             for state in (store.states.load(tasks[0]), *store.states.load_all().values()):
-                assert len(state.gates) == json.loads(state.message.metadata)["gates"] + 1
+                assert len(state.gates) == state.message.metadata["gates"] + 1
 
 
 def test_a_context_on_disk_is_of_one_revision(store: holdfast.Store, tmp_path: Path) -> None:
