@@ -82,7 +82,7 @@ def test_no_update_is_lost(finished: Race) -> None:
     for report in finished.reports:
         counted.update(report["increments"])
     assert counted.total() == finished.threads * INCREMENTS
-    numbers = {each.id: json.loads(each.metadata)["number"] for each in finished.store.tasks.list() if each.metadata}
+    numbers = {each.id: each.metadata["number"] for each in finished.store.tasks.list() if each.metadata}
     assert numbers == {id: counted[id] for id in finished.tasks}
 
 
@@ -96,10 +96,10 @@ def test_each_version_is_written_once(finished: Race) -> None:
         # The audit agrees, and each write raised the number by one.
         entries = list(finished.store.audit.of("task", id))
         assert [each.version for each in entries] == [each.version for each in history]
-        diffs = [json.loads(each.diff).get("metadata") for each in entries]
+        diffs = [each.diff.get("metadata") for each in entries]
         numbers = [each for each in diffs[1:] if each]
         assert all(each["after"]["number"] == each["before"]["number"] + 1 for each in numbers)
-        assert len(numbers) == json.loads(finished.store.tasks.get(id).metadata)["number"]
+        assert len(numbers) == finished.store.tasks.get(id).metadata["number"]
 
 
 def test_no_circle_ever_closes(finished: Race) -> None:

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from holdfast.contract.kinds import Field
 from holdfast.values.fields import DecodedText, fill, json_value, message_of, utc_time
 from holdfast.values.json_text import to_json
-from holdfast.values.view import View, held, hold, keep, kept_of, one_view, part_view, views_of, whole_of
+from holdfast.values.view import View, held, hold, keep, kept_of, new, one_view, views_of, whole_of
 
 _DECODED_CHARACTERS = 2000  # `repr` decodes JSON text up to this length
 ClassOf = Callable[[Any], type[View]]  # the view class of a message's descriptor
@@ -233,7 +233,10 @@ class OwnMemberPlace(MemberPlace):
         member_class, message_in = self.class_of(self.field.descriptor.message_type), attrgetter(f"_message.{self.field.name}")
 
         def read(view: View) -> View:
-            return part_view(member_class, message_in(view), view)
+            part = new(member_class)
+            hold(part, message_in(view))
+            keep(part, view)  # the entry keeps what its part decodes
+            return part
 
         return property(read, self.assign)
 
