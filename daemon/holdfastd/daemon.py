@@ -20,11 +20,11 @@ from types import TracebackType
 from typing import Any
 
 from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, descriptors, failpoints, logs
-from holdfastd.composition import OpenStore, Parts, find_files, open_store
+from holdfastd.composition import OpenStore, Parts, open_store
 from holdfastd.filesystem import refuse_non_local
-from holdfastd.foreign import naming_damage, own_blobs, refuse_unusable
+from holdfastd.foreign import find_files, naming_damage, own_blobs
 from holdfastd.jobs.scheduler import Scheduler
-from holdfastd.locks import MARKED_CLEAN, DataDirLock, SocketLock
+from holdfastd.locks import DataDirLock, SocketLock, clean_mark
 from holdfastd.rpc.listener import Listener
 from holdfastd.settings import Settings
 
@@ -66,8 +66,9 @@ class Daemon:
             self.settings = self._with_memory(exits)
             was_clean = self._lock(exits)
             if not was_clean:
+                log.warning("last_stop_was_unclean", extra={"data_dir": self.settings.data_dir})
                 self._warn_of_missing_log()
-            self._refuse_foreign_files()
+            was_clean = self._settle_files() and was_clean
             exits.push(self._mark_clean)
             with naming_damage(self.settings.database_path):
                 self._store = open_store(self.settings, exits, self.on_sync_failure)
@@ -119,14 +120,21 @@ class Daemon:
             text = f"The last daemon was killed, but {database_log} is missing. If it was removed, the commits in it are lost. "
             log.warning("log_missing", extra={"text": text + "Restore a backup that has them if you need them."})
 
-    def _refuse_foreign_files(self) -> None:
-        """Raises SETUP when database, log and blobs are not of one store; with `begin_anew`, moves the foreign ones away."""
-        refuse_unusable(self.settings.database_path)
+    def _settle_files(self) -> bool:
+        """Raises SETUP when database, log and blobs are not of one store; with `begin_anew`, moves the foreign ones away.
+
+        Returns whether `recover` has nothing to do if the last stop was clean.
+        """
         files = find_files(self.settings, self._data_dir_lock.last_store_id)
-        if self._begin_anew:
-            files.begin_anew()
-        else:
-            files.refuse_foreign()
+        if self._begin_anew and files.begin_anew():
+            return False
+        files.refuse_foreign()
+        if self._data_dir_lock.was_left(self.settings.database_path):
+            return True
+        text = f"{self.settings.database_path} is not the file that the last daemon left, but a copy that took its place"
+        log.warning("not_as_stopped", extra={"text": text})
+        files.move_unnamed()
+        return False
 
     def _make_parts(self, exits: ExitStack, store: OpenStore, was_clean: bool) -> Parts:
         parts = Parts(
@@ -140,8 +148,6 @@ class Daemon:
         exits.callback(parts.gate.close)
         exits.callback(self._drain_writer)
         exits.callback(parts.scheduler.stop, self.settings.grace_s)
-        if not was_clean:
-            log.warning("last_stop_was_unclean", extra={"data_dir": self.settings.data_dir})
         return parts
 
     def _serve(self, exits: ExitStack) -> None:
@@ -192,7 +198,7 @@ class Daemon:
             if not self._data_dir_lock.is_in_place():
                 self.on_replaced(f"{self.settings.data_dir} was replaced")
                 return
-            self._data_dir_lock.write(self._card() | (MARKED_CLEAN if is_clean else {}))
+            self._data_dir_lock.write(self._card() | (clean_mark(self.settings.database_path) if is_clean else {}))
             failpoints.hit("stop.marked_clean")
 
     def on_sync_failure(self, error: BaseException) -> None:

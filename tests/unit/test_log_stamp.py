@@ -145,7 +145,7 @@ def test_a_missing_or_empty_database(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "holdfast.db").write_bytes(b"no database" * 1000)
-    assert inspect(tmp_path / "holdfast.db") == Inspection(readable=False)
+    assert inspect(tmp_path / "holdfast.db") == Inspection(readable=False, damaged=True)
 
 
 def vacuumed(database: Path, copy: Path) -> None:
