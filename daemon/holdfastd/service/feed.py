@@ -35,11 +35,15 @@ class Subscription:
         """Call it before reading: anything published after it ends the next `wait`. UNAVAILABLE when the feed is closed."""
         self._touched.clear()
         if self._feed.closed:
-            raise Stopping("The daemon is stopping. Resume from where the stream ended.")
+            raise self._feed.refusal()
 
     def wait(self, timeout_s: float) -> bool:
         """Waits until woken or for `timeout_s`. Returns whether it was woken."""
         return self._touched.wait(timeout_s)
+
+
+def _stopping() -> Stopping:
+    return Stopping("The daemon is stopping. Resume from where the stream ended.")
 
 
 class Feed:
@@ -49,6 +53,7 @@ class Feed:
         self._lock = threading.Lock()
         self._topics: dict[Topic, set[Subscription]] = defaultdict(set)
         self.closed = False
+        self.refusal: Callable[[], Stopping] = _stopping
 
     def publish(self, results: Sequence[object]) -> None:
         """Wakes the subscriptions of the topics that these commits touched. The writer calls it after each batch."""
@@ -94,8 +99,9 @@ class Feed:
                 for subscription in subscriptions:
                     subscription.wake()
 
-    def close(self) -> None:
-        """Wakes every subscription; its next `clear` raises UNAVAILABLE."""
+    def close(self, refusal: Callable[[], Stopping] = _stopping) -> None:
+        """Wakes every subscription; its next `clear` raises UNAVAILABLE. refusal: makes that error."""
+        self.refusal = refusal
         self.closed = True
         self.wake_all()
 
