@@ -22,7 +22,7 @@ from holdfastd.store.sqlite import migrate
 from holdfastd.store.sqlite.checkpoint import log_file, log_index_file, size_and_time
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.errors import Error, foreign_errors
-from holdfastd.store.sqlite.log_stamp import Stamp, belongs, fits, read_salts, read_stamp
+from holdfastd.store.sqlite.log_stamp import DAMAGED, Stamp, belongs, fits, read_salts, read_stamp
 
 _ALONE = "mode=ro&immutable=1"
 _NO_STAMP = Stamp()
@@ -145,4 +145,10 @@ def _store_id(connection: Connection) -> str:
 
 
 def _stamp(connection: Connection) -> Stamp:
-    return read_stamp(connection) if _has_meta(connection) else _NO_STAMP
+    """DAMAGED also when the row is missing because its page is torn, as a power cut during a checkpoint leaves it in the file."""
+    if not _has_meta(connection):
+        return _NO_STAMP
+    found = read_stamp(connection)
+    if found == _NO_STAMP and connection.execute("PRAGMA integrity_check(meta)").fetchone() != ("ok",):
+        return DAMAGED
+    return found
