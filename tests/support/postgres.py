@@ -193,7 +193,7 @@ class PostgresEngine:
     ) -> tuple[Job, ...]:
         return ()
 
-    def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
+    def close(self, on_sync_failure: Callable[[BaseException], None], *, keeps_log: bool = False) -> None:
         """Does nothing: the server of a test is deleted with its directory."""
 
     def size_bytes(self) -> int:
