@@ -62,6 +62,20 @@ def newest(connection: Connection) -> tuple[int, int]:
     return _checked_revision(revision), time_ns if isinstance(time_ns, int) else 0
 
 
+def newest_change(connection: Connection) -> Any:
+    """The revision of the newest change, which is that of the newest commit; 0 in an empty store. Not an int when damaged."""
+    return connection.execute("SELECT COALESCE(MAX(revision), 0) FROM changes").fetchone()[0]
+
+
+def newest_of_record(connection: Connection, workspace: str, kind: str, id: str) -> int:
+    """The action of the newest change of a record that the history has; 0 when it has none."""
+    row = connection.execute(
+        "SELECT action FROM changes WHERE workspace = ? AND kind = ? AND id = ? ORDER BY revision DESC, ordinal DESC LIMIT 1",
+        (workspace, kind, id),
+    ).fetchone()
+    return row[0] if row else 0
+
+
 def revision(connection: Connection) -> int:
     """The newest revision that this snapshot sees. DATA_LOSS (HISTORY_DAMAGED) when it is damaged."""
     return _checked_revision(connection.execute("SELECT COALESCE(MAX(revision), 0) FROM commits").fetchone()[0])

@@ -8,7 +8,7 @@ from typing import Any
 
 from holdfast.contract.kinds import Journal
 from holdfastd.errors import DataLoss
-from holdfastd.store import journals
+from holdfastd.store import journal_heads
 from holdfastd.store.engine import Connection
 
 Place = tuple[int, int]  # journal id and number
@@ -49,22 +49,23 @@ def check(
     ids = (first[0] if first else 0, last[0] if last else _MAX_ID)
     for journal_id, *place in connection.execute(_JOURNALS, (workspace, journal.name, *ids)).fetchall():
         if all(wanted in ("", has) for wanted, has in zip(parent, place, strict=True)):
-            numbers = _numbers(connection, journal, (workspace, *place), first, last)
+            numbers = _numbers(connection, journal, journal_id, (workspace, *place), first, last)
             # A damaged key may also add a number. The entry with it is unreadable, as its checksum is of another number.
             if len(numbers) != len(found[journal_id]) and (missing := set(numbers) - found[journal_id]):
                 raise _missing(journal, place, min(missing))
 
 
-def _numbers(connection: Connection, journal: Journal, place: Sequence[str], first: Place | None, last: Place | None) -> range:
+def _numbers(
+    connection: Connection, journal: Journal, journal_id: int, place: Sequence[str], first: Place | None, last: Place | None
+) -> range:
     """The numbers that the journal's entries between the two places have."""
     workspace, kind, id = place
-    head = journals.find(connection, journal, workspace, kind, id)
-    if head is None:
-        return range(0)
-    begin, end = head.first_number, max(head.last_number, journals.last_in_history(connection, journal, workspace, kind, id))
-    if first and first[0] == head.journal_id:
+    head = journal_heads.find(connection, journal, workspace, kind, id)
+    begin, end = (head.first_number, head.last_number) if head else (1, 0)  # an index may hide it
+    end = max(end, journal_heads.last_in_history(connection, journal, workspace, kind, id))
+    if first and first[0] == journal_id:
         begin = max(begin, first[1])
-    if last and last[0] == head.journal_id:
+    if last and last[0] == journal_id:
         end = min(end, last[1])
     return range(begin, end + 1)
 

@@ -113,6 +113,11 @@ class BlobSweep:
         with self._readers.snapshot(call) as connection:
             return blob_checks.untrusted_rows(connection, paths)
 
+    def hidden_needs(self, call: Call) -> list[BlobProblem]:
+        """As `blob_checks.hidden_needs`; empty at once when no candidate is due."""
+        with self._readers.snapshot(call) as connection:
+            return blob_checks.hidden_needs(connection) if rows.is_sweep_due(connection, self._clock_ns()) else []
+
     def discard(self, orphans: Sequence[str], call: Call) -> int:
         """Puts the orphans into the trash. Returns how many. Called at the start after an unclean stop."""
         return sum(self._writer.submit(DiscardFile(path, self._size(path)), call) for path in orphans)
