@@ -115,6 +115,17 @@ def test_no_revision_is_given_behind_a_damaged_key(damaged: Damaged, index: str,
     assert found.record.task.title == "kept"
 
 
+def test_a_key_that_repeats_another_hides_no_change(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    engine.submit(*[insert_task(f"T{number}") for number in range(20)])
+    engine.close()
+    flip(tmp_path / "holdfast.db", "sqlite_autoindex_changes_1", bytes([4, 9, 1, 1, 18, 19]), 4, 1)  # 18 becomes 16
+    engine = Engine(tmp_path)
+    with pytest.raises(DataLoss, match="history"):
+        engine.changes()
+    engine.close()
+
+
 def get(engine: Engine, id: str, workspace: str = "") -> Any:
     return engine.records.get(pb.StoreServiceGetRequest(kind="task", id=id, workspace=workspace), Call()).record.task
 

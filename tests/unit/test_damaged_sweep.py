@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfastd.errors import DataLoss
+from holdfastd.model.call import Call
 from tests.support.flips import flip
 from tests.unit.blob_rig import HOUR_NS, Rig, rig
 
@@ -56,3 +58,21 @@ def test_a_blob_whose_row_is_damaged_is_not_deleted(tmp_path: Path, column: str)
         assert (store.get(digest), store.get(other)) == (TEXT, b"other")
         store.now_ns += 2 * HOUR_NS
         assert store.sweep()["blobs_deleted"] == 2
+
+
+@pytest.mark.parametrize("table", ["blob_candidate", "blob_trash"])
+def test_a_sweep_ends_when_an_index_hides_what_it_deletes(tmp_path: Path, table: str) -> None:
+    with rig(tmp_path) as store:
+        digest = store.put(TEXT).digest
+        path = store.blobs.stat(digest, Call()).row.path
+        if table == "blob_trash":
+            store.connection.execute("INSERT INTO blob_trash (path, stored_bytes) VALUES ('blobs/x', 1)")
+        store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    key = digest if table == "blob_candidate" else "blobs/x"
+    flip(tmp_path / "holdfast.db", f"sqlite_autoindex_{table}_1", key.encode(), 6, 0)
+    with rig(tmp_path) as store:
+        store.now_ns += 2 * HOUR_NS if table == "blob_candidate" else 0
+        for _ in range(2):
+            with pytest.raises(DataLoss, match="does not find|is damaged"):
+                store.sweep()
+        assert store.stored_files() == [path]

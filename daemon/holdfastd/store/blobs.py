@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import astuple, fields, replace
 from typing import NamedTuple
 
-from holdfastd.errors import FailedPrecondition, NotFound
+from holdfastd.errors import VERIFY_AND_RESTORE, DataLoss, FailedPrecondition, NotFound
 from holdfastd.model.blobs import RAW, BlobRow, BlobStat, BlobTotals
 from holdfastd.model.commands import DiscardFile, EmptyTrash, RenewBlob, StoreBlob, StoredBlob, SweepBlobs, SweepCounts
 from holdfastd.store.engine import Connection
@@ -361,7 +361,9 @@ def _examine(connection: Connection, digest: str, now_ns: int) -> BlobRow | None
     if row is not None and row.lease_expire_time > now_ns:
         connection.execute(_MAKE_CANDIDATE, (digest, row.lease_expire_time))
         return None
-    connection.execute("DELETE FROM blob_candidate WHERE digest = ?", (digest,))
+    if not connection.execute("DELETE FROM blob_candidate WHERE digest = ?", (digest,)).rowcount:  # it would stay due for ever
+        message = f"An index does not find the candidate {digest} of the sweep. Nothing was deleted. {VERIFY_AND_RESTORE}"
+        raise DataLoss(message, reason="INDEX_DAMAGED", digest=digest)
     if row is None or connection.execute(_NEEDED, (digest, digest)).fetchone()[0]:
         return None
     _delete(connection, row)

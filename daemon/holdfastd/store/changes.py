@@ -25,7 +25,9 @@ _REVISIONS = (
     " FROM commits WHERE revision > ? AND revision <= ?"
     " AND EXISTS (SELECT 1 FROM changes WHERE changes.revision = commits.revision GROUP BY changes.revision"
     # The last ordinal is searched for from the end: a damaged key may end the scan before it.
-    " HAVING MIN(ordinal) = 0 AND COUNT(*) = 1 + (SELECT last.ordinal FROM changes AS last"
+    # A damaged key may also repeat another ordinal, which the sum shows.
+    " HAVING MIN(ordinal) = 0 AND 2 * SUM(ordinal) = COUNT(*) * (COUNT(*) - 1)"
+    " AND COUNT(*) = 1 + (SELECT last.ordinal FROM changes AS last"
     " WHERE last.revision = commits.revision ORDER BY last.ordinal DESC LIMIT 1)"
     " AND MIN(changes.workspace) = commits.workspace AND MAX(changes.workspace) = commits.workspace)"
 )
