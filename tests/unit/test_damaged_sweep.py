@@ -73,6 +73,6 @@ def test_a_sweep_ends_when_an_index_hides_what_it_deletes(tmp_path: Path, table:
     with rig(tmp_path) as store:
         store.now_ns += 2 * HOUR_NS if table == "blob_candidate" else 0
         for _ in range(2):
-            with pytest.raises(DataLoss, match="does not find|is damaged"):
+            with pytest.raises(DataLoss, match=r"does not find|is damaged"):
                 store.sweep()
         assert store.stored_files() == [path]
