@@ -90,13 +90,14 @@ def translate(error: Exception) -> HoldfastError | None:
 
 @contextmanager
 def foreign_errors() -> Iterator[None]:
-    """Translates the errors that SQLite raises inside the block; errors that `translate` does not know pass unchanged."""
+    """Translates the errors that SQLite raises inside the block. Errors that `translate` does not know pass unchanged, and those of
+    constraints, because no command is applied here."""
     try:
         yield
     except UnicodeDecodeError as error:  # in SQLite's message, which quotes the text of the schema
         raise _not_text() from error
     except Error as error:
-        if (known := translate(error)) is None:
+        if refusal(error) is not None or (known := translate(error)) is None:
             raise
         raise known from error
 
