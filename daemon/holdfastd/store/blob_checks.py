@@ -55,10 +55,10 @@ def hidden_needs(connection: Connection) -> list[BlobProblem]:
 
     Reads both tables without an index and looks each row up as the sweep does.
     """
-    found = []
-    for (digest,) in connection.execute(_HIDDEN_REFERENCE.format(connection.dialect.in_table_order("blob_reference AS r"))):
+    found, dialect = [], connection.dialect
+    for (digest,) in connection.execute(_HIDDEN_REFERENCE.format(table=dialect.in_table_order("blob_reference AS r"))):
         found.append(BlobProblem("database_damaged", digest, "an index does not show a field that refers to it"))
-    deltas = _HIDDEN_DELTA.format(connection.dialect.in_table_order("blob AS d"), connection.dialect.walked("f.digest"))
+    deltas = _HIDDEN_DELTA.format(table=dialect.in_table_order("blob AS d"), digest=dialect.walked("f.digest"))
     for (digest,) in connection.execute(deltas):
         found.append(BlobProblem("database_damaged", str(digest), "an index does not show a delta that is based on it"))
     return found
@@ -98,14 +98,14 @@ _ROW_WITHOUT_FIELD = """
     WHERE r.kind = ? AND r.field = ? AND t.id IS NULL
 """
 _HIDDEN_REFERENCE = """
-    SELECT r.digest FROM {} WHERE NOT EXISTS (
+    SELECT r.digest FROM {table} WHERE NOT EXISTS (
         SELECT 1 FROM blob_reference AS f
         WHERE f.digest = r.digest AND f.workspace = r.workspace AND f.kind = r.kind AND f.id = r.id AND f.field = r.field
     )
 """
 _HIDDEN_DELTA = """
-    SELECT d.base_digest FROM {} WHERE d.base_digest IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM blob AS f WHERE f.base_digest = d.base_digest AND {} = d.digest)
+    SELECT d.base_digest FROM {table} WHERE d.base_digest IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM blob AS f WHERE f.base_digest = d.base_digest AND {digest} = d.digest)
 """
 _UNSWEPT = """
     SELECT b.digest FROM blob AS b

@@ -90,8 +90,10 @@ def translate(error: Exception) -> HoldfastError | None:
 
 @contextmanager
 def foreign_errors() -> Iterator[None]:
-    """Translates the errors that SQLite raises inside the block. Errors that `translate` does not know pass unchanged, and those of
-    constraints, because no command is applied here."""
+    """Translates the errors that SQLite raises inside the block, which applies no command.
+
+    Errors that `translate` does not know pass unchanged, as do those of constraints.
+    """
     try:
         yield
     except UnicodeDecodeError as error:  # in SQLite's message, which quotes the text of the schema
