@@ -30,6 +30,7 @@ from holdfastd.store.journal_heads import Heads
 log = logging.getLogger(__name__)
 
 KEYS_A_STATEMENT = 64
+MAX_WORKSPACES = 10_000  # that are known to exist without a look at the store
 # When the last commit's time is further ahead of the clock than this, the clock was wrong then and has been set right.
 MAX_AHEAD_NS = 3600 * 10**9
 
@@ -194,6 +195,8 @@ class Ledger:
             if not workspaces.exists(connection, name):
                 check_new_id(name, "workspace")
                 connection.execute("INSERT INTO workspace (name, create_time) VALUES (?, ?)", (name, now_ns))
+            if len(self._workspaces) >= MAX_WORKSPACES:
+                self._workspaces.clear()
             self._workspaces.add(name)
 
     def begin_commit(self, made: Sequence[Change]) -> None:
