@@ -49,6 +49,9 @@ class PostgresDialect:
     def walked(self, column: str) -> str:
         return column
 
+    def in_table_order(self, table: str) -> str:
+        return table
+
     def json_present(self, column: str, keys: Sequence[str]) -> Where:
         return Where(f"{_found(column)} IS NOT NULL", (_path(keys),))
 
