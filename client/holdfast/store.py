@@ -16,6 +16,7 @@ from holdfast.domain.audit import AuditLog
 from holdfast.domain.collections import COLLECTIONS
 from holdfast.domain.specs import Specs
 from holdfast.domain.states import States
+from holdfast.errors import HoldfastError
 from holdfast.journals.events import Events
 from holdfast.journals.transcripts import Transcripts
 from holdfast.nouns import StoreNouns
@@ -182,14 +183,25 @@ class Store(StoreNouns):
         return iter(SingleStream(self._connection, lambda stubs: stubs.admin.Verify, lambda: request))
 
     def close(self) -> None:
-        """Closes the connection. Running calls and streams fail with an error. Closing twice does nothing."""
+        """Flushes and closes the open writers, then closes the connection. Closing twice does nothing.
+
+        Raises the error that kept entries from being stored, or DeadlineExceeded if that takes longer than the timeout; a note
+        says how many are durable. The connection is closed all the same. Running calls and streams fail with an error. A program
+        that ends without closing the store flushes the writers too, and logs what is lost (logger `holdfast`).
+        """
         self._connection.close()
 
     def __enter__(self) -> Store:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+        """Closes the store also after an exception in the block. If that fails as well, its error becomes a note."""
+        try:
+            self.close()
+        except HoldfastError as failure:
+            if error is None:
+                raise
+            error.add_note(" ".join(("Closing the store failed:", str(failure), *getattr(failure, "__notes__", ()))))
 
 
 def _user_name() -> str:

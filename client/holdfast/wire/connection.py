@@ -12,7 +12,6 @@ from collections.abc import Callable
 from copy import copy
 from pathlib import Path
 from typing import Protocol, TypeVar
-from weakref import WeakSet
 
 import grpc
 from google.protobuf.message import Message
@@ -22,6 +21,7 @@ from holdfast.errors import Closed, HoldfastError, InvalidArgument, TooLarge, Un
 from holdfast.v1 import admin_service_pb2, store_service_pb2
 from holdfast.wire import forks, trust
 from holdfast.wire.agreement import Agreement, Metadata
+from holdfast.wire.buffers import Buffering, Buffers
 from holdfast.wire.channel import MESSAGE_LIMIT_BYTES, Stubs, close_channel, open_channel
 from holdfast.wire.retry import Patience
 from holdfast.wire.status import error_of
@@ -31,13 +31,6 @@ Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 
 PROBE_S = 0.03
-
-
-class Buffering(Protocol):
-    """A writer that holds entries which are not durable yet."""
-
-    def settle(self) -> None:
-        """Waits until all entries are durable; raises the error that prevents it. Does nothing once closed."""
 
 
 class Search(Protocol):
@@ -53,7 +46,7 @@ class _Line:
     `checked` is the check of `socket_path`; None for an address that the user gave.
     """
 
-    def __init__(self, socket_path: Path | None) -> None:
+    def __init__(self, socket_path: Path | None, timeout_s: float) -> None:
         self.socket_path = socket_path
         self.checked: CheckedSocket | None = None
         self.lock = threading.Lock()
@@ -61,12 +54,12 @@ class _Line:
         self.closed = False
         self.revision = 0
         self.agreement = Agreement()
-        self.writers: WeakSet[Buffering] = WeakSet()
+        self.writers = Buffers(timeout_s)
         forks.register(self)
 
     def after_fork(self) -> None:
         self.lock = threading.Lock()
-        self.writers = WeakSet()  # they belong to the parent
+        self.writers.after_fork()
         if self.stubs is not None:
             close_channel(self.stubs)
             self.stubs = None
@@ -78,7 +71,7 @@ class Connection:
     def __init__(self, to: Path | Search, *, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         self._search = None if isinstance(to, Path) else to
-        self._line = _Line(to if isinstance(to, Path) else None)
+        self._line = _Line(to if isinstance(to, Path) else None, timeout_s)
 
     def with_timeout(self, timeout_s: float) -> Connection:
         """The same connection with another timeout. Closing either closes both."""
@@ -110,24 +103,27 @@ class Connection:
             raise self._nobody(error) from None
 
     def add_writer(self, writer: Buffering) -> None:
-        """Registers a writer for `flush_writers`, for as long as the writer exists."""
-        with self._line.lock:
-            self._line.writers.add(writer)
+        """Registers a writer, for as long as it exists: `flush_writers`, `close` and the end of the program flush it."""
+        self._line.writers.add(writer)
 
     def flush_writers(self) -> None:
         """Waits until all entries that the writers have taken are durable. Raises the error that ended one of them."""
-        with self._line.lock:
-            writers = list(self._line.writers)
-        for each in writers:
-            each.settle()
+        self._line.writers.settle()
 
     def close(self) -> None:
-        """Closes the channel. Calls that still run end with Closed or Cancelled. Closing twice does nothing."""
+        """Flushes and closes the writers, within the timeout, then closes the channel, also if the flush raises.
+
+        Calls that still run end with Closed or Cancelled. Closing twice does nothing.
+        """
         line = self._line
-        with line.lock:
-            stubs, line.stubs, line.closed = line.stubs, None, True
-        if stubs is not None:
-            close_channel(stubs)
+        try:
+            if not line.closed:
+                line.writers.finish(self.timeout_s)
+        finally:
+            with line.lock:
+                stubs, line.stubs, line.closed = line.stubs, None, True
+            if stubs is not None:
+                close_channel(stubs)
 
     def stubs(self) -> Stubs:
         """The stubs on this process's channel. Opens the channel if there is none.
