@@ -288,7 +288,7 @@ class TranscriptWriter:
         with self._lock:
             if self._written > self._acknowledged:
                 error.add_note(f"{self._extent()}.")
-                self._told = False
+                self._told = self._closed
             self._error = error
             self._sender = None
             self._changed.notify_all()
@@ -304,7 +304,8 @@ class TranscriptWriter:
 
     def __del__(self) -> None:
         if not self._told and not sys.is_finalizing() and self._generation == forks.generation:
-            warnings.warn(f"{self._extent()}; the writer was dropped after: {self._error}", ResourceWarning, source=self)
+            lost = f"{self._extent()}; the writer was dropped after: {self._error}"
+            warnings.warn(lost, ResourceWarning, stacklevel=2, source=self)
 
 
 def _set_rarer(
