@@ -46,7 +46,7 @@ RECEIVERS = {
 IMPLEMENTATIONS = {"Sink": {"CommitSink", "Steps"}, "JournalSink": {"JournalCalls", "Steps"}}
 NO_FAMILY = {"Generic", "Protocol"}
 # Attributes and variables that hold asynchronous iterators.
-ITERATORS = {"_stream", "_changes", "_entries", "found"}
+ITERATORS = {"_stream", "_changes", "_entries", "_items", "found"}
 
 LEFT_OUT = {
     ("Transcripts", "writer"): "has its own thread; an asynchronous writer would need another design",
@@ -71,7 +71,7 @@ NAMES = {
     r"\bGenerator\b": "AsyncGenerator",
     r"\bIterator\b": "AsyncIterator",
     r"\b__(iter|next|enter|exit)__\b": r"__a\1__",
-    r"\bnext\(((?:self\.)?_?(?:changes|entries|found)\b)": r"anext(\1",
+    r"\bnext\(((?:self\.)?_?(?:changes|entries|items|found)\b)": r"anext(\1",
     r"\b(_changes|_entries)\.close\(": r"\1.aclose(",
     r"\bsuppress\(ValueError\)": "suppress(RuntimeError)",
     r"ValueError: another thread": "RuntimeError: another task",

@@ -60,6 +60,9 @@ if TYPE_CHECKING:
     from holdfast.values.fields import plain as plain
     from holdfast.values.filters import quoted as quoted
     from holdfast.values.filters import quoted_time as quoted_time
+    from holdfast.wire.pages import Listing as Listing
+    from holdfast.wire.pages import Page as Page
+    from holdfast.wire.pages import raise_unreadable as raise_unreadable
 
 __version__ = "0.1.0"
 
@@ -105,6 +108,7 @@ _HOMES = {
     "values.fields": ("Json", "json_value", "plain"),
     "records.watch": ("Watch",),
     "journals.writer": ("TranscriptWriter", "Writer"),
+    "wire.pages": ("Listing", "Page", "raise_unreadable"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
