@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from holdfast.values.fields import plain as plain
     from holdfast.values.filters import quoted as quoted
     from holdfast.values.filters import quoted_time as quoted_time
+    from holdfast.wire.cancellation import Cancellation as Cancellation
     from holdfast.wire.pages import Listing as Listing
     from holdfast.wire.pages import Page as Page
     from holdfast.wire.pages import raise_unreadable as raise_unreadable
@@ -108,6 +109,7 @@ _HOMES = {
     "values.fields": ("Json", "json_value", "plain"),
     "records.watch": ("Watch",),
     "journals.writer": ("TranscriptWriter", "Writer"),
+    "wire.cancellation": ("Cancellation",),
     "wire.pages": ("Listing", "Page", "raise_unreadable"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -27,6 +27,7 @@ from holdfast.transaction import Transaction
 from holdfast.v1 import admin_service_pb2
 from holdfast.wire.address import explicit_socket, user_place
 from holdfast.wire.autostart import find_or_start
+from holdfast.wire.cancellation import Cancellation
 from holdfast.wire.connection import Connection
 from holdfast.wire.scope import Scope
 from holdfast.wire.streams import SingleStream
@@ -137,9 +138,27 @@ class Store(StoreNouns):
         """
         return Store(self._connection.with_timeout(seconds), self.workspace, self.actor, self._memory)
 
-    def transaction(self) -> Transaction:
-        """Returns a transaction: its steps are sent as one commit at the end of its `with` block and apply all or none."""
-        return Transaction(self._sink)
+    def with_cancellation(self, cancellation: Cancellation) -> Store:
+        """Returns a Store on the same connection whose calls and streams end when another thread calls `cancellation()`.
+
+            stop = holdfast.Cancellation()
+            threading.Timer(5, stop).start()
+            store.with_cancellation(stop).tasks.save(task)
+
+        They raise Cancelled, also later ones, and also while they wait for a daemon that is away (but not while the client starts
+        one). A write that was cancelled may or may not have been applied, unless `metadata["sent"]` of the error is "no": read,
+        or repeat it. Closing either store closes both.
+        """
+        return Store(self._connection.with_cancellation(cancellation), self.workspace, self.actor, self._memory)
+
+    def transaction(self, *, request_id: str = "") -> Transaction:
+        """Returns a transaction: its steps are sent as one commit at the end of its `with` block and apply all or none.
+
+        `request_id` is a name for the commit. If its outcome is unknown (Cancelled, DeadlineExceeded, Unavailable), repeat the
+        transaction with it within an hour: the same steps, which give their new records the same ids, apply once in all and
+        return what the first commit did. Other steps under that id raise InvalidArgument.
+        """
+        return Transaction(self._sink, request_id)
 
     def watch(
         self,
