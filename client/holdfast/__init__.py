@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from holdfast.errors import VersionMismatch as VersionMismatch
     from holdfast.errors import VersionSkew as VersionSkew
     from holdfast.errors import WorkspaceNotFound as WorkspaceNotFound
+    from holdfast.journals.entry_watch import EntryWatch as EntryWatch
     from holdfast.journals.events import Events as Events
     from holdfast.journals.transcripts import Transcripts as Transcripts
     from holdfast.journals.writer import TranscriptWriter as TranscriptWriter
@@ -101,6 +102,7 @@ _HOMES = {
         "VersionSkew",
         "WorkspaceNotFound",
     ),
+    "journals.entry_watch": ("EntryWatch",),
     "journals.events": ("Events",),
     "values.filters": ("quoted", "quoted_time"),
     "store": ("Store", "connect"),

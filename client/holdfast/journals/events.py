@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.errors import InvalidArgument
 from holdfast.journals.calls import JournalCalls, JournalSink
+from holdfast.journals.entry_watch import EntryWatch, OnSkipped
 from holdfast.journals.reader import Reader
 from holdfast.v1 import entry_pb2
 from holdfast.v1.store_service_pb2 import Append
@@ -64,6 +65,7 @@ class Events(EventWrites[int]):
     """
 
     def __init__(self, scope: Scope) -> None:
+        self._scope = scope
         self._calls = JournalCalls(scope, JOURNAL)
         super().__init__(self._calls)
 
@@ -149,6 +151,34 @@ class Events(EventWrites[int]):
     def follow(self, parent_id: str, /, *, start: int = 0, filter: str = "", parent_kind: str = "task") -> Reader:
         """Returns the events of one parent from number `start`, then new ones as they are saved, until `Reader.close()`."""
         return self._calls.read(parent_kind, parent_id, start=start, filter=filter, follow=True)
+
+    def watch(
+        self,
+        *,
+        ids: Iterable[str] = (),
+        since: int | None = None,
+        cursor: str = "",
+        replay_only: bool = False,
+        on_skipped: OnSkipped | None = None,
+        on_unreadable: OnUnreadable | None = None,
+    ) -> EntryWatch:
+        """Returns the events of all parents, or of those with these ids, as they are saved, until `EntryWatch.close()`.
+
+        Each comes once, in the order of commits, and names its parent. The watch begins after the revision `since`, after the
+        last event of an earlier watch (its `cursor`), or (with neither) now. With `replay_only` it ends at the present.
+        Events that are gone by then, because their parent was deleted, are skipped: a warning is logged, or `on_skipped` is
+        called with the change and their number; it may raise. Raises Compacted, OutOfRange as `Store.watch` does.
+        """
+        return EntryWatch(
+            self._scope,
+            JOURNAL,
+            ids=tuple(ids),
+            since=since,
+            cursor=cursor,
+            replay_only=replay_only,
+            on_skipped=on_skipped,
+            on_unreadable=on_unreadable,
+        )
 
 
 def event_of(value: EventLike, parent_kind: str, parent_id: str) -> entry_pb2.Entry:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.journals.calls import JournalCalls, JournalSink
+from holdfast.journals.entry_watch import EntryWatch, OnSkipped
 from holdfast.journals.reader import Reader
 from holdfast.journals.writer import Acknowledged, TranscriptWriter
 from holdfast.v1 import entry_pb2
@@ -171,5 +172,33 @@ class Transcripts(TranscriptWrites[int, range]):
             descending=descending,
             page_size=page_size,
             page_token=page_token,
+            on_unreadable=on_unreadable,
+        )
+
+    def watch(
+        self,
+        *,
+        ids: Iterable[str] = (),
+        since: int | None = None,
+        cursor: str = "",
+        replay_only: bool = False,
+        on_skipped: OnSkipped | None = None,
+        on_unreadable: OnUnreadable | None = None,
+    ) -> EntryWatch:
+        """Returns the entries of all parents, or of those with these ids, as they are appended, until `EntryWatch.close()`.
+
+        Each comes once, in the order of commits, and names its parent. The watch begins after the revision `since`, after the
+        last entry of an earlier watch (its `cursor`), or (with neither) now. With `replay_only` it ends at the present.
+        Entries that are gone by then, because their parent was deleted, are skipped: a warning is logged, or `on_skipped` is
+        called with the change and their number; it may raise. Raises Compacted, OutOfRange as `Store.watch` does.
+        """
+        return EntryWatch(
+            self._scope,
+            JOURNAL,
+            ids=tuple(ids),
+            since=since,
+            cursor=cursor,
+            replay_only=replay_only,
+            on_skipped=on_skipped,
             on_unreadable=on_unreadable,
         )

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.async_client.generated.journals.calls import JournalCalls, JournalSink
+from holdfast.journals.entry_watch import EntryWatch, OnSkipped
 from tests.async_client.generated.journals.reader import Reader
 from holdfast.journals.writer import Acknowledged, TranscriptWriter
 from holdfast.v1 import entry_pb2
