@@ -133,6 +133,18 @@ def test_the_end_of_a_program_stores_what_an_open_writer_holds(
     assert contents(store, session_id) == [str(number) for number in range(1000)]
 
 
+def test_a_nul_character_in_metadata_costs_only_its_entry(store: holdfast.Store, session_id: str) -> None:
+    with store.transcripts.writer(session_id) as writer:
+        writer.write(role="note", content="before")
+        for metadata in ({"k": "a\0b"}, {"a\0b": 1}, {"k": "\\\0"}):
+            with pytest.raises(holdfast.InvalidArgument, match="metadata holds a NUL"):
+                writer.write(role="note", metadata=metadata)
+        writer.write(role="note", content="after", metadata={"k": "\\u0000"})
+    assert contents(store, session_id) == ["before", "after"]
+    with pytest.raises(holdfast.InvalidArgument, match="metadata holds a NUL"):
+        store.transcripts.append(session_id, role="note", metadata=["\0"])
+
+
 def test_the_end_of_a_program_says_what_is_lost(own_daemon: DaemonProcess) -> None:
     with holdfast.connect(own_daemon.socket_path) as store:
         session_id = store.sessions.create(title="s").id

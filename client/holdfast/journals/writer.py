@@ -325,7 +325,7 @@ def _set_rarer(
     if time is not None:
         transcript.time.CopyFrom(timestamp(time))
     size = len(task_id) + len(phase) + len(transcript.metadata)
-    if "\0" in task_id or "\0" in phase:
+    if "\0" in task_id or "\0" in phase or "u0000" in transcript.metadata:
         check_text(transcript)
     return size
 
