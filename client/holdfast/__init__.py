@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from holdfast import testing as testing
     from holdfast.blobs.collection import Blobs as Blobs
     from holdfast.domain.manifest import Manifest as Manifest
     from holdfast.domain.states import State as State
@@ -120,6 +121,8 @@ __all__ = ["__version__", *_HOME_OF]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "testing":
+        return import_module("holdfast.testing")
     if (home := _HOME_OF.get(name)) is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import_module(f"{__name__}.wire.forks")  # must precede grpc, which reads its environment at import
