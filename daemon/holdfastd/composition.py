@@ -46,9 +46,10 @@ from holdfastd.service.blobs.sweep import BlobSweep
 from holdfastd.service.commits import Commits
 from holdfastd.service.feed import Feed
 from holdfastd.service.journals import Journals
+from holdfastd.service.journals import is_long_list as is_long_journal_list
 from holdfastd.service.pending import NeverWaits
-from holdfastd.service.reading import Reading
-from holdfastd.service.records import Records
+from holdfastd.service.reading import MayBeLong, Reading
+from holdfastd.service.records import Records, is_long_list
 from holdfastd.service.watches import Watches
 from holdfastd.settings import Settings
 from holdfastd.store import blobs as blob_rows
@@ -273,16 +274,25 @@ class Parts:
             "StoreService": {
                 "Get": records.get,
                 "BatchGet": records.batch_get,
-                "List": records.list,
+                "List": MayBeLong(records.list, is_long_list),
                 "Scan": records.scan,
-                "Count": records.count,
+                "Count": MayBeLong(records.count, lambda _: True),
                 "Commit": NeverWaits(commit_calls.commit),
                 "Watch": self.watches.watch,
                 "AllocateId": NeverWaits(commit_calls.allocate_id),
             },
-            "JournalService": {"Append": NeverWaits(commit_calls.append), "Read": self.journals.read, "List": self.journals.list},
+            "JournalService": {
+                "Append": NeverWaits(commit_calls.append),
+                "Read": self.journals.read,
+                "List": MayBeLong(self.journals.list, is_long_journal_list),
+            },
             "BlobService": {"Put": blobs.put, "Get": blobs.get, "Stat": blobs.stat},
-            "AdminService": {"GetStatus": admin.get_status, "RunJob": admin.run_job, "Verify": admin.verify},
+            "AdminService": {
+                "GetStatus": admin.get_status,
+                "RunJob": admin.run_job,
+                "Verify": admin.verify,
+                "ListWorkspaces": admin.list_workspaces,
+            },
         }
 
     def door(self) -> Door:

@@ -140,7 +140,7 @@ class Settings:
     )
     preface_timeout_s: float = _setting(5.0, _seconds(0.1, 3600), "time for a new connection to send its first bytes", "SECONDS")
     memory_max_bytes: int = _setting(0, _zero_or(_size(256 << 20, 1 << 40)), _MEMORY, "SIZE")
-    readers: int = _setting(4, _whole(1, 64), "read-only connections to the database")
+    readers: int = _setting(6, _whole(1, 64), "read-only connections to the database")
     writer_queue_max: int = _setting(10_000, _whole(1, 1_000_000), "commits that may be queued for the writer")
     batch_max: int = _setting(1_000, _whole(1, 100_000), "commits in one batch of the writer")
     inline_max_bytes: int = _setting(32 << 10, _size(0, 1 << 20), _INLINE, "SIZE")

@@ -22,7 +22,7 @@ from holdfastd.model.commands import ExpireRequests
 from holdfastd.model.filters import And, Comparison, Literal, LiteralKind, Node, Not, Operator
 from holdfastd.model.ordering import Order, parse_order
 from holdfastd.model.predicates import filterable_fields
-from holdfastd.store import audits, blobs, changes, ledger, loading, meta, query, verify_checksums
+from holdfastd.store import audits, blobs, changes, entry_gaps, ledger, loading, meta, query, verify_checksums
 from holdfastd.store.checksum_fill import TABLES
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, quoted, referrers_sql
@@ -258,7 +258,9 @@ def _upkeep(engine: Engine, api: Any) -> Iterator[Any]:
     yield engine.writer.submit(ExpireRequests(2**62, 1, 10), Call()) > 0
     yield _counts(api, "housekeeping", False)["requests_expired"], _counts(api, "compact", False)
     status = api.admin.GetStatus(admin_pb2.AdminServiceGetStatusRequest())
-    yield list(status.workspaces), status.revision, status.blob_count
+    yield list(status.workspaces), status.workspace_count, status.revision, status.blob_count
+    page = api.admin.ListWorkspaces(admin_pb2.AdminServiceListWorkspacesRequest(page_size=1))
+    yield [each.name for each in page.workspaces]
     yield _refusal(lambda: api.count("task", workspace="nowhere"))
     for seconds in (1_000_000, 0):  # both before the last commit, by more than an hour
         engine.batcher._clock_ns = lambda now_ns=seconds * 10**9: now_ns
@@ -296,6 +298,7 @@ def written(dialect: Dialect) -> Iterator[str]:
         verify_checksums.PARENTS,
     )  # needed only after damage
     yield from (sql for journal in STORED_JOURNALS.values() for sql in verify_checksums.by_number_sql(journal))
+    yield from (entry_gaps.places_sql((kind, id)) for kind, id in (("", ""), ("session", ""), ("", "S")))
     yield from (ledger._find_sql(count) for count in (1, 2, ledger.KEYS_A_STATEMENT))
 
 

@@ -72,7 +72,7 @@ def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     [
         ("readerz = 4", "no setting 'readerz'. Did you mean 'readers'"),
         ("zzz = 4", "no setting 'zzz'"),
-        ("readers = 0", "readers is 0, but must be a whole number from 1 to 64. The default is 4"),
+        ("readers = 0", "readers is 0, but must be a whole number from 1 to 64. The default is 6"),
         ("readers = true", "readers is True"),
         ("readers = '4x'", "readers is '4x'"),
         ("readers = 2.5", "readers is 2.5"),

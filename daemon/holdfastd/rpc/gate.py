@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from holdfastd.errors import Exhausted, Stopping
 from holdfastd.model.budget import Budget, Claim, Holder, NoRoom
 from holdfastd.model.call import Peer
+from holdfastd.model.turns import Turns
 from holdfastd.rpc.message_first import MessageFirst
 from holdfastd.rpc.peers import Peers
 from holdfastd.rpc.pool import CallPool, StreamPool
-from holdfastd.rpc.turns import Turns
 
 # More would only wait for a reader. Each needs up to three times the size of its answer: the rows, the message, its encoding.
 ANSWERS_AT_ONCE = 6
@@ -100,7 +100,7 @@ class Gate:
         this caller has its share of them."""
         self._check_stopping()
         if self.unary_pool.waiting() > self._queue_max:
-            own, callers = self.unary_pool.waiting_of(peer.connection)
+            own, callers = self.unary_pool.waiting_of(peer)
             if own * callers >= self._queue_max:
                 raise Exhausted(
                     f"{own:,} calls of this connection are waiting. Try again shortly.", retry_delay_s=0.2, limit=self._queue_max

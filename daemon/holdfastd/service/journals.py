@@ -17,9 +17,10 @@ from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, Encoded, frame_b
 from holdfastd.service.audits import Audits, list_scope, place_of
 from holdfastd.service.decoding import check_parent, workspace_of
 from holdfastd.service.entry_frames import EntryFrame
-from holdfastd.service.feed import Feed, follow
+from holdfastd.service.feed import Feed, Interest, follow
 from holdfastd.service.reading import Reading, Snapshot, with_room
 from holdfastd.store import entries, entry_gaps, journals, query, records
+from holdfastd.store.audits import AUDIT
 from holdfastd.store.journals import JournalHead
 from holdfastd.store.pages import DamagedImage, Image, fetch
 
@@ -43,10 +44,10 @@ class Journals:
         cursor = _Cursor(self._reading, request, call)
         if not request.follow:
             return cursor.frames()
-        workspace = workspace_of(request.workspace)
-        # Subscribe to the parent too: deleting the parent of an empty journal touches no journal topic.
-        topics = [(workspace, name, request.parent_id) for name in (cursor.journal.name, request.parent_kind)]
-        return _until(cursor, follow(self._feed, topics, call, cursor.frames, cursor.sign_of_life))
+        # The parent too: deleting the parent of an empty journal is no change of the journal.
+        kinds, ids = frozenset({cursor.journal.name, request.parent_kind}), frozenset({request.parent_id})
+        interest = Interest(workspace_of(request.workspace), kinds, ids)
+        return _until(cursor, follow(self._feed, interest, call, cursor.frames, cursor.sign_of_life))
 
     def list(self, request: pb.JournalServiceListRequest, call: Call) -> pb.JournalServiceListResponse:
         """One page of entries of many parents, ordered by journal id and number. `Audits.list` answers for the audit."""
@@ -83,6 +84,11 @@ class Journals:
         return response
 
 
+def is_long_list(request: pb.JournalServiceListRequest) -> bool:
+    """Whether a list may walk all entries, or the history."""
+    return bool(request.filter) or (request.journal == AUDIT.name and not (request.parent_kind and request.parent_id))
+
+
 class _Cursor:
     """The position of one reader in a journal. Each page is read in a snapshot of its own."""
 
@@ -102,6 +108,7 @@ class _Cursor:
         self._left = request.limit or None
         self._page = ROWS_FIRST_FRAME
         self._revision = self._last = 0
+        self._is_behind = True  # it has not come to the last entry yet
 
     @property
     def ended(self) -> bool:
@@ -125,6 +132,7 @@ class _Cursor:
 
     def _next(self) -> tuple[EntryFrame, bool]:
         limit = min(self._page, self._left or self._page)
+        self._call.is_long = self._is_behind and self._filter is not None
 
         def read() -> tuple[Snapshot, JournalHead, list[Sequence[Any]], bool, list[Any]]:
             with self._reading.snapshot(self._call, self._request.workspace, self._request.min_revision) as snapshot:
@@ -138,7 +146,8 @@ class _Cursor:
         self._revision, self._last, self._page = snapshot.revision, head.last_number, ROWS_A_FRAME
         frame = EntryFrame(head.first_number, head.last_number, snapshot.revision)
         taken = frame.fill(self.journal, images)
-        self._advance(rows, taken, head, more := taken < len(rows) or len(rows) == limit or not all_rows)
+        more = self._is_behind = taken < len(rows) or len(rows) == limit or not all_rows
+        self._advance(rows, taken, head, more)
         return frame, more
 
     def _head(self, snapshot: Snapshot) -> JournalHead:

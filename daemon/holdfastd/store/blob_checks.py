@@ -1,4 +1,7 @@
-"""The checks of verify that compare the rows of blobs with each other and with the rows of records."""
+"""The checks of verify that compare the rows of blobs with each other and with the rows of records.
+
+Each query reports MAX_FOUND problems at most.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from holdfast.contract.kinds import KINDS
 from holdfastd.model.blobs import BlobProblem, BlobRow
 from holdfastd.store.engine import Connection
 from holdfastd.store.sql import quoted
+from holdfastd.store.verify import MAX_FOUND
 
 _ALL_ROWS = f"SELECT {', '.join(each.name for each in fields(BlobRow))} FROM blob"
 
@@ -22,12 +26,12 @@ def dangling_references(connection: Connection) -> Iterator[BlobProblem]:
     """References to blobs that have no row, and deltas whose base has no row."""
     for digest, kind, id in connection.execute(
         "SELECT r.digest, r.kind, r.id FROM blob_reference AS r LEFT JOIN blob AS b ON b.digest = r.digest WHERE b.digest IS NULL"
-    ).fetchall():
+    ).fetchmany(MAX_FOUND):
         yield BlobProblem("reference_dangling", f"{kind}/{id}", f"it refers to the blob {digest}, which does not exist")
     for digest, base in connection.execute(
         "SELECT d.digest, d.base_digest FROM blob AS d LEFT JOIN blob AS b ON b.digest = d.base_digest"
         " WHERE d.base_digest IS NOT NULL AND b.digest IS NULL"
-    ).fetchall():
+    ).fetchmany(MAX_FOUND):
         yield BlobProblem("blob_base_missing", digest, f"its base {base} does not exist")
 
 
@@ -56,11 +60,11 @@ def unkept_references(connection: Connection) -> Iterator[BlobProblem]:
         for field in kind.blobs:
             for (id,) in connection.execute(
                 _FIELD_WITHOUT_ROW.format(kind=quoted(kind.name), field=quoted(field.name)), (kind.name, field.name)
-            ).fetchall():
+            ).fetchmany(MAX_FOUND):
                 yield BlobProblem("reference_missing", f"{kind.name}/{id}", f"nothing keeps the blob of its field {field.name}")
             for (id,) in connection.execute(
                 _ROW_WITHOUT_FIELD.format(kind=quoted(kind.name), field=quoted(field.name)), (kind.name, field.name)
-            ).fetchall():
+            ).fetchmany(MAX_FOUND):
                 yield BlobProblem(
                     "reference_unused", f"{kind.name}/{id}", f"its field {field.name} keeps a blob that it does not name"
                 )
@@ -68,7 +72,7 @@ def unkept_references(connection: Connection) -> Iterator[BlobProblem]:
 
 def unswept(connection: Connection) -> Iterator[BlobProblem]:
     """Blobs that nothing needs and that are not candidates, so that no sweep would ever delete them."""
-    for (digest,) in connection.execute(_UNSWEPT).fetchall():
+    for (digest,) in connection.execute(_UNSWEPT).fetchmany(MAX_FOUND):
         yield BlobProblem("blob_unswept", digest, "nothing needs it, and it is not a candidate of the sweep")
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -195,8 +195,8 @@ def page_sql(dialect: Dialect, kinds: int, ids: int) -> str:
 def page(
     connection: Connection,
     workspace: str,
-    kinds: Sequence[str],
-    ids: Sequence[str],
+    kinds: Collection[str],
+    ids: Collection[str],
     after: tuple[int, int],
     until: int,
     limit: int,

@@ -30,6 +30,7 @@ from holdfastd.store.journals import Heads
 log = logging.getLogger(__name__)
 
 KEYS_A_STATEMENT = 64
+MAX_WORKSPACES = 10_000  # that are known to exist without a look at the store
 # When the last commit's time is further ahead of the clock than this, the clock was wrong then and has been set right.
 MAX_AHEAD_NS = 3600 * 10**9
 
@@ -182,6 +183,8 @@ class Ledger:
             if not workspaces.exists(connection, name):
                 check_new_id(name, "workspace")
             connection.execute("INSERT INTO workspace (name, create_time) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, now_ns))
+            if len(self._workspaces) >= MAX_WORKSPACES:
+                self._workspaces.clear()
             self._workspaces.add(name)
 
     def recall(self, command: Request[Any]) -> tuple[int, list[Row]] | None:

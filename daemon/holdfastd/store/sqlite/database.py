@@ -82,7 +82,7 @@ class Database:
             connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
             return connection
 
-    def open_readers(self, count: int = 4, patience_s: float = PATIENCE_S) -> Readers:
+    def open_readers(self, count: int = 6, patience_s: float = PATIENCE_S) -> Readers:
         """A pool of connections that cannot write. A call waits at most `patience_s` for one of them."""
         return Readers(self.open_reader, count, patience_s)
 
