@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from holdfastd.errors import Exhausted, Stopping
@@ -24,6 +24,10 @@ from holdfastd.rpc.pool import CallPool, StreamPool
 ANSWERS_AT_ONCE = 6
 UNLIMITED_BYTES = 2**62
 SPARE_THREADS = 4  # beyond the limit, so that a refused stream has a thread to send RESOURCE_EXHAUSTED from
+
+
+def _stopping() -> Stopping:
+    return Stopping("The daemon is stopping; nothing was applied. Reconnect and try again.")
 
 
 class Gate:
@@ -55,7 +59,7 @@ class Gate:
         self._unary = self._streams = 0
         self._streams_of: Counter[str] = Counter()  # by connection
         self._last_activity = time.monotonic()
-        self._stopping = False
+        self._refusal: Callable[[], Stopping] | None = None
 
     @property
     def streams_a_connection(self) -> int:
@@ -74,9 +78,9 @@ class Gate:
         """Warnings for `GetStatus`."""
         return self.message_first.warnings()
 
-    def stop(self) -> None:
-        """Refuses all calls that arrive from now on."""
-        self._stopping = True
+    def stop(self, refusal: Callable[[], Stopping] = _stopping) -> None:
+        """Refuses all calls that arrive from now on. refusal: makes the error that they get."""
+        self._refusal = refusal
 
     def close(self) -> None:
         """Ends each thread when its call is done. Does not wait."""
@@ -113,8 +117,8 @@ class Gate:
         self._last_activity = time.monotonic()
 
     def _check_stopping(self) -> None:
-        if self._stopping:
-            raise Stopping("The daemon is stopping; nothing was applied. Reconnect and try again.")
+        if self._refusal is not None:
+            raise self._refusal()
 
     @contextmanager
     def stream(self, peer: Peer) -> Iterator[None]:

@@ -52,7 +52,7 @@ class Subscription:
         """Call it before reading: anything published after it ends the next `wait`. UNAVAILABLE when the feed is closed."""
         self._touched.clear()
         if self._feed.closed:
-            raise Stopping("The daemon is stopping. Resume from where the stream ended.")
+            raise self._feed.refusal()
 
     def wait(self, timeout_s: float) -> bool:
         """Waits until woken or for `timeout_s`. Returns whether it was woken."""
@@ -99,6 +99,10 @@ class _Followers:
         return not (self.of_everything or self.by_kind or self.by_id)
 
 
+def _stopping() -> Stopping:
+    return Stopping("The daemon is stopping. Resume from where the stream ended.")
+
+
 class Feed:
     """The subscriptions, by workspace. A subscription costs as much as it has kinds and ids."""
 
@@ -107,6 +111,7 @@ class Feed:
         self._followers: dict[str, _Followers] = {}
         self._subscriptions: set[Subscription] = set()
         self.closed = False
+        self.refusal: Callable[[], Stopping] = _stopping
 
     def publish(self, results: Sequence[object]) -> None:
         """Wakes the subscriptions that follow what these commits changed. The writer calls it after each batch."""
@@ -147,8 +152,9 @@ class Feed:
             for subscription in self._subscriptions:
                 subscription.wake()
 
-    def close(self) -> None:
-        """Wakes every subscription; its next `clear` raises UNAVAILABLE."""
+    def close(self, refusal: Callable[[], Stopping] = _stopping) -> None:
+        """Wakes every subscription; its next `clear` raises UNAVAILABLE. refusal: makes that error."""
+        self.refusal = refusal
         self.closed = True
         self.wake_all()
 

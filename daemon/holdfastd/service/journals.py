@@ -7,7 +7,7 @@ from typing import Any
 
 from holdfast.contract.kinds import KINDS, Journal
 from holdfast.v1 import journal_service_pb2 as pb
-from holdfastd.errors import DataLoss, InvalidArgument, NotFound
+from holdfastd.errors import DataLoss, InvalidArgument
 from holdfastd.model.call import Call
 from holdfastd.model.checksums import journal_seed
 from holdfastd.model.filters import Node, parse_filter
@@ -19,9 +19,9 @@ from holdfastd.service.decoding import check_parent, workspace_of
 from holdfastd.service.entry_frames import EntryFrame
 from holdfastd.service.feed import Feed, Interest, follow
 from holdfastd.service.reading import Reading, Snapshot, with_room
-from holdfastd.store import entries, entry_gaps, journals, query, records
+from holdfastd.store import entries, entry_gaps, journal_heads, loading, query, records
 from holdfastd.store.audits import AUDIT
-from holdfastd.store.journals import JournalHead
+from holdfastd.store.journal_heads import JournalHead
 from holdfastd.store.pages import DamagedImage, Image, fetch
 
 ROWS_A_FRAME = 2_000
@@ -70,7 +70,7 @@ class Journals:
         )
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             rows, all_rows = fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
-            journals.check_numbers(journal, [row[3] for row in rows])
+            journal_heads.check_numbers(journal, [row[3] for row in rows])
             if not request.filter:
                 until = (rows[-1][0], rows[-1][3]) if len(rows) > limit or not all_rows else None
                 bounds = entry_gaps.span(after, until, request.descending)
@@ -153,18 +153,13 @@ class _Cursor:
     def _head(self, snapshot: Snapshot) -> JournalHead:
         request = self._request
         place = (self.journal, snapshot.workspace, request.parent_kind, request.parent_id)
-        head = journals.find(snapshot.connection, *place) or JournalHead(0, 1, 0, 0)
+        head = journal_heads.find(snapshot.connection, *place) or JournalHead(0, 1, 0, 0)
         # The history has the number too. Without it, entries at the end that an index does not show would be missing silently.
-        head.last_number = max(head.last_number, journals.last_in_history(snapshot.connection, *place))
+        head.last_number = max(head.last_number, journal_heads.last_in_history(snapshot.connection, *place))
         if head.journal_id or head.last_number:
             return head
         if not records.exists(snapshot.connection, KINDS[request.parent_kind], snapshot.workspace, request.parent_id):
-            raise NotFound(
-                f"There is no {request.parent_kind} {request.parent_id} in workspace {snapshot.workspace}.",
-                reason="RECORD_NOT_FOUND",
-                kind=request.parent_kind,
-                id=request.parent_id,
-            )
+            raise loading.missing(snapshot.connection, KINDS[request.parent_kind], snapshot.workspace, request.parent_id)
         return head
 
     def _rows(self, snapshot: Snapshot, head: JournalHead, limit: int) -> tuple[list[Any], bool]:
@@ -186,7 +181,7 @@ class _Cursor:
         With a filter, numbers are left out anyway.
         """
         if self._filter is not None:
-            journals.check_numbers(self.journal, [row[0] for row in rows])
+            journal_heads.check_numbers(self.journal, [row[0] for row in rows])
             return rows, all_rows
         expected = self._numbers(head)[: limit if all_rows else len(rows)]
         found = [row[0] for row in rows]

@@ -50,8 +50,8 @@ class Records:
         try:
             with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
                 image = records.image(snapshot.connection, kind, snapshot.workspace, id)
-            if image is None:
-                raise records.not_found(kind, snapshot.workspace, id)
+                if image is None:
+                    raise loading.missing(snapshot.connection, kind, snapshot.workspace, id)
             response.revision = snapshot.revision
             fill_record(response.record, kind, id, image)
         except ValueError as error:
@@ -236,7 +236,14 @@ def _find(snapshot: Snapshot, keys: Sequence[pb.RecordKey]) -> tuple[ImagesByKey
             for id, image in images(snapshot.connection, kind_named(name), snapshot.workspace, ids):
                 found[name, id] = image
                 size += len(image) if isinstance(image, bytes) else 0
+            found |= _hidden(snapshot, name, [id for id in ids if (name, id) not in found])
     return found, sought
+
+
+def _hidden(snapshot: Snapshot, name: str, ids: Sequence[str]) -> ImagesByKey:
+    """Those of the records that the history has, although the table does not show them."""
+    kind, where = kind_named(name), (snapshot.connection, kind_named(name), snapshot.workspace)
+    return {(kind.name, id): DamagedImage(loading.hidden(kind, id).fault) for id in ids if loading.is_hidden(*where, id)}
 
 
 def _batch(keys: Sequence[pb.RecordKey], found: ImagesByKey, sought: int, revision: int) -> pb.StoreServiceBatchGetResponse:

@@ -54,6 +54,20 @@ def untrusted_rows(connection: Connection, paths: Collection[str]) -> list[BlobP
     return found
 
 
+def hidden_needs(connection: Connection) -> list[BlobProblem]:
+    """What forbids to delete any blob: references and deltas that the sweep would not find, because an index is damaged.
+
+    Reads both tables without an index and looks each row up as the sweep does.
+    """
+    found, dialect = [], connection.dialect
+    for (digest,) in connection.execute(_HIDDEN_REFERENCE.format(table=dialect.in_table_order("blob_reference AS r"))):
+        found.append(BlobProblem("database_damaged", digest, "an index does not show a field that refers to it"))
+    deltas = _HIDDEN_DELTA.format(table=dialect.in_table_order("blob AS d"), digest=dialect.walked("f.digest"))
+    for (digest,) in connection.execute(deltas):
+        found.append(BlobProblem("database_damaged", str(digest), "an index does not show a delta that is based on it"))
+    return found
+
+
 def unkept_references(connection: Connection) -> Iterator[BlobProblem]:
     """Fields of records without their row in `blob_reference`, and rows without their field."""
     for kind in KINDS.values():
@@ -86,6 +100,16 @@ _ROW_WITHOUT_FIELD = """
     SELECT r.id FROM blob_reference AS r
     LEFT JOIN {kind} AS t ON t.workspace = r.workspace AND t.id = r.id AND t.{field} = r.digest
     WHERE r.kind = ? AND r.field = ? AND t.id IS NULL
+"""
+_HIDDEN_REFERENCE = """
+    SELECT r.digest FROM {table} WHERE NOT EXISTS (
+        SELECT 1 FROM blob_reference AS f
+        WHERE f.digest = r.digest AND f.workspace = r.workspace AND f.kind = r.kind AND f.id = r.id AND f.field = r.field
+    )
+"""
+_HIDDEN_DELTA = """
+    SELECT d.base_digest FROM {table} WHERE d.base_digest IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM blob AS f WHERE f.base_digest = d.base_digest AND {digest} = d.digest)
 """
 _UNSWEPT = """
     SELECT b.digest FROM blob AS b

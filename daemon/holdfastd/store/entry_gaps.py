@@ -8,7 +8,7 @@ from typing import Any
 
 from holdfast.contract.kinds import Journal
 from holdfastd.errors import DataLoss
-from holdfastd.store import journals
+from holdfastd.store import journal_heads
 from holdfastd.store.engine import Connection
 
 Place = tuple[int, int]  # journal id and number
@@ -79,8 +79,8 @@ def places_sql(parent: tuple[str, str]) -> str:
 def _numbers(connection: Connection, journal: Journal, place: Sequence[str], first: Place | None, last: Place | None) -> range:
     """The numbers that the journal's entries between the two places have."""
     workspace, kind, id = place
-    head = journals.find(connection, journal, workspace, kind, id) or journals.JournalHead(0, 1, 0, 0)
-    begin, end = head.first_number, max(head.last_number, journals.last_in_history(connection, journal, workspace, kind, id))
+    head = journal_heads.find(connection, journal, workspace, kind, id) or journal_heads.JournalHead(0, 1, 0, 0)
+    begin, end = head.first_number, max(head.last_number, journal_heads.last_in_history(connection, journal, workspace, kind, id))
     if first and first[0] == head.journal_id:
         begin = max(begin, first[1])
     if last and last[0] == head.journal_id:

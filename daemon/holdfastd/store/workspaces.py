@@ -9,8 +9,9 @@ from holdfastd.store.engine import Connection
 
 
 def exists(connection: Connection, name: str) -> bool:
-    """Whether anything was ever written to the workspace."""
-    return connection.execute("SELECT 1 FROM workspace WHERE name = ?", (name,)).fetchone() is not None
+    """Whether anything was ever written to the workspace. A damaged index or row may hide it, so the history is asked, too."""
+    questions = ("SELECT 1 FROM workspace WHERE name = ?", "SELECT 1 FROM changes WHERE workspace = ? LIMIT 1")
+    return any(connection.execute(each, (name,)).fetchone() is not None for each in questions)
 
 
 def names(connection: Connection, after: str, limit: int) -> list[str]:
