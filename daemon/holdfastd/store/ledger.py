@@ -26,6 +26,7 @@ from holdfastd.model.names import check_new_id
 from holdfastd.store import changes, workspaces
 from holdfastd.store.engine import Connection, Head
 from holdfastd.store.journals import Heads
+from holdfastd.store.vocabularies import Vocabularies
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Ledger:
     def __init__(self, connection: Connection) -> None:
         self.revision, self.commit_time = changes.newest(connection)
         self.heads = Heads()
+        self.vocabularies = Vocabularies()
         self._workspaces: set[str] = set()
         self._remembered: dict[RequestKey, Remembered | None] = {}  # the stored answers to the requests of this batch
         self._commits: list[Row] = []
@@ -150,6 +152,7 @@ class Ledger:
         while len(self._requests) > mark.requests:
             self._requests.popitem()
         self.heads.clear()
+        self.vocabularies.clear()
         self._workspaces.clear()
 
     # One command
