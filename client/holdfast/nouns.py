@@ -45,6 +45,7 @@ class StoreNouns:
     execution_logs: Logs
     interventions: Collection[views.Intervention]
     patterns: Collection[views.Pattern]
+    vocabularies: Collection[views.Vocabulary]
 
 
 class TransactionNouns:
@@ -73,3 +74,4 @@ class TransactionNouns:
     execution_logs: LogWrites
     interventions: CollectionWrites[views.Intervention]
     patterns: CollectionWrites[views.Pattern]
+    vocabularies: CollectionWrites[views.Vocabulary]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from holdfast.contract.ids import request_id
 from holdfast.contract.kinds import JOURNALS
-from holdfast.journals.entry_pages import entry_pages
+from holdfast.journals.entry_pages import entry_page, entry_pages
 from holdfast.journals.reader import Reader
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from holdfast.v1.store_service_pb2 import Append, Mutation
 from holdfast.values import views
 from holdfast.values.view import views_of
 from holdfast.values.view_classes import entry_class_of
-from holdfast.wire.pages import LARGEST_PAGE
+from holdfast.wire.pages import LARGEST_PAGE, Gaps, Listing, OnUnreadable, Page
 from holdfast.wire.scope import Scope
 
 Appended = TypeVar("Appended", bound=Sequence[Any], covariant=True)
@@ -67,19 +67,26 @@ class JournalCalls(Generic[E]):
         answer = self._scope.commit([Mutation(append=each) for each in appends], return_records=False)
         return [range(each.first_number, each.last_number + 1) for each in answer.results]
 
-    def read(self, parent_kind: str, parent_id: str, **fields: Any) -> Reader[E]:
+    def read(self, parent_kind: str, parent_id: str, *, on_unreadable: OnUnreadable | None = None, **fields: Any) -> Reader[E]:
         """Returns the entries of one parent as a stream. `fields` are fields of the request."""
         request = journal_service_pb2.JournalServiceReadRequest(
             workspace=self._scope.workspace, journal=self._journal, parent_kind=parent_kind, parent_id=parent_id, **fields
         )
-        return Reader(self._scope.connection, request, self._values_of)
+        return Reader(self._scope.connection, request, self._values_of, on_unreadable)
 
-    def list(self, limit: int | None, **fields: Any) -> Iterator[E]:
+    def list(self, limit: int | None, *, on_unreadable: OnUnreadable | None = None, **fields: Any) -> Listing[E]:
         """Yields the entries of all parents, or of one, page by page. `fields` are fields of the request."""
-        request = journal_service_pb2.JournalServiceListRequest(workspace=self._scope.workspace, journal=self._journal, **fields)
+        request = self._list_request(fields)
         if limit is not None and not request.page_size:
             request.page_size = min(max(limit, 0), LARGEST_PAGE)
-        return entry_pages(self._scope, request, limit, self._values_of)
+        return entry_pages(self._scope, request, limit, self._values_of, Gaps(on_unreadable))
+
+    def page(self, *, on_unreadable: OnUnreadable | None = None, **fields: Any) -> Page[E]:
+        """Returns one page of what `list` yields. `fields` are fields of the request."""
+        return entry_page(self._scope, self._list_request(fields), self._values_of, Gaps(on_unreadable))
 
     def _values_of(self, entries: Sequence[entry_pb2.Entry]) -> Sequence[E]:
         return cast(Sequence[E], views_of(entry_class_of(JOURNALS[self._journal]), entries))
+
+    def _list_request(self, fields: dict[str, Any]) -> journal_service_pb2.JournalServiceListRequest:
+        return journal_service_pb2.JournalServiceListRequest(workspace=self._scope.workspace, journal=self._journal, **fields)

@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from holdfast.v1 import entry_pb2, journal_service_pb2
+from holdfast.v1.store_service_pb2 import Unreadable
 from holdfast.values import views
 from holdfast.wire.connection import Connection
-from holdfast.wire.pages import report_unreadable
+from holdfast.wire.pages import Gaps, OnUnreadable
 from holdfast.wire.streams import Stream
 
 E = TypeVar("E", bound="views.Entry")
@@ -29,8 +30,10 @@ class Reader(Generic[E]):
         connection: Connection,
         request: journal_service_pb2.JournalServiceReadRequest,
         values_of: Callable[[Sequence[entry_pb2.Entry]], Sequence[E]],
+        on_unreadable: OnUnreadable | None = None,
     ) -> None:
         """`values_of` makes the values of some entries."""
+        self._gaps = Gaps(on_unreadable)
         self._request = request
         self._values_of = values_of
         self._limited = request.limit > 0
@@ -43,6 +46,11 @@ class Reader(Generic[E]):
 
     def __next__(self) -> E:
         return next(self._entries)
+
+    @property
+    def unreadable(self) -> list[Unreadable]:
+        """The entries so far that exist and cannot be read. They are left out."""
+        return self._gaps.unreadable
 
     def close(self) -> None:
         """Ends the iteration, even while another thread waits for an entry."""
@@ -60,7 +68,7 @@ class Reader(Generic[E]):
 
     def _read(self) -> Generator[E, None, None]:
         for frame in self._stream:
-            report_unreadable(frame.unreadable)
+            self._gaps.note(frame.unreadable)
             if entries := frame.entries:
                 finished = self._move(entries)
                 for start in range(0, len(entries), _VALUES_AT_ONCE):

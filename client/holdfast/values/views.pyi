@@ -33,6 +33,7 @@ class Record(View):
     execution_log: ExecutionLog | None
     intervention: Intervention | None
     pattern: Pattern | None
+    vocabulary: Vocabulary | None
     @property
     def message(self) -> record_pb2.Record: ...
 
@@ -452,6 +453,26 @@ class Pattern(View):
     metadata: Any
     @property
     def message(self) -> record_pb2.Pattern: ...
+
+class Vocabulary(View):
+    id: str
+    version: int
+    create_time: datetime.datetime | None
+    update_time: datetime.datetime | None
+    record_kind: str
+    field: str
+    terms: list[VocabularyTerm]
+    description: str
+    metadata: Any
+    @property
+    def message(self) -> record_pb2.Vocabulary: ...
+
+class VocabularyTerm(View):
+    value: str
+    meaning: str
+    description: str
+    @property
+    def message(self) -> record_pb2.VocabularyTerm: ...
 
 class Entry(View):
     number: int
