@@ -175,7 +175,7 @@ def _journal(api: Any, world: World, journal: Journal) -> Iterator[Any]:
     """Appends, a repeated append, reads, the audit, and the deletion of the journal with its parent."""
     parent_kind, parent = journal.parents[0], world.parent(journal.parents[0])
     place = {"workspace": api.workspace, "parent_kind": parent_kind}
-    entries = [entry_pb2.Entry(**{journal.name: _entry(world, journal)}) for _ in range(3)]
+    entries = [entry_pb2.Entry(**{journal.name: _entry(world, journal, *in_blob)}) for in_blob in ((), (), journal.blobs)]
     append = journal_pb2.JournalServiceAppendRequest(parent_id=parent, entries=entries, request_id=journal.name, **place)
     yield [api.journal.Append(append).last_number for _ in range(2)]
     append.request_id = f"{journal.name} again"
@@ -192,10 +192,12 @@ def _journal(api: Any, world: World, journal: Journal) -> Iterator[Any]:
     yield _refusal(lambda: api.commit(delete(parent_kind, parent, cascade=True)))
 
 
-def _entry(world: World, journal: Journal) -> Any:
+def _entry(world: World, journal: Journal, *in_blob: Field) -> Any:
+    """An entry with every field that goes with these blobs, or without blobs."""
     message = journal.message_class()
     for field in journal.fields:
-        if not field.output_only:
+        replaced = any(each.in_place_of == field.name for each in in_blob)
+        if not (field.output_only or replaced or (field in journal.blob_columns and not in_blob)):
             world.fill(message, field)
     return message
 

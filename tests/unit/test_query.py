@@ -517,7 +517,8 @@ def transcripts(connection: Any) -> Any:
     for journal_id, workspace, kind, parent in journals:
         connection.execute("INSERT INTO journal VALUES (?, ?, 'transcript', ?, ?, 1)", (journal_id, workspace, kind, parent))
         connection.executemany(
-            "INSERT INTO transcript VALUES (?, ?, ?, ?, ?, 'plan', 0, 'prompt', 'text', NULL, NULL, NULL, NULL)",
+            "INSERT INTO transcript (journal_id, number, revision, create_time, task_id, phase, iteration, role, content)"
+            " VALUES (?, ?, ?, ?, ?, 'plan', 0, 'prompt', 'text')",
             [(journal_id, number, number, number, f"T{number % 2}") for number in range(1, 501)],
         )
     return connection

@@ -89,6 +89,8 @@ class Field:
     reference: Reference | None = None
     blob: bool = False
     size_field: str = ""
+    type_field: str = ""
+    in_place_of: str = ""
     number_within: str = ""
     search: bool = False
     computed: bool = False  # computed when it is read; has no column
@@ -139,6 +141,11 @@ class Shape:
         """The repeated fields, each in a child table `{name}_{field}`."""
         return tuple(each for each in self.fields if each.repeated)
 
+    @cached_property
+    def blobs(self) -> tuple[Field, ...]:
+        """The fields that hold the digest of a blob."""
+        return tuple(each for each in self.fields if each.blob)
+
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
@@ -166,10 +173,6 @@ class Kind(Shape):
         return tuple(each for each in self.fields if each.reference is not None)
 
     @cached_property
-    def blobs(self) -> tuple[Field, ...]:
-        return tuple(each for each in self.fields if each.blob)
-
-    @cached_property
     def noun(self) -> str:
         """The name of the collection: the plural, or the singular if the id template is constant and so allows one record."""
         single = self.id_template and "{" not in self.id_template
@@ -192,6 +195,17 @@ class Journal(Shape):
 
     parents: tuple[str, ...] = field(default=())
     derived: bool = False
+
+    @cached_property
+    def own_columns(self) -> tuple[Field, ...]:
+        """The columns that every entry has."""
+        return tuple(each for each in self.columns if each not in self.blob_columns)
+
+    @cached_property
+    def blob_columns(self) -> tuple[Field, ...]:
+        """The columns about blobs: digests, sizes and media types. Most entries name no blob and leave them at their defaults."""
+        names = {name for each in self.blobs for name in (each.name, each.size_field, each.type_field) if name}
+        return tuple(each for each in self.columns if each.name in names)
 
 
 _TYPES = {
@@ -226,6 +240,8 @@ def _read_field(descriptor: FieldDescriptor) -> Field:
         reference=Reference(refers.kind, refers.kind_field, refers.on_delete, refers.acyclic) if refers else None,
         blob=rules.blob,
         size_field=rules.size_field,
+        type_field=rules.type_field,
+        in_place_of=rules.in_place_of,
         number_within=rules.number_within,
         search=rules.search,
         computed=rules.computed,

@@ -264,6 +264,8 @@ class FieldRules(_message.Message):
     SEARCH_FIELD_NUMBER: _builtins.int
     COMPUTED_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
+    IN_PLACE_OF_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_FIELD_NUMBER: _builtins.int
     required: _builtins.bool
     """Whether an insert must set it."""
     output_only: _builtins.bool
@@ -288,6 +290,12 @@ class FieldRules(_message.Message):
     """The API version that added the field; 0 means 1. A daemon of an earlier version ignores the field, so a client may not send
     it there.
     """
+    in_place_of: _builtins.str
+    """For a blob: the field of the same message whose value the blob holds instead, because the value is too large for the field or
+    is text that the field cannot hold. At most one of the two is set; an update that writes only one of them clears the other.
+    """
+    type_field: _builtins.str
+    """For a blob of an entry: the field of the same message that holds its media type. It is set only together with the blob."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The values that it may have; empty means any."""
@@ -312,10 +320,12 @@ class FieldRules(_message.Message):
         search: _builtins.bool = ...,
         computed: _builtins.bool = ...,
         since: _builtins.int = ...,
+        in_place_of: _builtins.str = ...,
+        type_field: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "computed", b"computed", "default_value", b"default_value", "immutable", b"immutable", "json", b"json", "number_within", b"number_within", "output_only", b"output_only", "reference", b"reference", "required", b"required", "search", b"search", "since", b"since", "size_field", b"size_field", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "computed", b"computed", "default_value", b"default_value", "immutable", b"immutable", "in_place_of", b"in_place_of", "json", b"json", "number_within", b"number_within", "output_only", b"output_only", "reference", b"reference", "required", b"required", "search", b"search", "since", b"since", "size_field", b"size_field", "type_field", b"type_field", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1580,6 +1580,8 @@ class PhaseOutput(_message.Message):
     ITERATION_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    CONTENT_DIGEST_FIELD_NUMBER: _builtins.int
+    CONTENT_SIZE_BYTES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The phase output's id."""
     version: _builtins.int
@@ -1593,7 +1595,7 @@ class PhaseOutput(_message.Message):
     variable: _builtins.str
     """The name by which later phases refer to it. Immutable."""
     content: _builtins.str
-    """The output. Put more than 2 MiB into an artifact."""
+    """The output. Empty when `content_digest` is set."""
     content_type: _builtins.str
     """Its media type."""
     iteration: _builtins.int
@@ -1602,6 +1604,12 @@ class PhaseOutput(_message.Message):
     """The person or agent who made it."""
     metadata: _builtins.str
     """JSON. Further data of the caller's."""
+    content_digest: _builtins.str
+    """The digest of the blob with the output, where `content` cannot hold it: because of its size (a record has at most 2 MiB), of
+    NUL characters, or of lone surrogates, which are encoded as three bytes each. An update of either field clears the other.
+    """
+    content_size_bytes: _builtins.int
+    """Output only. The size of that blob in bytes, uncompressed."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -1626,10 +1634,12 @@ class PhaseOutput(_message.Message):
         iteration: _builtins.int = ...,
         source: _builtins.str = ...,
         metadata: _builtins.str = ...,
+        content_digest: _builtins.str = ...,
+        content_size_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_variable", b"_variable", "create_time", b"create_time", "update_time", b"update_time", "variable", b"variable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_variable", b"_variable", "content", b"content", "content_type", b"content_type", "create_time", b"create_time", "id", b"id", "iteration", b"iteration", "metadata", b"metadata", "phase", b"phase", "run_id", b"run_id", "source", b"source", "task_id", b"task_id", "update_time", b"update_time", "variable", b"variable", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_variable", b"_variable", "content", b"content", "content_digest", b"content_digest", "content_size_bytes", b"content_size_bytes", "content_type", b"content_type", "create_time", b"create_time", "id", b"id", "iteration", b"iteration", "metadata", b"metadata", "phase", b"phase", "run_id", b"run_id", "source", b"source", "task_id", b"task_id", "update_time", b"update_time", "variable", b"variable", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__variable: _TypeAlias = _typing.Literal["variable"]  # noqa: Y015
     _WhichOneofArgType__variable: _TypeAlias = _typing.Literal["_variable", b"_variable"]  # noqa: Y015

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 from google.protobuf.message import Message
@@ -168,9 +168,21 @@ def check_required(shape: Shape, message: Message) -> None:
 def check_record(kind: Kind, message: RecordMessage) -> None:
     """All checks of a record that need no read of the store."""
     check_values(kind, message)
+    check_in_place_of(kind, message)
     check_size(message, MAX_RECORD_BYTES, f"{kind.name} record")  # last: canonical JSON may be longer than the given text
     if message.id:
         check_id(message.id, f"{kind.name}.id")
+
+
+def check_in_place_of(shape: Shape, message: Message) -> None:
+    """INVALID_ARGUMENT when a blob and the field that it stands for are both set."""
+    for field in shape.blobs:
+        if field.in_place_of and getattr(message, field.name) and getattr(message, field.in_place_of):
+            raise InvalidArgument(
+                f"{field.in_place_of} and {field.name} are both set; the blob is there in place of the other. Clear one of them.",
+                reason="VALUE_INVALID",
+                field=field.name,
+            )
 
 
 def set_defaults(kind: Shape, message: Message) -> None:
@@ -193,7 +205,7 @@ def check_mask(kind: Kind, message: Message, paths: Iterable[str]) -> tuple[str,
         return allowed
     if not named:
         present = {descriptor.name for descriptor, _ in message.ListFields()}
-        return tuple(name for name in allowed if name in present)
+        return tuple(name for name in allowed if name in present or name in _counterparts(kind, tuple(present)))
     for name in named:
         if name not in allowed:
             known = ", ".join(allowed)
@@ -202,4 +214,10 @@ def check_mask(kind: Kind, message: Message, paths: Iterable[str]) -> tuple[str,
                 reason="FIELD_UNKNOWN",
                 field=name,
             )
-    return tuple(dict.fromkeys(named))
+    return tuple(dict.fromkeys([*named, *_counterparts(kind, named)]))
+
+
+def _counterparts(kind: Kind, names: Sequence[str]) -> list[str]:
+    """The fields that an update of these fields clears: the blob in place of one of them, or what one of them is in place of."""
+    pairs = [(field.name, field.in_place_of) for field in kind.blobs if field.in_place_of]
+    return [other for pair in pairs for one, other in (pair, pair[::-1]) if one in names and other not in names]

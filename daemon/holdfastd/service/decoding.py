@@ -12,6 +12,7 @@ from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind, Recor
 from holdfast.v1 import entry_pb2, record_pb2, store_service_pb2
 from holdfastd import MAX_API_VERSION, MIN_API_VERSION
 from holdfastd.errors import FailedPrecondition, InvalidArgument
+from holdfastd.model import entry_blobs
 from holdfastd.model.checking import check_mask, check_record, check_required
 from holdfastd.model.entries import entry_codec
 from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update, Upsert
@@ -113,15 +114,19 @@ def append_of(parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entr
     journal = _journal_of(entries)
     check_parent(journal, parent_kind)
     check_id(parent_id, "parent_id")
-    name, row_of = journal.name, entry_codec(journal).row
-    rows = []
+    name, codec = journal.name, entry_codec(journal)
+    row_of, blob_values, no_blobs = codec.row, codec.blob_values, codec.no_blobs  # a call may have 10,000 entries
+    rows, with_blobs = [], []
     for position, entry in enumerate(entries):
         if entry.WhichOneof("value") != name:
             raise InvalidArgument(
                 f"Entry {position} does not belong to the {name}, to which the first entry belongs.", reason="JOURNAL_UNKNOWN"
             )
-        rows.append(row_of(getattr(entry, name)))
-    return Append(journal, parent_kind, parent_id, tuple(rows), expected)
+        message = getattr(entry, name)
+        if blob_values(message) != no_blobs and entry_blobs.check(journal, message):
+            with_blobs.append(position)
+        rows.append(row_of(message))
+    return Append(journal, parent_kind, parent_id, tuple(rows), expected, tuple(with_blobs))
 
 
 def _journal_of(entries: Sequence[entry_pb2.Entry]) -> Journal:

@@ -15,9 +15,11 @@ from holdfastd.errors import DataLoss, FailedPrecondition, VersionMismatch
 from holdfastd.model.checksums import journal_seed, of_entry
 from holdfastd.model.entry_images import EntryImages
 from holdfastd.model.mutations import APPEND, Append
+from holdfastd.store import entry_blobs
 from holdfastd.store.engine import Connection
+from holdfastd.store.entry_blobs import JournalKey
 from holdfastd.store.records import exists
-from holdfastd.store.sql import entry_columns, quoted
+from holdfastd.store.sql import blob_entry_columns, entry_columns, quoted
 
 
 @dataclass(slots=True)
@@ -33,7 +35,6 @@ class JournalHead:
     seed: int
 
 
-JournalKey = tuple[str, str, str, str]  # workspace, journal, parent_kind, parent_id
 MAX_HEADS = 10_000
 
 
@@ -95,11 +96,16 @@ def append(connection: Connection, heads: Heads, workspace: str, mutation: Appen
     _check_expected(mutation, head.last_number)
     if not mutation.rows:
         return 0, 0
+    given, columns = mutation.rows, entry_columns(journal)
+    if mutation.blobs:
+        given, columns = entry_blobs.completed(connection, mutation), blob_entry_columns(journal)
     if not head.journal_id:  # after the checks, so that an append without entries creates no journal
         head.journal_id = _make(connection, key)
     first = head.last_number + 1
-    rows = _rows(head, EntryImages(journal, revision, now_ns), mutation.rows, (revision, now_ns))
-    connection.insert_rows(quoted(journal.name), entry_columns(journal), rows)
+    rows = _rows(head, EntryImages(journal, revision, now_ns), given, (revision, now_ns))
+    connection.insert_rows(quoted(journal.name), columns, rows)
+    if mutation.blobs:
+        entry_blobs.refer(connection, key, first, mutation)
     head.last_number += len(rows)
     heads.put(key, head)
     return first, head.last_number
@@ -160,8 +166,9 @@ def of_parent(connection: Connection, workspace: str, kind: str, id: str) -> lis
     ]
 
 
-def drop(connection: Connection, heads: Heads, journal: Journal, head: JournalHead) -> None:
-    """Deletes a journal with all its entries."""
+def drop(connection: Connection, heads: Heads, journal: Journal, key: JournalKey, head: JournalHead) -> None:
+    """Deletes a journal with all its entries and their references to blobs."""
+    entry_blobs.release(connection, journal, key, head.journal_id)
     connection.execute(f"DELETE FROM {quoted(journal.name)} WHERE journal_id = ?", (head.journal_id,))
     connection.execute("DELETE FROM journal WHERE journal_id = ?", (head.journal_id,))
     heads.clear()

@@ -96,9 +96,16 @@ def cycle_sql(kind: Kind, field: Field) -> str:
 
 @cache
 def entry_columns(journal: Journal) -> tuple[str, ...]:
-    """The columns of an insert of entries."""
-    fields = (quoted(field.name) for field in journal.columns)
+    """The columns of an insert of entries that name no blobs."""
+    fields = (quoted(field.name) for field in journal.own_columns)
     return ("journal_id", "number", "revision", "create_time", *fields, "image", "checksum")
+
+
+@cache
+def blob_entry_columns(journal: Journal) -> tuple[str, ...]:
+    """The columns of an insert of entries of which some name blobs."""
+    *columns, image, checksum = entry_columns(journal)
+    return (*columns, *(quoted(field.name) for field in journal.blob_columns), image, checksum)
 
 
 @cache
