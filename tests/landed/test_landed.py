@@ -85,6 +85,30 @@ def test_this_client_talks_to_the_landed_daemon(landed: Tree, old_daemon: Daemon
         assert next(store.audit.query(descending=True, limit=1)).kind
 
 
+def test_the_landed_daemon_refuses_what_an_entry_cannot_hold(landed: Tree, old_daemon: DaemonProcess) -> None:
+    start(old_daemon, landed)
+    with holdfast.connect(old_daemon.socket_path, actor="tester") as store:
+        talk, task = store.sessions.create(title="s").id, store.tasks.create(title="t").id
+        with pytest.raises(holdfast.TooLarge, match=r"The entry has 1,500,0\d\d bytes, .*Upgrade the daemon"):
+            store.transcripts.append(talk, role="r", content="x" * 1_500_000)
+        for text in ("a\0b", "a\ud800b"):
+            with pytest.raises(holdfast.InvalidArgument, match="Upgrade the daemon"):
+                store.transcripts.append(talk, role="r", content=text)
+            with pytest.raises(holdfast.InvalidArgument, match="Upgrade the daemon"):
+                store.events.save(task, type="t", data={"out": text})
+            with pytest.raises(holdfast.InvalidArgument):
+                store.phase_outputs.save(task_id=task, phase="spec", content=text)
+        with pytest.raises(holdfast.TooLarge, match="2,097,152"):
+            store.specs.save(task, "x" * 2_500_000)
+        store.specs.save(task, "x" * 2_000_000)
+        assert len(store.specs.get(task) or "") == 2_000_000
+        assert list(store.transcripts.read(talk)) == [] == list(store.events.read(task))
+        old_daemon.stop()
+        start(old_daemon, None)
+        store.transcripts.append(talk, role="r", content="a\ud800b")
+        assert [store.transcripts.text(each) for each in store.transcripts.read(talk)] == ["a\ud800b"]
+
+
 def test_what_an_older_daemon_lacks_is_named(before_scan: Tree, old_daemon: DaemonProcess) -> None:
     start(old_daemon, before_scan)
     with holdfast.connect(old_daemon.socket_path, actor="tester") as store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
+from typing import Any
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -65,7 +66,7 @@ class AuditLog:
         wanted = both(wanted, f"time < {quoted_time(until)}" if until is not None else "")
         return self._entries(limit, filter=wanted, page_size=page_size, descending=descending)
 
-    def _entries(self, limit: int | None, **fields: object) -> Iterator[entry_pb2.Audit]:
+    def _entries(self, limit: int | None, **fields: Any) -> Iterator[entry_pb2.Audit]:
         return (entry.audit for entry in self._calls.list(limit, **fields))
 
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 from holdfast.contract.kinds import KINDS
 from holdfast.errors import NotFound, VersionMismatch
+from holdfast.journals.contents import Contents, open_content, text_of, whole
 from holdfast.records.collection import Collection
 from holdfast.records.listing import first_message
 from holdfast.records.sink import Step
 from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import record_pb2
-from holdfast.values import mutations
+from holdfast.values import mutations, unfit
 from holdfast.values.filters import both, equal
 from holdfast.values.mutations import record_of
 from holdfast.wire.scope import Scope
 
 PAGE = 1000
+CONTENT_BYTES = (2 << 20) - (256 << 10)  # of the 2 MiB that a record may have; the rest is for the other fields
 
 
 class PhaseOutputWrites(CollectionWrites[record_pb2.PhaseOutput]):
@@ -28,20 +31,27 @@ class PhaseOutputWrites(CollectionWrites[record_pb2.PhaseOutput]):
     """
 
     def create(self, message: record_pb2.PhaseOutput | None = None, /, **fields: object) -> record_pb2.PhaseOutput:
-        """Adds an output and returns it as stored.
+        """Adds an output and returns it as stored. Its content has any size: what a record cannot hold is put into a blob.
 
         Raises AlreadyExists when the run (or the task itself) has an output of that phase, or the run one with that variable;
         ParentNotFound when the run or task does not exist, and InvalidArgument.
         """
+        message, fields = self._storable(message, fields)
         return super().create(message, **placed(message, fields))
+
+    def update(self, id: str | record_pb2.PhaseOutput, /, *, version: int = 0, **fields: object) -> record_pb2.PhaseOutput:
+        """As `update` of every record. A content that a record cannot hold is put into a blob."""
+        message, fields = self._storable(None if isinstance(id, str) else id, fields)
+        return super().update(id if message is None else message, version=version, **fields)
 
     def save(self, message: record_pb2.PhaseOutput | None = None, /, **fields: object) -> record_pb2.PhaseOutput:
         """Adds an output, or changes the given fields of the run's (or task's own) output of that phase; returns it as stored.
 
         An existing output may be named by its variable instead of its phase. If another phase of the task has the variable, this
         output replaces it; if another phase of the run has it, InvalidArgument is raised. Raises ParentNotFound when the run or
-        task does not exist.
+        task does not exist. The content has any size: what a record cannot hold is put into a blob.
         """
+        message, fields = self._storable(message, fields)
         while True:
             before = self._holder(message, fields)
             about = placed(message, fields, before)
@@ -77,6 +87,42 @@ class PhaseOutputWrites(CollectionWrites[record_pb2.PhaseOutput]):
                     raise
                 # It was changed after it was read: read it again.
 
+    def _storable(
+        self, message: record_pb2.PhaseOutput | None, fields: dict[str, object]
+    ) -> tuple[record_pb2.PhaseOutput | None, dict[str, object]]:
+        """The message and fields to store: a content that a record cannot hold is in a blob."""
+        if message is not None:
+            message = self._settled(message, "content" in fields)
+        if fields.get("content_digest") and isinstance(fields.get("content"), str):
+            fields = {**fields, **self._one_of(str(fields["content"]), str(fields["content_digest"]))}
+        content = fields.get("content", "" if message is None else message.content)
+        if isinstance(content, str) and (digest := self._put_apart(content)):
+            fields = {**fields, "content": "", "content_digest": digest}
+        return message, fields
+
+    def _one_of(self, content: str, digest: str) -> dict[str, object]:
+        """The fields for a content and a blob that were both given, as `show --json` prints them: the one that counts."""
+        both = record_pb2.PhaseOutput(content=unfit.shown(content), content_digest=digest)
+        Contents(self._scope.connection).settle(both)
+        return {"content": content if both.content else "", "content_digest": both.content_digest}
+
+    def _settled(self, message: record_pb2.PhaseOutput, replaced: bool) -> record_pb2.PhaseOutput:
+        """A copy that has a content or its blob, not both; neither if the content is replaced."""
+        copy = record_pb2.PhaseOutput()
+        copy.CopyFrom(message)
+        if replaced:
+            copy.ClearField("content_digest")
+            copy.ClearField("content")
+        Contents(self._scope.connection).settle(copy)
+        return copy
+
+    def _put_apart(self, content: str) -> str | None:
+        """Puts a content into a blob if a record cannot hold it; returns the digest."""
+        fits = len(content) <= CONTENT_BYTES // 4 or len(unfit.bytes_of(content)) <= CONTENT_BYTES
+        if fits and not unfit.is_unfit(content) and not unfit.has_surrogates(content):
+            return None
+        return Contents(self._scope.connection).stored_text(content)
+
     def _holder(self, message: record_pb2.PhaseOutput | None, fields: Mapping[str, object]) -> record_pb2.PhaseOutput | None:
         """The task's own output that now has the variable of the output to save.
 
@@ -98,20 +144,29 @@ class PhaseOutputs(PhaseOutputWrites, Collection[record_pb2.PhaseOutput]):
     An output belongs to a run, or to a task itself if it was made without a run; its id is then `{phase}/{task_id}`. The outputs
     of a task's runs are not the task's own; `for_task` yields both. Each run, and each task itself, has at most one output for a
     phase and one for a variable. Methods take either `run_id`, or `task_id` for a task's own outputs.
+    Reads fill in a content that is in a blob. A message shows U+FFFD there for a lone surrogate; `text` is exact.
     """
+
+    def text(self, output: record_pb2.PhaseOutput, /) -> str:
+        """Returns the content of an output exactly as it was given. Raises DataLoss."""
+        return text_of(output, self._sink.blobs)
+
+    def open_content(self, output: record_pb2.PhaseOutput, /) -> BinaryIO:
+        """Returns the content of an output as a readable, seekable binary file of UTF-8. Raises DataLoss."""
+        return open_content(output, self._sink.blobs)
 
     def get(self, id: str = "", /, *, run_id: str = "", task_id: str = "", phase: str = "") -> record_pb2.PhaseOutput:
         """Returns an output by its id, or by run and phase, or by task and phase for a task's own. Raises NotFound."""
         if id:
             return super().get(id)
-        return first_output(self._scope, Owner(run_id, task_id), phase=phase)
+        return self._value(first_output(self._scope, Owner(run_id, task_id), phase=phase))
 
     def by_var(self, run_id: str = "", variable: str = "", *, task_id: str = "") -> record_pb2.PhaseOutput:
         """Returns the output with a variable: `by_var(run_id, "SPEC")`, `by_var(task_id=…, variable="SPEC")`.
 
         Raises NotFound.
         """
-        return first_output(self._scope, Owner(run_id, task_id), variable=variable)
+        return self._value(first_output(self._scope, Owner(run_id, task_id), variable=variable))
 
     def all(self, run_id: str = "", *, task_id: str = "", filter: str = "") -> Iterator[record_pb2.PhaseOutput]:
         """Yields the outputs of a run, or a task's own, oldest first."""
@@ -119,7 +174,7 @@ class PhaseOutputs(PhaseOutputWrites, Collection[record_pb2.PhaseOutput]):
 
     def as_map(self, run_id: str = "", *, task_id: str = "") -> dict[str, str]:
         """Returns the contents of the outputs of a run, or a task's own, by variable, or by phase for those without one."""
-        return {each.variable or each.phase: each.content for each in self.all(run_id, task_id=task_id)}
+        return {each.variable or each.phase: self.text(each) for each in self.all(run_id, task_id=task_id)}
 
     def for_task(self, task_id: str, /, *, filter: str = "") -> Iterator[record_pb2.PhaseOutput]:
         """Yields all outputs of a task, those of its runs and its own, oldest first."""
@@ -129,7 +184,12 @@ class PhaseOutputs(PhaseOutputWrites, Collection[record_pb2.PhaseOutput]):
         """Whether an output exists: `exists(id)`, `exists(run_id, phase)`, or `exists(task_id=…, phase=…)` for a task's own."""
         if id and not phase:
             return super().exists(id)
-        return self.first(filter=Owner(run_id or id, task_id).filter(phase=phase)) is not None
+        wanted = Owner(run_id or id, task_id).filter(phase=phase)
+        return first_message(self._scope, self._kind, wanted) is not None
+
+    def _value(self, message: Any) -> record_pb2.PhaseOutput:
+        found: record_pb2.PhaseOutput = message
+        return whole(found, self._sink.blobs) if found.content_digest else found
 
 
 @dataclass(frozen=True, slots=True)

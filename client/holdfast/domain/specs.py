@@ -17,7 +17,7 @@ class SpecWrites:
         self._phase_outputs = phase_outputs
 
     def save(self, task_id: str, content: str, /, *, run_id: str | None = None, **fields: object) -> record_pb2.PhaseOutput:
-        """Writes the spec of a task, or with `run_id` of one of its runs; replaces an earlier one.
+        """Writes the spec of a task, of any size, or with `run_id` of one of its runs; replaces an earlier one.
 
         Raises ParentNotFound when the task or the run does not exist, InvalidArgument.
         """
@@ -35,7 +35,7 @@ class Specs(SpecWrites):
     def get(self, task_id: str, /) -> str | None:
         """Returns the text of the task's spec that was written last; None if there is none."""
         found = self._last(task_id)
-        return None if found is None else found.content
+        return None if found is None else self._stored.text(found)
 
     def get_full(self, task_id: str, /) -> record_pb2.PhaseOutput:
         """Returns the task's spec that was written last, as a record. Raises NotFound."""

@@ -39,8 +39,18 @@ def _texts(name: str) -> _Texts:
     )
 
 
-def entry_of(value: entry_pb2.Entry | Message | Mapping[str, object], journal: str = "transcript") -> entry_pb2.Entry:
+EntryLike = entry_pb2.Entry | Message | Mapping[str, object]
+
+
+def entry_of(value: EntryLike, journal: str = "transcript") -> entry_pb2.Entry:
     """Returns an entry to append. Raises TypeError for unknown fields, InvalidArgument for unstorable text, TooLarge."""
+    entry = unchecked(value, journal)
+    check_entry(entry, journal)
+    return entry
+
+
+def unchecked(value: EntryLike, journal: str) -> entry_pb2.Entry:
+    """Returns an entry with these fields; an `Entry` itself. Raises TypeError and InvalidArgument as `fill` does."""
     if isinstance(value, entry_pb2.Entry):
         entry = value
     else:
@@ -51,7 +61,6 @@ def entry_of(value: entry_pb2.Entry | Message | Mapping[str, object], journal: s
             message.CopyFrom(value)
         else:
             fill(message, journal, value)
-    check_entry(entry, journal)
     return entry
 
 
@@ -66,7 +75,7 @@ def check_entry(entry: entry_pb2.Entry, journal: str = "transcript") -> None:
     characters = sum(len(getattr(message, each)) for each in (*texts.plain, *texts.documents))
     if characters > _CERTAINLY_FITS and (size := entry.ByteSize()) > ENTRY_LIMIT_BYTES:
         raise TooLarge(
-            f"The entry has {size:,} bytes, the limit is {ENTRY_LIMIT_BYTES:,}. Put it into a blob and append the digest.",
+            f"The entry has {size:,} bytes, the limit is {ENTRY_LIMIT_BYTES:,}. Keep large data as an artifact, and its id here.",
             metadata={"limit": str(ENTRY_LIMIT_BYTES), "size": str(size)},
         )
 
@@ -75,7 +84,7 @@ def check_text(message: Message, journal: str = "transcript") -> None:
     """Raises InvalidArgument for NUL characters, which the store cannot hold in text."""
     for field in _texts(message.DESCRIPTOR.name).plain:
         if "\0" in getattr(message, field):
-            raise _refused(journal, field, "holds a NUL character; put such content into a blob")
+            raise _refused(journal, field, "holds a NUL character, which the store cannot hold in this field")
 
 
 def _refused(journal: str, field: str, why: str) -> InvalidArgument:

@@ -170,6 +170,12 @@ class Connection:
                 return response
             self.recover(error, patience)
 
+    def supports(self, version: int) -> bool:
+        """Whether the daemon has an API version. Asks it again if it had not: it may have been upgraded."""
+        if self._line.agreement.has < version:
+            self._ask_again()
+        return self._line.agreement.has >= version
+
     def metadata_for(self, request: Message) -> Metadata:
         """Returns the metadata to send with a request. Raises VersionSkew when the daemon is too old for the request."""
         agreement = self._line.agreement

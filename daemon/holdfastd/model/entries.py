@@ -30,7 +30,7 @@ class EntryCodec:
         self._journal = journal
         self._names = tuple(field.name for field in journal.columns)
         self._get = attrgetter(*(field.name for field in fields))
-        # What an entry says of blobs, and what one says that names none: one comparison finds out, without a loop over the fields.
+        # What an entry says of blobs, and what one says that names none. One comparison tells, without a loop over the fields.
         self.blob_values = attrgetter("__class__", *(field.name for field in journal.blob_columns))
         self.no_blobs = self.blob_values(journal.message_class())
         self._strings = tuple(place for place, field in enumerate(fields) if field.type is FieldType.STRING)

@@ -1,9 +1,9 @@
 """The rows of blobs: what is stored, what keeps it, and what the sweep may delete.
 
-A blob is kept while a record or an entry refers to it, a delta is based on it, or its lease runs. The sweep examines only candidates, never
-all blobs. A blob becomes a candidate when it is stored (due at the end of its lease), when it loses a reference, and when a delta
-based on it is deleted. So each blob that nothing refers to has a row in `blob_candidate`. The transaction that deletes a blob's
-row puts its path into `blob_trash`.
+A blob is kept while a record or an entry refers to it, a delta is based on it, or its lease runs. The sweep examines only
+candidates, never all blobs. A blob becomes a candidate when it is stored (due at the end of its lease), when it loses a
+reference, and when a delta based on it is deleted. So each blob that nothing refers to has a row in `blob_candidate`. The
+transaction that deletes a blob's row puts its path into `blob_trash`.
 """
 
 from __future__ import annotations

@@ -96,7 +96,8 @@ def append(connection: Connection, heads: Heads, workspace: str, mutation: Appen
     _check_expected(mutation, head.last_number)
     if not mutation.rows:
         return 0, 0
-    given, columns = mutation.rows, entry_columns(journal)
+    given: Sequence[Sequence[Any]] = mutation.rows
+    columns = entry_columns(journal)
     if mutation.blobs:
         given, columns = entry_blobs.completed(connection, mutation), blob_entry_columns(journal)
     if not head.journal_id:  # after the checks, so that an append without entries creates no journal

@@ -110,7 +110,12 @@ class Ledger:
         nevertheless, the whole batch is rolled back.
         """
         append = command.lone_append
-        if append is None or append.blobs or not isinstance(command, Commit) or (key is not None and self._remembered[key] is not None):
+        if (
+            append is None
+            or append.blobs
+            or not isinstance(command, Commit)
+            or (key is not None and self._remembered[key] is not None)
+        ):
             return False
         journal = (command.workspace, append.journal.name, append.parent_kind, append.parent_id)
         return command.workspace in self._workspaces and self.heads.get(journal) is not None

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from holdfast.contract.ids import request_id
+from holdfast.journals.contents import Contents
 from tests.async_client.generated.journals.entry_pages import entry_pages
 from tests.async_client.generated.journals.reader import Reader
 from holdfast.v1 import entry_pb2, journal_service_pb2
@@ -18,11 +19,15 @@ Appended = TypeVar("Appended", bound=Sequence[Any], covariant=True)
 
 
 class JournalSink(Protocol[Appended]):
-    """The target of appends. It returns one item for each entry.
+    """The target of appends. It returns one item for each entry. `contents` makes the entries.
 
     `JournalCalls` appends at once and returns the numbers; a transaction's `Steps` returns the entries, in which the commit sets
     the numbers.
     """
+
+    @property
+    def contents(self) -> Contents:
+        """Puts into blobs what entries cannot hold. The blobs are uploaded at once, and kept if the entries are appended."""
 
     async def append(
         self, parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entry], expected_last_number: int | None = None
@@ -39,6 +44,8 @@ class JournalCalls:
     def __init__(self, scope: Scope, journal: str) -> None:
         self._scope = scope
         self._journal = journal
+        self.contents = Contents(scope.connection)
+        self._whole = self.contents.filler(journal)
 
     async def append(
         self, parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entry], expected_last_number: int | None = None
@@ -63,16 +70,16 @@ class JournalCalls:
         answer = await self._scope.commit([Mutation(append=each) for each in appends], return_records=False)
         return [range(each.first_number, each.last_number + 1) for each in answer.results]
 
-    def read(self, parent_kind: str, parent_id: str, **fields: Any) -> Reader:
-        """Returns the entries of one parent as a stream. `fields` are fields of the request."""
+    def read(self, parent_kind: str, parent_id: str, contents: bool = True, **fields: Any) -> Reader:
+        """Returns the entries of one parent as a stream, with `contents` whole. `fields` are fields of the request."""
         request = journal_service_pb2.JournalServiceReadRequest(
             workspace=self._scope.workspace, journal=self._journal, parent_kind=parent_kind, parent_id=parent_id, **fields
         )
-        return Reader(self._scope.connection, request)
+        return Reader(self._scope.connection, request, self._whole if contents else None)
 
-    def list(self, limit: int | None, **fields: Any) -> AsyncIterator[entry_pb2.Entry]:
-        """Yields the entries of all parents, or of one, page by page. `fields` are fields of the request."""
+    def list(self, limit: int | None, contents: bool = True, **fields: Any) -> AsyncIterator[entry_pb2.Entry]:
+        """Yields the entries of all parents, or of one, page by page, `contents` whole. `fields` are those of the request."""
         request = journal_service_pb2.JournalServiceListRequest(workspace=self._scope.workspace, journal=self._journal, **fields)
         if limit is not None and not request.page_size:
             request.page_size = min(max(limit, 0), LARGEST_PAGE)
-        return entry_pages(self._scope, request, limit)
+        return entry_pages(self._scope, request, limit, self._whole if contents else None)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import Callable, AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 
@@ -12,15 +12,21 @@ from tests.async_client.connection import Connection
 from tests.async_client.generated.wire.pages import report_unreadable
 from tests.async_client.streams import Stream
 
+Whole = Callable[[entry_pb2.Entry], entry_pb2.Entry]
+
 
 class Reader:
     """An iterator of entries. One thread iterates; any thread may `close`, which ends the iteration.
 
-    It holds one frame of at most 3 MiB at a time. The call ends when the last entry was read or the reader is closed.
+    It holds one frame of at most 3 MiB at a time, and the content of one entry that is in a blob. The call ends when the last
+    entry was read or the reader is closed.
     """
 
-    def __init__(self, connection: Connection, request: journal_service_pb2.JournalServiceReadRequest) -> None:
+    def __init__(
+        self, connection: Connection, request: journal_service_pb2.JournalServiceReadRequest, whole: Whole | None = None
+    ) -> None:
         self._request = request
+        self._whole = whole
         self._limited = request.limit > 0
         self._stream: Stream[journal_service_pb2.JournalServiceReadRequest, journal_service_pb2.JournalServiceReadResponse]
         self._stream = Stream(connection, lambda stubs: stubs.journal.Read, lambda: self._request)
@@ -51,7 +57,7 @@ class Reader:
             report_unreadable(frame.unreadable)
             if entries := frame.entries:
                 finished = self._move(entries)
-                for each in entries:
+                for each in entries if self._whole is None else map(self._whole, entries):
                     yield each
                 if finished:
                     self._stream.close()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from holdfast.contract.kinds import Kind
 from holdfast.errors import InvalidArgument, WorkspaceNotFound
 from holdfast.v1 import store_service_pb2
-from tests.async_client.generated.wire.pages import LARGEST_PAGE, page_items
+from tests.async_client.generated.wire.pages import LARGEST_PAGE, Converted, Items, page_items
 from tests.async_client.generated.wire.scope import Scope
 
 V = TypeVar("V")
@@ -30,8 +30,8 @@ def list_records(
     if limit is not None and not page_size:
         request.page_size = min(limit, LARGEST_PAGE)
 
-    def values_of(page: store_service_pb2.StoreServiceListResponse) -> list[V]:
-        return [value_of(getattr(record, kind.name)) for record in page.records]
+    def values_of(page: store_service_pb2.StoreServiceListResponse) -> Items[V]:
+        return Converted(page.records, lambda record: value_of(getattr(record, kind.name)))
 
     return page_items(scope.connection, lambda stubs: stubs.store.List, request, values_of, limit)
 

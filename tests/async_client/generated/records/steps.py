@@ -11,6 +11,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from holdfast.blobs.session_memory import TransactionMemory
 from holdfast.contract.kinds import KINDS, Kind
 from holdfast.errors import Closed, NotFound
+from holdfast.journals.contents import Contents
 from tests.async_client.generated.records.sink import CommitSink, Step, new_id
 from holdfast.v1 import entry_pb2
 from holdfast.v1.store_service_pb2 import Append, Mutation, MutationResult, StoreServiceCommitResponse
@@ -26,6 +27,7 @@ class Steps:
     def __init__(self, stored: CommitSink) -> None:
         self.scope = stored.scope
         self.blobs = stored.blobs
+        self.contents = Contents(stored.scope.connection)
         self.memory = TransactionMemory(stored.memory)
         self.revision = 0
         self._stored = stored

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, AsyncIterator, Sequence
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import grpc
 
@@ -21,13 +21,36 @@ _log = logging.getLogger("holdfast")
 Request = TypeVar("Request", store_service_pb2.StoreServiceListRequest, journal_service_pb2.JournalServiceListRequest)
 Page = TypeVar("Page", store_service_pb2.StoreServiceListResponse, journal_service_pb2.JournalServiceListResponse)
 Item = TypeVar("Item")
+Yielded = TypeVar("Yielded", covariant=True)
+
+
+class Items(Protocol[Yielded]):
+    """The items of a page: their number, and parts of them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> Iterable[Yielded]: ...
+
+
+class Converted(Generic[Item, Yielded]):
+    """The items of a page, each converted when it is yielded: what a conversion fetches would not fit into memory for all."""
+
+    def __init__(self, items: Sequence[Item], convert: Callable[[Item], Yielded]) -> None:
+        self._items = items
+        self._convert = convert
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, part: slice, /) -> Iterable[Yielded]:
+        return map(self._convert, self._items[part])
 
 
 async def page_items(
     connection: Connection,
     method: Callable[[Stubs], grpc.UnaryUnaryMultiCallable[Request, Page]],
     request: Request,
-    items_of: Callable[[Page], Sequence[Item]],
+    items_of: Callable[[Page], Items[Item]],
     limit: int | None,
 ) -> AsyncIterator[Item]:
     """Yields the items of all pages, at most `limit`. Sets the request's page token for each page."""
