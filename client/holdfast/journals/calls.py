@@ -44,7 +44,7 @@ class JournalCalls:
         self._scope = scope
         self._journal = journal
         self.contents = Contents(scope.connection)
-        self._whole = self.contents.filler(journal)
+        self._fill = self.contents.filler(journal)
 
     def append(
         self, parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entry], expected_last_number: int | None = None
@@ -74,11 +74,11 @@ class JournalCalls:
         request = journal_service_pb2.JournalServiceReadRequest(
             workspace=self._scope.workspace, journal=self._journal, parent_kind=parent_kind, parent_id=parent_id, **fields
         )
-        return Reader(self._scope.connection, request, self._whole if contents else None)
+        return Reader(self._scope.connection, request, self._fill if contents else None)
 
     def list(self, limit: int | None, contents: bool = True, **fields: Any) -> Iterator[entry_pb2.Entry]:
         """Yields the entries of all parents, or of one, page by page, `contents` whole. `fields` are those of the request."""
         request = journal_service_pb2.JournalServiceListRequest(workspace=self._scope.workspace, journal=self._journal, **fields)
         if limit is not None and not request.page_size:
             request.page_size = min(max(limit, 0), LARGEST_PAGE)
-        return entry_pages(self._scope, request, limit, self._whole if contents else None)
+        return entry_pages(self._scope, request, limit, self._fill if contents else None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from operator import attrgetter
@@ -30,6 +30,7 @@ from holdfast.wire.connection import Connection
 SINCE = 3  # the API version that has blobs in place of fields
 
 M = TypeVar("M", bound=Message)
+Fill = Callable[[Iterable[entry_pb2.Entry]], Iterator[entry_pb2.Entry]]
 
 
 def value_of(entry: Message) -> Any:
@@ -121,15 +122,21 @@ class Contents:
         self._connection = connection
         self.blobs = Blobs(connection)
 
-    def filler(self, journal: str) -> Callable[[entry_pb2.Entry], entry_pb2.Entry]:
-        """Returns a function that returns entries of a journal whole. One comparison finds those that have no blob."""
-        none = entry_pb2.Entry()
-        names = [f"{journal}.{each.name}" for each in places_of(getattr(none, journal)).values()]
+    def filler(self, journal: str) -> Fill:
+        """Returns a function that yields entries of a journal whole, one at a time: their contents may not fit into memory."""
+        value, none = attrgetter(journal), getattr(entry_pb2.Entry(), journal)
+        names = [each.name for each in places_of(none).values()]
         if not names:
-            return lambda entry: entry
-        digests = attrgetter(*names)
-        unset, blobs = digests(none), self.blobs
-        return lambda entry: entry if digests(entry) == unset else whole(entry, blobs)
+            return iter
+        digests, blobs = attrgetter(*names), self.blobs
+        unset = digests(none)
+
+        def fill(entries: Iterable[entry_pb2.Entry]) -> Iterator[entry_pb2.Entry]:
+            for entry in entries:
+                message = value(entry)  # kept while the entry is used: protobuf need not make it again for the caller
+                yield entry if digests(message) == unset else whole(entry, blobs)
+
+        return fill
 
     def stored(self, value: EntryLike, journal: str = "transcript") -> entry_pb2.Entry:
         """Returns an entry to append. What its fields cannot hold is put into blobs, which the entry names.
@@ -140,9 +147,7 @@ class Contents:
             entry = entry_of(value, journal)
         except (InvalidArgument, TooLarge) as error:
             return self._stored_apart(value, journal, error)
-        message = getattr(entry, journal)
-        apart = any(getattr(message, place.name) or _is_unfit(message, name) for name, place in places_of(message).items())
-        return self._stored_apart(value, journal, None) if apart else entry
+        return self._stored_apart(value, journal, None) if _needs_more(journal)(getattr(entry, journal)) else entry
 
     def stored_text(self, text: str) -> str | None:
         """Puts a text into a blob and returns the digest; None if the daemon is too old to keep it in place of a field."""
@@ -216,6 +221,20 @@ def _with_surrogates(field: Field, value: object) -> bytes | None:
         except ValueError:
             return unfit.json_bytes(value)
     return None
+
+
+@cache
+def _needs_more(journal: str) -> Callable[[Message], bool]:
+    """Returns the check whether a message that passed `check_entry` names a blob, or has JSON that a field cannot hold."""
+    none = getattr(entry_pb2.Entry(), journal)
+    fields, names = fields_of(none.DESCRIPTOR), places_of(none)
+    digests = attrgetter(*(each.name for each in names.values()))
+    unset, documents = digests(none), [name for name in names if fields[name].json]
+
+    def check(message: Message) -> bool:
+        return digests(message) != unset or any(unfit.is_unfit_json(getattr(message, name)) for name in documents)
+
+    return check if documents else lambda message: bool(digests(message) != unset)
 
 
 def _is_unfit(message: Message, name: str) -> bool:

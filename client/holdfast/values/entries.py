@@ -19,7 +19,8 @@ _CERTAINLY_FITS = ENTRY_LIMIT_BYTES // 4 - 4096  # characters; UTF-8 takes at mo
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """The text fields of an entry: those that hold JSON, those that hold plain text; and the required fields."""
+    """The text fields of an entry: those that hold JSON, those that hold plain text; and the required fields. Not those about
+    blobs, which the client sets."""
 
     documents: tuple[str, ...]
     plain: tuple[str, ...]
@@ -29,9 +30,15 @@ class _Texts:
 @cache
 def _texts(name: str) -> _Texts:
     """The text fields of a journal, by the name of its message."""
-    fields = entry_pb2.DESCRIPTOR.message_types_by_name[name].fields
+    message = entry_pb2.DESCRIPTOR.message_types_by_name[name]
+    fields, fields_by_name = message.fields, message.fields_by_name
     rules = {each.name: each.GetOptions().Extensions[options_pb2.rules] for each in fields}
-    texts = [each.name for each in fields if each.type == FieldDescriptor.TYPE_STRING]
+    of_blobs = {name for each in rules.values() if each.blob for name in (each.type_field, each.size_field)}
+    texts = [
+        name
+        for name, each in rules.items()
+        if fields_by_name[name].type == FieldDescriptor.TYPE_STRING and not each.blob and name not in of_blobs
+    ]
     return _Texts(
         documents=tuple(each for each in texts if rules[each].json),
         plain=tuple(each for each in texts if not rules[each].json),

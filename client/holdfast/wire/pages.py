@@ -34,7 +34,7 @@ class Items(Protocol[Yielded]):
 class Converted(Generic[Item, Yielded]):
     """The items of a page, each converted when it is yielded: what a conversion fetches would not fit into memory for all."""
 
-    def __init__(self, items: Sequence[Item], convert: Callable[[Item], Yielded]) -> None:
+    def __init__(self, items: Sequence[Item], convert: Callable[[Sequence[Item]], Iterable[Yielded]]) -> None:
         self._items = items
         self._convert = convert
 
@@ -42,7 +42,7 @@ class Converted(Generic[Item, Yielded]):
         return len(self._items)
 
     def __getitem__(self, part: slice, /) -> Iterable[Yielded]:
-        return map(self._convert, self._items[part])
+        return self._convert(self._items[part])
 
 
 def page_items(

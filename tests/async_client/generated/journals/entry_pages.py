@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, AsyncIterator
+from collections.abc import AsyncIterator
 
+from holdfast.journals.contents import Fill
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from tests.async_client.generated.wire.pages import Converted, Items, page_items, report_warnings
 from tests.async_client.generated.wire.scope import Scope
@@ -14,13 +15,13 @@ def entry_pages(
     scope: Scope,
     request: journal_service_pb2.JournalServiceListRequest,
     limit: int | None,
-    whole: Callable[[entry_pb2.Entry], entry_pb2.Entry] | None = None,
+    fill: Fill | None = None,
 ) -> AsyncIterator[entry_pb2.Entry]:
-    """Yields the entries that the request selects, at most `limit`, each converted by `whole`. Sets the page token of the request
+    """Yields the entries that the request selects, at most `limit`, each filled by `fill`. Sets the page token of the request
     for each page."""
 
     def entries_of(page: journal_service_pb2.JournalServiceListResponse) -> Items[entry_pb2.Entry]:
         report_warnings(page.warnings)
-        return page.entries if whole is None else Converted(page.entries, whole)
+        return page.entries if fill is None else Converted(page.entries, fill)
 
     return page_items(scope.connection, lambda stubs: stubs.journal.List, request, entries_of, limit)

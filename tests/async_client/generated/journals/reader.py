@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 
+from holdfast.journals.contents import Fill
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from tests.async_client.connection import Connection
 from tests.async_client.generated.wire.pages import report_unreadable
 from tests.async_client.streams import Stream
-
-Whole = Callable[[entry_pb2.Entry], entry_pb2.Entry]
 
 
 class Reader:
@@ -23,10 +22,10 @@ class Reader:
     """
 
     def __init__(
-        self, connection: Connection, request: journal_service_pb2.JournalServiceReadRequest, whole: Whole | None = None
+        self, connection: Connection, request: journal_service_pb2.JournalServiceReadRequest, fill: Fill | None = None
     ) -> None:
         self._request = request
-        self._whole = whole
+        self._fill = fill
         self._limited = request.limit > 0
         self._stream: Stream[journal_service_pb2.JournalServiceReadRequest, journal_service_pb2.JournalServiceReadResponse]
         self._stream = Stream(connection, lambda stubs: stubs.journal.Read, lambda: self._request)
@@ -57,7 +56,7 @@ class Reader:
             report_unreadable(frame.unreadable)
             if entries := frame.entries:
                 finished = self._move(entries)
-                for each in entries if self._whole is None else map(self._whole, entries):
+                for each in entries if self._fill is None else self._fill(entries):
                     yield each
                 if finished:
                     self._stream.close()

@@ -31,7 +31,7 @@ def list_records(
         request.page_size = min(limit, LARGEST_PAGE)
 
     def values_of(page: store_service_pb2.StoreServiceListResponse) -> Items[V]:
-        return Converted(page.records, lambda record: value_of(getattr(record, kind.name)))
+        return Converted(page.records, lambda records: (value_of(getattr(record, kind.name)) for record in records))
 
     return page_items(scope.connection, lambda stubs: stubs.store.List, request, values_of, limit)
 
