@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import holdfast
-from holdfast.journals.contents import Contents, open_content, text_of
+from holdfast.blobs.contents import Contents, open_content, text_of
 from holdfast.v1 import entry_pb2
 from tests.end_to_end.command_line import Run
 from tests.end_to_end.daemons import Directory

@@ -39,7 +39,7 @@ def json_form(message: Message) -> dict[str, Any]:
 
 def with_contents(store: Store, message: Message, form: dict[str, Any]) -> dict[str, Any]:
     """Returns the form of a record or entry with the contents that are in blobs, exactly as they were given."""
-    from holdfast.journals.contents import places_of, text_of, value_of  # here: it loads gRPC, and few commands need it
+    from holdfast.blobs.contents import places_of, text_of, value_of  # here: it loads gRPC, and few commands need it
 
     value = value_of(message)
     fields = fields_of(value.DESCRIPTOR)

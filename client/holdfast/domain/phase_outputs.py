@@ -6,9 +6,9 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from holdfast.blobs.contents import Contents, open_content, text_of, whole
 from holdfast.contract.kinds import KINDS
 from holdfast.errors import NotFound, VersionMismatch
-from holdfast.journals.contents import Contents, open_content, text_of, whole
 from holdfast.records.collection import Collection
 from holdfast.records.listing import first_message
 from holdfast.records.sink import Step

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
+from holdfast.blobs.contents import Contents
 from holdfast.contract.ids import request_id
-from holdfast.journals.contents import Contents
 from holdfast.journals.entry_pages import entry_pages
 from holdfast.journals.reader import Reader
 from holdfast.v1 import entry_pb2, journal_service_pb2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from holdfast.journals.contents import Fill
+from holdfast.blobs.contents import Fill
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from holdfast.wire.pages import Converted, Items, page_items, report_warnings
 from holdfast.wire.scope import Scope

@@ -8,9 +8,9 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast.blobs.contents import Contents, open_content, text_of
 from holdfast.errors import InvalidArgument
 from holdfast.journals.calls import JournalCalls, JournalSink
-from holdfast.journals.contents import Contents, open_content, text_of
 from holdfast.journals.reader import Reader
 from holdfast.v1 import entry_pb2
 from holdfast.v1.store_service_pb2 import Append

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 
-from holdfast.journals.contents import Fill
+from holdfast.blobs.contents import Fill
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from holdfast.wire.connection import Connection
 from holdfast.wire.pages import report_unreadable

@@ -15,9 +15,9 @@ from types import TracebackType
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast.blobs.contents import Contents
 from holdfast.contract.ids import request_id
 from holdfast.errors import Closed, HoldfastError, InvalidArgument
-from holdfast.journals.contents import Contents
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from holdfast.values.entries import check_entry, check_text
 from holdfast.values.fields import json_field, not_utf8, timestamp

@@ -277,7 +277,7 @@ class FieldRules(_message.Message):
     default_value: _builtins.str
     """The value that an insert sets when the caller sets none."""
     blob: _builtins.bool
-    """Whether the string is the digest of a blob (`sha256:…`). The blob is kept for as long as the record refers to it."""
+    """Whether the string is the digest of a blob (`sha256:…`). The blob is kept for as long as the record or entry refers to it."""
     size_field: _builtins.str
     """For a blob: the field of the same message that the daemon sets to the size of the blob in bytes, uncompressed."""
     number_within: _builtins.str

@@ -35,11 +35,15 @@ OWN = Peer("", os.getpid(), os.geteuid(), os.getegid())
 
 
 class Call:
-    """One call: its caller, its deadline, its end, and its claim on memory. Thread-safe."""
+    """One call: its caller, its deadline, its end, and its claim on memory. Thread-safe.
+
+    is_long: whether its reads may take much longer than a look-up, as those that walk a table do; see `turns.py`.
+    """
 
     def __init__(self, timeout_s: float | None = None, peer: Peer = OWN, claim: Claim | None = None) -> None:
         self.peer = peer
         self.claim = claim or Claim(None, peer)
+        self.is_long = False
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._lock = threading.Lock()
         self._gone = False

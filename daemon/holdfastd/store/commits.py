@@ -17,7 +17,20 @@ from holdfastd.model import codec
 from holdfastd.model.checking import MAX_RECORD_BYTES, check_size, set_defaults
 from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed, CompactWatches
 from holdfastd.model.ids import sequence_id, template_id, was_given
-from holdfastd.model.mutations import APPEND, INSERT, UPDATE, Append, Change, Delete, Insert, Mutation, Result, Update, Upsert
+from holdfastd.model.mutations import (
+    APPEND,
+    DELETE,
+    INSERT,
+    UPDATE,
+    Append,
+    Change,
+    Delete,
+    Insert,
+    Mutation,
+    Result,
+    Update,
+    Upsert,
+)
 from holdfastd.model.names import check_new_id
 from holdfastd.store import changes, deletes, journals, loading, records, workspaces
 from holdfastd.store.engine import Connection
@@ -57,6 +70,13 @@ class _Unit:
             )
         return Result(kind.name, change.id, change.version, image=change.image, ordinal=len(self.changes) - 1)
 
+    def check_absent(self, kind: Kind, id: str) -> None:
+        """Call when the table has no such record. DATA_LOSS (RECORD_DAMAGED) when the history has it: an index hides it."""
+        if loading.is_hidden(self.connection, kind, self.workspace, id):
+            newest = self.ledger.unwritten(self.workspace, kind.name, id, "")
+            if newest is None or newest[0] != DELETE:
+                raise loading.hidden(kind, id)
+
 
 def commit(ledger: Ledger, connection: Connection, command: Commit, now_ns: int) -> Committed:
     """Applies a commit. When its request id was applied before, changes nothing and returns the remembered answer."""
@@ -64,6 +84,7 @@ def commit(ledger: Ledger, connection: Connection, command: Commit, now_ns: int)
     if known is not None:
         return _answer_again(connection, command.workspace, *known)
     unit = _Unit(connection, ledger, command.workspace, ledger.revision + 1, ledger.next_time(now_ns))
+    ledger.begin_commit(unit.changes)
     ledger.make_workspace(connection, command.workspace, unit.now_ns)
     results = tuple([_APPLY[type(mutation)](unit, mutation) for mutation in command.mutations])
     if not unit.changes:
@@ -101,6 +122,8 @@ def _insert(unit: _Unit, mutation: Insert | Upsert) -> Result:
     codec.set_time(message.create_time, unit.now_ns)
     codec.set_time(message.update_time, unit.now_ns)
     image = records.insert(unit.connection, kind, unit.workspace, message)
+    if mutation.message.id or kind.id_template:  # the daemon's own ids are new
+        unit.check_absent(kind, message.id)
     return unit.record(kind, INSERT, message, image)
 
 
@@ -142,6 +165,8 @@ def _update(unit: _Unit, mutation: Update) -> Result:
     id = mutation.message.id
     load = loading.load_to_overwrite if loading.replaces_all(kind, mutation.mask) else loading.load
     found = load(unit.connection, kind, unit.workspace, id)
+    if found is None:
+        unit.check_absent(kind, id)
     before = loading.check_version(kind, unit.workspace, id, found, mutation.version)
     after = type(before)()
     after.CopyFrom(before)
@@ -198,6 +223,8 @@ def _find(unit: _Unit, kind: Kind, message: RecordMessage) -> str:
 def _delete(unit: _Unit, mutation: Delete) -> Result:
     kind = mutation.kind
     found = loading.load_to_delete(unit.connection, kind, unit.workspace, mutation.id)
+    if found is None:
+        unit.check_absent(kind, mutation.id)
     message = loading.check_version(kind, unit.workspace, mutation.id, found, mutation.version)
     unit.changes += deletes.delete(
         unit.connection, unit.ledger.heads, unit.workspace, kind, message, mutation.cascade, unit.stamp

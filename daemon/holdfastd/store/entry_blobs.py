@@ -14,9 +14,9 @@ from holdfastd.model import entry_blobs
 from holdfastd.model.mutations import Append
 from holdfastd.store import blobs
 from holdfastd.store.engine import Connection
+from holdfastd.store.journal_heads import JournalKey
 from holdfastd.store.sql import quoted
 
-JournalKey = tuple[str, str, str, str]  # workspace, journal, parent_kind, parent_id
 # The id of an entry's references, in SQL; `e` is the journal's table.
 REFERENCE_ID = "j.parent_kind || '/' || j.parent_id || '/' || e.number"
 

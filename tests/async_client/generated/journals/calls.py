@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from holdfast.contract.ids import request_id
-from holdfast.journals.contents import Contents
+from holdfast.blobs.contents import Contents
 from tests.async_client.generated.journals.entry_pages import entry_pages
 from tests.async_client.generated.journals.reader import Reader
 from holdfast.v1 import entry_pb2, journal_service_pb2

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from holdfast.journals.contents import Fill
+from holdfast.blobs.contents import Fill
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from tests.async_client.generated.wire.pages import Converted, Items, page_items, report_warnings
 from tests.async_client.generated.wire.scope import Scope

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 
-from holdfast.journals.contents import Fill
+from holdfast.blobs.contents import Fill
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from tests.async_client.connection import Connection
 from tests.async_client.generated.wire.pages import report_unreadable
