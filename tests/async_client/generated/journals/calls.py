@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from holdfast.contract.ids import request_id
 from holdfast.blobs.contents import Contents
+from holdfast.contract.ids import request_id
 from tests.async_client.generated.journals.entry_pages import entry_pages
 from tests.async_client.generated.journals.reader import Reader
 from holdfast.v1 import entry_pb2, journal_service_pb2

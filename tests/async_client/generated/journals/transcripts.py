@@ -9,8 +9,8 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tests.async_client.generated.journals.calls import JournalCalls, JournalSink
 from holdfast.blobs.contents import open_content, text_of
+from tests.async_client.generated.journals.calls import JournalCalls, JournalSink
 from tests.async_client.generated.journals.reader import Reader
 from holdfast.journals.writer import Acknowledged, TranscriptWriter
 from holdfast.v1 import entry_pb2

@@ -8,10 +8,10 @@ from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from holdfast.blobs.contents import Contents
 from holdfast.blobs.session_memory import TransactionMemory
 from holdfast.contract.kinds import KINDS, Kind
 from holdfast.errors import Closed, NotFound
-from holdfast.blobs.contents import Contents
 from tests.async_client.generated.records.sink import CommitSink, Step, new_id
 from holdfast.v1 import entry_pb2
 from holdfast.v1.store_service_pb2 import Append, Mutation, MutationResult, StoreServiceCommitResponse
