@@ -103,7 +103,11 @@ def test_a_refused_append_does_not_undo_its_batch(engine: Engine, direct: Direct
     pending = [engine.commits.append(each, Call(30)) for each in requests]
     waiters = [Waiter(each.command, Call(30), lambda waiter: None) for each in pending]
     commits = engine.query("SELECT count(*) FROM commits")[0][0]
+    statements: list[str] = []
+    engine.connection.set_trace_callback(statements.append)
     engine.batcher.run(waiters)
+    engine.connection.set_trace_callback(None)
+    assert "ROLLBACK" not in statements, "the batch was rolled back and its commands were run one by one"
     assert [type(each.error) for each in waiters] == [type(None), FailedPrecondition, type(None)]
     assert [each.transcript.content for each in engine.entries("S")] == ["first", "second", "third"]
     assert engine.query("SELECT count(*) FROM commits") == [(commits + 2,)]

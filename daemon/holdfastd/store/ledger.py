@@ -107,18 +107,13 @@ class Ledger:
         return not self._cannot_be_refused(command, key)
 
     def _cannot_be_refused(self, command: Command[Any], key: RequestKey | None) -> bool:
-        """Whether the command is a new request that appends unconditionally to a journal in the cache, and names no blobs.
+        """Whether the command is a new request that appends unconditionally to a journal in the cache.
 
         Such a command is only an insert, which does not fail in normal operation, so it runs without a savepoint. If it fails
         nevertheless, the whole batch is rolled back.
         """
         append = command.lone_append
-        if (
-            append is None
-            or append.blobs
-            or not isinstance(command, Commit)
-            or (key is not None and self._remembered[key] is not None)
-        ):
+        if append is None or not isinstance(command, Commit) or (key is not None and self._remembered[key] is not None):
             return False
         journal = (command.workspace, append.journal.name, append.parent_kind, append.parent_id)
         return command.workspace in self._workspaces and self.heads.get(journal) is not None
