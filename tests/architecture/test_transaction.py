@@ -41,6 +41,7 @@ READS = {
     "of",
     "open",
     "open_content",
+    "page",
     "phases",
     "query",
     "read",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from operator import attrgetter
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
@@ -21,16 +21,23 @@ from holdfast.blobs.collection import Blobs
 from holdfast.contract.kinds import Field, fields_of
 from holdfast.errors import DataLoss, HoldfastError, InvalidArgument, NotFound, TooLarge
 from holdfast.v1 import entry_pb2
+from holdfast.v1.store_service_pb2 import Unreadable
 from holdfast.values import unfit
 from holdfast.values.entries import ENTRY_LIMIT_BYTES, EntryLike, check_entry, entry_of, unchecked
 from holdfast.values.fields import json_field
 from holdfast.wire.agreement import UPGRADE_DAEMON
 from holdfast.wire.connection import Connection
+from holdfast.wire.pages import Gaps
 
 SINCE = 3  # the API version that has blobs in place of fields
 
 M = TypeVar("M", bound=Message)
-Fill = Callable[[Iterable[entry_pb2.Entry]], Iterator[entry_pb2.Entry]]
+
+
+class Fill(Protocol):
+    """Yields entries whole, one at a time: their contents may not fit into memory. Leaves out those with a damaged content."""
+
+    def __call__(self, entries: Iterable[entry_pb2.Entry], gaps: Gaps) -> Iterator[entry_pb2.Entry]: ...
 
 
 def value_of(entry: Message) -> Any:
@@ -115,6 +122,18 @@ def _named(entry: Message) -> str:
     return f"{entry.WhichOneof('value')} entry {entry.number}{parent}"
 
 
+def _as_they_are(entries: Iterable[entry_pb2.Entry], gaps: Gaps) -> Iterator[entry_pb2.Entry]:
+    return iter(entries)
+
+
+def _whole_or_noted(entry: entry_pb2.Entry, blobs: Blobs, gaps: Gaps) -> entry_pb2.Entry | None:
+    try:
+        return whole(entry, blobs)
+    except DataLoss as error:
+        gaps.note([Unreadable(kind=entry.WhichOneof("value") or "", id=str(entry.number), reason=error.message)])
+        return None
+
+
 class Contents:
     """Puts contents into the blobs of a store and fills them in. Thread-safe."""
 
@@ -123,18 +142,21 @@ class Contents:
         self.blobs = Blobs(connection)
 
     def filler(self, journal: str) -> Fill:
-        """Returns a function that yields entries of a journal whole, one at a time: their contents may not fit into memory."""
+        """Returns the function that yields the entries of a journal whole."""
         value, none = attrgetter(journal), getattr(entry_pb2.Entry(), journal)
         names = [each.name for each in places_of(none).values()]
         if not names:
-            return iter
+            return _as_they_are
         digests, blobs = attrgetter(*names), self.blobs
         unset = digests(none)
 
-        def fill(entries: Iterable[entry_pb2.Entry]) -> Iterator[entry_pb2.Entry]:
+        def fill(entries: Iterable[entry_pb2.Entry], gaps: Gaps) -> Iterator[entry_pb2.Entry]:
             for entry in entries:
                 message = value(entry)  # kept while the entry is used: protobuf need not make it again for the caller
-                yield entry if digests(message) == unset else whole(entry, blobs)
+                if digests(message) == unset:
+                    yield entry
+                elif (filled := _whole_or_noted(entry, blobs, gaps)) is not None:
+                    yield filled
 
         return fill
 

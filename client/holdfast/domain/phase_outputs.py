@@ -17,6 +17,7 @@ from holdfast.v1 import record_pb2
 from holdfast.values import mutations, unfit
 from holdfast.values.filters import both, equal
 from holdfast.values.mutations import record_of
+from holdfast.wire.pages import raise_unreadable
 from holdfast.wire.scope import Scope
 
 PAGE = 1000
@@ -185,7 +186,7 @@ class PhaseOutputs(PhaseOutputWrites, Collection[record_pb2.PhaseOutput]):
         if id and not phase:
             return super().exists(id)
         wanted = Owner(run_id or id, task_id).filter(phase=phase)
-        return first_message(self._scope, self._kind, wanted) is not None
+        return first_message(self._scope, self._kind, wanted, on_unreadable=raise_unreadable) is not None
 
     def _value(self, message: Any) -> record_pb2.PhaseOutput:
         found: record_pb2.PhaseOutput = message

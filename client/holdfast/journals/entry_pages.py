@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 
 from holdfast.blobs.contents import Fill
 from holdfast.v1 import entry_pb2, journal_service_pb2
-from holdfast.wire.pages import Converted, Items, page_items, report_warnings
+from holdfast.wire.pages import Converted, Gaps, Items, Listing, Page, one_page, page_items, report_warnings
 from holdfast.wire.scope import Scope
 
 
@@ -14,13 +15,30 @@ def entry_pages(
     scope: Scope,
     request: journal_service_pb2.JournalServiceListRequest,
     limit: int | None,
+    gaps: Gaps | None = None,
     fill: Fill | None = None,
-) -> Iterator[entry_pb2.Entry]:
-    """Yields the entries that the request selects, at most `limit`, each filled by `fill`. Sets the page token of the request
-    for each page."""
+) -> Listing[entry_pb2.Entry]:
+    """Yields the entries that the request selects, at most `limit`. Sets the request's page token for each page.
 
+    `fill` fills in the contents that are in blobs, when an entry is yielded.
+    """
+    gaps = gaps or Gaps()
+    items = page_items(scope.connection, lambda stubs: stubs.journal.List, request, _entries_of(fill, gaps), limit, gaps)
+    return Listing(items, gaps)
+
+
+def entry_page(
+    scope: Scope, request: journal_service_pb2.JournalServiceListRequest, gaps: Gaps, fill: Fill | None = None
+) -> Page[entry_pb2.Entry]:
+    """Returns the page that the request asks for."""
+    return one_page(scope.connection, lambda stubs: stubs.journal.List, request, _entries_of(fill, gaps), gaps)
+
+
+def _entries_of(
+    fill: Fill | None, gaps: Gaps
+) -> Callable[[journal_service_pb2.JournalServiceListResponse], Items[entry_pb2.Entry]]:
     def entries_of(page: journal_service_pb2.JournalServiceListResponse) -> Items[entry_pb2.Entry]:
         report_warnings(page.warnings)
-        return page.entries if fill is None else Converted(page.entries, fill)
+        return page.entries if fill is None else Converted(page.entries, partial(fill, gaps=gaps))
 
-    return page_items(scope.connection, lambda stubs: stubs.journal.List, request, entries_of, limit)
+    return entries_of

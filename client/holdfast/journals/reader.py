@@ -8,8 +8,9 @@ from types import TracebackType
 
 from holdfast.blobs.contents import Fill
 from holdfast.v1 import entry_pb2, journal_service_pb2
+from holdfast.v1.store_service_pb2 import Unreadable
 from holdfast.wire.connection import Connection
-from holdfast.wire.pages import report_unreadable
+from holdfast.wire.pages import Gaps, OnUnreadable
 from holdfast.wire.streams import Stream
 
 
@@ -21,8 +22,13 @@ class Reader:
     """
 
     def __init__(
-        self, connection: Connection, request: journal_service_pb2.JournalServiceReadRequest, fill: Fill | None = None
+        self,
+        connection: Connection,
+        request: journal_service_pb2.JournalServiceReadRequest,
+        on_unreadable: OnUnreadable | None = None,
+        fill: Fill | None = None,
     ) -> None:
+        self._gaps = Gaps(on_unreadable)
         self._request = request
         self._fill = fill
         self._limited = request.limit > 0
@@ -35,6 +41,11 @@ class Reader:
 
     def __next__(self) -> entry_pb2.Entry:
         return next(self._entries)
+
+    @property
+    def unreadable(self) -> list[Unreadable]:
+        """The entries so far that exist and cannot be read. They are left out."""
+        return self._gaps.unreadable
 
     def close(self) -> None:
         """Ends the iteration, even while another thread waits for an entry."""
@@ -52,10 +63,10 @@ class Reader:
 
     def _read(self) -> Generator[entry_pb2.Entry, None, None]:
         for frame in self._stream:
-            report_unreadable(frame.unreadable)
+            self._gaps.note(frame.unreadable)
             if entries := frame.entries:
                 finished = self._move(entries)
-                yield from entries if self._fill is None else self._fill(entries)
+                yield from entries if self._fill is None else self._fill(entries, self._gaps)
                 if finished:
                     self._stream.close()
                     return

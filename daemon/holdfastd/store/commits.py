@@ -32,7 +32,7 @@ from holdfastd.model.mutations import (
     Upsert,
 )
 from holdfastd.model.names import check_new_id
-from holdfastd.store import changes, deletes, journals, loading, records, workspaces
+from holdfastd.store import changes, deletes, journals, loading, records, vocabularies, workspaces
 from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
 
@@ -114,6 +114,7 @@ def _insert(unit: _Unit, mutation: Insert | Upsert) -> Result:
     for each in kind.fields:
         if each.output_only:
             message.ClearField(each.name)
+    vocabularies.prepare(unit.ledger.vocabularies, unit.connection, unit.workspace, kind, message)
     set_defaults(kind, message)
     records.set_numbers(unit.connection, kind, unit.workspace, message)
     _set_id(unit, kind, message)
@@ -172,6 +173,7 @@ def _update(unit: _Unit, mutation: Update) -> Result:
     after.CopyFrom(before)
     for name in mutation.mask:
         _replace(kind, after, mutation.message, name)
+    vocabularies.prepare(unit.ledger.vocabularies, unit.connection, unit.workspace, kind, after)
     set_defaults(kind, after)
     check_size(after, MAX_RECORD_BYTES, f"{kind.name} record")  # the stored and the new fields were checked apart
     unit.stamp(after)
@@ -226,6 +228,7 @@ def _delete(unit: _Unit, mutation: Delete) -> Result:
     if found is None:
         unit.check_absent(kind, mutation.id)
     message = loading.check_version(kind, unit.workspace, mutation.id, found, mutation.version)
+    vocabularies.before_delete(unit.ledger.vocabularies, unit.connection, unit.workspace, kind, message)
     unit.changes += deletes.delete(
         unit.connection, unit.ledger.heads, unit.workspace, kind, message, mutation.cascade, unit.stamp
     )

@@ -9,8 +9,9 @@ from types import TracebackType
 
 from holdfast.blobs.contents import Fill
 from holdfast.v1 import entry_pb2, journal_service_pb2
+from holdfast.v1.store_service_pb2 import Unreadable
 from tests.async_client.connection import Connection
-from tests.async_client.generated.wire.pages import report_unreadable
+from tests.async_client.generated.wire.pages import Gaps, OnUnreadable
 from tests.async_client.streams import Stream
 
 
@@ -22,8 +23,13 @@ class Reader:
     """
 
     def __init__(
-        self, connection: Connection, request: journal_service_pb2.JournalServiceReadRequest, fill: Fill | None = None
+        self,
+        connection: Connection,
+        request: journal_service_pb2.JournalServiceReadRequest,
+        on_unreadable: OnUnreadable | None = None,
+        fill: Fill | None = None,
     ) -> None:
+        self._gaps = Gaps(on_unreadable)
         self._request = request
         self._fill = fill
         self._limited = request.limit > 0
@@ -36,6 +42,11 @@ class Reader:
 
     async def __anext__(self) -> entry_pb2.Entry:
         return await anext(self._entries)
+
+    @property
+    def unreadable(self) -> list[Unreadable]:
+        """The entries so far that exist and cannot be read. They are left out."""
+        return self._gaps.unreadable
 
     async def close(self) -> None:
         """Ends the iteration, even while another thread waits for an entry."""
@@ -53,10 +64,10 @@ class Reader:
 
     async def _read(self) -> AsyncGenerator[entry_pb2.Entry, None]:
         async for frame in self._stream:
-            report_unreadable(frame.unreadable)
+            self._gaps.note(frame.unreadable)
             if entries := frame.entries:
                 finished = self._move(entries)
-                for each in entries if self._fill is None else self._fill(entries):
+                for each in entries if self._fill is None else self._fill(entries, self._gaps):
                     yield each
                 if finished:
                     self._stream.close()
