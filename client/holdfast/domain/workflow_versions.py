@@ -205,11 +205,11 @@ def says_the_same(one: record_pb2.Workflow, other: record_pb2.Workflow) -> bool:
 
 
 def _placed_after(last_number: int, wanted: record_pb2.Workflow) -> record_pb2.Workflow:
-    """A copy with the number after `last_number`. The daemon refuses it with AlreadyExists if that number is taken."""
+    """A copy with the id of the version after `last_number`. The daemon refuses it with AlreadyExists if that id is taken."""
     placed = record_pb2.Workflow()
     placed.CopyFrom(wanted)
-    placed.workflow_version = last_number + 1
-    placed.id = record_id(placed.workflow_id, placed.workflow_version)
+    placed.ClearField("workflow_version")  # the daemon sets it
+    placed.id = record_id(placed.workflow_id, last_number + 1)
     return placed
 
 

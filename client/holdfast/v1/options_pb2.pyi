@@ -264,10 +264,11 @@ class FieldRules(_message.Message):
     SEARCH_FIELD_NUMBER: _builtins.int
     COMPUTED_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
+    OPTIONAL_SINCE_FIELD_NUMBER: _builtins.int
     required: _builtins.bool
     """Whether an insert must set it."""
     output_only: _builtins.bool
-    """Whether only the daemon sets it. A value that the caller sends is ignored."""
+    """Whether only the daemon sets it. An insert that sets it is refused; an update may send back what was read."""
     immutable: _builtins.bool
     """Whether it cannot change after the insert."""
     json: _builtins.bool
@@ -287,6 +288,10 @@ class FieldRules(_message.Message):
     since: _builtins.int
     """The API version that added the field; 0 means 1. A daemon of an earlier version ignores the field, so a client may not send
     it there.
+    """
+    optional_since: _builtins.int
+    """The API version in which the field became `optional`; 0: with the field. Clients of earlier versions do not send a zero, so
+    from them the field counts as set to zero where it is unset.
     """
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -312,10 +317,11 @@ class FieldRules(_message.Message):
         search: _builtins.bool = ...,
         computed: _builtins.bool = ...,
         since: _builtins.int = ...,
+        optional_since: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "computed", b"computed", "default_value", b"default_value", "immutable", b"immutable", "json", b"json", "number_within", b"number_within", "output_only", b"output_only", "reference", b"reference", "required", b"required", "search", b"search", "since", b"since", "size_field", b"size_field", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "computed", b"computed", "default_value", b"default_value", "immutable", b"immutable", "json", b"json", "number_within", b"number_within", "optional_since", b"optional_since", "output_only", b"output_only", "reference", b"reference", "required", b"required", "search", b"search", "since", b"since", "size_field", b"size_field", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,11 +14,25 @@ from holdfast.contract.ids import random_id
 from holdfast.contract.kinds import Kind, RecordMessage
 from holdfastd.errors import AlreadyExists, InvalidArgument
 from holdfastd.model import codec
-from holdfastd.model.checking import MAX_RECORD_BYTES, check_size, set_defaults
+from holdfastd.model.checking import MAX_RECORD_BYTES, check_size, refuse_other_output_only, refuse_output_only, set_defaults
 from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed, CompactWatches
 from holdfastd.model.ids import sequence_id, template_id, was_given
-from holdfastd.model.mutations import APPEND, INSERT, UPDATE, Append, Change, Delete, Insert, Mutation, Result, Update, Upsert
+from holdfastd.model.mutations import (
+    APPEND,
+    DELETE,
+    INSERT,
+    UPDATE,
+    Append,
+    Change,
+    Delete,
+    Insert,
+    Mutation,
+    Result,
+    Update,
+    Upsert,
+)
 from holdfastd.model.names import check_new_id
+from holdfastd.model.ordering import place_in_history
 from holdfastd.store import changes, deletes, journals, loading, records, workspaces
 from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
@@ -38,6 +52,15 @@ class _Unit:
     now_ns: int
     changes: list[Change] = field(default_factory=list)
     image_bytes: int = 0
+    deleted: dict[tuple[str, str], int] = field(default_factory=dict)  # kind and id → the last version, of this commit
+
+    def last_version(self, kind: Kind, id: str) -> int:
+        """The last version of the deleted record that had this id; 0 if there was none."""
+        version = self.deleted.get((kind.name, id)) or self.ledger.last_version(self.workspace, kind.name, id)
+        if version is None:
+            newest = next(changes.of_record(self.connection, self.workspace, kind.name, id), None)
+            version = 0 if newest is None else newest.version
+        return version
 
     def stamp(self, message: RecordMessage) -> None:
         """Gives the message its next version and the time of this commit."""
@@ -90,18 +113,23 @@ def _insert(unit: _Unit, mutation: Insert | Upsert) -> Result:
     kind = mutation.kind
     message: RecordMessage = kind.message_class()
     message.CopyFrom(mutation.message)
-    for each in kind.fields:
-        if each.output_only:
-            message.ClearField(each.name)
     set_defaults(kind, message)
     records.set_numbers(unit.connection, kind, unit.workspace, message)
+    may_return = _may_return(kind, message)
     _set_id(unit, kind, message)
     check_new_id(message.id, f"{kind.name}.id")
-    message.version = 1
+    message.version = 1 + (unit.last_version(kind, message.id) if may_return else 0)
     codec.set_time(message.create_time, unit.now_ns)
     codec.set_time(message.update_time, unit.now_ns)
-    image = records.insert(unit.connection, kind, unit.workspace, message)
+    image = records.insert(unit.connection, kind, unit.workspace, message, place_in_history(unit.revision, len(unit.changes)))
     return unit.record(kind, INSERT, message, image)
+
+
+def _may_return(kind: Kind, message: RecordMessage) -> bool:
+    """Whether a deleted record may have had the id that this new one gets. Ids that the daemon makes or numbers never return."""
+    if kind.id_template:
+        return not any(field.number_within for field in kind.columns)
+    return bool(message.id)
 
 
 def _set_id(unit: _Unit, kind: Kind, message: RecordMessage) -> None:
@@ -143,6 +171,7 @@ def _update(unit: _Unit, mutation: Update) -> Result:
     load = loading.load_to_overwrite if loading.replaces_all(kind, mutation.mask) else loading.load
     found = load(unit.connection, kind, unit.workspace, id)
     before = loading.check_version(kind, unit.workspace, id, found, mutation.version)
+    refuse_other_output_only(kind, before, mutation.message)
     after = type(before)()
     after.CopyFrom(before)
     for name in mutation.mask:
@@ -181,11 +210,14 @@ def _upsert(unit: _Unit, mutation: Upsert) -> Result:
     kind, message = mutation.kind, mutation.message
     id = message.id or _find(unit, kind, message)
     if not id or not records.exists(unit.connection, kind, unit.workspace, id):
+        if mutation.version:
+            raise records.not_found(kind, unit.workspace, id)
+        refuse_output_only(kind, message)
         return _insert(unit, mutation)
     found: RecordMessage = kind.message_class()
     found.CopyFrom(message)
     found.id = id
-    return _update(unit, Update(kind, found, mutation.mask, 0))
+    return _update(unit, Update(kind, found, mutation.mask, mutation.version))
 
 
 def _find(unit: _Unit, kind: Kind, message: RecordMessage) -> str:
@@ -199,9 +231,9 @@ def _delete(unit: _Unit, mutation: Delete) -> Result:
     kind = mutation.kind
     found = loading.load_to_delete(unit.connection, kind, unit.workspace, mutation.id)
     message = loading.check_version(kind, unit.workspace, mutation.id, found, mutation.version)
-    unit.changes += deletes.delete(
-        unit.connection, unit.ledger.heads, unit.workspace, kind, message, mutation.cascade, unit.stamp
-    )
+    made = deletes.delete(unit.connection, unit.ledger.heads, unit.workspace, kind, message, mutation.cascade, unit.stamp)
+    unit.changes += made
+    unit.deleted |= {(each.kind, each.id): each.version for each in made if each.action == DELETE}
     return Result(kind.name, mutation.id, message.version, image=unit.changes[-1].image, ordinal=len(unit.changes) - 1)
 
 
