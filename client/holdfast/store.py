@@ -27,6 +27,7 @@ from holdfast.v1 import admin_service_pb2
 from holdfast.wire.address import explicit_socket, user_place
 from holdfast.wire.autostart import find_or_start
 from holdfast.wire.connection import Connection
+from holdfast.wire.pages import LARGEST_PAGE
 from holdfast.wire.scope import Scope
 from holdfast.wire.streams import SingleStream
 
@@ -168,6 +169,16 @@ class Store(StoreNouns):
     def status(self) -> admin_service_pb2.AdminServiceGetStatusResponse:
         """Returns the daemon's versions, process and addresses, and the size of the store."""
         return self._connection.call(lambda stubs: stubs.admin.GetStatus, admin_service_pb2.AdminServiceGetStatusRequest())
+
+    def workspaces(self) -> Iterator[str]:
+        """Yields the names of all workspaces of the store, sorted. A page is requested when its first name is needed."""
+        request = admin_service_pb2.AdminServiceListWorkspacesRequest(page_size=LARGEST_PAGE)
+        while True:
+            page = self._connection.call(lambda stubs: stubs.admin.ListWorkspaces, request)
+            yield from (each.name for each in page.workspaces)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
 
     def run_job(
         self, job: str, /, *, dry_run: bool = False, options: Mapping[str, str] | None = None

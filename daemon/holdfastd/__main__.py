@@ -14,7 +14,7 @@ from typing import Any
 from holdfast.contract.places import fault_of_all
 from holdfastd import __version__, logs, threads
 from holdfastd.errors import HoldfastError, SetupError
-from holdfastd.settings import Settings, default_socket, flag_of, load_settings, shown_default, suggestion
+from holdfastd.settings import Settings, WrongFlag, default_socket, flag_of, load_settings, shown_default, suggestion
 
 EXIT_REFUSED = 1
 EXIT_FAILED = 70
@@ -71,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if dry_run:
             parser.error("--dry-run works only with migrate")
         return _serve(settings, begin_anew, lambda: _reload(settings, given, config))
+    except WrongFlag as error:
+        parser.error(error.message)
     except HoldfastError as error:
         log.error("refused_to_start", extra={"reason": error.reason, "text": error.message})
     except OSError as error:

@@ -6,6 +6,7 @@ without a socket.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import time
@@ -19,7 +20,6 @@ from holdfastd.blobs.files import BlobFiles
 from holdfastd.blobs.presence import MissingFiles
 from holdfastd.blobs.room import Room
 from holdfastd.errors import DataLoss
-from holdfastd.foreign import StoreFiles, find_store_files
 from holdfastd.ground import Ground
 from holdfastd.jobs.checksums import ChecksumsJob
 from holdfastd.jobs.compaction import CompactionJob
@@ -46,9 +46,10 @@ from holdfastd.service.blobs.sweep import BlobSweep
 from holdfastd.service.commits import Commits
 from holdfastd.service.feed import Feed
 from holdfastd.service.journals import Journals
+from holdfastd.service.journals import is_long_list as is_long_journal_list
 from holdfastd.service.pending import NeverWaits
-from holdfastd.service.reading import Reading
-from holdfastd.service.records import Records
+from holdfastd.service.reading import MayBeLong, Reading
+from holdfastd.service.records import Records, is_long_list
 from holdfastd.service.watches import Watches
 from holdfastd.settings import Settings
 from holdfastd.store import blobs as blob_rows
@@ -59,7 +60,6 @@ from holdfastd.store.ledger import Ledger
 from holdfastd.store.schema import check_schema
 from holdfastd.store.sqlite import migrate
 from holdfastd.store.sqlite.database import Database
-from holdfastd.store.sqlite.inspection import inspect
 from holdfastd.writer.batch import Batcher
 from holdfastd.writer.writer import Writer
 
@@ -79,12 +79,6 @@ class OpenStore:
     store_id: str
     schema_version: int
     has_checksums: bool = True
-
-
-def find_files(settings: Settings, last_id: str) -> StoreFiles:
-    """What lies at the store's paths. `last_id`: the store id in `daemon.json`. Call it before the database is opened."""
-    found = inspect(settings.database_path)
-    return find_store_files(settings, found.store_id if found.readable else None, found.foreign_log, last_id)
 
 
 def hold_ground(settings: Settings, engine: Engine, on_replaced: Callable[[str], None]) -> Ground:
@@ -107,21 +101,37 @@ def _has_room_to_start(settings: Settings) -> bool:
 def open_store(settings: Settings, exits: ExitStack, on_sync_failure: Callable[[BaseException], None]) -> OpenStore:
     """Opens the database, creates it when it is missing, and migrates it. `exits` closes readers, last checkpoint and writer.
 
-    Raises SETUP when the file is not a Holdfast database, or when its schema lacks what the registry of kinds needs; `exits`
-    then closes what was opened.
+    Raises SETUP when the schema lacks what the registry of kinds needs. When `exits` unwinds because of an error, it closes what
+    was opened without a checkpoint.
     """
     database = Database(settings.database_path, has_room=_has_room_to_start(settings))
+    last = exits.enter_context(ExitStack())
     connection = database.open_writer()
     exits.callback(connection.close)
+    exits.push(functools.partial(_keep_log_after, database, last))
     for step in migrate.migrate(connection, settings.snapshots_dir):
         log.info("migrated", extra={"migration": step})
     durable.sync_directory(settings.database_path.parent)  # SQLite syncs it too, but on macOS not as `durable` does
     check_schema(migrate.columns_by_table(connection))
-    exits.callback(database.close, on_sync_failure)
+    exits.push(functools.partial(_close_engine, database, on_sync_failure))
     readers = database.open_readers(settings.readers)
     exits.callback(readers.close)
     version, complete = migrate.schema_version(connection), checksum_fill.is_complete(connection)
     return OpenStore(database, connection, readers, migrate.store_id(connection), version, complete)
+
+
+def _keep_log_after(database: Database, last: ExitStack, kind: type[BaseException] | None, *_: object) -> None:
+    """After a failure, opens a connection that `last` closes: the last connection to close copies the log into the file and
+    deletes it, unless it cannot write. A start that fails leaves both as they are."""
+    if kind is not None:
+        with contextlib.suppress(Exception):
+            last.callback(database.open_watcher().close)
+
+
+def _close_engine(
+    engine: Engine, on_sync_failure: Callable[[BaseException], None], kind: type[BaseException] | None, *_: object
+) -> None:
+    engine.close(on_sync_failure, keeps_log=kind is not None)
 
 
 def _look_for_files(data_dir: Path, readers: Readers) -> MissingFiles:
@@ -273,16 +283,25 @@ class Parts:
             "StoreService": {
                 "Get": records.get,
                 "BatchGet": records.batch_get,
-                "List": records.list,
+                "List": MayBeLong(records.list, is_long_list),
                 "Scan": records.scan,
-                "Count": records.count,
+                "Count": MayBeLong(records.count, lambda _: True),
                 "Commit": NeverWaits(commit_calls.commit),
                 "Watch": self.watches.watch,
                 "AllocateId": NeverWaits(commit_calls.allocate_id),
             },
-            "JournalService": {"Append": NeverWaits(commit_calls.append), "Read": self.journals.read, "List": self.journals.list},
+            "JournalService": {
+                "Append": NeverWaits(commit_calls.append),
+                "Read": self.journals.read,
+                "List": MayBeLong(self.journals.list, is_long_journal_list),
+            },
             "BlobService": {"Put": blobs.put, "Get": blobs.get, "Stat": blobs.stat},
-            "AdminService": {"GetStatus": admin.get_status, "RunJob": admin.run_job, "Verify": admin.verify},
+            "AdminService": {
+                "GetStatus": admin.get_status,
+                "RunJob": admin.run_job,
+                "Verify": admin.verify,
+                "ListWorkspaces": admin.list_workspaces,
+            },
         }
 
     def door(self) -> Door:

@@ -7,6 +7,7 @@ thread and calls `keep_reachable`; tests open and close one in their own process
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import shutil
 import sys
@@ -20,11 +21,13 @@ from types import TracebackType
 from typing import Any
 
 from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__, descriptors, failpoints, logs
-from holdfastd.composition import OpenStore, Parts, find_files, open_store
+from holdfastd.composition import OpenStore, Parts, open_store
+from holdfastd.errors import StoreReplaced
 from holdfastd.filesystem import refuse_non_local
-from holdfastd.foreign import naming_damage, own_blobs, refuse_unusable
+from holdfastd.foreign import find_files, naming_damage, own_blobs
+from holdfastd.ground import replaced
 from holdfastd.jobs.scheduler import Scheduler
-from holdfastd.locks import MARKED_CLEAN, DataDirLock, SocketLock
+from holdfastd.locks import DataDirLock, SocketLock, clean_mark
 from holdfastd.rpc.listener import Listener
 from holdfastd.settings import Settings
 
@@ -32,6 +35,7 @@ EXIT_SYNC_FAILED = 70
 EXIT_THREAD_DIED = 70
 EXIT_STORE_REPLACED = 72
 EXIT_STUCK = 75
+ANSWERS_S, SENDING_S = 0.5, 0.1
 # Readers share the GIL with the writer; with a shorter switch interval the writer gets it back sooner. Throughput of appends,
 # as a share of a no-op call's: 0.94 with Python's 5 ms, 0.96 with this (0.41 and 0.51 when each append held a thread).
 SWITCH_INTERVAL_S = 0.0002
@@ -51,6 +55,7 @@ class Daemon:
         self._begin_anew = begin_anew
         self._end_process = end_process
         self._exits = ExitStack()
+        self._ended = threading.Event()  # after the store was replaced; only tests see it set
 
     @property
     def scheduler(self) -> Scheduler:
@@ -66,8 +71,9 @@ class Daemon:
             self.settings = self._with_memory(exits)
             was_clean = self._lock(exits)
             if not was_clean:
+                log.warning("last_stop_was_unclean", extra={"data_dir": self.settings.data_dir})
                 self._warn_of_missing_log()
-            self._refuse_foreign_files()
+            was_clean = self._settle_files() and was_clean
             exits.push(self._mark_clean)
             with naming_damage(self.settings.database_path):
                 self._store = open_store(self.settings, exits, self.on_sync_failure)
@@ -85,7 +91,11 @@ class Daemon:
 
         When the store's files were replaced, ends the process instead: closing would write to files of another store.
         """
-        self._parts.ground.check()
+        try:
+            self._parts.ground.check()
+        except StoreReplaced:
+            self._ended.wait()
+            raise
         self._exits.close()
 
     def _with_memory(self, exits: ExitStack) -> Settings:
@@ -119,14 +129,21 @@ class Daemon:
             text = f"The last daemon was killed, but {database_log} is missing. If it was removed, the commits in it are lost. "
             log.warning("log_missing", extra={"text": text + "Restore a backup that has them if you need them."})
 
-    def _refuse_foreign_files(self) -> None:
-        """Raises SETUP when database, log and blobs are not of one store; with `begin_anew`, moves the foreign ones away."""
-        refuse_unusable(self.settings.database_path)
+    def _settle_files(self) -> bool:
+        """Raises SETUP when database, log and blobs are not of one store; with `begin_anew`, moves the foreign ones away.
+
+        Returns whether `recover` has nothing to do if the last stop was clean.
+        """
         files = find_files(self.settings, self._data_dir_lock.last_store_id)
-        if self._begin_anew:
-            files.begin_anew()
-        else:
-            files.refuse_foreign()
+        if self._begin_anew and files.begin_anew():
+            return False
+        files.refuse_foreign()
+        if self._data_dir_lock.was_left(self.settings.database_path):
+            return True
+        text = f"{self.settings.database_path} is not the file that the last daemon left, but a copy that took its place"
+        log.warning("not_as_stopped", extra={"text": text})
+        files.move_unnamed()
+        return False
 
     def _make_parts(self, exits: ExitStack, store: OpenStore, was_clean: bool) -> Parts:
         parts = Parts(
@@ -140,8 +157,6 @@ class Daemon:
         exits.callback(parts.gate.close)
         exits.callback(self._drain_writer)
         exits.callback(parts.scheduler.stop, self.settings.grace_s)
-        if not was_clean:
-            log.warning("last_stop_was_unclean", extra={"data_dir": self.settings.data_dir})
         return parts
 
     def _serve(self, exits: ExitStack) -> None:
@@ -190,9 +205,10 @@ class Daemon:
             if is_clean:
                 self._parts.blob_sweep.sync_unlinks()
             if not self._data_dir_lock.is_in_place():
-                self.on_replaced(f"{self.settings.data_dir} was replaced")
+                self._tell_replaced(f"{self.settings.data_dir} was replaced")
+                self._end_process(EXIT_STORE_REPLACED)
                 return
-            self._data_dir_lock.write(self._card() | (MARKED_CLEAN if is_clean else {}))
+            self._data_dir_lock.write(self._card() | (clean_mark(self.settings.database_path) if is_clean else {}))
             failpoints.hit("stop.marked_clean")
 
     def on_sync_failure(self, error: BaseException) -> None:
@@ -201,10 +217,29 @@ class Daemon:
         self._end_process(EXIT_SYNC_FAILED)
 
     def on_replaced(self, reason: str) -> None:
-        """Ends the process at once. Stopping in order would write to the files that are at the paths now."""
-        advice = "Nothing was acknowledged since. Put the directory back, or start the daemon again on what is there now."
-        log.critical("store_replaced", extra={"text": f"{reason}. {advice}", "data_dir": self.settings.data_dir})
+        """Ends the process soon, and not in order: that would write to the files that are at the paths now. Until then, for at
+        most ANSWERS_S, calls and streams are told why; nothing is acknowledged any more, because the ground stays lost."""
+        self._tell_replaced(reason)
+        refusal = functools.partial(replaced, reason)
+        self._parts.gate.stop(refusal)
+        self._parts.feed.close(refusal)
+        try:
+            threading.Thread(target=self._end_replaced, name="ending", daemon=True).start()
+        except RuntimeError:  # the system starts no more threads
+            self._end_process(EXIT_STORE_REPLACED)
+
+    def _tell_replaced(self, reason: str) -> None:
+        text = f"{reason}. Nothing was acknowledged since. Put the directory back, or start the daemon again on what is there now"
+        advice = "; if the files there do not belong together, it refuses to start and says what to do."
+        log.critical("store_replaced", extra={"text": text + advice, "data_dir": self.settings.data_dir})
+
+    def _end_replaced(self) -> None:
+        deadline = time.monotonic() + ANSWERS_S - SENDING_S
+        while self._parts.gate.active_calls() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(SENDING_S)  # grpcio and the door may still be sending the last answers
         self._end_process(EXIT_STORE_REPLACED)
+        self._ended.set()
 
     def keep_reachable(self) -> None:
         """Checks that the store's files are still at their paths, binds the socket again when it was removed, and restores a
@@ -219,7 +254,10 @@ class Daemon:
         if not self._parts.writer.is_alive():
             log.critical("writer_thread_died", extra={"queued": self._parts.writer.queued})
             self._end_process(EXIT_THREAD_DIED)
-        self._parts.ground.check()
+        try:
+            self._parts.ground.check()
+        except StoreReplaced:
+            return  # the process ends
         self._data_dir_lock.ensure()
         if self._listener.is_bound():
             return

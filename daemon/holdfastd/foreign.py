@@ -1,24 +1,25 @@
-"""Refuses a database beside the blobs of another store or the log of another database, and a store whose database is missing.
-`--begin-anew` moves away what is foreign and begins a new store.
+"""Refuses a damaged database, one beside the blobs of another store or the log of another database, and a store whose database
+is missing. All of that is known before the database is opened, so a refused start changes nothing.
 
-`blobs/store_id` says which store the blobs belong to. Stores made before that file existed get it when they are opened; until
-then `daemon.json` says it. The quarantine is `quarantine/TIME` beside what is moved; the daemon never deletes it.
+`--begin-anew` moves away what is foreign, and begins a new store where there is none. `blobs/store_id` says which store the blobs
+belong to. Stores made before that file existed get it when they are opened; until then `daemon.json` says it.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfastd import durable, failpoints, logs
+from holdfastd import durable, logs, quarantine
 from holdfastd.blobs.files import OWNER_FILE, published_directories
 from holdfastd.errors import DataLoss, SetupError
+from holdfastd.quarantine import Quarantine
 from holdfastd.settings import Settings
+from holdfastd.store.sqlite.inspection import inspect, named_files, refuse_unknown_schema
 
 _ANEW = "run holdfastd --begin-anew, which moves {what} to {quarantine} and {then}"
 
@@ -31,6 +32,7 @@ class StoreFiles:
 
     database_id: the id of the store in the database; empty when there is none. owner: the id of the store that the data
     directory belongs to; empty when it is not known, or when no store was begun in it. has_blobs: whether there are blob files.
+    damaged: whether the database cannot be read.
     """
 
     settings: Settings
@@ -38,6 +40,7 @@ class StoreFiles:
     foreign_log: bool
     owner: str
     has_blobs: bool
+    damaged: bool = False
 
     @property
     def foreign_blobs(self) -> bool:
@@ -50,7 +53,9 @@ class StoreFiles:
         return not self.database_id and bool(self.owner or self.has_blobs)
 
     def refuse_foreign(self) -> None:
-        """Raises SETUP, with what to do, when the files are not those of one store, or some of them without its database."""
+        """Raises SETUP, with what to do, when the files are not those of one store, or some of them without its database.
+        Raises DATA_LOSS when the database is damaged."""
+        self._refuse_damaged()
         if self.foreign_log:
             raise SetupError(self._about_log())
         if self.lost_database:
@@ -58,37 +63,45 @@ class StoreFiles:
         if self.foreign_blobs:
             raise SetupError(self._about_blobs())
 
-    def begin_anew(self) -> None:
-        """Moves what is foreign into the quarantine. A kill in between leaves the rest in place, and the next run moves it.
+    def begin_anew(self) -> bool:
+        """Moves what is foreign into the quarantine. Returns whether anything was. A kill in between leaves the rest in place,
+        and the next run moves it.
+
+        When only the log is foreign, that is the log and the blob files that the database does not name. The log goes last: until
+        then the next start is refused, so that `recover` does not delete files that only the log names.
 
         Raises SETUP, and moves nothing, when the database could not be opened or made afterwards, or a mount point would have to
-        be moved.
+        be moved. Raises DATA_LOSS when the database is damaged.
         """
+        self._refuse_damaged()
         self._check_access()
         moved = list(self._foreign_paths())
         if not moved and self.lost_database:
             log.warning("begun_anew", extra={"text": "there were no blob files to move", "last_store": self.owner})
+        quarantine.refuse_mount_points(moved)
+        target = Quarantine("begun_anew")
+        if self.foreign_log and not self.foreign_blobs:
+            self._move_unnamed(target)
         for path in moved:
-            if os.path.ismount(path):
-                raise SetupError(
-                    f"{path} is a mount point, so it cannot be moved. Unmount it, or move its files away, and start again."
-                )
-        name = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-        for path in moved:
-            self._move(path, next(each for each in _numbered(_quarantine_of(path) / name) if not (each / path.name).exists()))
+            target.move(path)
+        return bool(moved) or self.lost_database
 
-    def _move(self, path: Path, target: Path) -> None:
-        target.mkdir(mode=0o700, parents=True, exist_ok=True)
-        durable.sync_directory(path.parent)
-        durable.sync_directory(target.parent)
-        try:
-            os.rename(path, target / path.name)
-        except OSError as error:  # such as EXDEV from overlayfs
-            raise SetupError(f"{path} cannot be moved to {target}: {error.strerror}. Move it away and start again.") from error
-        failpoints.hit("begin_anew.moved")
-        durable.sync_directory(target)
-        durable.sync_directory(path.parent)
-        log.warning("begun_anew", extra={"moved": path.name, "quarantine": target})
+    def move_unnamed(self) -> None:
+        """Moves the blob files that the database does not name into the quarantine. `recover` would delete them, but another
+        database may name them, such as the one that a backup took the place of."""
+        self._move_unnamed(Quarantine("not_as_stopped"))
+
+    def _move_unnamed(self, target: Quarantine) -> None:
+        named = named_files(self.settings.database_path, with_log=not self.foreign_log)
+        data_dir = self.settings.data_dir
+        for directory in blob_directories(self.settings.blobs_dir):
+            unnamed = [each for each in os.listdir(directory) if str((directory / each).relative_to(data_dir)) not in named]
+            target.move_files(self.settings.blobs_dir, directory, unnamed)
+        target.tell_of_files()
+
+    def _refuse_damaged(self) -> None:
+        if self.damaged:
+            raise damaged_database(self.settings.database_path)
 
     def _check_access(self) -> None:
         database = self.settings.database_path
@@ -108,7 +121,11 @@ class StoreFiles:
     def _about_log(self) -> str:
         database = self.settings.database_path
         state = "belongs to another file than" if self.database_id else "has commits, but there is no store in"
-        anew = _ANEW.format(what="the log", quarantine=_quarantine_of(database), then="serves the database without it")
+        anew = _ANEW.format(
+            what="the log",
+            quarantine=quarantine.beside(database),
+            then="serves the database without it; with the log go the blobs that this database does not name",
+        )
         return (
             f"The log {database}-wal {state} {database}. Put the database of this log back, or, to give its commits up, {anew}."
         )
@@ -118,28 +135,52 @@ class StoreFiles:
         named = f"the store {self.owner or '(not known)'}"
         if self.has_blobs:
             found = f"{blobs} has the blobs of {named}"
-            anew = _ANEW.format(what="the blobs", quarantine=_quarantine_of(blobs), then="begins a new store")
+            anew = _ANEW.format(what="the blobs", quarantine=quarantine.beside(blobs), then="begins a new store")
         else:
             found, anew = f"{self.settings.data_dir} belongs to {named}", "run holdfastd --begin-anew, which begins a new store"
         return f"{database} is missing or empty, but {found}. Put the database back, or, to give that store up, {anew}."
 
     def _about_blobs(self) -> str:
         database, blobs = self.settings.database_path, self.settings.blobs_dir
-        anew = _ANEW.format(what="the blobs", quarantine=_quarantine_of(blobs), then="serves the database without them")
+        anew = _ANEW.format(what="the blobs", quarantine=quarantine.beside(blobs), then="serves the database without them")
         found = f"{database} is the store {self.database_id}, but {blobs} belongs to {self.owner}."
         return f"{found} Put back what belongs together, or {anew}."
 
 
-def find_store_files(settings: Settings, database_id: str | None, foreign_log: bool, last_id: str) -> StoreFiles:
+def find_files(settings: Settings, last_id: str) -> StoreFiles:
+    """What lies at the store's paths. Changes nothing.
+
+    last_id: the id of the store that `daemon.json` names; empty for none. Call it under the lock of the data directory. Raises
+    SETUP when the database is not a regular file, is another program's, or was migrated by a newer version.
+    """
+    database = settings.database_path
+    refuse_unusable(database)
+    found = inspect(database)
+    if found.readable:
+        with naming_damage(database):
+            refuse_unknown_schema(database, with_log=not found.foreign_log)
+    id = found.store_id if found.readable else None
+    return find_store_files(settings, id, found.foreign_log, last_id, damaged=found.damaged)
+
+
+def find_store_files(
+    settings: Settings, database_id: str | None, foreign_log: bool, last_id: str, *, damaged: bool = False
+) -> StoreFiles:
     """Looks at the blobs.
 
     database_id: as in `StoreFiles`; None when the database cannot be read. Then the files count as those of one store, and
-    opening the database raises what is wrong. last_id: the id of the store that `daemon.json` names; empty for none.
+    opening the database raises what is wrong. last_id: as in `find_files`. damaged: as in `StoreFiles`.
     """
     owner = _read_owner(settings.blobs_dir) or last_id
     if database_id is None:
         database_id = owner = owner or "unknown"
-    return StoreFiles(settings, database_id, foreign_log, owner, has_blobs=_has_blobs(settings.blobs_dir))
+    has_blobs = any(map(os.listdir, blob_directories(settings.blobs_dir)))
+    return StoreFiles(settings, database_id, foreign_log, owner, has_blobs, damaged)
+
+
+def blob_directories(blobs_dir: Path) -> list[Path]:
+    """The directories that have the blob files."""
+    return [blobs_dir / each for each in sorted(published_directories(blobs_dir))] if blobs_dir.is_dir() else []
 
 
 def refuse_unusable(database: Path) -> None:
@@ -161,11 +202,23 @@ def naming_damage(database: Path) -> Iterator[None]:
     except DataLoss as error:
         if error.reason != "DATABASE_DAMAGED":
             raise
-        raise DataLoss(
-            f"{database} is damaged or is not a database. Restore a backup; or move the file away and run "
-            "holdfastd --begin-anew, which begins a new store.",
-            reason=error.reason,
-        ) from error
+        raise damaged_database(database) from error
+
+
+def damaged_database(database: Path) -> DataLoss:
+    """The error that names a damaged file, and its log, which may be whole."""
+    log = database.with_name(database.name + "-wal")
+    found, both = f"{database} is damaged or is not a database.", "the file"
+    if log.exists() and log.stat().st_size:
+        found = (
+            f"{database} is damaged or is not a database, or does not belong to the log {log}. Nothing was changed. Keep both:"
+        )
+        found += " the log may have the newest commits. Put the database of this log back, or else:"
+        both = "both files"
+    return DataLoss(
+        f"{found} Restore a backup; or move {both} away and run holdfastd --begin-anew, which begins a new store.",
+        reason="DATABASE_DAMAGED",
+    )
 
 
 def own_blobs(blobs_dir: Path, store_id: str) -> None:
@@ -195,18 +248,3 @@ def _read_owner(blobs_dir: Path) -> str:
             return file.read(100).decode(errors="replace").strip()
     except FileNotFoundError:
         return ""
-
-
-def _has_blobs(blobs_dir: Path) -> bool:
-    return blobs_dir.is_dir() and any(os.listdir(blobs_dir / each) for each in published_directories(blobs_dir))
-
-
-def _quarantine_of(path: Path) -> Path:
-    """Beside the path: a rename does not reach another file system, and the database may lie on its own."""
-    return path.parent / "quarantine"
-
-
-def _numbered(path: Path) -> Iterator[Path]:
-    yield path
-    for number in range(2, 10_000):
-        yield path.with_name(f"{path.name}-{number}")

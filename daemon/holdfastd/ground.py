@@ -26,13 +26,21 @@ _Identity = tuple[int, int]  # device and inode
 _Stamp = tuple[int, int, int]  # device, inode and change time of a directory
 
 
+def replaced(reason: str) -> StoreReplaced:
+    """The error that callers get."""
+    return StoreReplaced(
+        f"The store's files were replaced while the daemon ran: {reason}. Nothing was acknowledged, and the daemon ends; its log "
+        "says what to do. Connect again when it runs."
+    )
+
+
 class Ground:
     """The held files and directories of one store, as they are when this is made. Thread-safe.
 
     It keeps the directories open, and SQLite its files, so that no new file or directory can get the inode number of a held one.
 
     foreign_write: what another process wrote into a file of the database; empty for nothing (`Engine.foreign_write`).
-    on_lost: called once with the reason, and must end the process.
+    on_lost: called once with the reason, and must end the process soon.
     """
 
     def __init__(self, paths: Iterable[Path], foreign_write: Callable[[], str], on_lost: Callable[[str], None]) -> None:
@@ -57,9 +65,7 @@ class Ground:
         reason = self._lost or self._find_difference() or self._foreign_write()
         if reason:
             self._lose(reason)
-            raise StoreReplaced(
-                f"The store's files were replaced while the daemon ran: {reason}. Nothing was acknowledged; connect again."
-            )
+            raise replaced(reason)
 
     def _lose(self, reason: str) -> None:
         with self._lock:

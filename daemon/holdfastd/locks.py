@@ -21,7 +21,6 @@ from holdfastd import durable
 from holdfastd.errors import SetupError
 from holdfastd.path_lock import PathLock
 
-MARKED_CLEAN = {"clean": True}  # in `daemon.json`: the last daemon stopped in order and left nothing to recover
 HOLDER_MAX_BYTES = 64 * 1024  # more than any holder writes; no more is read
 SOCKET_PATH_MAX_BYTES = 107  # sun_path has 108, one for the final NUL
 # A client takes the lock for a moment to see whether a daemon runs. Retry, so that a daemon that starts meanwhile does not fail.
@@ -103,6 +102,14 @@ class FileLock:
             self._descriptor = -1
 
 
+def clean_mark(database: Path) -> dict[str, Any]:
+    """The mark in `daemon.json` that the last daemon stopped in order and left nothing to recover. It counts for this file as it
+    is now. No program can set a change time (ctime), so a copy that takes the file's place is told from it, even on its inode.
+    """
+    found = database.stat()
+    return {"clean": True, "database": [found.st_ino, found.st_size, found.st_ctime_ns]}
+
+
 class DataDirLock:
     """The lock on a data directory, held while the daemon runs.
 
@@ -117,6 +124,7 @@ class DataDirLock:
         self._path = PathLock(data_dir)
         self.last_was_serving = False  # whether the last holder served a store and did not stop in order
         self.last_store_id = ""  # the store that the last holder served; empty when `daemon.json` does not say it
+        self.last: Mapping[str, Any] = {}  # what the last holder wrote
 
     def acquire(self) -> bool:
         """Creates the directory (0700) when missing and locks it. Returns whether `daemon.json` calls the last stop clean.
@@ -138,7 +146,9 @@ class DataDirLock:
             if isinstance(error, LockHeld):
                 raise _owned(self._data_dir, error.holder) from error
             raise
-        self.last_store_id = str(left.get("store_id", ""))
+        self.last = left
+        id = left.get("store_id")
+        self.last_store_id = id if isinstance(id, str) else ""
         self.last_was_serving = "store_id" in left and "pid" in left
         return left.get("clean") is True
 
@@ -149,6 +159,10 @@ class DataDirLock:
                 return
             time.sleep(_PAUSE_S)
         raise LockHeld(f"Another process holds {self._data_dir}.", read_holder(self._file.path))
+
+    def was_left(self, database: Path) -> bool:
+        """Whether the database may be the file that the last holder left: False when it marked another file as clean."""
+        return "database" not in self.last or (database.exists() and clean_mark(database).items() <= self.last.items())
 
     def is_in_place(self) -> bool:
         """Whether the locked directory is still the one at its path."""

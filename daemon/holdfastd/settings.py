@@ -140,7 +140,7 @@ class Settings:
     )
     preface_timeout_s: float = _setting(5.0, _seconds(0.1, 3600), "time for a new connection to send its first bytes", "SECONDS")
     memory_max_bytes: int = _setting(0, _zero_or(_size(256 << 20, 1 << 40)), _MEMORY, "SIZE")
-    readers: int = _setting(4, _whole(1, 64), "read-only connections to the database")
+    readers: int = _setting(6, _whole(1, 64), "read-only connections to the database")
     writer_queue_max: int = _setting(10_000, _whole(1, 1_000_000), "commits that may be queued for the writer")
     batch_max: int = _setting(1_000, _whole(1, 100_000), "commits in one batch of the writer")
     inline_max_bytes: int = _setting(32 << 10, _size(0, 1 << 20), _INLINE, "SIZE")
@@ -173,6 +173,10 @@ class Settings:
         return self.data_dir / "snapshots"
 
 
+class WrongFlag(SetupError):
+    """A flag of the command line is wrong, not the file or the environment."""
+
+
 def flag_of(setting: Field[Any]) -> str:
     """The setting's flag on the command line."""
     return "--" + setting.name.removesuffix("_s").replace("_", "-")
@@ -182,7 +186,8 @@ def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str], conf
     """Merges the four layers.
 
     `flags`: only the flags that were given, by setting name. `config`: the TOML file; None: the file that `HOLDFAST_CONFIG`
-    names, if any. Raises SETUP with the offending key, its value, where it was set, and what is allowed.
+    names, if any. Raises SETUP with the offending key, its value, where it was set, and what is allowed; WrongFlag if that is a
+    flag.
     """
     config = config or (Path(environment["HOLDFAST_CONFIG"]) if environment.get("HOLDFAST_CONFIG") else None)
     values: dict[str, Any] = {}
@@ -265,7 +270,10 @@ def _from_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
     known = {each.name: each for each in fields(Settings)}
     for key in flags.keys() - known.keys():
         raise SetupError(f"There is no setting {key!r}.{suggestion(key, known)}")
-    return {key: _checked(known[key], value, flag_of(known[key])) for key, value in flags.items()}
+    try:
+        return {key: _checked(known[key], value, flag_of(known[key])) for key, value in flags.items()}
+    except SetupError as error:
+        raise WrongFlag(error.message, **error.metadata) from error
 
 
 def _checked(setting: Field[Any], value: Any, place: str) -> Any:

@@ -6,6 +6,7 @@ The process opens COUNT calls at once, prints a line when they are under way, an
 from __future__ import annotations
 
 import collections
+import itertools
 import json
 import os
 import signal
@@ -20,7 +21,8 @@ from typing import IO, Any
 
 import grpc
 
-from holdfast.v1 import blob_service_pb2, entry_pb2, journal_service_pb2, store_service_pb2
+from holdfast.contract.kinds import KINDS
+from holdfast.v1 import admin_service_pb2, blob_service_pb2, entry_pb2, journal_service_pb2, store_service_pb2
 from tests.support.api import Api, insert
 
 WORKSPACE = "greedy"
@@ -31,6 +33,9 @@ HOLD_S = 8.0  # how long a Put waits before it ends
 _TIMEOUT_S = 120.0
 _COMMIT_TASKS = 8
 _SMALL_BYTES = 4096
+_LIGHT_BYTES, _LIGHT_AT_ONCE = 60_000, 128  # the writer takes such commits as light ones
+_WALK_S = 3.0
+_MUTATIONS = 1_000
 _SERIES = 6
 _CHANNELS = 4
 
@@ -72,6 +77,13 @@ def seed(socket: Path, large_commits: int) -> None:
             api.commit(*large_tasks(_COMMIT_TASKS - 1))
         for _ in range(30):
             api.append(SESSION, "y" * 900_000)
+
+
+def seed_history(socket: Path, commits: int) -> None:
+    """Writes so many thousand small records."""
+    with Api(socket, workspace=WORKSPACE) as api:
+        for _ in range(commits):
+            api.commit(*[insert("session", title="t")] * _MUTATIONS)
 
 
 def main(socket: Path, what: str, count: int) -> None:
@@ -193,8 +205,53 @@ def _filled(request: Callable[[int], Any]) -> Any:
     return request(bisect_right(range(_SMALL_BYTES), _SMALL_BYTES, key=lambda number: request(number).ByteSize()) - 1)
 
 
+def _walks(api: Api, count: int) -> Begin:
+    """Series of reads that walk the history and find nothing, verifies, and light commits, each without a pause."""
+    audit = journal_service_pb2.JournalServiceListRequest(workspace=WORKSPACE, journal="audit", filter='actor = "nobody"')
+    titles = store_service_pb2.StoreServiceCountRequest(workspace=WORKSPACE, kind="session", filter='title : "zz"')
+    verify = admin_service_pb2.AdminServiceVerifyRequest()
+    light = _insert_request([insert("task", title="t", description="x" * _LIGHT_BYTES)])
+
+    def commits(api: Api) -> None:
+        for call in [api.store.Commit.future(light, timeout=_TIMEOUT_S) for _ in range(_LIGHT_AT_ONCE)]:
+            call.result()
+
+    walks: list[Callable[[Api], Any]] = [
+        lambda api: api.changes(after_revision=0, kinds=["task"], ids=["none"]),
+        lambda api: api.journal.List(audit, timeout=_TIMEOUT_S),
+        lambda api: api.store.Count(titles, timeout=_TIMEOUT_S),
+        lambda api: collections.deque(api.admin.Verify(verify, timeout=_WALK_S), maxlen=0),
+        commits,
+    ]
+    walk_of_next = itertools.cycle(walks)
+
+    def begin(api: Api) -> Any:
+        walk, end = next(walk_of_next), time.monotonic() + _WALK_S
+        return _Series(lambda: _repeat(lambda: walk(api), end))
+
+    return begin
+
+
+def _repeat(call: Callable[[], Any], end: float) -> None:
+    """Calls until then; a refusal for lack of room or time is what the caller of an overloaded daemon expects."""
+    while time.monotonic() < end:
+        try:
+            call()
+        except grpc.RpcError as error:
+            if error.code() not in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise
+            time.sleep(0.02)
+
+
 def _watches(api: Api, count: int) -> Begin:
     return lambda api: _Stream(api.watch(after_revision=0, timeout_s=None))
+
+
+def _wide_watches(api: Api, count: int) -> Begin:
+    """Watches of as many kinds and ids as a request may name."""
+    names = list(KINDS)
+    kinds, ids = (names * (1000 // len(names) + 1))[:1000], [f"id-{number}" for number in range(1000)]
+    return lambda api: _Stream(api.watch(kinds=kinds, ids=ids, timeout_s=HOLD_S))
 
 
 def _reads(api: Api, count: int) -> Begin:
@@ -213,7 +270,9 @@ _WHAT: dict[str, Callable[[Api, int], Begin]] = {
     "lists": _lists,
     "puts": _puts,
     "small": _small,
+    "walks": _walks,
     "watches": _watches,
+    "wide-watches": _wide_watches,
     "reads": _reads,
     "downloads": _downloads,
 }

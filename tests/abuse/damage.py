@@ -1,5 +1,7 @@
 """Bit flips over blob files and database: none served as good, each found by `verify --read-blobs` or shown to lie in free space.
 
+After a flip of the database, a few plain writes follow: none of what is acknowledged may be wrong, missing or there twice.
+
 The flips of blob files do not interfere, so one daemon gets many of them. A flip of the database has a daemon of its own, forked
 from a process that has imported it. The damaged copy of a store is kept when a demand fails.
 """
@@ -13,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -25,8 +27,9 @@ from tests.abuse.attack import Attack, defects_in
 from tests.abuse.pages import Pages
 from tests.abuse.readings import Answer, Contents, differences, kinds_of, read_all
 from tests.abuse.rows import logical_content, roots, unread
+from tests.abuse.writes import check, write
 from tests.end_to_end.daemons import eventually, is_reachable
-from tests.powerfail.forker import ForkedDaemon, Forker
+from tests.powerfail.forker import Forker
 from tests.support.api import Api, append, insert
 
 FLIPS, SHORT_FLIPS = 1_000, 40  # of each sort
@@ -65,6 +68,7 @@ class Gold:
     contents: Contents
     answers: dict[str, Answer]
     digests: dict[str, str]  # path of the file → digest of the blob
+    base: tuple[str, bytes]  # digest and content of a blob that only a delta keeps
 
 
 def run(attack: Attack) -> None:
@@ -81,7 +85,7 @@ def run(attack: Attack) -> None:
 
 def _gold(attack: Attack) -> Gold:
     """Fills a store with records, journals, history and blobs of every codec, and reads all of it."""
-    daemon = attack.serve("gold")
+    daemon = attack.serve("gold", "--lease", "1")  # so that the sweep has examined nothing, but will examine all
     with Api(daemon.socket, workspace=WORKSPACE) as api, holdfast.connect(daemon.socket, workspace=WORKSPACE) as store:
         sessions = tuple(_session(api, store, name) for name in ("S1", "S2"))
         digests = [_artifact(api, attack.rng, number) for number in range(_FILES)]
@@ -89,12 +93,14 @@ def _gold(attack: Attack) -> Gold:
             *[insert("task", title=f"task {n}", description="d" * attack.rng.randrange(400), tags=["x"]) for n in range(60)]
         )
         digests += [each.context_digest for each in store.checkpoints.list()]
+        base, deltas = _base(api, attack.rng)
+        digests += [base[0], *deltas]
         stats = {digest: store.blobs.stat(digest) for digest in digests}
         contents = Contents(kinds_of(api), sessions, {digest: each.size_bytes for digest, each in stats.items()})
         answers = read_all(api, contents)
     attack.demand(not any(each.error or each.unreadable for each in answers.values()), "the undamaged store has damage")
     attack.stop(daemon, "filling it")
-    return Gold(daemon.data_dir, contents, answers, {each.path: digest for digest, each in stats.items() if each.path})
+    return Gold(daemon.data_dir, contents, answers, {each.path: digest for digest, each in stats.items() if each.path}, base)
 
 
 def _session(api: Api, store: holdfast.Store, name: str) -> str:
@@ -107,6 +113,16 @@ def _session(api: Api, store: holdfast.Store, name: str) -> str:
         context += os.urandom(60_000).hex()
         store.checkpoints.save(name, context=context)
     return name
+
+
+def _base(api: Api, rng: random.Random) -> tuple[tuple[str, bytes], list[str]]:
+    """A blob without a reference, and some deltas that are based on it and have one."""
+    content = rng.randbytes(100_000)
+    base = api.put(content).digest
+    deltas = [api.put(content + b"delta %d" % number, base_digest=base).digest for number in range(3)]
+    for number, digest in enumerate(deltas):
+        api.insert("artifact", type="file", name=f"delta {number}", content_digest=digest)
+    return (base, content), deltas
 
 
 def _artifact(api: Api, rng: random.Random, number: int) -> str:
@@ -189,9 +205,9 @@ class _Trial:
     """What a daemon over a damaged store did. `outcome` is empty when neither start nor verify found anything."""
 
     data_dir: Path
-    outcome: str
-    problems: list[str]
-    subjects: set[str]
+    outcome: str = ""
+    problems: list[str] = field(default_factory=list)
+    subjects: set[str] = field(default_factory=set)
 
 
 @contextmanager
@@ -203,12 +219,15 @@ def _damaged(attack: Attack, gold: Gold, forker: Forker, flips: list[Flip], name
     shutil.copytree(gold.data_dir, data_dir, copy_function=lambda source, target: _copy(gold, source, target, changed))
     for each in flips:
         each.apply(data_dir)
-    daemon = forker.start(["--data-dir", str(data_dir), "--socket", str(place / "s")], place / "log")
+    trial = _Trial(data_dir)
     try:
-        yield _tried(gold, place, data_dir, daemon, ranges=changed != {DATABASE})
+        with _serving(forker, place, data_dir, trial) as api:
+            if api is not None:
+                _read(gold, api, trial, ranges=changed != {DATABASE})
+        if changed == {DATABASE} and not trial.outcome.startswith("refused"):
+            _write(gold, forker, place, trial)
+        yield trial
     finally:
-        daemon.kill()
-        daemon.wait()
         if len(attack.problems) == problems_before:
             shutil.rmtree(place)
 
@@ -222,24 +241,53 @@ def _copy(gold: Gold, source: str, target: str, changed: set[str]) -> None:
         os.link(source, target)
 
 
-def _tried(gold: Gold, place: Path, data_dir: Path, daemon: ForkedDaemon, ranges: bool) -> _Trial:
-    eventually(lambda: daemon.poll() is not None or is_reachable(place / "s"))
-    if daemon.poll() is not None:
-        log = (place / "log").read_text(errors="replace")
-        refused = daemon.returncode == 1 and "Traceback" not in log
-        return _Trial(
-            data_dir, "refused to start", [] if refused else [f"start: exit code {daemon.returncode}: {log[-300:]}"], set()
-        )
-    with Api(place / "s", workspace=WORKSPACE) as api:
-        problems = differences(gold.answers, read_all(api, gold.contents, ranges=ranges))
-        try:
-            found = api.problems()
-        except grpc.RpcError as error:
-            found = [f"{error.code().name} - {error.details()}"]
-            problems += found if error.code() is not grpc.StatusCode.DATA_LOSS else []
-    if daemon.poll() is not None:
-        problems.append(f"the daemon ended with exit code {daemon.returncode}")
-    problems += [
-        f"the log says {each}" for each in defects_in((place / "log").read_text(errors="replace")) if "Traceback" in each
-    ]
-    return _Trial(data_dir, "found by verify" if found else "", problems, {each.split(" ")[1] for each in found})
+@contextmanager
+def _serving(forker: Forker, place: Path, data_dir: Path, trial: _Trial) -> Iterator[Api | None]:
+    """A daemon over the copy, killed at the end; None when it refuses to start. Notes how it ended and what its log says."""
+    daemon = forker.start(["--data-dir", str(data_dir), "--socket", str(place / "s")], place / "log")
+    try:
+        eventually(lambda: daemon.poll() is not None or is_reachable(place / "s"))
+        if daemon.poll() is not None:
+            trial.outcome = trial.outcome or "refused to start"
+            if daemon.returncode != 1:
+                trial.problems.append(f"start: exit code {daemon.returncode}: {_log(place)[-300:]}")
+            yield None
+            return
+        with Api(place / "s", workspace=WORKSPACE) as api:
+            yield api
+        if daemon.poll() is not None:
+            trial.problems.append(f"the daemon ended with exit code {daemon.returncode}")
+    finally:
+        daemon.kill()
+        daemon.wait()
+        trial.problems += [f"the log says {each}" for each in defects_in(_log(place)) if "Traceback" in each]
+
+
+def _log(place: Path) -> str:
+    return (place / "log").read_text(errors="replace")
+
+
+def _read(gold: Gold, api: Api, trial: _Trial, ranges: bool) -> None:
+    """Reads everything, and runs verify."""
+    trial.problems += differences(gold.answers, read_all(api, gold.contents, ranges=ranges))
+    try:
+        found = api.problems()
+    except grpc.RpcError as error:
+        found = [f"{error.code().name} - {error.details()}"]
+        trial.problems += found if error.code() is not grpc.StatusCode.DATA_LOSS else []
+    trial.outcome = "found by verify" if found else ""
+    trial.subjects = {each.split(" ")[1] for each in found}
+
+
+def _write(gold: Gold, forker: Forker, place: Path, trial: _Trial) -> None:
+    """Writes, then reads everything again from a daemon without caches. The writes go to one that has read nothing yet."""
+    with _serving(forker, place, trial.data_dir, trial) as api:
+        written = None if api is None else write(api, gold.answers, gold.contents.sessions, gold.base)
+    if written is not None:
+        with _serving(forker, place, trial.data_dir, trial) as api:
+            if api is None:
+                trial.problems.append("after the writes the daemon refuses to start")
+            else:
+                answers = read_all(api, gold.contents, ranges=False)
+                found = [*differences(gold.answers, answers, written.added), *check(api, written)]
+                trial.problems += [f"after the writes, {each}" for each in found]

@@ -15,12 +15,14 @@ from pathlib import Path
 from holdfast.v1 import blob_service_pb2, store_service_pb2
 from tests.abuse import frames
 from tests.abuse.attack import Attack
-from tests.abuse.frames import END_HEADERS, END_STREAM, call, frame
-from tests.abuse.honest import HonestCaller
+from tests.abuse.frames import END_HEADERS, END_STREAM, RawConnection, call, frame
+from tests.abuse.honest import Answers, HonestCaller
+from tests.end_to_end.daemons import DaemonProcess
 from tests.support.api import Api, insert
 from tests.support.memory import watched
 
 SECONDS, SHORT_SECONDS = 10, 1
+REFUSED_WORST_MS = 1_000.0
 CHUNK = 1 << 16
 _GET, _LIST, _COMMIT, _WATCH = (f"/holdfast.v1.StoreService/{name}" for name in ("Get", "List", "Commit", "Watch"))
 _GET_BLOB = "/holdfast.v1.BlobService/Get"
@@ -59,15 +61,35 @@ def run(attack: Attack) -> None:
         for title in "abc":
             api.insert("task", title=title, description="d" * 500_000)
     for flood in FLOODS:
-        with watched(daemon.process.pid) as memory, HonestCaller(daemon.socket) as honest:
-            opened = _pour(flood, daemon.socket, material, attack.size(SECONDS, SHORT_SECONDS))
-        attack.tell(f"{flood.name}: {opened} connections; {honest.answers}; memory +{memory.growth_mib:.0f} MiB")
-        attack.check_answers(honest.answers, flood.name)
-        attack.check_memory(memory, flood.name)
+        _flood(attack, flood, daemon, material)
         if not attack.demand(daemon.process.poll() is None, f"{flood.name}: the daemon ended with {daemon.process.poll()}"):
             return
     attack.check_serving(daemon, "the floods")
     attack.stop(daemon, "the floods")
+    _on_refused_connections(attack)
+
+
+def _on_refused_connections(attack: Attack) -> None:
+    """This process has all the connections that it may have, so the floods' are refused: the front door itself answers them."""
+    daemon = attack.serve("refused", "--user-connections-max", "16")
+    held = [RawConnection(daemon.socket) for _ in range(8)]
+    for flood in FLOODS_OF_REFUSED:
+        answers = _flood(attack, flood, daemon, Material("", "", attack.rng))
+        attack.demand(answers.worst_ms < REFUSED_WORST_MS, f"{flood.name}: an honest call took {answers.worst_ms:.0f} ms")
+    for each in held:
+        each.close()
+    attack.check_serving(daemon, "the floods on refused connections")
+    attack.stop(daemon, "the floods on refused connections")
+
+
+def _flood(attack: Attack, flood: Flood, daemon: DaemonProcess, material: Material) -> Answers:
+    """Sends one flood beside an honest caller; returns what that one got."""
+    with watched(daemon.process.pid) as memory, HonestCaller(daemon.socket) as honest:
+        opened = _pour(flood, daemon.socket, material, attack.size(SECONDS, SHORT_SECONDS))
+    attack.tell(f"{flood.name}: {opened} connections; {honest.answers}; memory +{memory.growth_mib:.0f} MiB")
+    attack.check_answers(honest.answers, flood.name)
+    attack.check_memory(memory, flood.name)
+    return honest.answers
 
 
 def _pour(flood: Flood, path: Path, material: Material, seconds: float) -> int:
@@ -239,6 +261,11 @@ def _closed_windows(_: Material) -> Chunks:
     yield b"".join(call(stream, _LIST, _LIST_TASKS) for stream in range(1, 100, 2))
 
 
+def _empty_headers(_: Material) -> Chunks:
+    """Calls of 9 bytes each, as many as one write takes."""
+    return _streams(lambda stream: frame(frames.HEADERS, END_HEADERS, stream), at_once=CHUNK // 9)
+
+
 def _half_preface(material: Material) -> Chunks:
     yield frames.PREFACE[: material.rng.randint(1, len(frames.PREFACE) - 1)]
 
@@ -280,4 +307,8 @@ FLOODS = (
     Flood("half a preface", _half_preface, connections=200),
     Flood("slow bytes", _slow_bytes, connections=50, pause_s=0.02),
     Flood("noise", _noise),
+)
+FLOODS_OF_REFUSED = (
+    Flood("empty headers on refused connections", _empty_headers, connections=4),
+    Flood("empty headers on refused connections that do not read", _empty_headers, connections=4, reads=False),
 )

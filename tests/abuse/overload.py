@@ -1,4 +1,5 @@
-"""Overload by large commits, scans, unread lists, uploads and slow small calls: bounded memory, and honest callers are served."""
+"""Overload by large commits, scans, unread lists, uploads, slow small calls, watches of many names, long reads without a pause,
+and many workspaces: the daemon's memory stays bounded, and honest callers are served."""
 
 from __future__ import annotations
 
@@ -7,15 +8,20 @@ from dataclasses import dataclass
 
 import psutil
 
+import holdfast
+from holdfast.v1.admin_service_pb2 import AdminServiceGetStatusRequest
 from tests.abuse import callers
 from tests.abuse.attack import Attack
 from tests.abuse.callers import GreedyCallers
 from tests.abuse.honest import HonestCaller
 from tests.end_to_end.daemons import DaemonProcess
+from tests.support.api import Api
 from tests.support.memory import MIB, watched
+from tests.support.workspaces import make_workspaces
 
 KEPT_MIB = 150  # what the allocator may keep afterwards, beyond what the daemon had before
 FROZEN_S = 3.0
+STATUS_MAX_BYTES = 64 << 10
 _GIVEN_BACK_S = 15.0
 
 
@@ -27,6 +33,7 @@ class Peak:
     full: int
     short: int
     seeded: bool = False  # the calls read large tasks
+    history: bool = False  # the calls walk a long history
     frozen: bool = False
 
 
@@ -36,6 +43,8 @@ PEAKS = (
     Peak("lists", 2_500, 300, seeded=True, frozen=True),
     Peak("puts", 90, 12),
     Peak("small", 16, 4),
+    Peak("wide-watches", 120, 30),
+    Peak("walks", 48, 16, history=True),
 )
 
 
@@ -44,9 +53,28 @@ def run(attack: Attack) -> None:
     for peak in PEAKS:
         daemon = attack.serve(peak.what)
         callers.seed(daemon.socket, attack.size(16, 4) if peak.seeded else 0)
+        if peak.history:
+            callers.seed_history(daemon.socket, attack.size(60, 5))
         _overload(attack, peak, daemon)
         attack.check_serving(daemon, peak.what)
         attack.stop(daemon, peak.what)
+    _many_workspaces(attack)
+
+
+def _many_workspaces(attack: Attack) -> None:
+    """Anyone can make workspaces. Whatever their number, the status stays small and clients connect."""
+    daemon = attack.serve("workspaces")
+    count = attack.size(90_000, 3_000)
+    with watched(daemon.process.pid) as memory:
+        make_workspaces(daemon.socket, (f"w{number:06}".ljust(199, "x") for number in range(count)))
+    with Api(daemon.socket) as api, holdfast.connect(daemon.socket) as store:
+        size, found = api.admin.GetStatus(AdminServiceGetStatusRequest()).ByteSize(), sum(1 for _ in store.workspaces())
+    attack.tell(f"{count} workspaces: a status of {size} bytes; memory +{memory.growth_mib:.0f} MiB")
+    attack.demand(size <= STATUS_MAX_BYTES, f"{count} workspaces: a status of {size} bytes")
+    attack.demand(found == count, f"{count} workspaces: {found} are listed")
+    attack.check_memory(memory, "workspaces")
+    attack.check_serving(daemon, "workspaces")
+    attack.stop(daemon, "workspaces")
 
 
 def _overload(attack: Attack, peak: Peak, daemon: DaemonProcess) -> None:

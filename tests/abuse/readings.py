@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,23 +13,26 @@ from holdfast.contract.kinds import KINDS
 from holdfast.v1 import blob_service_pb2, journal_service_pb2, store_service_pb2
 from tests.support.api import TIMEOUT_S, Api
 
-_DEFECTS = ("INTERNAL", "UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED")
+DEFECTS = ("INTERNAL", "UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 _FILTERS = ("version > 0", 'create_time > "2000-01-01T00:00:00Z"', 'id > "M"')
 # Whole, from the middle to the end, and two ranges that begin and end within a block of 256 KiB.
 _RANGES = ((0, 0), (0.5, 0), (0.1, 0.3), (0.7, 0.1))
 # An index decides which records a list has (docs/checksums.md), unlike entries and changes, whose numbers have no gaps.
 _SELECTED = ("records", "scan", "find", "count")
 Digest = str
+NOTHING: Mapping[str, set[str]] = {}
 Items = Iterator[tuple[str, Any]]
 
 
 @dataclass
 class Answer:
-    """The items of one answer by their names, how many the daemon called unreadable, and the error that ended it, if any."""
+    """The items of one answer by their names, how many the daemon called unreadable, those that came twice, and the error that
+    ended it, if any."""
 
     items: dict[str, str] = field(default_factory=dict)
     unreadable: int = 0
     error: str = ""
+    twice: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -51,24 +54,30 @@ def read_all(api: Api, contents: Contents, *, ranges: bool = True) -> dict[str, 
                 if key == "unreadable":
                     answer.unreadable += value
                 else:
+                    answer.twice += [key] * (key in answer.items)
                     answer.items[key] = value if isinstance(value, str) else _short(value)
         except grpc.RpcError as error:
             answer.error = error.code().name
     return answers
 
 
-def differences(good: dict[str, Answer], got: dict[str, Answer]) -> list[str]:
-    """Answers that were served as good and are not, items that are missing without a word, and defects."""
+def differences(good: dict[str, Answer], got: dict[str, Answer], added: Mapping[str, set[str]] = NOTHING) -> list[str]:
+    """Answers that were served as good and are not, items that are missing without a word or came twice, and defects.
+
+    added: the items that were written between the two, by the names of the readings that must have them.
+    """
     found = []
     for name, answer in got.items():
-        expected = good[name]
-        wrong = [key for key, value in answer.items.items() if expected.items.get(key) != value]
-        missing = len(expected.items) - len(answer.items)
+        expected, new = good[name], added.get(name, set())
+        wrong = [key for key, value in answer.items.items() if key not in new and expected.items.get(key) != value]
+        missing = len(expected.items) + len(new) - len(answer.items)
+        if answer.twice and name.partition(" ")[0] not in _SELECTED:
+            found.append(f"{name} has items twice: {answer.twice[:3]}")
         if wrong and name.partition(" ")[0] != "count":
             found.append(f"{name} served wrong data as good: {wrong[:3]}")
         if missing > answer.unreadable and not answer.error and name.partition(" ")[0] not in _SELECTED:
             found.append(f"{name} lacks {missing} items and names {answer.unreadable}")
-        if answer.error in _DEFECTS:
+        if answer.error in DEFECTS:
             found.append(f"{name} ended with {answer.error}")
     return found
 

@@ -10,7 +10,7 @@ from tests.crash.deaths import FAILPOINTS, STOPPING
 # Migrations run once, before the daemon serves. tests/end_to_end/test_migrate_deaths.py covers their failpoints.
 OF_MIGRATIONS = {"migrate.before_snapshot_sync", "migrate.after_snapshot", "migrate.before_commit", "migrate.after_commit"}
 # `--begin-anew` too: tests/end_to_end/test_foreign_files.py.
-OF_QUARANTINE = {"begin_anew.moved"}
+OF_QUARANTINE = {"begin_anew.moved", "begin_anew.moved_files"}
 
 
 def test_the_crash_tier_kills_at_every_failpoint(root: Path) -> None:

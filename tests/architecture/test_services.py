@@ -42,6 +42,7 @@ CLIENT_WORDS = {
     "BlobService.Stat": r"\.blobs\.stat\(",
     "AdminService.GetStatus": r"\bstore\.(get_)?status\(",
     "AdminService.RunJob": r"\bstore\.(run_job|sweep)\(",
+    "AdminService.ListWorkspaces": r"\bstore\.workspaces\(",
     "AdminService.Verify": r"\bstore\.verify\(",
 }
 

@@ -19,6 +19,7 @@ import grpc
 import pytest
 
 from holdfast.v1 import store_service_pb2 as pb
+from holdfastd.model.call import Peer
 from holdfastd.rpc.message_first import TESTED_VERSIONS, MessageFirst
 from holdfastd.rpc.pool import CallPool
 from holdfastd.rpc.request_sizes import QUICK_BYTES
@@ -156,10 +157,23 @@ def test_a_slow_call_keeps_no_other_waiting_while_there_are_threads(served: Serv
 
 def test_one_caller_leaves_threads_for_others() -> None:
     pool, hold, ran = CallPool(8, "shared", MessageFirst("0")), threading.Event(), queue.SimpleQueue[str]()
+    greedy = Peer("greedy", 1, 1, 1)
     for _ in range(20):
-        pool.run_for("greedy", hold.wait, PATIENCE_S)
-    assert pool.waiting_of("greedy") == (16, 1)
-    pool.run_for("other", ran.put, "other")
+        pool.run_for(greedy, hold.wait, PATIENCE_S)
+    assert pool.waiting_of(greedy) == (16, 1)
+    pool.run_for(Peer("of the same process", 1, 1, 1), ran.put, "other")
+    assert ran.get(timeout=PATIENCE_S) == "other"
+    hold.set()
+    assert eventually(lambda: pool.waiting() == 0)
+    pool.shutdown()
+
+
+def test_a_process_of_many_connections_leaves_threads_for_others() -> None:
+    pool, hold, ran = CallPool(8, "shared", MessageFirst("0")), threading.Event(), queue.SimpleQueue[str]()
+    for number in range(20):
+        pool.run_for(Peer(f"greedy {number}", 1, 1, 1), hold.wait, PATIENCE_S)
+    assert pool.waiting_of(Peer("greedy 19", 1, 1, 1)) == (1, 14)
+    pool.run_for(Peer("other", 2, 1, 1), ran.put, "other")
     assert ran.get(timeout=PATIENCE_S) == "other"
     hold.set()
     assert eventually(lambda: pool.waiting() == 0)

@@ -16,14 +16,15 @@ from tests.end_to_end.command_line import Ran, Run, candidates
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
-def test_list_is_a_table_and_json_lines(run: Run, store: holdfast.Store) -> None:
+def test_list_is_a_table_and_json_lines(run: Run, store: holdfast.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     store.tasks.create(title="Fix the login", status="running", tags=["urgent"], metadata={"branch": "x", "n": 2**60})
     store.tasks.create(title="Two\nlines and \x1b[31m red", assignees=["ann", "bob"])
     for noun in ("task", "tasks"):
         table = run("list", noun)
         assert table.code == 0
         assert table.lines[0].split() == ["ID", "VERSION", "TITLE", "STATUS", "UPDATE_TIME"]
-        assert table.lines[1].startswith("TASK-001        1  Fix the login ")
+        assert table.lines[1].startswith("TASK-001\t1\tFix the login\trunning\t")
         assert "Two lines and \\x1b[31m red" in table.lines[2]
         assert len(table.lines) == 3
     first, second = run("list", "tasks", "--json").objects
@@ -33,7 +34,8 @@ def test_list_is_a_table_and_json_lines(run: Run, store: holdfast.Store) -> None
     assert second["metadata"] is None
 
 
-def test_list_filters_orders_limits_and_chooses_columns(run: Run, store: holdfast.Store) -> None:
+def test_list_filters_orders_limits_and_chooses_columns(run: Run, store: holdfast.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     for number in range(5):
         store.tasks.create(title=f"t{number}", status="running" if number % 2 else "created", metadata={"deep": {"n": number}})
     assert [each["title"] for each in run("list", "tasks", "--json", "--filter", 'status = "running"').objects] == ["t1", "t3"]
@@ -42,7 +44,7 @@ def test_list_filters_orders_limits_and_chooses_columns(run: Run, store: holdfas
     )
     assert [line.split() for line in newest.lines] == [["TITLE", "metadata.deep.n"], ["t4", "4"], ["t3", "3"]]
     assert run("list", "tasks", "--json", "--columns", "id", "--limit", "1").objects == [{"id": "TASK-001"}]
-    assert run("list", "tasks", "--limit", "0").lines == ["ID  VERSION  TITLE  STATUS  UPDATE_TIME"]
+    assert run("list", "tasks", "--limit", "0").lines == ["ID\tVERSION\tTITLE\tSTATUS\tUPDATE_TIME"]
 
 
 def test_a_table_keeps_to_the_width_of_the_terminal(run: Run, store: holdfast.Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 import grpc
 import pytest
 
-from holdfast.v1 import blob_service_pb2
+from holdfast.v1 import blob_service_pb2, store_service_pb2
 from holdfastd.daemon import EXIT_STORE_REPLACED
 from tests.end_to_end.daemons import DaemonProcess, Directory, eventually
-from tests.support.api import Api, insert
+from tests.support.api import Api, insert, refusal_of
 
 pytestmark = pytest.mark.slow  # processes of its own
 
@@ -79,6 +79,24 @@ CHANGES = [put_back, rename_over, remove, replace_database, replace_blobs, repla
 Change = Callable[[Path, Path], None]
 
 
+@pytest.mark.parametrize("change", CHANGES)
+def test_calls_at_that_moment_are_told_why(directory: Directory, backup: Path, change: Change) -> None:
+    """A commit, a stream, and a call afterwards. The first batch after a checkpoint looks at the database file, which is gone."""
+    daemon = directory.serve()
+    with Api(daemon.socket, "") as api:
+        api.append("S", "after the backup")
+        api.run_job("checkpoint")
+        following = api.store.Watch(store_service_pb2.StoreServiceWatchRequest(workspace=""), timeout=10.0)
+        change(backup, daemon.data_dir)
+        for call in (lambda: api.append("S", "lost"), lambda: list(following), lambda: api.append("S", "lost too")):
+            with pytest.raises(grpc.RpcError) as refused:
+                call()
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert refusal_of(refused.value).reason == "STORE_REPLACED"
+    assert daemon.wait(5.0) == EXIT_STORE_REPLACED, daemon.log()
+    assert "event=call_failed" not in daemon.log()
+
+
 class Load:
     """Threads that append to S until the daemon is gone. `acknowledged` has the start of each call and the entry's content."""
 
@@ -129,6 +147,7 @@ def test_an_idle_daemon_notices_within_a_second(directory: Directory, backup: Pa
     assert time.monotonic() - began < 1.5
     assert "event=store_replaced" in daemon.log()
     assert "Nothing was acknowledged since. Put the directory back, or start the daemon again" in daemon.log()
+    assert "if the files there do not belong together, it refuses to start and says what to do" in daemon.log()
 
 
 @pytest.mark.parametrize("change", [remove, put_back, rename_over, replace_blobs])

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from holdfastd.model.commands import ExpireRequests
 from holdfastd.model.filters import And, Comparison, Literal, LiteralKind, Node, Not, Operator
 from holdfastd.model.ordering import Order, parse_order
 from holdfastd.model.predicates import filterable_fields
-from holdfastd.store import audits, blobs, changes, ledger, loading, meta, query, verify_checksums
+from holdfastd.store import audits, blobs, changes, entry_gaps, ledger, loading, meta, query, verify_checksums
 from holdfastd.store.checksum_fill import TABLES
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, quoted, referrers_sql
@@ -215,7 +216,11 @@ def _blobs(engine: Engine, api: Any, directory: Path) -> Iterator[Any]:
     raw = api.put(random.Random(8).randbytes(50_000)).digest  # in no cache
     part = blob_pb2.BlobServiceGetRequest(digest=raw, offset=7, length=9)
     yield [frame.chunk for frame in api.blob.Get(part)]
-    engine.connection.execute("UPDATE blob SET lease_expire_time = 0")
+    for row in blobs.page(engine.connection, "", 1_000):
+        ended = replace(row, lease_expire_time=0).sealed()
+        engine.connection.execute(
+            "UPDATE blob SET lease_expire_time = 0, checksum = ? WHERE digest = ?", (ended.checksum, row.digest)
+        )
     engine.connection.execute("UPDATE blob_candidate SET due_time = 0")
     yield [_counts(api, "sweep", dry_run) for dry_run in (True, False, False)]
     stray = directory / "blobs" / "00" / ("0" * 64)
@@ -234,6 +239,8 @@ def _as_from_before(engine: Engine, api: Any) -> Iterator[Any]:
         engine.connection.execute(f'UPDATE "{journal}" SET image = NULL')
     engine.connection.execute("DELETE FROM blob_checksum")
     yield _counts(api, "checksums", False)
+    engine.ledger.heads.clear()  # as after a restart: the append looks the journal up and checks it
+    api.commit(append("before", "another"))
 
 
 def _damaged(engine: Engine, api: Any) -> Iterator[Any]:
@@ -258,7 +265,9 @@ def _upkeep(engine: Engine, api: Any) -> Iterator[Any]:
     yield engine.writer.submit(ExpireRequests(2**62, 1, 10), Call()) > 0
     yield _counts(api, "housekeeping", False)["requests_expired"], _counts(api, "compact", False)
     status = api.admin.GetStatus(admin_pb2.AdminServiceGetStatusRequest())
-    yield list(status.workspaces), status.revision, status.blob_count
+    yield list(status.workspaces), status.workspace_count, status.revision, status.blob_count
+    page = api.admin.ListWorkspaces(admin_pb2.AdminServiceListWorkspacesRequest(page_size=1))
+    yield [each.name for each in page.workspaces]
     yield _refusal(lambda: api.count("task", workspace="nowhere"))
     for seconds in (1_000_000, 0):  # both before the last commit, by more than an hour
         engine.batcher._clock_ns = lambda now_ns=seconds * 10**9: now_ns
@@ -296,6 +305,7 @@ def written(dialect: Dialect) -> Iterator[str]:
         verify_checksums.PARENTS,
     )  # needed only after damage
     yield from (sql for journal in STORED_JOURNALS.values() for sql in verify_checksums.by_number_sql(journal))
+    yield from (entry_gaps.places_sql((kind, id)) for kind, id in (("", ""), ("session", ""), ("", "S")))
     yield from (ledger._find_sql(count) for count in (1, 2, ledger.KEYS_A_STATEMENT))
 
 

@@ -49,6 +49,9 @@ class PostgresDialect:
     def walked(self, column: str) -> str:
         return column
 
+    def in_table_order(self, table: str) -> str:
+        return table
+
     def json_present(self, column: str, keys: Sequence[str]) -> Where:
         return Where(f"{_found(column)} IS NOT NULL", (_path(keys),))
 
@@ -193,7 +196,7 @@ class PostgresEngine:
     ) -> tuple[Job, ...]:
         return ()
 
-    def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
+    def close(self, on_sync_failure: Callable[[BaseException], None], *, keeps_log: bool = False) -> None:
         """Does nothing: the server of a test is deleted with its directory."""
 
     def size_bytes(self) -> int:

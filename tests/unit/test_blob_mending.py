@@ -239,3 +239,50 @@ def test_a_delta_of_which_nothing_is_stored_asks_for_the_whole(store: Rig) -> No
     with pytest.raises(NotFound) as refused:
         store.send(PutHeader(digest_of(TEXT), len(TEXT), base.digest, trim(BASE, TEXT)), [])
     assert refused.value.reason == "BASE_NOT_FOUND"
+
+
+LOSSES: dict[str, Callable[[Rig, str], object]] = {
+    "missing": lambda store, digest: file_of(store, digest).unlink(),
+    "short": lambda store, digest: os.truncate(file_of(store, digest), 1000),
+    "found by verify": flip_and_verify,
+}
+
+
+@pytest.mark.parametrize("damage", LOSSES)
+def test_a_put_whose_cached_base_is_lost_is_stored_whole(store: Rig, damage: str) -> None:
+    """The cache still has the base, so the delta could be made and read, but not after a restart."""
+    base = store.put(TEXT)
+    middle = store.put(TEXT + b"1", base=base.digest)
+    LOSSES[damage](store, base.digest)
+    found = [store.put(TEXT + b"more", base=each.digest).digest for each in (base, middle)]
+    content = TEXT + b"by the client"
+    header = PutHeader(digest_of(content), len(content), base.digest, trim(TEXT, content))
+    if damage == "found by verify":  # the base has left the cache
+        with pytest.raises(NotFound) as refused:
+            store.send(header, [b"by the client"])
+        assert refused.value.reason == "BASE_NOT_FOUND"
+    else:
+        found.append(store.send(header, [b"by the client"]).digest)
+    store.restarted()
+    assert {store.blobs.stat(each, Call()).row.base_digest for each in found} == {None}
+    assert {store.get(each)[: len(TEXT)] for each in found} == {TEXT}
+
+
+def test_verify_drops_damaged_blobs_from_the_cache(store: Rig) -> None:
+    digest = store.put(TEXT).digest
+    store.put(TEXT + b"more", base=digest)
+    assert store.blobs._contents.is_cached(digest)
+    flip_and_verify(store, digest)
+    with pytest.raises(DataLoss):
+        store.get(digest)
+
+
+def test_nothing_of_a_damaged_row_is_used_when_its_bytes_are_replaced(store: Rig) -> None:
+    other, digest = store.put(BASE), store.put(TEXT).digest
+    path = store.blobs.stat(other.digest, Call()).row.path
+    store.connection.execute("UPDATE blob SET path = ?, lease_expire_time = 'x' WHERE digest = ?", (path, digest))
+    assert not store.put(TEXT).existed
+    store.sweep()
+    assert (store.get(digest), store.get(other.digest)) == (TEXT, BASE)
+    store.restarted()
+    assert store.blobs.stat(digest, Call()).row.lease_expire_time > store.now_ns

@@ -74,7 +74,10 @@ def test_every_command_has_help_with_examples(command: str, capsys: Captured) ->
     [
         ("completion", "Usage: holdfast completion [OPTIONS] {bash,zsh,fish} Prints the completion script of a shell."),
         ("log", "Shows the history of a record as a diff, newest first; also of a deleted record."),
-        ("list", "Lists the records of a kind, as a table or as JSON lines."),
+        (
+            "list",
+            "Lists the records of a kind, as a table or as JSON lines. For a program, tabs separate the cells of the table.",
+        ),
         ("tail", "Shows the end of a transcript, or of another journal"),
         ("watch", "Shows changes as they happen"),
         ("cat", "Writes a blob, a checkpoint's context, or the content of an artifact or an execution log to stdout"),

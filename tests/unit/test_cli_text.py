@@ -132,16 +132,24 @@ def test_a_long_table_has_its_heading_again(capsys: pytest.CaptureFixture[str], 
     assert lines[-2:] == [f"ID{' ' * 38}".rstrip(), "b" * 40]
     monkeypatch.delenv("COLUMNS")
     lines = printed([["x", "a"]] * (PAGE_ROWS * 2), capsys, columns)
-    assert (lines[0], len(lines)) == ("TITLE  ID", PAGE_ROWS * 2 + 1)
+    assert (lines[0], len(lines)) == ("TITLE\tID", PAGE_ROWS * 2 + 1)
 
 
 def test_a_table_is_aligned_and_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     columns = [Column("ID"), Column("SIZE", right=True), Column("TITLE")]
     rows = [["a", "5", "short"], ["日", "1000", "[red]" + "x" * 50]]
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert printed(rows, capsys, columns) == ["ID  SIZE  TITLE", "a      5  short", f"日  1000  [red]{'x' * 50}"]
+    assert printed(rows, capsys, columns) == ["ID\tSIZE\tTITLE", "a\t5\tshort", f"日\t1000\t[red]{'x' * 50}"]
     monkeypatch.setenv("COLUMNS", "20")
     assert printed(rows, capsys, columns) == ["ID  SIZE  TITLE", "a      5  short", f"日  1000  [red]{'x' * 4}…"]
+
+
+def test_a_table_for_a_program_is_as_long_as_its_cells(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    lines = printed([["a", "x" * 5000, ""], ["b", "", "end"]], capsys, [Column("ID"), Column("TITLE"), Column("TAGS")])
+    assert lines == ["ID\tTITLE\tTAGS", f"a\t{'x' * 5000}\t", "b\t\tend"]
 
 
 @pytest.mark.parametrize("columns", ["", "80"])
@@ -149,7 +157,7 @@ def test_a_table_without_rows_is_its_heading(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    assert printed([], capsys, [Column("ID"), Column("TITLE")]) == ["ID  TITLE"]
+    assert printed([], capsys, [Column("ID"), Column("TITLE")]) == ["ID  TITLE" if columns else "ID\tTITLE"]
 
 
 @given(st.text())

@@ -121,6 +121,15 @@ def test_errors_are_exceptions_with_reason_and_metadata(
     assert len(servicer.commits) == 1, "the call must not be retried"
 
 
+def test_when_none_answers_after_a_store_was_replaced_the_reason_is_raised(server: tuple[Misbehaving, Path]) -> None:
+    servicer, path = server
+    servicer.failures = [(grpc.StatusCode.UNAVAILABLE, "STORE_REPLACED", 0)] + [(grpc.StatusCode.UNAVAILABLE, "", 0)] * 1000
+    with holdfast.connect(path, timeout_s=0.3) as store, pytest.raises(holdfast.Unavailable) as caught:
+        store.tasks.create(title="t")
+    assert caught.value.reason == "STORE_REPLACED"
+    assert len(servicer.commits) > 1
+
+
 def test_retries_end_with_the_time(server: tuple[Misbehaving, Path]) -> None:
     servicer, path = server
     servicer.failures = [(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 0.05)] * 1000

@@ -28,6 +28,7 @@ class Daemon(store_service_pb2_grpc.StoreServiceServicer, admin_service_pb2_grpc
         self.versions = (1, API_VERSION)
         self.has_scan = True
         self.named: list[str] = []
+        self.asked_briefly = False
 
     def _check(self, context: Any, *further: int) -> None:
         named = dict(context.invocation_metadata())["holdfast-api"]
@@ -38,6 +39,7 @@ class Daemon(store_service_pb2_grpc.StoreServiceServicer, admin_service_pb2_grpc
 
     def GetStatus(self, request: Any, context: Any) -> admin_pb.AdminServiceGetStatusResponse:
         self._check(context, *([request.api_version] if request.api_version else []))
+        self.asked_briefly = request.brief
         return admin_pb.AdminServiceGetStatusResponse(min_api_version=self.versions[0], max_api_version=self.versions[1])
 
     def Get(self, request: Any, context: Any) -> pb.StoreServiceGetResponse:
@@ -80,6 +82,7 @@ def test_both_speak_the_newest_version_that_both_have(daemon: Any, versions: tup
         daemon.named.clear()
         assert store.tasks.get("T").id == "T"
     assert daemon.named == [str(spoken)]
+    assert daemon.asked_briefly is (spoken >= 3), "a status that does not depend on the size of the store"
 
 
 @pytest.mark.parametrize(("versions", "behind"), [((API_VERSION + 1, API_VERSION + 9), "client"), ((0, 0), "daemon")])

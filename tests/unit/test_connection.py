@@ -11,7 +11,7 @@ import pytest
 import sqlcipher3.dbapi2 as sqlite
 
 from holdfastd.errors import Cancelled, DataLoss, DeadlineExceeded, DiskFull, Exhausted, Stopping
-from holdfastd.model.call import Call
+from holdfastd.model.call import Call, Peer
 from holdfastd.store.engine import Constraint
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.database import CACHED_STATEMENTS, Database
@@ -160,7 +160,7 @@ def test_an_open_cursor_does_not_spoil_the_connection(readers: Readers) -> None:
 
 
 def test_waiting_for_a_connection_is_bounded(readers: Readers) -> None:
-    with readers.snapshot(Call()), readers.snapshot(Call()):
+    with readers.snapshot(Call()), readers.snapshot(Call(peer=Peer("other", 1, 1, 1))):
         with pytest.raises(Exhausted) as caught, readers.snapshot(Call()):
             pass
         assert (caught.value.reason, caught.value.retry_delay_s) == ("READERS_BUSY", 0.5)

@@ -41,8 +41,12 @@ def change(engine: Engine, sql: str, *parameters: Any) -> None:
 
 
 def problems(engine: Engine) -> list[tuple[str, str]]:
+    return [(each.reason, each.subject) for each in verified(engine)]
+
+
+def verified(engine: Engine) -> list[admin_service_pb2.Problem]:
     frames = engine.parts.admin.verify(admin_service_pb2.AdminServiceVerifyRequest(read_blobs=True), Call())
-    return [(each.reason, each.subject) for frame in frames for each in frame.problems]
+    return [each for frame in frames for each in frame.problems]
 
 
 def frames(engine: Engine, **fields: Any) -> list[journal_pb.JournalServiceReadResponse]:
@@ -197,6 +201,7 @@ def test_a_damaged_change_is_data_loss_of_a_watch(engine: Engine, damage: str) -
     assert (lost.value.reason, lost.value.metadata["revision"], found[-1]) == ("HISTORY_DAMAGED", "4", 3)
     assert "4.1" in [each.id for each in listed(engine, "audit").unreadable]
     assert "history_damaged" in [reason for reason, _ in problems(engine)]
+    assert "audit 4.1, which is change 0 of revision 4" in [each.detail for each in verified(engine)]
 
 
 @pytest.mark.parametrize("damage", ["actor = 'other'", "commit_time = commit_time + 1", "peer_uid = 4321", "peer_pid = 1"])

@@ -113,7 +113,8 @@ def test_what_a_daemon_writes_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("harm", [os.mkfifo, Path.mkdir], ids=["FIFO", "directory"])
 def test_a_lock_file_that_is_none_does_not_block(tmp_path: Path, harm: Callable[[Path], object]) -> None:
     harm(tmp_path / "s.sock.lock")
-    assert holder_of(tmp_path / "s.sock.lock") is None
+    with pytest.raises(FailedPrecondition, match="it is not a regular file"):  # as `status` and `up` say it
+        holder_of(tmp_path / "s.sock.lock")
 
 
 def test_a_lock_file_is_not_looked_for_behind_a_link(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -81,6 +82,20 @@ def read(connection: socket.socket, size: int) -> bytes:
     while len(data) < size and (part := connection.recv(size - len(data))):
         data += part
     return data
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """What is sent until the other end has closed it."""
+    data = bytearray()
+    with contextlib.suppress(ConnectionError):
+        while part := connection.recv(65_536):
+            data += part
+    return bytes(data)
+
+
+def send_all(connection: socket.socket, data: bytes) -> None:
+    with contextlib.suppress(OSError):
+        connection.sendall(data)
 
 
 def is_closed(connection: socket.socket) -> bool:
@@ -235,6 +250,38 @@ def test_what_a_refused_connection_sends_is_bounded(build: Callable[..., House],
     house = build(connections=1)
     house.pair()
     assert is_closed(house.call(sent))
+
+
+@pytest.mark.parametrize("header", [HEADERS_OF_7[:9].replace(b"\1\1", b"\0\1"), bytes(9)], ids=["calls", "empty data"])
+def test_a_refused_connection_that_sends_many_frames_is_closed_and_delays_nobody(
+    build: Callable[..., House], header: bytes
+) -> None:
+    house = build(connections=1)
+    caller, server = house.pair()
+    flood = house.call(PREFACE)
+    flood.settimeout(60.0)
+    sender = threading.Thread(target=send_all, args=(flood, header * 50_000))
+    sender.start()
+    time.sleep(0.02)
+    began = time.monotonic()
+    caller.sendall(b"question")
+    server.settimeout(60.0)
+    assert read(server, 8) == b"question"
+    assert time.monotonic() - began < 1.0
+    answered = len(read_all(flood))
+    assert 0 < answered < 1024 * 1024
+    sender.join(PATIENCE_S)
+    assert not sender.is_alive(), "the connection is closed although most was not read"
+
+
+def test_a_call_that_comes_after_many_others_is_answered(build: Callable[..., House]) -> None:
+    house = build(connections=1)
+    house.pair()
+    caller = house.call(PREFACE)
+    for _ in range(300):
+        caller.sendall(HEADERS_OF_7)
+    caller.shutdown(socket.SHUT_WR)
+    assert read_all(caller).count(b"grpc-status\x018") == 300
 
 
 # More than the sockets' buffers and the door's chunk.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import time
 from contextlib import ExitStack
@@ -144,6 +145,38 @@ def test_a_batch_in_a_replaced_store_fails_for_all_and_no_later_one_begins(tmp_p
         (tmp_path / "old").rename(tmp_path / "store")
         with pytest.raises(StoreReplaced):  # the last checkpoint
             engine.close()
+
+
+def test_the_first_batch_after_a_checkpoint_finds_the_store_replaced(tmp_path: Path) -> None:
+    """It looks at the header of the database file, which is gone."""
+    (tmp_path / "store").mkdir()
+    engine = Engine(tmp_path / "store")
+    (tmp_path / "store").rename(tmp_path / "old")
+    try:
+        for id in ("A", "B"):
+            with pytest.raises(StoreReplaced, match="store was removed"):
+                engine.submit(insert_task(id))
+    finally:
+        (tmp_path / "old").rename(tmp_path / "store")
+        with pytest.raises(StoreReplaced):
+            engine.close()
+
+
+def test_nothing_is_removed_from_the_directory_of_another_store(tmp_path: Path) -> None:
+    """A sweep or `recover` that still runs may have paths of files that the other store names."""
+    (tmp_path / "store").mkdir()
+    engine = Engine(tmp_path / "store")
+    upload = engine.parts.blobs.begin(PutHeader(), Call())
+    upload.feed(CONTENT)
+    upload.finish(Call())
+    [path] = (tmp_path / "store").glob("blobs/??/*")
+    (tmp_path / "store").rename(tmp_path / "old")
+    shutil.copytree(tmp_path / "old", tmp_path / "store")
+    with pytest.raises(StoreReplaced):
+        engine.parts.blobs._files.unlink(str(path.relative_to(tmp_path / "store")))
+    assert path.exists()
+    with pytest.raises(StoreReplaced):
+        engine.close()
 
 
 CONTENT = os.urandom(100_000)

@@ -1,4 +1,4 @@
-"""The writer's queue: heavy commands do not delay light ones, and one connection's do not delay another's."""
+"""The writer's queue: heavy commands do not delay light ones, and one caller's do not delay another's."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Rows(Command[None]):
         return self._rows
 
 
-def waiter(name: str, rows: int = 1, size_bytes: int = 0, *, exclusive: bool = False) -> Waiter[Any]:
-    peer = Peer(name, 1, 1, 1)
+def waiter(name: str, rows: int = 1, size_bytes: int = 0, *, exclusive: bool = False, pid: int = 1) -> Waiter[Any]:
+    peer = Peer(name, pid, 1, 1)
     claim = Claim(Budget(2**40), peer)
     claim.force(size_bytes)
     return Waiter(Rows(rows, exclusive), Call(None, peer, claim), lambda _: None)
@@ -59,7 +59,7 @@ def test_light_and_heavy_batches_alternate() -> None:
     assert [names(line.take(2)) for _ in range(6)] == ["ll", "h", "ll", "h", "ll", "h"]
 
 
-def test_heavy_commands_are_taken_by_connection_in_turn() -> None:
+def test_heavy_commands_are_taken_by_caller_in_turn() -> None:
     many = [waiter("a", BATCH_ROWS) for _ in range(4)]
     line = line_of(*many, waiter("b", BATCH_ROWS))
     assert [names(line.take(10)) for _ in range(5)] == ["a", "b", "a", "a", "a"]
@@ -68,6 +68,43 @@ def test_heavy_commands_are_taken_by_connection_in_turn() -> None:
 def test_a_batch_of_heavy_commands_has_a_limit_of_rows_and_bytes() -> None:
     assert names(line_of(*[waiter("r", BATCH_ROWS // 2) for _ in range(5)]).take(10)) == "rr"
     assert names(line_of(*[waiter("b", 1, BATCH_BYTES // 2) for _ in range(5)]).take(10)) == "bb"
+
+
+def test_a_batch_of_light_commands_has_the_same_limits() -> None:
+    assert names(line_of(*[waiter("r", LIGHT_ROWS) for _ in range(40)]).take(1_000)) == "r" * (BATCH_ROWS // LIGHT_ROWS)
+    assert names(line_of(*[waiter("b", 1, LIGHT_BYTES) for _ in range(80)]).take(1_000)) == "b" * (BATCH_BYTES // LIGHT_BYTES)
+
+
+def test_when_more_light_commands_wait_than_fit_they_are_taken_in_turn() -> None:
+    line = line_of(*[waiter("g", LIGHT_ROWS) for _ in range(40)], waiter("h"), waiter("h"))
+    first = names(line.take(1_000))
+    assert (len(first), first[:5]) == (17, "ghghg")
+    line.append(waiter("i"))
+    assert "i" in names(line.take(1_000))[:2]
+    assert sum(len(line.take(1_000)) for _ in range(2)) == 43 - 17 - 16
+
+
+def test_the_connections_of_one_process_have_one_turn_together() -> None:
+    greedy = [waiter("abcdefgh"[number % 8], LIGHT_ROWS) for number in range(40)]
+    line = line_of(*greedy, waiter("h", pid=2), waiter("h", pid=2))
+    assert names(line.take(5)) == "ahbhc"
+    assert names(line.take(5)) == "defgh"
+
+
+def test_what_one_connection_sends_keeps_its_order() -> None:
+    waiters = [waiter("ab"[number % 2], LIGHT_ROWS) for number in range(60)]
+    line = Line()
+    taken: list[Waiter[Any]] = []
+    for number, each in enumerate(waiters):
+        line.append(each)
+        if number % 25 == 24:
+            taken += line.take(1_000)
+            line.put_back(taken[-2:])
+            del taken[-2:]
+    while batch := line.take(1_000):
+        taken += batch
+    for name in "ab":
+        assert [each for each in taken if names([each]) == name] == [each for each in waiters if names([each]) == name]
 
 
 def test_a_huge_command_is_a_batch_of_its_own() -> None:

@@ -251,6 +251,15 @@ def test_the_next_daemon_knows_how_the_last_one_ended(tmp_path: Path, left: byte
     lock.release()
 
 
+@pytest.mark.parametrize(("left", "id"), [(b'{"store_id": {}}', ""), (b'{"store_id": 7}', ""), (b'{"store_id": "x"}', "x")])
+def test_only_a_text_is_a_store_id(tmp_path: Path, left: bytes, id: str) -> None:
+    (tmp_path / "daemon.json").write_bytes(left)
+    lock = DataDirLock(tmp_path)
+    lock.acquire()
+    assert lock.last_store_id == id
+    lock.release()
+
+
 def test_two_daemons_on_one_socket(tmp_path: Path) -> None:
     socket = tmp_path / "run" / "s.sock"
     first = SocketLock(socket, {"pid": 12, "data_dir": "/store"})

@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import sqlite3 as sqlite
+import zlib
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -145,7 +146,7 @@ def test_a_missing_or_empty_database(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "holdfast.db").write_bytes(b"no database" * 1000)
-    assert inspect(tmp_path / "holdfast.db") == Inspection(readable=False)
+    assert inspect(tmp_path / "holdfast.db") == Inspection(readable=False, damaged=True)
 
 
 def vacuumed(database: Path, copy: Path) -> None:
@@ -217,6 +218,41 @@ def test_a_log_that_a_migration_began_is_accepted_after_a_power_cut_in_a_checkpo
     store.close()
     shutil.copy(tmp_path / "copies" / "0" / "holdfast.db", tmp_path / "copies" / "1")
     assert not inspect(tmp_path / "copies" / "1" / "holdfast.db").foreign_log
+
+
+def test_its_own_log_is_accepted_when_a_power_cut_in_a_checkpoint_tore_the_page_of_the_stamp(tmp_path: Path) -> None:
+    store = Store(tmp_path, random.Random(0))
+    for _ in range(3):
+        store.commit()
+        store.restart()
+    store.commit()
+    (tmp_path / "copies").mkdir()
+    store.copy(tmp_path / "copies")
+    store.close()
+    database = tmp_path / "copies" / "0" / "holdfast.db"
+    database.write_bytes(re.sub(rb"log_stamp(?=[0-9a-f]{16} )", bytes(9), database.read_bytes()))
+    assert inspect(database).store_id
+    assert not inspect(database).foreign_log
+
+
+@pytest.mark.parametrize("torn", [True, False])
+def test_a_log_whose_first_commit_is_torn_is_no_log(tmp_path: Path, torn: bool) -> None:
+    """SQLite ignores it, and its pages may have rows of older stamps."""
+    store = Store(tmp_path, random.Random(0))
+    for _ in range(3):
+        store.commit()
+        store.restart()
+    store.commit()
+    (tmp_path / "copies").mkdir()
+    store.copy(tmp_path / "copies")
+    store.close()
+    database = tmp_path / "copies" / "0" / "holdfast.db"
+    log = database.with_name("holdfast.db-wal")
+    content = log.read_bytes()
+    header = b" %08x" % zlib.crc32(database.read_bytes()[:100])
+    assert header in content
+    log.write_bytes(content.replace(header, b" 00000000") if torn else content)
+    assert not inspect(database).foreign_log
 
 
 def test_no_later_migration_writes_to_the_table_of_stamps() -> None:

@@ -72,7 +72,7 @@ def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     [
         ("readerz = 4", "no setting 'readerz'. Did you mean 'readers'"),
         ("zzz = 4", "no setting 'zzz'"),
-        ("readers = 0", "readers is 0, but must be a whole number from 1 to 64. The default is 4"),
+        ("readers = 0", "readers is 0, but must be a whole number from 1 to 64. The default is 6"),
         ("readers = true", "readers is True"),
         ("readers = '4x'", "readers is '4x'"),
         ("readers = 2.5", "readers is 2.5"),
@@ -172,3 +172,20 @@ def test_every_setting_has_a_flag_of_its_own_and_a_text() -> None:
     flags = [flag_of(each) for each in fields(Settings)]
     assert len(set(flags)) == len(flags)
     assert all(each.metadata["help"] for each in fields(Settings))
+
+
+@pytest.mark.parametrize("value", ["1X", "100M"])
+def test_a_wrong_value_of_a_flag_is_wrong_usage(tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from holdfastd.__main__ import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["--data-dir", str(tmp_path), "--memory-max-bytes", value])
+    assert ended.value.code == 2
+    assert f"--memory-max-bytes is '{value}', but must be 0 or a size from" in capsys.readouterr().err
+
+
+def test_a_wrong_value_in_the_environment_is_a_refused_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from holdfastd.__main__ import main
+
+    monkeypatch.setenv("HOLDFAST_MEMORY_MAX_BYTES", "1X")
+    assert main(["--data-dir", str(tmp_path)]) == 1

@@ -1,4 +1,4 @@
-"""`up`, `down` and `status`: start, stop and describe the daemon."""
+"""`up`, `down`, `status` and `workspaces`: start, stop and describe the daemon, and name what its store has."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from holdfast.v1 import admin_service_pb2
 
 POLL_S = 0.02
+WORKSPACES_SHOWN = 20
 _IDLE = "the daemon exits this many seconds after its last call (default: never); no effect on one that runs already"
 
 
@@ -89,9 +90,32 @@ def _described(found: admin_service_pb2.AdminServiceGetStatusResponse) -> Iterab
     yield "queued", f"{found.queued_commits} commits"
     if found.memory_max_bytes:  # an older daemon does not tell
         yield "memory", f"{size_text(found.memory_held_bytes)} of {size_text(found.memory_max_bytes)} for requests and answers"
-    yield "workspaces", ", ".join(found.workspaces) or "none yet"
+    yield "workspaces", _some_workspaces(found)
     for warning in found.warnings:
         yield "warning", warning
+
+
+def _some_workspaces(found: admin_service_pb2.AdminServiceGetStatusResponse) -> str:
+    shown = found.workspaces[:WORKSPACES_SHOWN]
+    more = max(found.workspace_count, len(found.workspaces)) - len(shown)  # an older daemon names all and does not count
+    names = ", ".join(shown) or "none yet"
+    return f"{names} and {more:,} more (`holdfast workspaces` lists all)" if more else names
+
+
+@command("workspaces")
+def workspaces(options: Options) -> int:
+    """Lists the workspaces of the store, sorted by name. The first write to a workspace creates it.
+
+    examples:
+      holdfast workspaces
+      holdfast workspaces --json | jq -r .name
+    """
+    from holdfast.cli.json_form import json_line
+
+    with open_store(options) as store:
+        for name in store.workspaces():
+            print(json_line({"name": name}) if options.as_json else one_line(name))
+    return exits.OK
 
 
 @command("down")

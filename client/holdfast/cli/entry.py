@@ -21,6 +21,7 @@ COMMANDS = {
     "up": ("daemon:up", "start the daemon of the per-user store"),
     "down": ("daemon:down", "stop the daemon"),
     "status": ("daemon:status", "show the state of the daemon and the size of the store"),
+    "workspaces": ("daemon:workspaces", "list the workspaces of the store"),
     "list": ("records:list_records", "list the records of a kind"),
     "show": ("records:show_record", "show one record with all its fields"),
     "create": ("records:create", "add a record of any kind, and print its id"),
@@ -146,7 +147,9 @@ def run(given: list[str]) -> int:
     except click.UsageError as error:
         return exits.report(_wrong_usage(error, given), as_json=_wants_json(given))
     except HoldfastError as error:
-        return exits.report(error, as_json=_wants_json(given))
+        from holdfast.cli.damage import with_commands
+
+        return exits.report(with_commands(error), as_json=_wants_json(given))
     except UnicodeEncodeError:
         return exits.report(InvalidArgument("The arguments must be UTF-8.", reason="USAGE"), as_json=_wants_json(given))
     except OSError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.errors import PermissionDenied
 from holdfast.wire.address import Place
-from holdfast.wire.description import OPEN_FLAGS, description_of, is_held, unreadable
+from holdfast.wire.description import OPEN_FLAGS, check_regular, description_of, is_held, unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ def holder_of(lock_file: Path) -> Holder | None:
             raise unreadable(lock_file, "it is a symbolic link") from None
         raise
     try:
+        check_regular(lock_file)
         return _read_holder(descriptor, lock_file) if is_held(descriptor) else None
     finally:
         os.close(descriptor)

@@ -40,12 +40,13 @@ _version = click.option("--version", metavar="N", type=positive, help=_ONLY_VERS
 def list_records(
     options: Options, noun: str, filter: str, order_by: str, limit: int | None, page_size: int | None, columns: str
 ) -> int:
-    """Lists the records of a kind, as a table or as JSON lines.
+    """Lists the records of a kind, as a table or as JSON lines. For a program, tabs separate the cells of the table.
 
     examples:
       holdfast list tasks --filter 'status = "running" AND tags:"urgent"'
       holdfast list sessions --order-by 'update_time desc' --limit 20
       holdfast list checkpoints --filter 'session_id = "ses_…"' --columns id,number,context_size_bytes
+      holdfast list tasks | cut -f 1,3
       holdfast list tasks --json | jq -r .title
     """
     from holdfast.cli.fields import CELL_CHARACTERS, cell, chosen_fields, column_of, value_at

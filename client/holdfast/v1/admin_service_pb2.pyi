@@ -26,19 +26,23 @@ class AdminServiceGetStatusRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     API_VERSION_FIELD_NUMBER: _builtins.int
+    BRIEF_FIELD_NUMBER: _builtins.int
     api_version: _builtins.int
     """The API version that the client speaks; 0: not stated. Other calls state it in the metadata `holdfast-api`.
     FAILED_PRECONDITION (API_VERSION_UNSUPPORTED): the daemon does not speak it. `min` and `max` of the error are the versions
     that it speaks; a client that speaks one of them goes on in that one.
     """
+    brief: _builtins.bool
+    """Leave out what takes longer in a large store: the blobs' number and sizes, and the workspaces with their number."""
     def __init__(
         self,
         *,
         api_version: _builtins.int = ...,
+        brief: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "brief", b"brief"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -72,6 +76,7 @@ class AdminServiceGetStatusResponse(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     MEMORY_MAX_BYTES_FIELD_NUMBER: _builtins.int
     MEMORY_HELD_BYTES_FIELD_NUMBER: _builtins.int
+    WORKSPACE_COUNT_FIELD_NUMBER: _builtins.int
     daemon_version: _builtins.str
     """The daemon's version."""
     min_api_version: _builtins.int
@@ -108,13 +113,15 @@ class AdminServiceGetStatusResponse(_message.Message):
     """The most memory that requests and answers may occupy, in bytes: `memory_max_bytes` of the settings, or its default."""
     memory_held_bytes: _builtins.int
     """How much of it they occupy now, in bytes, without what is kept for messages that are being received."""
+    workspace_count: _builtins.int
+    """How many workspaces there are."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the daemon started."""
 
     @_builtins.property
     def workspaces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The workspaces that exist."""
+        """The first 100 workspaces in the order of their names. ListWorkspaces lists all."""
 
     @_builtins.property
     def jobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -149,10 +156,11 @@ class AdminServiceGetStatusResponse(_message.Message):
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         memory_max_bytes: _builtins.int = ...,
         memory_held_bytes: _builtins.int = ...,
+        workspace_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob_bytes", b"blob_bytes", "blob_count", b"blob_count", "blob_stored_bytes", b"blob_stored_bytes", "daemon_version", b"daemon_version", "data_dir", b"data_dir", "database_bytes", b"database_bytes", "jobs", b"jobs", "max_api_version", b"max_api_version", "memory_held_bytes", b"memory_held_bytes", "memory_max_bytes", b"memory_max_bytes", "min_api_version", b"min_api_version", "oldest_revision", b"oldest_revision", "persistence", b"persistence", "pid", b"pid", "queued_commits", b"queued_commits", "revision", b"revision", "schema_version", b"schema_version", "socket_path", b"socket_path", "start_time", b"start_time", "store_id", b"store_id", "warnings", b"warnings", "workspaces", b"workspaces"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob_bytes", b"blob_bytes", "blob_count", b"blob_count", "blob_stored_bytes", b"blob_stored_bytes", "daemon_version", b"daemon_version", "data_dir", b"data_dir", "database_bytes", b"database_bytes", "jobs", b"jobs", "max_api_version", b"max_api_version", "memory_held_bytes", b"memory_held_bytes", "memory_max_bytes", b"memory_max_bytes", "min_api_version", b"min_api_version", "oldest_revision", b"oldest_revision", "persistence", b"persistence", "pid", b"pid", "queued_commits", b"queued_commits", "revision", b"revision", "schema_version", b"schema_version", "socket_path", b"socket_path", "start_time", b"start_time", "store_id", b"store_id", "warnings", b"warnings", "workspace_count", b"workspace_count", "workspaces", b"workspaces"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -387,3 +395,79 @@ class Problem(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Problem: _TypeAlias = Problem  # noqa: Y015
+
+@_typing.final
+class AdminServiceListWorkspacesRequest(_message.Message):
+    """Request of ListWorkspaces."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """The most workspaces in the answer; 0 means 100. At most 1000 are returned."""
+    page_token: _builtins.str
+    """`next_page_token` of the previous page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdminServiceListWorkspacesRequest: _TypeAlias = AdminServiceListWorkspacesRequest  # noqa: Y015
+
+@_typing.final
+class AdminServiceListWorkspacesResponse(_message.Message):
+    """Answer of ListWorkspaces."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last one."""
+    @_builtins.property
+    def workspaces(self) -> _containers.RepeatedCompositeFieldContainer[Global___Workspace]:
+        """The workspaces of this page, in the order of their names."""
+
+    def __init__(
+        self,
+        *,
+        workspaces: _abc.Iterable[Global___Workspace] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "workspaces", b"workspaces"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdminServiceListWorkspacesResponse: _TypeAlias = AdminServiceListWorkspacesResponse  # noqa: Y015
+
+@_typing.final
+class Workspace(_message.Message):
+    """A workspace. The first write to it creates it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Workspace: _TypeAlias = Workspace  # noqa: Y015

@@ -50,6 +50,11 @@ class AdminServiceStub:
                 request_serializer=holdfast_dot_v1_dot_admin__service__pb2.AdminServiceVerifyRequest.SerializeToString,
                 response_deserializer=holdfast_dot_v1_dot_admin__service__pb2.AdminServiceVerifyResponse.FromString,
                 _registered_method=True)
+        self.ListWorkspaces = channel.unary_unary(
+                '/holdfast.v1.AdminService/ListWorkspaces',
+                request_serializer=holdfast_dot_v1_dot_admin__service__pb2.AdminServiceListWorkspacesRequest.SerializeToString,
+                response_deserializer=holdfast_dot_v1_dot_admin__service__pb2.AdminServiceListWorkspacesResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -79,6 +84,13 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWorkspaces(self, request, context):
+        """Lists all workspaces, page by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +108,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.Verify,
                     request_deserializer=holdfast_dot_v1_dot_admin__service__pb2.AdminServiceVerifyRequest.FromString,
                     response_serializer=holdfast_dot_v1_dot_admin__service__pb2.AdminServiceVerifyResponse.SerializeToString,
+            ),
+            'ListWorkspaces': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWorkspaces,
+                    request_deserializer=holdfast_dot_v1_dot_admin__service__pb2.AdminServiceListWorkspacesRequest.FromString,
+                    response_serializer=holdfast_dot_v1_dot_admin__service__pb2.AdminServiceListWorkspacesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -180,6 +197,33 @@ class AdminService:
             '/holdfast.v1.AdminService/Verify',
             holdfast_dot_v1_dot_admin__service__pb2.AdminServiceVerifyRequest.SerializeToString,
             holdfast_dot_v1_dot_admin__service__pb2.AdminServiceVerifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWorkspaces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.v1.AdminService/ListWorkspaces',
+            holdfast_dot_v1_dot_admin__service__pb2.AdminServiceListWorkspacesRequest.SerializeToString,
+            holdfast_dot_v1_dot_admin__service__pb2.AdminServiceListWorkspacesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,8 @@ class AdminServiceStub:
     """
     Verify: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.AdminServiceVerifyRequest, _admin_service_pb2.AdminServiceVerifyResponse]
     """Checks the rows and blobs of the store against each other and streams the problems found."""
+    ListWorkspaces: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.AdminServiceListWorkspacesRequest, _admin_service_pb2.AdminServiceListWorkspacesResponse]
+    """Lists all workspaces, page by page."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -57,6 +59,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """
     Verify: _aio.UnaryStreamMultiCallable[_admin_service_pb2.AdminServiceVerifyRequest, _admin_service_pb2.AdminServiceVerifyResponse]  # type: ignore[assignment]
     """Checks the rows and blobs of the store against each other and streams the problems found."""
+    ListWorkspaces: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.AdminServiceListWorkspacesRequest, _admin_service_pb2.AdminServiceListWorkspacesResponse]  # type: ignore[assignment]
+    """Lists all workspaces, page by page."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Administration of the daemon."""
@@ -87,5 +91,13 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_admin_service_pb2.AdminServiceVerifyResponse], _abc.AsyncIterator[_admin_service_pb2.AdminServiceVerifyResponse]]:
         """Checks the rows and blobs of the store against each other and streams the problems found."""
+
+    @_abc_1.abstractmethod
+    def ListWorkspaces(
+        self,
+        request: _admin_service_pb2.AdminServiceListWorkspacesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.AdminServiceListWorkspacesResponse, _abc.Awaitable[_admin_service_pb2.AdminServiceListWorkspacesResponse]]:
+        """Lists all workspaces, page by page."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

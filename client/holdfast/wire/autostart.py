@@ -119,7 +119,7 @@ def _status(socket_path: Path, deadline: float) -> admin_service_pb2.AdminServic
     from holdfast.wire.channel import close_channel, open_channel
     from holdfast.wire.status import error_of
 
-    request = admin_service_pb2.AdminServiceGetStatusRequest()  # states no version; `Connection.open` checks that
+    request = admin_service_pb2.AdminServiceGetStatusRequest(brief=True)  # states no version; `Connection.open` checks that
     stubs = open_channel(socket_path)
     try:
         while True:

@@ -31,6 +31,7 @@ Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 
 PROBE_S = 0.03
+BRIEF_SINCE = 3  # the version of the API in which a status can leave out what takes longer in a large store
 
 
 class Buffering(Protocol):
@@ -211,7 +212,8 @@ class Connection:
         """Settles the version of the API with the daemon; asks again when the daemon refuses the one that was tried first."""
         agreement = self._line.agreement
         while True:
-            request = admin_service_pb2.AdminServiceGetStatusRequest(api_version=agreement.spoken)
+            brief = agreement.spoken >= BRIEF_SINCE
+            request = admin_service_pb2.AdminServiceGetStatusRequest(api_version=agreement.spoken, brief=brief)
             try:
                 status = self.call(lambda stubs: stubs.admin.GetStatus, request, patience=patience)
             except VersionSkew:

@@ -9,6 +9,7 @@ from holdfast.errors import DiskFull, HoldfastError, ResourceExhausted, StartFai
 
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
+STORE_REPLACED = "STORE_REPLACED"
 
 
 class Patience:
@@ -16,6 +17,7 @@ class Patience:
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
+        self._told: HoldfastError | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -29,14 +31,19 @@ class Patience:
         return max(self._deadline - time.monotonic(), 0.001)
 
     def pause_after(self, error: HoldfastError) -> None:
-        """Waits before the next attempt; raises `error` when a retry cannot help or the time is up."""
-        if not worth_retrying(error):
+        """Waits before the next attempt; raises `error` when a retry cannot help or the time is up.
+
+        When a daemon said that its store was replaced, and none answers since, raises that: it says why none answers.
+        """
+        if error.reason == STORE_REPLACED:
+            self._told = error
+        elif not worth_retrying(error):
             raise error
         pause_s = self._pause_s * random.uniform(0.5, 1.0)
         if isinstance(error, ResourceExhausted):
             pause_s = max(pause_s, error.retry_delay_s * random.uniform(1.0, 1.5))
         if time.monotonic() + pause_s >= self._deadline:
-            raise error
+            raise self._told or error
         time.sleep(pause_s)
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
 

@@ -22,6 +22,11 @@ class ContentCache:
                 self._contents.move_to_end(digest)
             return content
 
+    def drop(self, digest: str) -> None:
+        """Removes a content, if it is there."""
+        with self._lock:
+            self._bytes -= len(self._contents.pop(digest, b""))
+
     def put(self, digest: str, content: bytes) -> None:
         """Adds a verified content, unless it is larger than the whole cache."""
         with self._lock:

@@ -96,11 +96,13 @@ class BlobFiles:
         self._make_directory(f"{BLOBS}/{_TEMPORARY}", *(f"{BLOBS}/{name}" for name in self._directories()))
 
     def guard(self, check_ground: Callable[[], None]) -> None:
-        """From now on, calls `check_ground` when a file is missing. It raises StoreReplaced when the whole store is."""
+        """From now on, calls `check_ground` when a file is missing, and before a name is added or removed: at the path may be the
+        files of another store. It raises StoreReplaced then."""
         self._check_ground = check_ground
 
     def create(self) -> FileDraft:
         """Creates a temporary file. The caller ends the upload as described in `FileDraft`. Raises DiskFull or StoreReplaced."""
+        self._check_ground()
         upload_id = self._new_id()
         self.live.add(upload_id)
         try:
@@ -126,7 +128,8 @@ class BlobFiles:
             return (self._data_dir / path).stat().st_size
 
     def unlink(self, path: str) -> bool:
-        """Removes a file; durable after `sync_unlinks`. Returns whether it existed."""
+        """Removes a file; durable after `sync_unlinks`. Returns whether it existed. Raises StoreReplaced."""
+        self._check_ground()
         try:
             (self._data_dir / path).unlink()
         except FileNotFoundError:
@@ -260,6 +263,7 @@ class FileDraft:
         hex_digest = digest_hex(digest)
         directory = f"{BLOBS}/{hex_digest[:2]}"
         path = f"{directory}/{hex_digest}-{self._upload_id}{_SUFFIXES[codec]}"
+        self._files._check_ground()
         with _disk_full_as_such(), self._files._removal_as_such():
             self._files._make_directory(directory)
             os.rename(self._files._data_dir / self._path, self._files._data_dir / path)
@@ -283,8 +287,9 @@ class FileDraft:
         self.settle()
 
     def remove(self) -> None:
-        """Ends the upload and removes the file, which no row names."""
-        self._files.unlink(self._path)
+        """Ends the upload and removes the file, which no row names. Removes nothing when the store was replaced."""
+        with contextlib.suppress(StoreReplaced):
+            self._files.unlink(self._path)
         self.settle()
 
     def discard(self) -> None:

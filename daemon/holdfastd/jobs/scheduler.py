@@ -52,6 +52,7 @@ class Scheduler:
             known = ", ".join(self.names)
             raise NotFound(f"There is no job {name!r}. The jobs are: {known}.", reason="JOB_NOT_FOUND", job=name)
         self._begin(name, call)
+        call.is_long = True
         try:
             return job.run(JobRun(call, dry_run, options or {}, progress))
         except Cancelled as error:

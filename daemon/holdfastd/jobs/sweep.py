@@ -10,6 +10,8 @@ from holdfastd.model.jobs import JobRun
 from holdfastd.service.blobs.sweep import BlobSweep
 
 _BATCH = 200
+_COUNTS = ("blobs_examined", "blobs_deleted", "bytes_freed", "files_deleted", "temp_files_deleted")
+_KEEPS = "Nothing is deleted until the database is mended; run verify."
 
 log = logs.logger(__name__)
 
@@ -17,14 +19,19 @@ log = logs.logger(__name__)
 class SweepJob:
     """Deletes the rows of blobs that nothing needs, then their files, then temporary files that earlier processes left.
 
-    `bytes_freed` counts stored bytes.
+    `bytes_freed` counts stored bytes. It deletes nothing while an index hides a reference or a delta: what they need would look
+    as if nothing needed it.
     """
 
     def __init__(self, sweep: BlobSweep) -> None:
         self._sweep = sweep
 
     def run(self, run: JobRun) -> Mapping[str, int]:
-        """Sweeps once."""
+        """Sweeps once. When it deletes nothing because of damage, the result has `damaged_rows`."""
+        if damaged := self._sweep.hidden_needs(run.call):
+            text = f"{damaged[0].subject}: {damaged[0].message}. {_KEEPS}"
+            log.warning("sweep_kept_blobs", extra={"damaged_rows": len(damaged), "text": text})
+            return {**dict.fromkeys(_COUNTS, 0), "damaged_rows": len(damaged)}
         return self._preview(run) if run.dry_run else self._delete(run)
 
     def _preview(self, run: JobRun) -> Mapping[str, int]:
@@ -86,7 +93,7 @@ class RecoveryJob:
         return {"orphan_files": found, "files_deleted": files, "temp_files_deleted": temporary}
 
     def _keep(self, orphans: Sequence[str], damaged: Sequence[BlobProblem]) -> Mapping[str, int]:
-        text = f"{damaged[0].subject}: {damaged[0].message}. Nothing is deleted until the database is mended; run verify."
+        text = f"{damaged[0].subject}: {damaged[0].message}. {_KEEPS}"
         log.warning("recovery_kept_files", extra={"orphan_files": len(orphans), "damaged_rows": len(damaged), "text": text})
         return {
             "orphan_files": 0,

@@ -45,6 +45,9 @@ class Holder(Protocol):
     def connection(self) -> str: ...
 
     @property
+    def pid(self) -> int: ...
+
+    @property
     def uid(self) -> int: ...
 
 

@@ -38,6 +38,7 @@ OWN = Peer("", os.getpid(), os.geteuid(), os.getegid())
 class Call:
     """One call: its caller, its deadline, its end, and its claim on memory. Thread-safe.
 
+    is_long: whether its reads may take much longer than a look-up, as those that walk a table do; see `turns.py`.
     api_version: the API version that the caller speaks; the daemon's own when it states none.
     """
 
@@ -51,6 +52,7 @@ class Call:
         self.peer = peer
         self.api_version = api_version
         self.claim = claim or Claim(None, peer)
+        self.is_long = False
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._lock = threading.Lock()
         self._gone = False

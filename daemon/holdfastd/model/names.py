@@ -13,15 +13,20 @@ def check_id(value: str, field: str) -> str:
     """Returns the id. INVALID_ARGUMENT when it is empty, too long, or holds blanks or control characters."""
     if not value:
         raise InvalidArgument(f"{field} is missing.", reason="FIELD_REQUIRED", field=field)
-    if len(value.encode()) > MAX_ID_BYTES:
-        raise InvalidArgument(
-            f"{field} is longer than {MAX_ID_BYTES} bytes.", reason="TOO_LARGE", field=field, limit=MAX_ID_BYTES
-        )
+    check_length(value, field)
     if not value.isprintable() or " " in value:
         raise InvalidArgument(
             f"{field} {value!r} holds blanks or characters that cannot be printed.", reason="VALUE_INVALID", field=field
         )
     return value
+
+
+def check_length(value: str, field: str) -> None:
+    """INVALID_ARGUMENT when the value is longer than ids may be."""
+    if len(value.encode()) > MAX_ID_BYTES:
+        raise InvalidArgument(
+            f"{field} is longer than {MAX_ID_BYTES} bytes.", reason="TOO_LARGE", field=field, limit=MAX_ID_BYTES
+        )
 
 
 def check_new_id(value: str, field: str) -> None:

@@ -24,7 +24,7 @@ from holdfastd.errors import Exhausted
 from holdfastd.model.call import Peer
 from holdfastd.rpc import relay
 from holdfastd.rpc.peers import Peers, new_name, peer_of
-from holdfastd.rpc.refusal import PREFACE, Refusal
+from holdfastd.rpc.refusal import PREFACE, READ_BYTES, Refusal
 
 ACCEPT_AGAIN_S = 0.1
 COMPLAIN_AGAIN_S = 60.0
@@ -79,7 +79,7 @@ class Door:
         self._callers: dict[socket.socket, Peer] = {}  # every connection; its socket to the caller
         self._by_user: Counter[int] = Counter()
         self._by_process: Counter[int] = Counter()
-        self._refused = 0
+        self._refused: deque[_Opening] = deque()  # those of `_openings` that are kept to be told why, oldest first
         self._left: list[socket.socket] = []  # closed after the present batch of events, so that no descriptor is reused in it
         self._complains_again = 0.0
         self._closes = False
@@ -167,10 +167,11 @@ class Door:
             self._listens_again = 0.0
             if self._listening is not None:
                 self._poll.register(self._listening, select.EPOLLIN)
-        for opening in list(self._openings.values()):
-            if now - opening.since < self._limits.preface_s:
+        while self._openings:
+            oldest = next(iter(self._openings.values()))
+            if now - oldest.since < self._limits.preface_s:
                 break
-            self._drop_opening(opening)
+            self._drop_opening(oldest)
 
     def _listen(self, listening: socket.socket | None) -> None:
         old, self._listening = self._listening, listening
@@ -244,9 +245,9 @@ class Door:
     def _refuse(self, opening: _Opening, why: str) -> None:
         """Keeps the connection for a while, to answer its calls with the reason."""
         self._complain("connections_refused", why=why, uid=opening.peer.uid, pid=opening.peer.pid)
-        if self._refused == _REFUSED_MAX:
-            self._drop_opening(next(each for each in self._openings.values() if each.refusal is not None))
-        self._refused += 1
+        if len(self._refused) == _REFUSED_MAX:
+            self._drop_opening(self._refused[0])
+        self._refused.append(opening)
         text = f"The daemon takes no more connections: {why}. Close some, or try again later."
         opening.refusal = Refusal(Exhausted(text, reason="TOO_MANY_CONNECTIONS", retry_delay_s=1.0))
         self._openings[opening.socket.fileno()] = opening
@@ -261,7 +262,7 @@ class Door:
     def _open(self, opening: _Opening) -> None:
         """Receives the preface, and connects the caller to grpcio when it is complete."""
         try:
-            data = opening.socket.recv(relay.CHUNK_BYTES)
+            data = opening.socket.recv(relay.CHUNK_BYTES if opening.refusal is None else READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -278,11 +279,10 @@ class Door:
     def _answer_refused(self, opening: _Opening, refusal: Refusal, data: bytes) -> None:
         reply = refusal.reply(data) if data else None
         try:
-            if reply:
-                opening.socket.send(reply)
-        except OSError:  # gone, or it sends calls and does not read the answers
-            reply = None
-        if reply is None:
+            sent = opening.socket.send(reply) if reply else 0
+        except OSError:
+            sent = -1
+        if reply is None or sent < len(reply):  # also when it is gone, or sends calls and does not read the answers
             self._drop_opening(opening)
 
     def _connect(self, opening: _Opening) -> None:
@@ -326,7 +326,7 @@ class Door:
     def _drop_opening(self, opening: _Opening) -> None:
         del self._openings[opening.socket.fileno()]
         if opening.refusal is not None:
-            self._refused -= 1
+            self._refused.remove(opening)
             self._leave(opening.socket)
         else:
             self._forget(opening.socket)

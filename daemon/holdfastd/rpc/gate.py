@@ -9,21 +9,25 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from holdfastd.errors import Exhausted, Stopping
 from holdfastd.model.budget import Budget, Claim, Holder, NoRoom
 from holdfastd.model.call import Peer
+from holdfastd.model.turns import Turns
 from holdfastd.rpc.message_first import MessageFirst
 from holdfastd.rpc.peers import Peers
 from holdfastd.rpc.pool import CallPool, StreamPool
-from holdfastd.rpc.turns import Turns
 
 # More would only wait for a reader. Each needs up to three times the size of its answer: the rows, the message, its encoding.
 ANSWERS_AT_ONCE = 6
 UNLIMITED_BYTES = 2**62
 SPARE_THREADS = 4  # beyond the limit, so that a refused stream has a thread to send RESOURCE_EXHAUSTED from
+
+
+def _stopping() -> Stopping:
+    return Stopping("The daemon is stopping; nothing was applied. Reconnect and try again.")
 
 
 class Gate:
@@ -55,7 +59,7 @@ class Gate:
         self._unary = self._streams = 0
         self._streams_of: Counter[str] = Counter()  # by connection
         self._last_activity = time.monotonic()
-        self._stopping = False
+        self._refusal: Callable[[], Stopping] | None = None
 
     @property
     def streams_a_connection(self) -> int:
@@ -74,9 +78,9 @@ class Gate:
         """Warnings for `GetStatus`."""
         return self.message_first.warnings()
 
-    def stop(self) -> None:
-        """Refuses all calls that arrive from now on."""
-        self._stopping = True
+    def stop(self, refusal: Callable[[], Stopping] = _stopping) -> None:
+        """Refuses all calls that arrive from now on. refusal: makes the error that they get."""
+        self._refusal = refusal
 
     def close(self) -> None:
         """Ends each thread when its call is done. Does not wait."""
@@ -100,7 +104,7 @@ class Gate:
         this caller has its share of them."""
         self._check_stopping()
         if self.unary_pool.waiting() > self._queue_max:
-            own, callers = self.unary_pool.waiting_of(peer.connection)
+            own, callers = self.unary_pool.waiting_of(peer)
             if own * callers >= self._queue_max:
                 raise Exhausted(
                     f"{own:,} calls of this connection are waiting. Try again shortly.", retry_delay_s=0.2, limit=self._queue_max
@@ -113,8 +117,8 @@ class Gate:
         self._last_activity = time.monotonic()
 
     def _check_stopping(self) -> None:
-        if self._stopping:
-            raise Stopping("The daemon is stopping; nothing was applied. Reconnect and try again.")
+        if self._refusal is not None:
+            raise self._refusal()
 
     @contextmanager
     def stream(self, peer: Peer) -> Iterator[None]:

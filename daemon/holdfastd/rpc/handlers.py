@@ -27,6 +27,7 @@ from holdfastd.rpc.replies import Reply, refuse, send_refusal
 from holdfastd.rpc.request_sizes import IN_PROGRESS_BYTES, memory_of, memory_of_fields
 from holdfastd.service.decoding import check_api_version
 from holdfastd.service.pending import NeverWaits, Pending
+from holdfastd.service.reading import MayBeLong
 
 MAX_REQUEST_BYTES = 16 * 2**20
 # Between the two limits we refuse a message with our error details; above this one gRPC refuses it without them.
@@ -139,7 +140,8 @@ class UnaryHandler:
 
     def _read(self, request: Any, call: Call) -> bytes:
         """The encoded answer of a use case that reads. Few are built at once: each may need three times its size meanwhile."""
-        with self._gate.answers.place(call.peer.connection):
+        call.is_long = isinstance(self._use_case, MayBeLong) and self._use_case.is_long(request)
+        with self._gate.answers.place(call):
             if self._gate.pauses.is_on(call.peer.connection):
                 raise NoRoom(0)
             data: bytes = self._use_case(request, call).SerializeToString()

@@ -323,7 +323,7 @@ class _Call:
         if self._handler.never_waits and is_quick(data):
             receive(data, self._context, self, self.claim)
         else:
-            self._run(self.claim.holder.connection, receive, data, self._context, self, self.claim)
+            self._run(self.claim.holder, receive, data, self._context, self, self.claim)
 
     def send(self, answer: bytes | None) -> None:
         state = self._state
@@ -380,7 +380,7 @@ class _StreamCall(_Call):
     def _dispatch(self, data: bytes) -> None:
         if self._context.add_callback(self.claim.release):
             self._data = data
-            self._run(self.claim.holder.connection, self._respond)
+            self._run(self.claim.holder, self._respond)
         else:  # the caller has gone
             self.claim.release()
 

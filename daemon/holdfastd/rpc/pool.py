@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import Counter, OrderedDict, deque
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from holdfastd import logs
+from holdfastd.model.budget import Holder
+from holdfastd.model.call import Peer
+from holdfastd.model.rounds import Rounds, path_of
+from holdfastd.model.turns import Shares
 from holdfastd.rpc.message_first import MessageFirst, StreamReceiver, call_of
 
 log = logs.logger(__name__)
@@ -48,18 +52,19 @@ class CallPool(ThreadPoolExecutor):
         self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._started = self._idle = 0
-        self._turns: OrderedDict[str, deque[Work]] = OrderedDict()  # by caller, the next one first
-        self._running: Counter[str] = Counter()  # by caller
-        self._running_count = self._waiting = 0
+        self._turns: Rounds[tuple[Holder, Work]] = Rounds()
+        self._waiting: Counter[str] = Counter()  # by connection
+        self._running = Shares()
+        self._free = threads
 
     def waiting(self) -> int:
         """How many calls wait for a thread."""
-        return self._work.qsize() + self._waiting
+        return self._work.qsize() + len(self._turns)
 
-    def waiting_of(self, caller: str) -> tuple[int, int]:
-        """How many calls of this caller wait for a thread, and how many callers wait."""
+    def waiting_of(self, caller: Holder) -> tuple[int, int]:
+        """How many calls of this connection wait for a thread, and how many connections wait."""
         with self._lock:
-            return len(self._turns.get(caller, ())), len(self._turns)
+            return self._waiting[caller.connection], len(self._waiting)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """grpcio calls this for each call, in its serving thread, with the call's lock held."""
@@ -72,13 +77,13 @@ class CallPool(ThreadPoolExecutor):
         self._start_if_needed()
         self._work.put((fn, args))
 
-    def run_for(self, caller: str, fn: Callable[..., Any], *args: Any) -> None:
-        """As `run`, but in turn with the work for other callers. A caller has at most as many threads as are free, so that one
-        with many calls neither delays the others nor takes all threads."""
+    def run_for(self, caller: Holder, fn: Callable[..., Any], *args: Any) -> None:
+        """As `run`, but in turn with the work for other callers. A connection has at most as many threads as are free, and
+        a process twice as many, so that one with many calls neither delays the others nor takes all threads."""
         with self._lock:
-            if caller in self._turns or not self._may_run(caller):
-                self._turns.setdefault(caller, deque()).append((fn, args))
-                self._waiting += 1
+            if caller.connection in self._waiting or not self._running.admits(caller, self._free):
+                self._turns.append(path_of(caller), (caller, (fn, args)))
+                self._waiting[caller.connection] += 1
                 return
             self._begin_turn(caller)
         try:
@@ -88,22 +93,17 @@ class CallPool(ThreadPoolExecutor):
                 self._end_turn(caller)
             raise
 
-    def _may_run(self, caller: str) -> bool:
-        return self._running[caller] < self._max_workers - self._running_count
+    def _begin_turn(self, caller: Holder) -> None:
+        self._free -= 1
+        self._running.add(caller, 1)
 
-    def _begin_turn(self, caller: str) -> None:
-        self._running[caller] += 1
-        self._running_count += 1
+    def _end_turn(self, caller: Holder) -> None:
+        self._free += 1
+        self._running.add(caller, -1)
 
-    def _end_turn(self, caller: str) -> None:
-        self._running_count -= 1
-        self._running[caller] -= 1
-        if not self._running[caller]:
-            del self._running[caller]
-
-    def _run_turns(self, caller: str, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def _run_turns(self, caller: Holder, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Runs the work, and then that of the next callers, as long as there is some that may run."""
-        turn: tuple[str, Work] | None = (caller, (fn, args))
+        turn: tuple[Holder, Work] | None = (caller, (fn, args))
         del fn, args
         while turn is not None:
             caller, work = turn
@@ -116,19 +116,16 @@ class CallPool(ThreadPoolExecutor):
                 self._end_turn(caller)
                 turn = self._next_turn()
 
-    def _next_turn(self) -> tuple[str, Work] | None:
+    def _next_turn(self) -> tuple[Holder, Work] | None:
         """Takes the first work of the next caller that may run some."""
-        caller = next(filter(self._may_run, self._turns), None)
-        if caller is None:
-            return None
-        queue = self._turns[caller]
-        self._waiting -= 1
-        self._begin_turn(caller)
-        self._turns.move_to_end(caller)
-        work = queue.popleft()
-        if not queue:
-            del self._turns[caller]
-        return caller, work
+        turn = self._turns.pop_first(lambda each: self._running.admits(each[0], self._free))
+        if turn is not None:
+            connection = turn[0].connection
+            self._waiting[connection] -= 1
+            if not self._waiting[connection]:
+                del self._waiting[connection]
+            self._begin_turn(turn[0])
+        return turn
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Ends each thread when the queued work is done. Does not wait."""
@@ -188,7 +185,8 @@ class OtherPool(CallPool):
         if call is None:
             self.run(fn, *args)
             return
-        caller = str(call.peer())
+        name = str(call.peer())
+        caller = Peer(name, hash(name), 0, 0)  # its process is not known here, so each connection counts as one
         waiting, callers = self.waiting_of(caller)
         if waiting * callers >= OTHERS_WAITING:
             call.cancel()
@@ -241,7 +239,7 @@ class StreamPool(CallPool):
         else:
             self._refuses.run(self._refuse, fn, args)
 
-    def run_for(self, caller: str, fn: Callable[..., Any], *args: Any) -> None:
+    def run_for(self, caller: Holder, fn: Callable[..., Any], *args: Any) -> None:
         """As `run`: `Gate.stream` limits the streams of each caller."""
         self.run(fn, *args)
 

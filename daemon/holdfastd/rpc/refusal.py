@@ -15,47 +15,55 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113, section 3.4: what eve
 _HEADER_BYTES, _FRAME_MAX_BYTES = 9, 16_384
 _HEADERS, _SETTINGS = 1, 4  # types of frames
 _ACK, _END_STREAM, _END_HEADERS = 1, 1, 4  # flags
+READ_BYTES = 4 * 1024  # so much of what a refused connection sends is read at once, since the door's thread serves all
+FRAMES_MAX = 1024  # enough for some hundred calls; then the connection is closed
 
 
 class Refusal:
-    """The server's side of one refused connection."""
+    """The server's side of one refused connection. It looks at `FRAMES_MAX` frames in all and keeps less than one of them."""
 
     def __init__(self, error: Exhausted) -> None:
         self._answer = _trailers_only(error)
         self._received = b""
         self._is_greeted = False
+        self._frames_left = FRAMES_MAX
 
     def reply(self, data: bytes) -> bytes | None:
-        """What to send after the caller has sent `data`; None when the caller does not speak HTTP/2."""
-        self._received += data
+        """What to send after the caller has sent `data`; None when the caller does not speak HTTP/2, or has had its answers."""
+        received = self._received + data
         if self._is_greeted:
-            return self._answers()
-        if not self._received.startswith(PREFACE[: len(self._received)]):
+            return self._answers(received)
+        if not received.startswith(PREFACE[: len(received)]):
             return None
-        if len(self._received) < len(PREFACE):
+        if len(received) < len(PREFACE):
+            self._received = received
             return b""
-        self._received = self._received[len(PREFACE) :]
         self._is_greeted = True
-        answers = self._answers()
+        answers = self._answers(received[len(PREFACE) :])
         return None if answers is None else _frame(_SETTINGS, 0, 0, b"") + answers
 
-    def _answers(self) -> bytes | None:
-        """The answers to all whole frames; None when one is larger than HTTP/2 allows."""
-        answers = b""
-        while len(self._received) >= _HEADER_BYTES:
-            size = int.from_bytes(self._received[:3], "big")
-            if size > _FRAME_MAX_BYTES:
+    def _answers(self, received: bytes) -> bytes | None:
+        """The answers to all whole frames. None when there are more than it looks at, or one is larger than HTTP/2 allows."""
+        answers, at = [], 0
+        while len(received) - at >= _HEADER_BYTES:
+            size = int.from_bytes(received[at : at + 3], "big")
+            if size > _FRAME_MAX_BYTES or not self._frames_left:
                 return None
-            if len(self._received) < _HEADER_BYTES + size:
+            if len(received) - at < _HEADER_BYTES + size:
                 break
-            kind, flags = self._received[3], self._received[4]
-            if kind == _SETTINGS and not flags & _ACK:
-                answers += _frame(_SETTINGS, _ACK, 0, b"")
-            elif kind == _HEADERS:
-                stream = int.from_bytes(self._received[5:9], "big")
-                answers += _frame(_HEADERS, _END_HEADERS | _END_STREAM, stream, self._answer)
-            self._received = self._received[_HEADER_BYTES + size :]
-        return answers
+            self._frames_left -= 1
+            answers.append(self._answer_to(received[at : at + _HEADER_BYTES]))
+            at += _HEADER_BYTES + size
+        self._received = received[at:]
+        return b"".join(answers)
+
+    def _answer_to(self, header: bytes) -> bytes:
+        kind, flags = header[3], header[4]
+        if kind == _SETTINGS and not flags & _ACK:
+            return _frame(_SETTINGS, _ACK, 0, b"")
+        if kind == _HEADERS:
+            return _frame(_HEADERS, _END_HEADERS | _END_STREAM, int.from_bytes(header[5:9], "big"), self._answer)
+        return b""
 
 
 def _trailers_only(error: Exhausted) -> bytes:

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
@@ -17,14 +18,24 @@ from holdfastd import MAX_API_VERSION, MIN_API_VERSION, __version__
 from holdfastd.errors import DataLoss, Exhausted
 from holdfastd.model import codec
 from holdfastd.model.blobs import BlobProblem
+from holdfastd.model.budget import PATIENCE_S
 from holdfastd.model.call import Call
 from holdfastd.model.jobs import Progress
+from holdfastd.model.pages import decode_token, encode_token, page_size
+from holdfastd.model.turns import Turns
 from holdfastd.service.blobs.calls import Blobs
 from holdfastd.service.decoding import check_api_version
 from holdfastd.service.reading import Reading
 from holdfastd.store import changes, verify_checksums, workspaces
 from holdfastd.store.engine import Readers
-from holdfastd.store.verify import Problem, TableCheck
+from holdfastd.store.verify import CHECK_BYTES, Problem, TableCheck
+
+MAX_REPORTED = 1_000  # problems that one check reports
+VERIFY_DELAY_S = 10.0
+
+WORKSPACES_IN_STATUS = 100
+PROBLEMS_A_FRAME = 500
+_WORKSPACES = ("workspaces",)  # what a page token belongs to
 
 
 class Jobs(Protocol):
@@ -84,6 +95,7 @@ class Admin:
         self._database_bytes = database_bytes
         self._memory = memory
         self._warnings = warnings
+        self._verifying = Turns(1)
 
     def get_status(self, request: pb.AdminServiceGetStatusRequest, call: Call) -> pb.AdminServiceGetStatusResponse:
         """Versions, identity, sizes, jobs and warnings."""
@@ -108,23 +120,40 @@ class Admin:
             warnings=self._warnings(),
         )
         codec.set_time(response.start_time, identity.start_time_ns)
-        self._fill_sizes(response, call)
+        self._fill_revisions(response, call)
+        if not request.brief:
+            self._fill_sizes(response, call)
         return response
 
-    def _fill_sizes(self, response: pb.AdminServiceGetStatusResponse, call: Call) -> None:
+    def _fill_revisions(self, response: pb.AdminServiceGetStatusResponse, call: Call) -> None:
         with self._reading.snapshot(call, "") as snapshot:
             response.revision = snapshot.revision
             try:
                 response.oldest_revision = changes.oldest_revision(snapshot.connection)
             except DataLoss as error:
                 response.warnings.append(str(error))
-            response.workspaces.extend(workspaces.names(snapshot.connection))
+
+    def _fill_sizes(self, response: pb.AdminServiceGetStatusResponse, call: Call) -> None:
+        with self._readers.snapshot(call) as connection:
+            response.workspaces.extend(workspaces.names(connection, "", WORKSPACES_IN_STATUS))
+            response.workspace_count = workspaces.count(connection)
         totals = self._blobs.totals(call)
         response.blob_count, response.blob_bytes, response.blob_stored_bytes = (
             totals.count,
             totals.size_bytes,
             totals.stored_bytes,
         )
+
+    def list_workspaces(self, request: pb.AdminServiceListWorkspacesRequest, call: Call) -> pb.AdminServiceListWorkspacesResponse:
+        """One page of workspaces, by name."""
+        limit = page_size(request.page_size)
+        after = decode_token(request.page_token, _WORKSPACES, 1)
+        with self._readers.snapshot(call) as connection:
+            found = workspaces.names(connection, str(after[0]) if after else "", limit + 1)
+        response = pb.AdminServiceListWorkspacesResponse(workspaces=[pb.Workspace(name=name) for name in found[:limit]])
+        if len(found) > limit:
+            response.next_page_token = encode_token(_WORKSPACES, found[limit - 1 : limit])
+        return response
 
     def run_job(self, request: pb.AdminServiceRunJobRequest, call: Call) -> Iterator[pb.AdminServiceRunJobResponse]:
         """Runs a job and streams its progress. The last frame has the counts."""
@@ -140,14 +169,33 @@ class Admin:
                 yield pb.AdminServiceRunJobResponse(finished=True, counts=frame)
 
     def verify(self, request: pb.AdminServiceVerifyRequest, call: Call) -> Iterator[pb.AdminServiceVerifyResponse]:
-        """Checks the whole store and streams the problems found."""
+        """Checks the whole store and streams the problems found. One call at a time, because it reads every row.
+
+        RESOURCE_EXHAUSTED (VERIFY_BUSY) when its turn does not come within PATIENCE_S.
+        """
+        call.is_long = True
+        if not self._verifying.take(call, PATIENCE_S):
+            call.check()
+            raise Exhausted(
+                "Another verify is running. Try again when it has ended, in a minute or later.",
+                reason="VERIFY_BUSY",
+                retry_delay_s=VERIFY_DELAY_S,
+            )
+        try:
+            call.claim.take_when_free(CHECK_BYTES, call)
+            yield from self._verify(request, call)
+        finally:
+            self._verifying.give(call.peer, is_long=True)
+
+    def _verify(self, request: pb.AdminServiceVerifyRequest, call: Call) -> Iterator[pb.AdminServiceVerifyResponse]:
         counts: Counter[str] = Counter()
         checks = verify_checksums.checks(self._identity.store_id)
         for done, (phase, check) in enumerate(checks.items()):
             yield pb.AdminServiceVerifyResponse(phase=phase, done=done, total=len(checks))
             found = self._found(check, phase, call)
             counts["problems"] += len(found)
-            yield from ([_problems(phase, found)] if found else [])
+            for start in range(0, len(found), PROBLEMS_A_FRAME):
+                yield _problems(phase, found[start : start + PROBLEMS_A_FRAME])
         yield from self._verify_blobs(request.read_blobs, call, counts)
         yield pb.AdminServiceVerifyResponse(finished=True, counts=counts)
 
@@ -156,9 +204,11 @@ class Admin:
         found: list[Problem] = []
         try:
             with self._readers.snapshot(call) as connection:
-                found.extend(check(connection))
+                found.extend(islice(check(connection), MAX_REPORTED))
         except (DataLoss, DecodeError, TypeError, ValueError) as error:
             found.append(Problem("table_unreadable", phase, f"the check stopped, the rest is not checked: {_fault(error)}"))
+        if len(found) == MAX_REPORTED:
+            found.append(Problem("table_damaged", phase, f"the check stopped after {MAX_REPORTED:,} problems"))
         return found
 
     def _verify_blobs(self, read_blobs: bool, call: Call, counts: Counter[str]) -> Iterator[pb.AdminServiceVerifyResponse]:

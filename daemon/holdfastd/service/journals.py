@@ -7,7 +7,7 @@ from typing import Any
 
 from holdfast.contract.kinds import KINDS, Journal
 from holdfast.v1 import journal_service_pb2 as pb
-from holdfastd.errors import DataLoss, InvalidArgument, NotFound
+from holdfastd.errors import DataLoss, InvalidArgument
 from holdfastd.model.call import Call
 from holdfastd.model.checksums import journal_seed
 from holdfastd.model.filters import Node, parse_filter
@@ -17,10 +17,11 @@ from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, Encoded, frame_b
 from holdfastd.service.audits import Audits, list_scope, place_of
 from holdfastd.service.decoding import check_parent, workspace_of
 from holdfastd.service.entry_frames import EntryFrame
-from holdfastd.service.feed import Feed, follow
+from holdfastd.service.feed import Feed, Interest, follow
 from holdfastd.service.reading import Reading, Snapshot, with_room
-from holdfastd.store import entries, entry_gaps, journals, query, records
-from holdfastd.store.journals import JournalHead
+from holdfastd.store import entries, entry_gaps, journal_heads, loading, query, records
+from holdfastd.store.audits import AUDIT
+from holdfastd.store.journal_heads import JournalHead
 from holdfastd.store.pages import DamagedImage, Image, fetch
 
 ROWS_A_FRAME = 2_000
@@ -43,10 +44,10 @@ class Journals:
         cursor = _Cursor(self._reading, request, call)
         if not request.follow:
             return cursor.frames()
-        workspace = workspace_of(request.workspace)
-        # Subscribe to the parent too: deleting the parent of an empty journal touches no journal topic.
-        topics = [(workspace, name, request.parent_id) for name in (cursor.journal.name, request.parent_kind)]
-        return _until(cursor, follow(self._feed, topics, call, cursor.frames, cursor.sign_of_life))
+        # The parent too: deleting the parent of an empty journal is no change of the journal.
+        kinds, ids = frozenset({cursor.journal.name, request.parent_kind}), frozenset({request.parent_id})
+        interest = Interest(workspace_of(request.workspace), kinds, ids)
+        return _until(cursor, follow(self._feed, interest, call, cursor.frames, cursor.sign_of_life))
 
     def list(self, request: pb.JournalServiceListRequest, call: Call) -> pb.JournalServiceListResponse:
         """One page of entries of many parents, ordered by journal id and number. `Audits.list` answers for the audit."""
@@ -69,7 +70,7 @@ class Journals:
         )
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             rows, all_rows = fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
-            journals.check_numbers(journal, [row[3] for row in rows])
+            journal_heads.check_numbers(journal, [row[3] for row in rows])
             if not request.filter:
                 until = (rows[-1][0], rows[-1][3]) if len(rows) > limit or not all_rows else None
                 bounds = entry_gaps.span(after, until, request.descending)
@@ -81,6 +82,11 @@ class Journals:
         if taken < len(rows) or not all_rows:
             response.next_page_token = encode_token(scope, (rows[taken - 1][0], rows[taken - 1][3]))
         return response
+
+
+def is_long_list(request: pb.JournalServiceListRequest) -> bool:
+    """Whether a list may walk all entries, or the history."""
+    return bool(request.filter) or (request.journal == AUDIT.name and not (request.parent_kind and request.parent_id))
 
 
 class _Cursor:
@@ -102,6 +108,7 @@ class _Cursor:
         self._left = request.limit or None
         self._page = ROWS_FIRST_FRAME
         self._revision = self._last = 0
+        self._is_behind = True  # it has not come to the last entry yet
 
     @property
     def ended(self) -> bool:
@@ -125,6 +132,7 @@ class _Cursor:
 
     def _next(self) -> tuple[EntryFrame, bool]:
         limit = min(self._page, self._left or self._page)
+        self._call.is_long = self._is_behind and self._filter is not None
 
         def read() -> tuple[Snapshot, JournalHead, list[Sequence[Any]], bool, list[Any]]:
             with self._reading.snapshot(self._call, self._request.workspace, self._request.min_revision) as snapshot:
@@ -138,24 +146,20 @@ class _Cursor:
         self._revision, self._last, self._page = snapshot.revision, head.last_number, ROWS_A_FRAME
         frame = EntryFrame(head.first_number, head.last_number, snapshot.revision)
         taken = frame.fill(self.journal, images)
-        self._advance(rows, taken, head, more := taken < len(rows) or len(rows) == limit or not all_rows)
+        more = self._is_behind = taken < len(rows) or len(rows) == limit or not all_rows
+        self._advance(rows, taken, head, more)
         return frame, more
 
     def _head(self, snapshot: Snapshot) -> JournalHead:
         request = self._request
         place = (self.journal, snapshot.workspace, request.parent_kind, request.parent_id)
-        head = journals.find(snapshot.connection, *place) or JournalHead(0, 1, 0, 0)
+        head = journal_heads.find(snapshot.connection, *place) or JournalHead(0, 1, 0, 0)
         # The history has the number too. Without it, entries at the end that an index does not show would be missing silently.
-        head.last_number = max(head.last_number, journals.last_in_history(snapshot.connection, *place))
+        head.last_number = max(head.last_number, journal_heads.last_in_history(snapshot.connection, *place))
         if head.journal_id or head.last_number:
             return head
         if not records.exists(snapshot.connection, KINDS[request.parent_kind], snapshot.workspace, request.parent_id):
-            raise NotFound(
-                f"There is no {request.parent_kind} {request.parent_id} in workspace {snapshot.workspace}.",
-                reason="RECORD_NOT_FOUND",
-                kind=request.parent_kind,
-                id=request.parent_id,
-            )
+            raise loading.missing(snapshot.connection, KINDS[request.parent_kind], snapshot.workspace, request.parent_id)
         return head
 
     def _rows(self, snapshot: Snapshot, head: JournalHead, limit: int) -> tuple[list[Any], bool]:
@@ -177,7 +181,7 @@ class _Cursor:
         With a filter, numbers are left out anyway.
         """
         if self._filter is not None:
-            journals.check_numbers(self.journal, [row[0] for row in rows])
+            journal_heads.check_numbers(self.journal, [row[0] for row in rows])
             return rows, all_rows
         expected = self._numbers(head)[: limit if all_rows else len(rows)]
         found = [row[0] for row in rows]

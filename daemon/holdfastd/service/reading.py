@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from holdfastd.errors import NotFound, OutOfRange
 from holdfastd.model.budget import NoRoom
@@ -28,6 +28,17 @@ class Snapshot:
     connection: Connection
     workspace: str
     revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class MayBeLong:
+    """A use case of which some calls walk a whole table. is_long: whether this request's may; see `Call.is_long`."""
+
+    use_case: Callable[[Any, Call], Any]
+    is_long: Callable[[Any], bool]
+
+    def __call__(self, request: Any, call: Call) -> Any:
+        return self.use_case(request, call)
 
 
 class Reading:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from holdfast.contract.kinds import Kind
 from holdfast.v1 import store_service_pb2 as pb
 from holdfastd.errors import Exhausted, InvalidArgument
-from holdfastd.model.budget import PATIENCE_S, Claim, NoRoom
+from holdfastd.model.budget import Claim, NoRoom
 from holdfastd.model.call import Call
 from holdfastd.model.filters import parse_filter
 from holdfastd.model.names import check_id, kind_named
@@ -29,7 +27,6 @@ MAX_LISTS = 100
 MAX_SCAN_BYTES = 256 * 2**20  # a scan is read into memory, because no snapshot may stay open while frames are sent
 SCAN_FRAME_BYTES = 3 * MAX_ANSWER_BYTES  # the frame that is being built or sent, and its encoding
 IMAGE_OVERHEAD_BYTES = 200  # of a record that is held in memory
-SCANS_AT_ONCE = 2  # reading; a large scan takes seconds, and other calls need the other readers
 ROWS_AT_ONCE = 500
 BYTES_AT_ONCE = 4 * 2**20  # of the rows that are read before they are counted
 KEYS_AT_ONCE = 20
@@ -44,7 +41,6 @@ class Records:
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
-        self._scans = threading.BoundedSemaphore(SCANS_AT_ONCE)
 
     def get(self, request: pb.StoreServiceGetRequest, call: Call) -> pb.StoreServiceGetResponse:
         """One record."""
@@ -54,8 +50,8 @@ class Records:
         try:
             with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
                 image = records.image(snapshot.connection, kind, snapshot.workspace, id)
-            if image is None:
-                raise records.not_found(kind, snapshot.workspace, id)
+                if image is None:
+                    raise loading.missing(snapshot.connection, kind, snapshot.workspace, id)
             response.revision = snapshot.revision
             fill_record(response.record, kind, id, image)
         except ValueError as error:
@@ -97,9 +93,10 @@ class Records:
         workspace = workspace_of(request.workspace)
         asked = [(kind_named(each.kind), *_whole_list(self._reading.dialect, workspace, each)) for each in request.lists]
         call.claim.take_when_free(SCAN_FRAME_BYTES, call)
+        call.is_long = True
 
         def read() -> tuple[list[deque[tuple[str, Image]]], int]:
-            with self._turn(call), self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
+            with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
                 budget = _ScanBudget(call)
                 found = [_read_whole(snapshot, kind, sql, parameters, budget, call) for kind, sql, parameters in asked]
                 return found, snapshot.revision
@@ -108,24 +105,17 @@ class Records:
         for number, ((kind, _, _), rows) in enumerate(zip(asked, found, strict=True)):
             yield from _frames(number, kind, rows, revision, call.claim)
 
-    @contextmanager
-    def _turn(self, call: Call) -> Iterator[None]:
-        """Holds one of the places of scans that read. RESOURCE_EXHAUSTED when none is free within PATIENCE_S."""
-        remaining_s = call.remaining_s()
-        if not self._scans.acquire(timeout=PATIENCE_S if remaining_s is None else min(PATIENCE_S, remaining_s)):
-            call.check()
-            raise Exhausted("Other scans are reading. Try again shortly.", reason="SCANS_BUSY", retry_delay_s=1.0)
-        try:
-            yield
-        finally:
-            self._scans.release()
-
     def count(self, request: pb.StoreServiceCountRequest, call: Call) -> pb.StoreServiceCountResponse:
         """The number of records of a kind that match a filter."""
         kind = kind_named(request.kind)
         sql, parameters = query.count(self._reading.dialect, kind, workspace_of(request.workspace), parse_filter(request.filter))
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             return _count(snapshot, sql, parameters)
+
+
+def is_long_list(request: pb.StoreServiceListRequest) -> bool:
+    """Whether a list may walk all records of its kind."""
+    return bool(request.filter or request.order_by)
 
 
 def _token(scope: Sequence[str], key: Sequence[object]) -> str:
@@ -246,7 +236,14 @@ def _find(snapshot: Snapshot, keys: Sequence[pb.RecordKey]) -> tuple[ImagesByKey
             for id, image in images(snapshot.connection, kind_named(name), snapshot.workspace, ids):
                 found[name, id] = image
                 size += len(image) if isinstance(image, bytes) else 0
+            found |= _hidden(snapshot, name, [id for id in ids if (name, id) not in found])
     return found, sought
+
+
+def _hidden(snapshot: Snapshot, name: str, ids: Sequence[str]) -> ImagesByKey:
+    """Those of the records that the history has, although the table does not show them."""
+    kind, where = kind_named(name), (snapshot.connection, kind_named(name), snapshot.workspace)
+    return {(kind.name, id): DamagedImage(loading.hidden(kind, id).fault) for id in ids if loading.is_hidden(*where, id)}
 
 
 def _batch(keys: Sequence[pb.RecordKey], found: ImagesByKey, sought: int, revision: int) -> pb.StoreServiceBatchGetResponse:

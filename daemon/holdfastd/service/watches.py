@@ -9,10 +9,10 @@ from holdfast.v1 import store_service_pb2 as pb
 from holdfastd.errors import InvalidArgument, OutOfRange
 from holdfastd.model import codec
 from holdfastd.model.call import Call
-from holdfastd.model.names import kind_named
+from holdfastd.model.names import check_length, kind_named
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record, frame_bytes
 from holdfastd.service.decoding import check_count, workspace_of
-from holdfastd.service.feed import Feed, Topic, follow
+from holdfastd.service.feed import Feed, Interest, follow
 from holdfastd.service.reading import Reading, Snapshot, with_room
 from holdfastd.store import changes
 from holdfastd.store.changes import Noted
@@ -34,32 +34,32 @@ class Watches:
         cursor = _Cursor(self._reading, request, call)
         if request.replay_only:
             return cursor.frames()
-        return follow(self._feed, _topics(request), call, cursor.frames, cursor.frame)
+        return follow(self._feed, cursor.interest, call, cursor.frames, cursor.frame)
 
 
-def _topics(request: pb.StoreServiceWatchRequest) -> list[Topic]:
-    workspace = workspace_of(request.workspace)
-    if not request.kinds:
-        return [(workspace,)]
-    if not request.ids:
-        return [(workspace, kind) for kind in request.kinds]
-    return [(workspace, kind, id) for kind in request.kinds for id in request.ids]
+def _interest(request: pb.StoreServiceWatchRequest) -> Interest:
+    """What the request asks for, each name once. INVALID_ARGUMENT for too many names, and for one that nothing can have."""
+    check_count(len(request.kinds), MAX_NAMES, "kinds")
+    check_count(len(request.ids), MAX_NAMES, "ids")
+    interest = Interest(workspace_of(request.workspace), frozenset(request.kinds), frozenset(request.ids))
+    for name in interest.kinds:
+        if name not in STORED_JOURNALS:
+            kind_named(name)
+    for id in interest.ids:
+        check_length(id, "ids")
+    return interest
 
 
 class _Cursor:
     """A watch's position in the history: every change up to (revision, ordinal) has been sent."""
 
     def __init__(self, reading: Reading, request: pb.StoreServiceWatchRequest, call: Call) -> None:
-        check_count(len(request.kinds), MAX_NAMES, "kinds")
-        check_count(len(request.ids), MAX_NAMES, "ids")
-        for name in request.kinds:
-            if name not in STORED_JOURNALS:
-                kind_named(name)
+        self.interest = _interest(request)
         self._reading = reading
         self._request = request
-        self._workspace = workspace_of(request.workspace)
         self._call = call
         self._place = self._begin()
+        self._is_behind = True  # it has not come to the newest revision yet
 
     def _begin(self) -> tuple[int, int]:
         with self._reading.snapshot(self._call, "") as snapshot:
@@ -106,6 +106,8 @@ class _Cursor:
             self._call.claim.release()  # the frame was sent
 
     def _next(self) -> tuple[pb.StoreServiceWatchResponse, bool]:
+        self._call.is_long = self._is_behind  # a replay of which little matches walks the history
+
         def read() -> tuple[Snapshot, list[Noted], bool]:
             with self._reading.snapshot(self._call, "") as snapshot:
                 noted, more = self._page(snapshot)
@@ -116,20 +118,19 @@ class _Cursor:
 
         snapshot, noted, more = with_room(read, self._call)
         sent: list[pb.Change] = []
-        taken = _fill(noted, sent, self._workspace)
-        more = more or taken < len(noted)
+        taken = _fill(noted, sent, self.interest.workspace)
+        more = self._is_behind = more or taken < len(noted)
         self._place = (noted[taken - 1].revision, noted[taken - 1].ordinal) if more else (snapshot.revision, END_OF_REVISION)
         frame = self.frame()
         frame.changes.extend(sent)
         return frame, more
 
     def _page(self, snapshot: Snapshot) -> tuple[list[Noted], bool]:
-        request = self._request
         return changes.page(
             snapshot.connection,
-            self._workspace,
-            request.kinds,
-            request.ids,
+            self.interest.workspace,
+            self.interest.kinds,
+            self.interest.ids,
             self._place,
             snapshot.revision,
             ROWS_A_FRAME,

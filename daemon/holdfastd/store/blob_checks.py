@@ -1,4 +1,7 @@
-"""The checks of verify that compare the rows of blobs with each other and with the rows of records."""
+"""The checks of verify that compare the rows of blobs with each other and with the rows of records.
+
+Each query reports MAX_FOUND problems at most.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from holdfast.contract.kinds import KINDS
 from holdfastd.model.blobs import BlobProblem, BlobRow
 from holdfastd.store.engine import Connection
 from holdfastd.store.sql import quoted
+from holdfastd.store.verify import MAX_FOUND
 
 _ALL_ROWS = f"SELECT {', '.join(each.name for each in fields(BlobRow))} FROM blob"
 
@@ -22,12 +26,12 @@ def dangling_references(connection: Connection) -> Iterator[BlobProblem]:
     """References to blobs that have no row, and deltas whose base has no row."""
     for digest, kind, id in connection.execute(
         "SELECT r.digest, r.kind, r.id FROM blob_reference AS r LEFT JOIN blob AS b ON b.digest = r.digest WHERE b.digest IS NULL"
-    ).fetchall():
+    ).fetchmany(MAX_FOUND):
         yield BlobProblem("reference_dangling", f"{kind}/{id}", f"it refers to the blob {digest}, which does not exist")
     for digest, base in connection.execute(
         "SELECT d.digest, d.base_digest FROM blob AS d LEFT JOIN blob AS b ON b.digest = d.base_digest"
         " WHERE d.base_digest IS NOT NULL AND b.digest IS NULL"
-    ).fetchall():
+    ).fetchmany(MAX_FOUND):
         yield BlobProblem("blob_base_missing", digest, f"its base {base} does not exist")
 
 
@@ -50,17 +54,31 @@ def untrusted_rows(connection: Connection, paths: Collection[str]) -> list[BlobP
     return found
 
 
+def hidden_needs(connection: Connection) -> list[BlobProblem]:
+    """What forbids to delete any blob: references and deltas that the sweep would not find, because an index is damaged.
+
+    Reads both tables without an index and looks each row up as the sweep does.
+    """
+    found, dialect = [], connection.dialect
+    for (digest,) in connection.execute(_HIDDEN_REFERENCE.format(table=dialect.in_table_order("blob_reference AS r"))):
+        found.append(BlobProblem("database_damaged", digest, "an index does not show a field that refers to it"))
+    deltas = _HIDDEN_DELTA.format(table=dialect.in_table_order("blob AS d"), digest=dialect.walked("f.digest"))
+    for (digest,) in connection.execute(deltas):
+        found.append(BlobProblem("database_damaged", str(digest), "an index does not show a delta that is based on it"))
+    return found
+
+
 def unkept_references(connection: Connection) -> Iterator[BlobProblem]:
     """Fields of records without their row in `blob_reference`, and rows without their field."""
     for kind in KINDS.values():
         for field in kind.blobs:
             for (id,) in connection.execute(
                 _FIELD_WITHOUT_ROW.format(kind=quoted(kind.name), field=quoted(field.name)), (kind.name, field.name)
-            ).fetchall():
+            ).fetchmany(MAX_FOUND):
                 yield BlobProblem("reference_missing", f"{kind.name}/{id}", f"nothing keeps the blob of its field {field.name}")
             for (id,) in connection.execute(
                 _ROW_WITHOUT_FIELD.format(kind=quoted(kind.name), field=quoted(field.name)), (kind.name, field.name)
-            ).fetchall():
+            ).fetchmany(MAX_FOUND):
                 yield BlobProblem(
                     "reference_unused", f"{kind.name}/{id}", f"its field {field.name} keeps a blob that it does not name"
                 )
@@ -68,7 +86,7 @@ def unkept_references(connection: Connection) -> Iterator[BlobProblem]:
 
 def unswept(connection: Connection) -> Iterator[BlobProblem]:
     """Blobs that nothing needs and that are not candidates, so that no sweep would ever delete them."""
-    for (digest,) in connection.execute(_UNSWEPT).fetchall():
+    for (digest,) in connection.execute(_UNSWEPT).fetchmany(MAX_FOUND):
         yield BlobProblem("blob_unswept", digest, "nothing needs it, and it is not a candidate of the sweep")
 
 
@@ -82,6 +100,16 @@ _ROW_WITHOUT_FIELD = """
     SELECT r.id FROM blob_reference AS r
     LEFT JOIN {kind} AS t ON t.workspace = r.workspace AND t.id = r.id AND t.{field} = r.digest
     WHERE r.kind = ? AND r.field = ? AND t.id IS NULL
+"""
+_HIDDEN_REFERENCE = """
+    SELECT r.digest FROM {table} WHERE NOT EXISTS (
+        SELECT 1 FROM blob_reference AS f
+        WHERE f.digest = r.digest AND f.workspace = r.workspace AND f.kind = r.kind AND f.id = r.id AND f.field = r.field
+    )
+"""
+_HIDDEN_DELTA = """
+    SELECT d.base_digest FROM {table} WHERE d.base_digest IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM blob AS f WHERE f.base_digest = d.base_digest AND {digest} = d.digest)
 """
 _UNSWEPT = """
     SELECT b.digest FROM blob AS b

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import astuple, fields, replace
 from typing import NamedTuple
 
-from holdfastd.errors import FailedPrecondition, NotFound
+from holdfastd.errors import VERIFY_AND_RESTORE, DataLoss, FailedPrecondition, NotFound
 from holdfastd.model.blobs import RAW, BlobRow, BlobStat, BlobTotals
 from holdfastd.model.commands import DiscardFile, EmptyTrash, RenewBlob, StoreBlob, StoredBlob, SweepBlobs, SweepCounts
 from holdfastd.store.engine import Connection
@@ -34,6 +34,11 @@ _CHAIN = f"""
     FROM chain JOIN blob ON blob.digest = chain.digest LEFT JOIN blob_inline ON blob_inline.digest = chain.digest
     ORDER BY chain.position
 """
+_CHAIN_SIZES = f"""
+    {_WITH_CHAIN} SELECT {_IN_CHAIN}, length(blob_inline.content)
+    FROM chain JOIN blob ON blob.digest = chain.digest LEFT JOIN blob_inline ON blob_inline.digest = chain.digest
+    ORDER BY chain.position
+"""
 _UPPER_LEVEL = f"""
     WITH RECURSIVE chain (digest, base_digest, step) AS (
         SELECT digest, base_digest, step FROM blob WHERE digest = ?
@@ -48,6 +53,7 @@ _TOTALS = """
     SELECT count(*), CAST(coalesce(sum(size_bytes), 0) AS BIGINT), CAST(coalesce(sum(stored_bytes), 0) AS BIGINT) FROM blob
 """
 _AT_ONCE = 0  # a due time in 1970
+_LATER_NS = 3600 * 10**9  # until a candidate with a damaged row is examined again
 _DUE = "SELECT digest FROM blob_candidate WHERE due_time <= ? ORDER BY due_time, digest LIMIT ?"
 _MAKE_CANDIDATE = """
     INSERT INTO blob_candidate (digest, due_time) VALUES (?, ?)
@@ -92,6 +98,11 @@ def chain(connection: Connection, digest: str) -> list[Link]:
     """The blob, its base, the base's base … Empty when there is no such blob."""
     rows = connection.execute(_CHAIN, (digest,)).fetchall()
     return [Link(BlobRow(*row[:-1]), None if row[-1] is None else bytes(row[-1])) for row in rows]
+
+
+def chain_sizes(connection: Connection, digest: str) -> list[tuple[BlobRow, int | None]]:
+    """The rows of `chain`, each with the size of its stored bytes if they are in the database. Reads none of them."""
+    return [(BlobRow(*row), size) for *row, size in connection.execute(_CHAIN_SIZES, (digest,))]
 
 
 def upper_level(connection: Connection, digest: str) -> BlobRow | None:
@@ -159,13 +170,20 @@ def page(connection: Connection, after: str, limit: int) -> list[BlobRow]:
     return [BlobRow(*row) for row in rows]
 
 
+def is_sweep_due(connection: Connection, now_ns: int) -> bool:
+    """Whether a sweep would examine a blob now."""
+    return connection.execute(_DUE, (now_ns, 1)).fetchone() is not None
+
+
 def preview_sweep(connection: Connection, now_ns: int) -> SweepCounts:
     """What a sweep would delete now, including bases whose last delta it would delete. Writes nothing."""
     waiting = [row[0] for row in connection.execute("SELECT digest FROM blob_candidate WHERE due_time <= ?", (now_ns,))]
     examined, deleted = len(waiting), dict[str, BlobRow]()
     while waiting:
         row = blob(connection, waiting.pop())
-        if row is None or row.digest in deleted or row.lease_expire_time > now_ns or reference_count(connection, row.digest):
+        if row is None or row.digest in deleted or not row.is_intact:
+            continue
+        if row.lease_expire_time > now_ns or reference_count(connection, row.digest):
             continue
         dependents = connection.execute("SELECT digest FROM blob WHERE base_digest = ?", (row.digest,)).fetchall()
         if any(dependent[0] not in deleted for dependent in dependents):
@@ -221,7 +239,7 @@ def store_blob(connection: Connection, command: StoreBlob, now_ns: int) -> Store
     """
     renewed = renew_blob(connection, RenewBlob(command.digest, command.lease_ns), now_ns)
     if renewed is not None:
-        return renewed if renewed.row.path != command.in_place_of else _replace(connection, renewed.row, command)
+        return renewed if renewed.row.path != command.in_place_of else _replace(connection, renewed.row, command, now_ns)
     _check_base(connection, command)
     row = _row_of(command, now_ns + command.lease_ns, now_ns)
     connection.execute(_INSERT, astuple(row))
@@ -234,15 +252,14 @@ def renew_blob(connection: Connection, command: RenewBlob, now_ns: int) -> Store
     """Extends the lease and never shortens it; None when there is no such blob."""
     if (row := blob(connection, command.digest)) is None:
         return None
-    if (lease := now_ns + command.lease_ns) > row.lease_expire_time:
-        leased = replace(row, lease_expire_time=lease)
-        # A damaged row keeps a checksum that does not fit.
-        checksum = leased.sealed().checksum if row.is_intact else row.checksum
-        connection.execute("UPDATE blob SET lease_expire_time = ?, checksum = ? WHERE digest = ?", (lease, checksum, row.digest))
+    # Nothing is deleted whose row is damaged, so that needs no lease. Its own may not even be a number.
+    if row.is_intact and (lease := now_ns + command.lease_ns) > row.lease_expire_time:
+        row = replace(row, lease_expire_time=lease).sealed()
+        connection.execute(
+            "UPDATE blob SET lease_expire_time = ?, checksum = ? WHERE digest = ?", (lease, row.checksum, row.digest)
+        )
         connection.execute(_MAKE_CANDIDATE, (row.digest, lease))
-    renewed = blob(connection, command.digest)
-    assert renewed is not None
-    return StoredBlob(renewed, True, _revision(connection))
+    return StoredBlob(row, True, _revision(connection))
 
 
 def sweep(connection: Connection, command: SweepBlobs, now_ns: int) -> SweepCounts:
@@ -270,9 +287,15 @@ def discard_file(connection: Connection, command: DiscardFile, now_ns: int) -> b
     return True
 
 
-def _replace(connection: Connection, old: BlobRow, command: StoreBlob) -> StoredBlob:
-    """Gives the row other stored bytes. References to the blob and deltas based on it stay; the old file goes into the trash."""
+def _replace(connection: Connection, old: BlobRow, command: StoreBlob, now_ns: int) -> StoredBlob:
+    """Gives the row other stored bytes. References to the blob and deltas based on it stay; the old file goes into the trash.
+
+    Nothing of a damaged row is used: its path may be that of another blob. `recover` finds the old file.
+    """
     assert command.base_digest is None, "bytes that replace others must be a whole blob"
+    if not old.is_intact:
+        old = replace(old, path="", base_digest=None, lease_expire_time=now_ns + command.lease_ns, create_time=now_ns)
+        connection.execute(_MAKE_CANDIDATE, (old.digest, old.lease_expire_time))
     _delete_bytes(connection, old)
     row = _row_of(command, old.lease_expire_time, old.create_time)
     connection.execute(_UPDATE, (*astuple(row), old.digest))
@@ -330,12 +353,17 @@ def _check_base(connection: Connection, command: StoreBlob) -> None:
 
 
 def _examine(connection: Connection, digest: str, now_ns: int) -> BlobRow | None:
-    """Examines one candidate. Returns its row when it was deleted, else None."""
+    """Examines one candidate. Returns its row when it was deleted, else None. A blob whose row is damaged stays a candidate."""
     row = blob(connection, digest)
+    if row is not None and not row.is_intact:
+        connection.execute(_MAKE_CANDIDATE, (digest, now_ns + _LATER_NS))
+        return None
     if row is not None and row.lease_expire_time > now_ns:
         connection.execute(_MAKE_CANDIDATE, (digest, row.lease_expire_time))
         return None
-    connection.execute("DELETE FROM blob_candidate WHERE digest = ?", (digest,))
+    if not connection.execute("DELETE FROM blob_candidate WHERE digest = ?", (digest,)).rowcount:  # it would stay due for ever
+        message = f"An index does not find the candidate {digest} of the sweep. Nothing was deleted. {VERIFY_AND_RESTORE}"
+        raise DataLoss(message, reason="INDEX_DAMAGED", digest=digest)
     if row is None or connection.execute(_NEEDED, (digest, digest)).fetchone()[0]:
         return None
     _delete(connection, row)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -25,7 +25,9 @@ _REVISIONS = (
     " FROM commits WHERE revision > ? AND revision <= ?"
     " AND EXISTS (SELECT 1 FROM changes WHERE changes.revision = commits.revision GROUP BY changes.revision"
     # The last ordinal is searched for from the end: a damaged key may end the scan before it.
-    " HAVING MIN(ordinal) = 0 AND COUNT(*) = 1 + (SELECT last.ordinal FROM changes AS last"
+    # A damaged key may also repeat another ordinal, which the sum shows.
+    " HAVING MIN(ordinal) = 0 AND 2 * SUM(ordinal) = COUNT(*) * (COUNT(*) - 1)"
+    " AND COUNT(*) = 1 + (SELECT last.ordinal FROM changes AS last"
     " WHERE last.revision = commits.revision ORDER BY last.ordinal DESC LIMIT 1)"
     " AND MIN(changes.workspace) = commits.workspace AND MAX(changes.workspace) = commits.workspace)"
 )
@@ -60,6 +62,20 @@ def newest(connection: Connection) -> tuple[int, int]:
     row = connection.execute("SELECT revision, commit_time FROM commits ORDER BY revision DESC LIMIT 1").fetchone()
     revision, time_ns = row or (0, 0)
     return _checked_revision(revision), time_ns if isinstance(time_ns, int) else 0
+
+
+def newest_change(connection: Connection) -> Any:
+    """The revision of the newest change, which is that of the newest commit; 0 in an empty store. Not an int when damaged."""
+    return connection.execute("SELECT COALESCE(MAX(revision), 0) FROM changes").fetchone()[0]
+
+
+def newest_of_record(connection: Connection, workspace: str, kind: str, id: str) -> int:
+    """The action of the newest change of a record that the history has; 0 when it has none."""
+    row = connection.execute(
+        "SELECT action FROM changes WHERE workspace = ? AND kind = ? AND id = ? ORDER BY revision DESC, ordinal DESC LIMIT 1",
+        (workspace, kind, id),
+    ).fetchone()
+    return row[0] if row else 0
 
 
 def revision(connection: Connection) -> int:
@@ -195,8 +211,8 @@ def page_sql(dialect: Dialect, kinds: int, ids: int) -> str:
 def page(
     connection: Connection,
     workspace: str,
-    kinds: Sequence[str],
-    ids: Sequence[str],
+    kinds: Collection[str],
+    ids: Collection[str],
     after: tuple[int, int],
     until: int,
     limit: int,

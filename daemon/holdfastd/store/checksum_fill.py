@@ -1,4 +1,4 @@
-"""Fills in the checksums of rows that an earlier version wrote, a bounded number of rows in each command.
+"""Fills in the checksums of rows that an earlier version wrote, a bounded number of rows and bytes in each command.
 
 The job `checksums` sends the commands. A command names a table and the key after which to go on, so each row is looked at once.
 An entry also gets its image. What a row says now is taken as right: it has nothing else to be compared with.
@@ -17,10 +17,13 @@ from holdfastd.model.commands import ChecksumsFilled, FillChecksums, FinishCheck
 from holdfastd.model.mutations import Change
 from holdfastd.store import blobs, entries, meta
 from holdfastd.store.engine import Connection
+from holdfastd.store.pages import fetch
 from holdfastd.store.sql import quoted
 
 Key = tuple[Any, ...]
-Fill = Callable[[Connection, Key, int], Sequence[Key]]  # key to go on after, limit → the keys of the rows looked at
+LookedAt = tuple[Sequence[Sequence[Any]], bool]  # the keys of the rows looked at, and whether these were all rows
+Fill = Callable[[Connection, Key, int], LookedAt]  # key to go on after, limit → what was looked at
+FILL_BYTES = 4 * 2**20  # of the rows that one command looks at, or of the images that it writes
 
 
 def is_complete(connection: Connection) -> bool:
@@ -38,8 +41,8 @@ def finish(connection: Connection, command: FinishChecksums, now_ns: int) -> Non
 
 def fill(connection: Connection, command: FillChecksums, now_ns: int) -> ChecksumsFilled:
     """Fills in the rows of one table after a key."""
-    keys = _FILLS[command.table](connection, command.after, command.limit)
-    return ChecksumsFilled(tuple(keys[-1]) if len(keys) == command.limit else None, len(keys))
+    keys, all_rows = _FILLS[command.table](connection, command.after, command.limit)
+    return ChecksumsFilled(None if all_rows else tuple(keys[-1]), len(keys))
 
 
 def count(connection: Connection) -> tuple[int, int]:
@@ -57,30 +60,35 @@ def store_blocks(connection: Connection, command: StoreBlockChecksums, now_ns: i
         )
 
 
-def _fill_records(kind: Kind, connection: Connection, after: Key, limit: int) -> Sequence[Key]:
-    rows = connection.execute(
+def _fill_records(kind: Kind, connection: Connection, after: Key, limit: int) -> LookedAt:
+    rows, all_rows = _rows(
+        connection,
         f"SELECT workspace, id, checksum, image FROM {quoted(kind.name)} WHERE (workspace, id) > (?, ?)"
         " ORDER BY workspace, id LIMIT ?",
-        (*(after or ("", "")), limit),
-    ).fetchall()
+        after or ("", ""),
+        limit,
+    )
     for workspace, id, checksum, image in rows:
         if checksum is None and image is not None:
             value = checksums.of_image(workspace, kind.name, id, image)
             connection.execute(
                 f"UPDATE {quoted(kind.name)} SET checksum = ? WHERE workspace = ? AND id = ?", (value, workspace, id)
             )
-    return [row[:2] for row in rows]
+    return [row[:2] for row in rows], all_rows
 
 
-def _fill_entries(journal: Journal, connection: Connection, after: Key, limit: int) -> Sequence[Key]:
+def _fill_entries(journal: Journal, connection: Connection, after: Key, limit: int) -> LookedAt:
     table = quoted(journal.name)
-    rows = connection.execute(
+    rows, all_rows = _rows(
+        connection,
         f"SELECT e.journal_id, e.number, e.checksum, j.workspace, j.parent_kind, j.parent_id FROM {table} AS e"
         " JOIN journal AS j ON j.journal_id = e.journal_id WHERE (e.journal_id, e.number) > (?, ?)"
         " ORDER BY e.journal_id, e.number LIMIT ?",
-        (*(after or (0, 0)), limit),
-    ).fetchall()
-    for journal_id, number, checksum, workspace, *parent in rows:
+        after or (0, 0),
+        limit,
+    )
+    size_bytes = 0
+    for looked_at, (journal_id, number, checksum, workspace, *parent) in enumerate(rows, 1):
         if checksum is None:
             image = entries.from_columns(connection, journal, journal_id, number)
             value = checksums.of_entry(checksums.journal_seed(workspace, journal.name, *parent), number, image)
@@ -88,17 +96,22 @@ def _fill_entries(journal: Journal, connection: Connection, after: Key, limit: i
                 f"UPDATE {table} SET image = ?, checksum = ? WHERE journal_id = ? AND number = ?",
                 (image, value, journal_id, number),
             )
-    return [row[:2] for row in rows]
+            size_bytes += len(image)
+        if size_bytes > FILL_BYTES:
+            return [row[:2] for row in rows[:looked_at]], all_rows and looked_at == len(rows)
+    return [row[:2] for row in rows], all_rows
 
 
-def _fill_changes(connection: Connection, after: Key, limit: int) -> Sequence[Key]:
-    rows = connection.execute(
+def _fill_changes(connection: Connection, after: Key, limit: int) -> LookedAt:
+    rows, all_rows = _rows(
+        connection,
         "SELECT changes.revision, ordinal, checksum, changes.workspace, commit_time, actor, request_id, peer_uid, peer_pid,"
         f" {', '.join(Change._fields)} FROM changes JOIN commits ON commits.revision = changes.revision"
         " WHERE (changes.revision, ordinal) > (?, ?)"
         " ORDER BY changes.revision, ordinal LIMIT ?",
-        (*(after or (0, 0)), limit),
-    ).fetchall()
+        after or (0, 0),
+        limit,
+    )
     for revision, ordinal, checksum, workspace, time_ns, actor, request_id, uid, pid, *fields in rows:
         if checksum is None:
             change, place = Change(*fields), (revision, ordinal)
@@ -110,15 +123,17 @@ def _fill_changes(connection: Connection, after: Key, limit: int) -> Sequence[Ke
                 "UPDATE changes SET image_checksum = ?, checksum = ? WHERE revision = ? AND ordinal = ?",
                 (of_image, value, *place),
             )
-    return [row[:2] for row in rows]
+    return [row[:2] for row in rows], all_rows
 
 
-def _fill_answers(connection: Connection, after: Key, limit: int) -> Sequence[Key]:
-    rows = connection.execute(
+def _fill_answers(connection: Connection, after: Key, limit: int) -> LookedAt:
+    rows, all_rows = _rows(
+        connection,
         "SELECT workspace, actor, request_id, checksum, revision, create_time, fingerprint, answer FROM request"
         " WHERE (workspace, actor, request_id) > (?, ?, ?) ORDER BY workspace, actor, request_id LIMIT ?",
-        (*(after or ("", "", "")), limit),
-    ).fetchall()
+        after or ("", "", ""),
+        limit,
+    )
     for workspace, actor, request_id, checksum, *told in rows:
         if checksum is None:
             key = (workspace, actor, request_id)
@@ -126,15 +141,21 @@ def _fill_answers(connection: Connection, after: Key, limit: int) -> Sequence[Ke
                 "UPDATE request SET checksum = ? WHERE workspace = ? AND actor = ? AND request_id = ?",
                 (checksums.of_answer(key, *told), *key),
             )
-    return [row[:3] for row in rows]
+    return [row[:3] for row in rows], all_rows
 
 
-def _fill_blobs(connection: Connection, after: Key, limit: int) -> Sequence[Key]:
+def _fill_blobs(connection: Connection, after: Key, limit: int) -> LookedAt:
     rows = blobs.page(connection, str(after[0]) if after else "", limit)
     for row in rows:
         if row.checksum is None:
             connection.execute("UPDATE blob SET checksum = ? WHERE digest = ?", (row.sealed().checksum, row.digest))
-    return [(row.digest,) for row in rows]
+    return [(row.digest,) for row in rows], len(rows) < limit
+
+
+def _rows(connection: Connection, sql: str, after: Key, limit: int) -> tuple[Sequence[Sequence[Any]], bool]:
+    """The next rows, at most `limit` and not many more than FILL_BYTES; and whether these were all rows."""
+    rows, all_rows = fetch(connection.execute(sql, (*after, limit)), FILL_BYTES)
+    return rows, all_rows and len(rows) < limit
 
 
 _FILLS: dict[str, Fill] = {

@@ -54,13 +54,16 @@ class _Unit:
     image_bytes: int = 0
     deleted: dict[tuple[str, str], int] = field(default_factory=dict)  # kind and id → the last version, of this commit
 
-    def last_version(self, kind: Kind, id: str) -> int:
-        """The last version of the deleted record that had this id; 0 if there was none."""
+    def last_version(self, kind: Kind, id: str, newest: int) -> int:
+        """The last version of the deleted record that had this id; 0 if there was none.
+
+        newest: the action of its newest change in the history; 0: none.
+        """
         version = self.deleted.get((kind.name, id)) or self.ledger.last_version(self.workspace, kind.name, id)
-        if version is None:
-            newest = next(changes.of_record(self.connection, self.workspace, kind.name, id), None)
-            version = 0 if newest is None else newest.version
-        return version
+        if version is None and newest:
+            last = next(changes.of_record(self.connection, self.workspace, kind.name, id), None)
+            version = None if last is None else last.version
+        return version or 0
 
     def stamp(self, message: RecordMessage) -> None:
         """Gives the message its next version and the time of this commit."""
@@ -80,6 +83,20 @@ class _Unit:
             )
         return Result(kind.name, change.id, change.version, image=change.image, ordinal=len(self.changes) - 1)
 
+    def check_absent(self, kind: Kind, id: str, newest: int) -> None:
+        """Call when the table has no such record. DATA_LOSS (RECORD_DAMAGED) when the history has it: an index hides it.
+
+        newest: the action of its newest change in the history; 0: none.
+        """
+        if newest not in (0, DELETE):
+            unwritten = self.ledger.unwritten(self.workspace, kind.name, id, "")
+            if unwritten is None or unwritten[0] != DELETE:
+                raise loading.hidden(kind, id)
+
+    def newest(self, kind: Kind, id: str) -> int:
+        """The action of the newest change of a record in the history; 0: none."""
+        return changes.newest_of_record(self.connection, self.workspace, kind.name, id)
+
 
 def commit(ledger: Ledger, connection: Connection, command: Commit, now_ns: int) -> Committed:
     """Applies a commit. When its request id was applied before, changes nothing and returns the remembered answer."""
@@ -87,6 +104,7 @@ def commit(ledger: Ledger, connection: Connection, command: Commit, now_ns: int)
     if known is not None:
         return _answer_again(connection, command.workspace, *known)
     unit = _Unit(connection, ledger, command.workspace, ledger.revision + 1, ledger.next_time(now_ns))
+    ledger.begin_commit(unit.changes)
     ledger.make_workspace(connection, command.workspace, unit.now_ns)
     results = tuple([_APPLY[type(mutation)](unit, mutation) for mutation in command.mutations])
     if not unit.changes:
@@ -115,21 +133,16 @@ def _insert(unit: _Unit, mutation: Insert | Upsert) -> Result:
     message.CopyFrom(mutation.message)
     set_defaults(kind, message)
     records.set_numbers(unit.connection, kind, unit.workspace, message)
-    may_return = _may_return(kind, message)
     _set_id(unit, kind, message)
     check_new_id(message.id, f"{kind.name}.id")
-    message.version = 1 + (unit.last_version(kind, message.id) if may_return else 0)
+    is_chosen = bool(mutation.message.id or kind.id_template)  # the daemon's own ids are new
+    newest = unit.newest(kind, message.id) if is_chosen else 0
+    message.version = 1 + unit.last_version(kind, message.id, newest)
     codec.set_time(message.create_time, unit.now_ns)
     codec.set_time(message.update_time, unit.now_ns)
     image = records.insert(unit.connection, kind, unit.workspace, message, place_in_history(unit.revision, len(unit.changes)))
+    unit.check_absent(kind, message.id, newest)
     return unit.record(kind, INSERT, message, image)
-
-
-def _may_return(kind: Kind, message: RecordMessage) -> bool:
-    """Whether a deleted record may have had the id that this new one gets. Ids that the daemon makes or numbers never return."""
-    if kind.id_template:
-        return not any(field.number_within for field in kind.columns)
-    return bool(message.id)
 
 
 def _set_id(unit: _Unit, kind: Kind, message: RecordMessage) -> None:
@@ -170,6 +183,8 @@ def _update(unit: _Unit, mutation: Update) -> Result:
     id = mutation.message.id
     load = loading.load_to_overwrite if loading.replaces_all(kind, mutation.mask) else loading.load
     found = load(unit.connection, kind, unit.workspace, id)
+    if found is None:
+        unit.check_absent(kind, id, unit.newest(kind, id))
     before = loading.check_version(kind, unit.workspace, id, found, mutation.version)
     refuse_other_output_only(kind, before, mutation.message)
     after = type(before)()
@@ -211,6 +226,7 @@ def _upsert(unit: _Unit, mutation: Upsert) -> Result:
     id = message.id or _find(unit, kind, message)
     if not id or not records.exists(unit.connection, kind, unit.workspace, id):
         if mutation.version:
+            unit.check_absent(kind, id, unit.newest(kind, id))
             raise records.not_found(kind, unit.workspace, id)
         refuse_output_only(kind, message)
         return _insert(unit, mutation)
@@ -230,6 +246,8 @@ def _find(unit: _Unit, kind: Kind, message: RecordMessage) -> str:
 def _delete(unit: _Unit, mutation: Delete) -> Result:
     kind = mutation.kind
     found = loading.load_to_delete(unit.connection, kind, unit.workspace, mutation.id)
+    if found is None:
+        unit.check_absent(kind, mutation.id, unit.newest(kind, mutation.id))
     message = loading.check_version(kind, unit.workspace, mutation.id, found, mutation.version)
     made = deletes.delete(unit.connection, unit.ledger.heads, unit.workspace, kind, message, mutation.cascade, unit.stamp)
     unit.changes += made

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from holdfast.contract.kinds import Kind, RecordMessage, Referrer, referrers
 from holdfastd.errors import FailedPrecondition
 from holdfastd.model.mutations import DELETE, DROP, UPDATE, Change
-from holdfastd.store import journals, loading, records
+from holdfastd.store import journal_heads, journals, loading, records
 from holdfastd.store.engine import Connection
-from holdfastd.store.journals import Heads
+from holdfastd.store.journal_heads import Heads
 from holdfastd.store.sql import referrers_sql
 
 Stamp = Callable[[RecordMessage], None]
@@ -29,14 +29,14 @@ def _referring(connection: Connection, workspace: str, kind: Kind, id: str) -> I
             yield referrer, ids
 
 
-def _refuse_dependents(connection: Connection, workspace: str, kind: Kind, id: str, cascade: bool) -> None:
+def _refuse_dependents(connection: Connection, heads: Heads, workspace: str, kind: Kind, id: str, cascade: bool) -> None:
     counts: Counter[str] = Counter()
     for referrer, ids in _referring(connection, workspace, kind, id):
         assert referrer.field.reference is not None
         if referrer.field.reference.refuses or not (cascade or referrer.field.reference.follows):
             counts[referrer.kind.name] += len(ids)
     if not cascade:
-        for journal, head in journals.of_parent(connection, workspace, kind.name, id):
+        for journal, head in journal_heads.of_parent(connection, heads, workspace, kind.name, id):
             counts[f"{journal.name} entries"] += head.last_number - head.first_number + 1
     if counts:
         told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
@@ -57,14 +57,14 @@ def delete(
     Raises FAILED_PRECONDITION (HAS_DEPENDENTS), with the counts, when records depend on it and `cascade` is not set, or when a
     reference to it does not allow a cascade.
     """
-    _refuse_dependents(connection, workspace, kind, message.id, cascade)
+    _refuse_dependents(connection, heads, workspace, kind, message.id, cascade)
     changes: list[Change] = []
     # An explicit stack: a chain of links may be deeper than Python's recursion limit.
     stack = [(kind, message, _owned(connection, workspace, kind, message.id, stamp, changes))]
     while stack:
         kind, message, owned = stack[-1]
         if (child := next(owned, None)) is not None:
-            _refuse_dependents(connection, workspace, child[0], child[1].id, True)
+            _refuse_dependents(connection, heads, workspace, child[0], child[1].id, True)
             stack.append((*child, _owned(connection, workspace, child[0], child[1].id, stamp, changes)))
         else:
             changes += _remove(connection, heads, workspace, kind, message)
@@ -75,7 +75,7 @@ def delete(
 def _remove(connection: Connection, heads: Heads, workspace: str, kind: Kind, message: RecordMessage) -> Iterator[Change]:
     """Deletes a record that no other refers to any more, and its journals."""
     id = message.id
-    for journal, head in journals.of_parent(connection, workspace, kind.name, id):
+    for journal, head in journal_heads.of_parent(connection, heads, workspace, kind.name, id):
         journals.drop(connection, heads, journal, head)
         yield Change(journal.name, id, DROP, parent_kind=kind.name, first_number=head.first_number, last_number=head.last_number)
     records.delete(connection, kind, workspace, message)

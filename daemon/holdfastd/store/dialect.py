@@ -34,6 +34,9 @@ class Dialect(Hashable, Protocol):
     def walked(self, column: str) -> str:
         """The column in a form for which no index is used, so that rows are scanned in the statement's order and not sorted."""
 
+    def in_table_order(self, table: str) -> str:
+        """A table of FROM, with its alias, in a form for which no index is used, so that a damaged index hides no row."""
+
     def json_present(self, column: str, keys: Sequence[str]) -> Where:
         """Whether the keys lead to a value, null included."""
 

@@ -136,8 +136,8 @@ class Engine(Protocol):
         """The jobs that only this engine needs. They run every `interval_s`. has_room_for_log: whether the disk has room for
         the log beside a checkpoint."""
 
-    def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
-        """The last work on the database, after writer and readers have ended."""
+    def close(self, on_sync_failure: Callable[[BaseException], None], *, keeps_log: bool = False) -> None:
+        """The last work on the database, after writer and readers have ended. keeps_log: leave the files as they are."""
 
     def held_files(self) -> tuple[Path, ...]:
         """The files that the open connections hold; empty when the database is behind a server."""

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from holdfast.contract.kinds import Journal
 from holdfastd.errors import DataLoss
-from holdfastd.store import journals
+from holdfastd.store import journal_heads
 from holdfastd.store.engine import Connection
 
 Place = tuple[int, int]  # journal id and number
 
 _MAX_ID = 2**63 - 1
-_JOURNALS = (
-    "SELECT journal_id, parent_kind, parent_id FROM journal"
-    " WHERE workspace = ? AND journal = ? AND journal_id >= ? AND journal_id <= ? ORDER BY journal_id"
-)
 
 
 def span(after: Place | None, until: Place | None, descending: bool) -> tuple[Place | None, Place | None]:
@@ -43,25 +39,48 @@ def check(
 
     parent: kind and id; empty ones mean all.
     """
-    found: dict[int, set[int]] = defaultdict(set)
-    for row in rows:
-        found[row[0]].add(row[3])
+    found: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for _, kind, id, number, *_ in rows:
+        found[kind, id].add(number)
+    places = [parent] if all(parent) else _places(connection, journal, workspace, parent, first, last)
+    for place in places:
+        numbers = _numbers(connection, journal, (workspace, *place), first, last)
+        # A damaged key may also add a number. The entry with it is unreadable, as its checksum is of another number.
+        if len(numbers) != len(found[place]):
+            missing = next((number for number in numbers if number not in found[place]), None)
+            if missing is not None:
+                raise _missing(journal, place, missing)
+
+
+def _places(
+    connection: Connection,
+    journal: Journal,
+    workspace: str,
+    parent: tuple[str, str],
+    first: Place | None,
+    last: Place | None,
+) -> Iterator[tuple[str, str]]:
+    """The kinds and ids of the parents between two places, one at a time. Each has an entry, so they are no more than the rows of
+    the page, or one that is missing ends the walk."""
+    sql, parameters = places_sql(parent), [workspace, journal.name, *filter(None, parent)]
     ids = (first[0] if first else 0, last[0] if last else _MAX_ID)
-    for journal_id, *place in connection.execute(_JOURNALS, (workspace, journal.name, *ids)).fetchall():
-        if all(wanted in ("", has) for wanted, has in zip(parent, place, strict=True)):
-            numbers = _numbers(connection, journal, (workspace, *place), first, last)
-            # A damaged key may also add a number. The entry with it is unreadable, as its checksum is of another number.
-            if len(numbers) != len(found[journal_id]) and (missing := set(numbers) - found[journal_id]):
-                raise _missing(journal, place, min(missing))
+    yield from connection.execute(sql, (*parameters, *ids))
+
+
+def places_sql(parent: tuple[str, str]) -> str:
+    """The statement for the parents of a workspace's journals between two ids."""
+    wanted = "".join(f" AND {column} = ?" for column, value in zip(("parent_kind", "parent_id"), parent, strict=True) if value)
+    return (
+        f"SELECT parent_kind, parent_id FROM journal WHERE workspace = ? AND journal = ?{wanted}"
+        " AND journal_id >= ? AND journal_id <= ? ORDER BY journal_id"
+    )
 
 
 def _numbers(connection: Connection, journal: Journal, place: Sequence[str], first: Place | None, last: Place | None) -> range:
     """The numbers that the journal's entries between the two places have."""
     workspace, kind, id = place
-    head = journals.find(connection, journal, workspace, kind, id)
-    if head is None:
-        return range(0)
-    begin, end = head.first_number, max(head.last_number, journals.last_in_history(connection, journal, workspace, kind, id))
+    head = journal_heads.find(connection, journal, workspace, kind, id) or journal_heads.JournalHead(0, 1, 0, 0)
+    begin, end = head.first_number, max(head.last_number, journal_heads.last_in_history(connection, journal, workspace, kind, id))
     if first and first[0] == head.journal_id:
         begin = max(begin, first[1])
     if last and last[0] == head.journal_id:

@@ -18,18 +18,19 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from holdfastd.errors import DataLoss, InvalidArgument
+from holdfastd.errors import VERIFY_AND_RESTORE, DataLoss, InvalidArgument
 from holdfastd.model import checksums
 from holdfastd.model.commands import Command, Commit, ExpireRequests, Request, RequestKey
 from holdfastd.model.mutations import DELETE, Change
 from holdfastd.model.names import check_new_id
 from holdfastd.store import changes, workspaces
 from holdfastd.store.engine import Connection, Head
-from holdfastd.store.journals import Heads
+from holdfastd.store.journal_heads import Heads
 
 log = logging.getLogger(__name__)
 
 KEYS_A_STATEMENT = 64
+MAX_WORKSPACES = 10_000  # that are known to exist without a look at the store
 # When the last commit's time is further ahead of the clock than this, the clock was wrong then and has been set right.
 MAX_AHEAD_NS = 3600 * 10**9
 
@@ -66,7 +67,9 @@ class Ledger:
 
     def __init__(self, connection: Connection) -> None:
         self.revision, self.commit_time = changes.newest(connection)
-        self.heads = Heads()
+        self._is_newest = changes.newest_change(connection) == self.revision
+        self.heads = Heads(self.unwritten)
+        self._applying: Sequence[Change] = ()  # the changes of the commit that is applied now
         self._workspaces: set[str] = set()
         self._remembered: dict[RequestKey, Remembered | None] = {}  # the stored answers to the requests of this batch
         self._commits: list[Row] = []
@@ -179,12 +182,40 @@ class Ledger:
         return [*found, changes.set_back_warning(last)] if last else found
 
     def make_workspace(self, connection: Connection, name: str, now_ns: int) -> None:
-        """Inserts the workspace unless it exists. INVALID_ARGUMENT for a new one whose name looks like an option."""
+        """Inserts the workspace unless it exists. INVALID_ARGUMENT for a new one whose name looks like an option.
+
+        DATA_LOSS (HISTORY_DAMAGED) when it is not certain which revision is the newest: then revisions would be given twice.
+        """
         if name not in self._workspaces:
+            if not self._is_newest:
+                raise DataLoss(
+                    f"The newest revision in the table commits is {self.revision}, but that of the newest change is another, so"
+                    f" one of their indexes is damaged. Nothing was written. {VERIFY_AND_RESTORE}",
+                    reason="HISTORY_DAMAGED",
+                    revision=self.revision,
+                )
             if not workspaces.exists(connection, name):
                 check_new_id(name, "workspace")
-            connection.execute("INSERT INTO workspace (name, create_time) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, now_ns))
+                connection.execute("INSERT INTO workspace (name, create_time) VALUES (?, ?)", (name, now_ns))
+            if len(self._workspaces) >= MAX_WORKSPACES:
+                self._workspaces.clear()
             self._workspaces.add(name)
+
+    def begin_commit(self, made: Sequence[Change]) -> None:
+        """Call before a commit is applied. made: its changes, as they are added."""
+        self._applying = made
+
+    def unwritten(self, workspace: str, kind: str, id: str, parent_kind: str) -> tuple[int, int] | None:
+        """As `journal_heads.Unwritten`. Scans the changes of this batch, so call it only when the tables disagree."""
+        place = (kind, id, parent_kind)
+        for each in reversed(self._applying):
+            if (each.kind, each.id, each.parent_kind) == place:
+                return each.action, each.last_number
+        for _, _, where, *values in reversed(self._changes):
+            change = Change(*values[: len(Change._fields)])
+            if where == workspace and (change.kind, change.id, change.parent_kind) == place:
+                return change.action, change.last_number
+        return None
 
     def recall(self, command: Request[Any]) -> tuple[int, list[Row]] | None:
         """The revision and answer remembered for this request; None when it is new.

@@ -13,10 +13,10 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from holdfast.contract.kinds import Kind, RecordMessage
-from holdfastd.errors import DataLoss, VersionMismatch
+from holdfastd.errors import VERIFY_AND_RESTORE, DataLoss, HoldfastError, VersionMismatch
 from holdfastd.model import checksums
 from holdfastd.model.checking import settable
-from holdfastd.model.mutations import Change
+from holdfastd.model.mutations import DELETE, Change
 from holdfastd.store import changes, records
 from holdfastd.store.engine import Connection
 from holdfastd.store.sql import kind_sql
@@ -85,6 +85,27 @@ def check_version(kind: Kind, workspace: str, id: str, message: RecordMessage | 
             actual=actual,
         )
     return message
+
+
+def is_hidden(connection: Connection, kind: Kind, workspace: str, id: str) -> bool:
+    """Whether the history has a record that the table does not show, because a damaged index or row hides it."""
+    return changes.newest_of_record(connection, workspace, kind.name, id) not in (0, DELETE)
+
+
+def hidden(kind: Kind, id: str) -> DataLoss:
+    """The error for a record that the history has and the table does not show."""
+    return DataLoss(
+        f"The {kind.name} {id} is in the history, but an index or a row of its table is damaged and hides it."
+        f" {VERIFY_AND_RESTORE}",
+        reason="RECORD_DAMAGED",
+        kind=kind.name,
+        id=id,
+    )
+
+
+def missing(connection: Connection, kind: Kind, workspace: str, id: str) -> HoldfastError:
+    """The error for a reader of a record that the table does not show."""
+    return hidden(kind, id) if is_hidden(connection, kind, workspace, id) else records.not_found(kind, workspace, id)
 
 
 def damaged(kind: Kind, id: str, why: object) -> DataLoss:

@@ -10,7 +10,7 @@ from typing import Any
 from holdfastd.errors import DataLoss
 from holdfastd.store.engine import Connection
 
-ROWS_AT_ONCE = 64
+ROWS_AT_ONCE = 8  # an entry may have almost 2 MiB
 
 Row = Sequence[Any]
 Read = Callable[[int, int], list[Row]]  # the rows with a number from the first to the last

@@ -1,7 +1,7 @@
 """Consistency checks of the rows. They hold in every store at any time; verify runs them, and the crash tests rely on them.
 
-Each check runs in its own snapshot, yields the problems that it finds, and changes nothing. The checks of blobs are in
-`blob_checks.py`.
+Each check runs in its own snapshot, yields the problems that it finds, and changes nothing. It holds one row at a time, or a
+bounded number of small ones: CHECK_BYTES at most. The checks of blobs are in `blob_checks.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from holdfastd.store.engine import Connection
 from holdfastd.store.sql import kind_sql, quoted
 
 MAX_FOUND = 100  # problems reported by one query
+# What a check holds of the largest records: the row, the record from its columns, the image, and the messages of both.
+CHECK_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def images(kind: Kind) -> TableCheck:
             " AND later.kind = change.kind AND later.id = change.id ORDER BY revision DESC, ordinal DESC LIMIT 1)"
         )
         seen = 0
-        for workspace, id, action, image in connection.execute(newest, (kind.name,)).fetchall():
+        for workspace, id, action, image in connection.execute(newest, (kind.name,)):  # row by row: they are all of a kind
             reason, detail = _held_against(connection, kind, workspace, id, action, image)
             seen += records.exists(connection, kind, workspace, id)
             if reason:

@@ -49,7 +49,7 @@ def check(connection: Connection) -> Iterator[Problem]:
     for reason, sql in _CHECKS:
         for subject, detail in connection.execute(sql).fetchmany(MAX_FOUND):
             yield Problem(reason, str(subject), str(detail))
-    for workspace, name, value in connection.execute(_COUNTERS).fetchall():
+    for workspace, name, value in connection.execute(_COUNTERS):
         if detail := _counter_problem(connection, workspace, name, value):
             yield Problem("counter_damaged", f"{workspace}/{name}", detail)
 

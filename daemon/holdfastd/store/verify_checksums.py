@@ -26,7 +26,11 @@ _CHANGES = (
     " commits.commit_time, commits.actor, commits.request_id, peer_uid, peer_pid"
     " FROM changes JOIN commits ON commits.revision = changes.revision ORDER BY changes.revision, ordinal"
 )
-PARENTS = "SELECT journal_id, workspace, parent_kind, parent_id FROM journal WHERE journal = ?"
+PARENTS = (
+    "SELECT journal_id, workspace, parent_kind, parent_id FROM journal WHERE journal = ? AND journal_id > ?"
+    " ORDER BY journal_id LIMIT ?"
+)
+ROWS_AT_ONCE = 10_000  # of small rows
 _ANSWERS = "SELECT workspace, actor, request_id, revision, create_time, fingerprint, answer, checksum FROM request"
 
 
@@ -57,36 +61,56 @@ def _entry_problems(connection: Connection, journal: Journal, complete: bool) ->
         if not isinstance(fault, DataLoss):
             raise
         yield Problem("table_unreadable", journal.name, f"{fault.fault} The entries are read one by one.")
-        for place in connection.execute(PARENTS, (journal.name,)).fetchall():
+        for place in _parents(connection, journal):
             yield from _problems_around_damage(connection, journal, place, complete)
 
 
+def _parents(connection: Connection, journal: Journal) -> Iterator[Any]:
+    after = 0
+    while places := connection.execute(PARENTS, (journal.name, after, ROWS_AT_ONCE)).fetchall():
+        yield from places
+        after = places[-1][0]
+
+
 def by_number_sql(journal: Journal) -> tuple[str, str]:
-    """The statements for the numbers of a journal's entries, and for the entries in a range of numbers."""
+    """The statements for the next numbers of a journal's entries, and for the entries in a range of numbers."""
     table = quoted(journal.name)
     return (
-        f"SELECT number FROM {table} WHERE journal_id = ? ORDER BY number",
+        f"SELECT number FROM {table} WHERE journal_id = ? AND number > ? ORDER BY number LIMIT ?",
         f"SELECT number, image, checksum FROM {table} WHERE journal_id = ? AND number BETWEEN ? AND ? ORDER BY number",
     )
 
 
 def _problems_around_damage(connection: Connection, journal: Journal, place: Any, complete: bool) -> Iterator[Problem]:
     subject, (numbers_sql, rows_sql) = f"{place[2]}/{place[3]}", by_number_sql(journal)
-    numbers = salvage.attempt(connection, lambda: connection.execute(numbers_sql, place[:1]).fetchall())
-    if numbers is None:
-        yield Problem(
-            "entry_unreadable", subject, f"the index of its {journal.name} entries cannot be read: they are not checked"
-        )
-        return
 
     def read(first: int, last: int) -> list[salvage.Row]:
         return connection.execute(rows_sql, (place[0], first, last)).fetchall()
 
-    for row in salvage.rows(connection, [number for (number,) in numbers], read):
-        if isinstance(row, salvage.Unreadable):
-            yield Problem("entry_unreadable", subject, f"{journal.name} entries {row}: their rows cannot be read")
-        elif detail := _entry_problem(connection, journal, place, row, complete):
-            yield Problem("entry_damaged", subject, f"{journal.name} entry {row[0]}: {detail}")
+    for numbers in _numbers(connection, numbers_sql, place[0]):
+        if numbers is None:
+            detail = f"the index of its {journal.name} entries cannot be read: they are not checked"
+            yield Problem("entry_unreadable", subject, detail)
+            return
+        for row in salvage.rows(connection, numbers, read):
+            if isinstance(row, salvage.Unreadable):
+                yield Problem("entry_unreadable", subject, f"{journal.name} entries {row}: their rows cannot be read")
+            elif detail := _entry_problem(connection, journal, place, row, complete):
+                yield Problem("entry_damaged", subject, f"{journal.name} entry {row[0]}: {detail}")
+
+
+def _numbers(connection: Connection, sql: str, journal_id: int) -> Iterator[list[int] | None]:
+    """The numbers of a journal's entries, some at a time; None when damage prevents to read them."""
+    after = 0
+
+    def read() -> list[salvage.Row]:
+        return connection.execute(sql, (journal_id, after, ROWS_AT_ONCE)).fetchall()
+
+    while rows := salvage.attempt(connection, read):
+        yield [number for (number,) in rows]
+        after = rows[-1][0]
+    if rows is None:
+        yield None
 
 
 def _entries(connection: Connection, journal: Journal) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
@@ -139,10 +163,16 @@ def history(connection: Connection) -> Iterator[Problem]:
         intact = changes.is_intact(workspace, change.kind, change.id, change.image, image_checksum)
         intact = intact and isinstance(time_ns, int)
         if not intact or checksum not in (None, known) or (complete and checksum is None):
-            yield Problem("history_damaged", f"{change.kind}/{change.id}", f"change {ordinal} of revision {revision}")
+            yield Problem("history_damaged", f"{change.kind}/{change.id}", _named(revision, ordinal))
             found += 1
         if found == MAX_FOUND:
             return
+
+
+def _named(revision: object, ordinal: object) -> str:
+    """A change as the refusal of a Watch names it, and as lists of the audit do, which count from 1."""
+    in_audit = f"audit {revision}.{ordinal + 1}, which is " if isinstance(ordinal, int) else ""
+    return f"{in_audit}change {ordinal} of revision {revision}"
 
 
 def answers(connection: Connection) -> Iterator[Problem]:

@@ -9,13 +9,20 @@ from holdfastd.store.engine import Connection
 
 
 def exists(connection: Connection, name: str) -> bool:
-    """Whether anything was ever written to the workspace."""
-    return connection.execute("SELECT 1 FROM workspace WHERE name = ?", (name,)).fetchone() is not None
+    """Whether anything was ever written to the workspace. A damaged index or row may hide it, so the history is asked, too."""
+    questions = ("SELECT 1 FROM workspace WHERE name = ?", "SELECT 1 FROM changes WHERE workspace = ? LIMIT 1")
+    return any(connection.execute(each, (name,)).fetchone() is not None for each in questions)
 
 
-def names(connection: Connection) -> list[str]:
-    """The names of all workspaces, sorted."""
-    return [name for (name,) in connection.execute("SELECT name FROM workspace ORDER BY name")]
+def names(connection: Connection, after: str, limit: int) -> list[str]:
+    """The next names after this one, sorted."""
+    rows = connection.execute("SELECT name FROM workspace WHERE name > ? ORDER BY name LIMIT ?", (after, limit))
+    return [name for (name,) in rows]
+
+
+def count(connection: Connection) -> int:
+    """How many workspaces there are."""
+    return int(connection.execute("SELECT count(*) FROM workspace").fetchone()[0])
 
 
 def take_numbers(connection: Connection, workspace: str, counter: str, count: int) -> int:

@@ -111,7 +111,8 @@ class Batcher:
     on_sync_failure: called after a failed fsync, when it is unknown what is on disk. In the daemon it ends the process.
     left: the commands of the last batch that it had no room for; they were not begun.
     disk: whether the disk has room for commands, and for those that free space.
-    check_ground: called after each COMMIT. Raises when the files that it wrote to are gone; then nothing more is acknowledged.
+    check_ground: called after each COMMIT and after an OSError. Raises when the files that it wrote to are gone; then nothing
+    more is acknowledged.
     """
 
     def __init__(
@@ -182,6 +183,8 @@ class Batcher:
             self._ledger.forget()
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+            if isinstance(error, OSError):  # of a look at the files, which may be gone
+                self._ground()
             if isinstance(error, self._connection.Error):
                 raise _BatchGone(None, error) from error
             raise
@@ -207,6 +210,10 @@ class Batcher:
                 self._on_sync_failure(error)
             raise
         failpoints.hit("writer.after_commit")
+        self._ground()
+
+    def _ground(self) -> None:
+        """As `check_ground`. Once it has raised, no batch is begun any more."""
         try:
             self._check_ground()
         except StoreReplaced as error:

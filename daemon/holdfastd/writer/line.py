@@ -1,9 +1,8 @@
-"""The writer's queue. Light commands are taken in the order in which they came; larger ones by connection, in turn.
+"""The writer's queue. Commands are taken by caller, in turn (`rounds.py`). Those of one connection and class keep their order.
 
 There are three classes, by rows and bytes. A batch has commands of one class:
 
-1. Light: up to `batch_max` in a batch.
-2. Heavy: a batch has at most BATCH_ROWS and BATCH_BYTES. Such a batch takes up to 15 ms.
+1. Light, 2. heavy: a batch has at most `batch_max`, BATCH_ROWS and BATCH_BYTES. A batch of 256 inserts takes up to 15 ms.
 3. Huge: larger than a whole batch of heavy ones, so each is a batch of its own. A commit of 16 MiB takes 0.2 to 0.4 s.
 
 Light batches alternate with the others. After a huge command that other commands waited for, the next one begins only when REST
@@ -16,52 +15,104 @@ Not thread-safe: the writer locks it.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from holdfastd.model.rounds import Rounds, path_of, remove_where
 from holdfastd.writer.batch import Waiter
 
 LIGHT_ROWS, LIGHT_BYTES = 16, 256 * 2**10
-# One batch of heavy commands has at most this much. 256 inserts take about 15 ms.
+# One batch of several commands has at most this much. 256 inserts take about 15 ms.
 BATCH_ROWS, BATCH_BYTES = 256, 8 * 2**20
 REST = 4
 
 Queue = deque[Waiter[Any]]
+IsWanted = Callable[[Waiter[Any]], bool]
 
 
-class _Turns:
-    """Commands that are taken by connection, in turn."""
+class _Apart:
+    """Larger commands, taken by caller, in turn."""
 
     def __init__(self) -> None:
-        self._queues: OrderedDict[str, Queue] = OrderedDict()  # by connection, the next one first
-        self._count = 0
+        self._turns: Rounds[Waiter[Any]] = Rounds()
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._turns)
 
     def append(self, waiter: Waiter[Any]) -> None:
-        self._queues.setdefault(waiter.call.peer.connection, deque()).append(waiter)
-        self._count += 1
-
-    def first(self) -> Waiter[Any]:
-        """The command that `popleft` takes. There must be one."""
-        return next(iter(self._queues.values()))[0]
+        self._turns.append(path_of(waiter.call.peer), waiter)
 
     def popleft(self) -> Waiter[Any]:
-        connection, queue = next(iter(self._queues.items()))
-        self._count -= 1
-        self._queues.move_to_end(connection)
-        waiter = queue.popleft()
-        if not queue:
-            del self._queues[connection]
-        return waiter
+        return self._turns.popleft()
 
-    def remove_where(self, is_wanted: Callable[[Waiter[Any]], bool]) -> list[Waiter[Any]]:
-        removed = [each for queue in self._queues.values() for each in _remove_where(queue, is_wanted)]
-        self._queues = OrderedDict((connection, queue) for connection, queue in self._queues.items() if queue)
-        self._count -= len(removed)
-        return removed
+    def take(self, batch_max: int, before: Sequence[Waiter[Any]] = ()) -> list[Waiter[Any]]:
+        """As many as fit into a batch behind those `before`; an exclusive command alone."""
+        batch = list(before)
+        rows, size = sum(each.rows for each in batch), sum(each.size_bytes for each in batch)
+        while self._turns and len(batch) < batch_max:
+            first = self._turns.first()
+            rows += first.rows
+            size += first.size_bytes
+            if batch and (rows > BATCH_ROWS or size > BATCH_BYTES or first.command.exclusive):
+                break
+            batch.append(self._turns.popleft())
+            if first.command.exclusive:
+                break
+        return batch
+
+    def remove_where(self, is_wanted: IsWanted) -> list[Waiter[Any]]:
+        return self._turns.remove_where(is_wanted)
+
+
+class _Light:
+    """Light commands. As long as all that wait fit into a batch, they are one, in the order in which they came. When more wait,
+    they are sorted by caller."""
+
+    def __init__(self) -> None:
+        self._front: Queue = deque()  # what was put back
+        self._all: Queue = deque()
+        self._rows = self._bytes = 0  # of `_all`
+        self._exclusive = False  # whether one in `_all` is
+        self._apart = _Apart()  # what came before those in `_all`
+
+    def __len__(self) -> int:
+        return len(self._front) + len(self._all) + len(self._apart)
+
+    def append(self, waiter: Waiter[Any]) -> None:
+        self._all.append(waiter)
+        self._rows += waiter.rows
+        self._bytes += waiter.size_bytes
+        if waiter.command.exclusive:
+            self._exclusive = True
+
+    def put_back(self, waiters: Sequence[Waiter[Any]]) -> None:
+        self._front.extendleft(reversed(waiters))
+
+    def take(self, batch_max: int) -> list[Waiter[Any]]:
+        """As many as fit into a batch; an exclusive command alone."""
+        fits = self._rows <= BATCH_ROWS and self._bytes <= BATCH_BYTES and len(self._all) <= batch_max
+        if fits and not (self._exclusive or self._apart or self._front):
+            batch = list(self._all)
+            self._all_taken()
+            return batch
+        for each in self._all:
+            self._apart.append(each)
+        self._all_taken()
+        front = [self._front.popleft() for _ in range(min(batch_max, len(self._front)))]  # it fitted into a batch before
+        return self._apart.take(batch_max, front)
+
+    def _all_taken(self) -> None:
+        self._all.clear()
+        self._rows = self._bytes = 0
+        self._exclusive = False
+
+    def remove_where(self, is_wanted: IsWanted) -> list[Waiter[Any]]:
+        removed = remove_where(self._front, is_wanted) + self._apart.remove_where(is_wanted)
+        of_all = remove_where(self._all, is_wanted)
+        self._rows -= sum(each.rows for each in of_all)
+        self._bytes -= sum(each.size_bytes for each in of_all)
+        return removed + of_all
 
 
 class Line:
@@ -72,8 +123,8 @@ class Line:
 
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._clock_s = clock_s
-        self._light: Queue = deque()
-        self._heavy, self._huge = _Turns(), _Turns()
+        self._light = _Light()
+        self._heavy, self._huge = _Apart(), _Apart()
         self._larger_turn = False
         self._huge_began_s: float | None = None
         self._rest = REST
@@ -92,11 +143,11 @@ class Line:
         else:
             self._huge.append(waiter)
 
-    def put_back(self, waiters: Iterable[Waiter[Any]]) -> None:
+    def put_back(self, waiters: Sequence[Waiter[Any]]) -> None:
         """Puts commands that were taken, but not begun, at the front."""
         for each in waiters:
             each.begun = False
-        self._light.extendleft(reversed(list(waiters)))
+        self._light.put_back(waiters)
 
     def remove(self, waiter: Waiter[Any]) -> None:
         """Removes a command. Does nothing when it is not in the queue."""
@@ -136,33 +187,14 @@ class Line:
         return [self._huge.popleft()]
 
     def _take_light(self, batch_max: int) -> list[Waiter[Any]]:
-        light = self._light
-        batch = [light.popleft()] if light else []
-        if batch and not batch[0].command.exclusive:
-            self._others_came = True
-            while light and len(batch) < batch_max and not light[0].command.exclusive:
-                batch.append(light.popleft())
+        batch = self._light.take(batch_max)
+        self._others_came |= bool(batch) and not batch[0].command.exclusive
         return batch
 
     def _take_heavy(self, batch_max: int) -> list[Waiter[Any]]:
-        batch: list[Waiter[Any]] = []
-        rows = size = 0
-        while self._heavy and len(batch) < batch_max:
-            first = self._heavy.first()
-            rows += first.rows
-            size += first.size_bytes
-            if batch and (rows > BATCH_ROWS or size > BATCH_BYTES):
-                break
-            batch.append(self._heavy.popleft())
-            self._others_came = True
+        batch = self._heavy.take(batch_max)
+        self._others_came |= bool(batch)
         return batch
 
-    def _remove_where(self, is_wanted: Callable[[Waiter[Any]], bool]) -> list[Waiter[Any]]:
-        return [*_remove_where(self._light, is_wanted), *self._heavy.remove_where(is_wanted), *self._huge.remove_where(is_wanted)]
-
-
-def _remove_where(queue: Queue, is_wanted: Callable[[Waiter[Any]], bool]) -> list[Waiter[Any]]:
-    found = [each for each in queue if is_wanted(each)]
-    for each in found:
-        queue.remove(each)
-    return found
+    def _remove_where(self, is_wanted: IsWanted) -> list[Waiter[Any]]:
+        return [each for queue in (self._light, self._heavy, self._huge) for each in queue.remove_where(is_wanted)]

@@ -105,11 +105,16 @@ class BlobContents:
         They are not when they are missing, have another size than was stored, or were found damaged. Reads no content.
         """
         with self._readers.snapshot(call) as connection:
-            links = rows.chain(connection, digest)
-        return bool(links) and links[-1].row.base_digest is None and all(self._has_bytes(link) for link in links)
+            links = rows.chain_sizes(connection, digest)
+        return self.are_stored(links)
+
+    def are_stored(self, links: Sequence[tuple[BlobRow, int | None]]) -> bool:
+        """As `is_stored`, for the chain of a blob as `rows.chain_sizes` reads it."""
+        return bool(links) and links[-1][0].base_digest is None and all(self._has_bytes(*link) for link in links)
 
     def note_damage(self, digest: str) -> None:
-        """Remembers, until this process ends, that the stored bytes of the blob are damaged."""
+        """Remembers, until this process ends, that the stored bytes of the blob are damaged. Drops it from the cache."""
+        self._cache.drop(digest)
         if len(self._damaged) < DAMAGED_KEPT:
             self._damaged.add(digest)
 
@@ -222,12 +227,11 @@ class BlobContents:
                 self.note_damage(digest)
             raise
 
-    def _has_bytes(self, link: Link) -> bool:
-        row, content = link
-        if row.digest in self._damaged or not row.is_intact or not (row.path or content is not None):
+    def _has_bytes(self, row: BlobRow, inline_bytes: int | None) -> bool:
+        if row.digest in self._damaged or not row.is_intact or not (row.path or inline_bytes is not None):
             return False
         try:
-            return (self._files.size(row.path) if row.path else len(content or b"")) == row.stored_bytes
+            return (self._files.size(row.path) if row.path else inline_bytes) == row.stored_bytes
         except OSError:  # missing, or the disk cannot say
             return False
 

@@ -30,7 +30,8 @@ class Base:
 
     exists: the digest to store has a row already.
     row: the row of the named base; None when there is none.
-    place: the row on which to base the delta: `row` or a base below it; None when the content must be stored whole.
+    place: the row on which to base the delta: `row` or a base below it; None when the content must be stored whole, because the
+        chain has its full depth or its stored bytes are lost or damaged.
     step: the step of that delta.
     links: the chain of the named base; empty when the contents of `row` and `place` are cached.
     """
@@ -58,6 +59,9 @@ def read_base(uploads: Uploads, digest: str, base_digest: str, call: Call) -> Ba
         if row is None:
             return Base(exists)
         place, step = _place(connection, row)
+        # Whether the bytes are there: a cached content does not show that they are lost, and the delta would be lost with them.
+        if place is not None and not uploads.contents.are_stored(rows.chain_sizes(connection, place.digest)):
+            place = None
         cached = all(uploads.contents.is_cached(each.digest) for each in (row, place) if each is not None)
         return Base(exists, row, place, step, () if cached else rows.chain(connection, base_digest))
 

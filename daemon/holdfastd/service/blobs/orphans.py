@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from holdfastd.blobs.files import BlobFiles
 from holdfastd.model.call import Call
 from holdfastd.store import blobs as rows
@@ -13,12 +15,15 @@ _PAGE = 500
 def orphans(readers: Readers, files: BlobFiles, call: Call) -> list[str]:
     """The paths of the orphans; a crash between rename and commit leaves them.
 
-    Lists the files, then drops the live ones, then the doubtful ones, and reads the rows last. An upload stays live until its row
-    is committed or its file is doubtful, so in this order the file of a concurrent Put is never taken for an orphan.
+    Lists some files, then drops the live ones, then the doubtful ones, and reads the rows last. An upload stays live until its
+    row is committed or its file is doubtful, so in this order the file of a concurrent Put is never taken for an orphan.
     """
-    ended = [path for path in list(files.scan()) if not files.is_live(path)]
-    paths = [path for path in ended if path not in files.doubtful]
-    return [path for start in range(0, len(paths), _PAGE) for path in _unnamed(readers, paths[start : start + _PAGE], call)]
+    found: list[str] = []
+    scanned = files.scan()
+    while paths := list(itertools.islice(scanned, _PAGE)):
+        ended = [path for path in paths if not files.is_live(path)]
+        found += _unnamed(readers, [path for path in ended if path not in files.doubtful], call)
+    return found
 
 
 def _unnamed(readers: Readers, paths: list[str], call: Call) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from holdfastd import failpoints
 from holdfastd.blobs.files import BlobFiles
+from holdfastd.errors import VERIFY_AND_RESTORE, DataLoss
 from holdfastd.model.blobs import BlobProblem
 from holdfastd.model.call import Call
 from holdfastd.model.commands import DiscardFile, EmptyTrash, SweepBlobs, SweepCounts
@@ -54,8 +55,13 @@ class BlobSweep:
 
         After a crash in between, the trash names files that no longer exist; unlinking them again does nothing.
         """
-        emptied = 0
+        emptied, last = 0, tuple[str, ...]()
         while paths := self._trash(call):
+            if paths == last:
+                raise DataLoss(
+                    f"An index does not find the path {paths[0]} in the trash. {VERIFY_AND_RESTORE}", reason="INDEX_DAMAGED"
+                )
+            last = paths
             for path in paths:
                 self._files.unlink(path)
                 failpoints.hit("sweep.after_unlink")
@@ -112,6 +118,11 @@ class BlobSweep:
             return []
         with self._readers.snapshot(call) as connection:
             return blob_checks.untrusted_rows(connection, paths)
+
+    def hidden_needs(self, call: Call) -> list[BlobProblem]:
+        """As `blob_checks.hidden_needs`; empty at once when no candidate is due."""
+        with self._readers.snapshot(call) as connection:
+            return blob_checks.hidden_needs(connection) if rows.is_sweep_due(connection, self._clock_ns()) else []
 
     def discard(self, orphans: Sequence[str], call: Call) -> int:
         """Puts the orphans into the trash. Returns how many. Called at the start after an unclean stop."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 from holdfastd.blobs.codec import Damaged
 from holdfastd.blobs.files import BlobFiles
 from holdfastd.errors import DataLoss, NotFound
 from holdfastd.model.blobs import DELTA, BlobProblem, BlobRow
 from holdfastd.model.call import Call
-from holdfastd.service.blobs.contents import BlobContents, FileMissing
+from holdfastd.service.blobs.contents import REBUILD_COPIES, BlobContents, FileMissing
 from holdfastd.service.blobs.orphans import orphans
 from holdfastd.store import blob_checks
 from holdfastd.store import blobs as rows
@@ -103,12 +104,18 @@ def _content_problem(contents: BlobContents, link: Link, call: Call) -> BlobProb
     row = link.row
     try:
         if row.codec == DELTA:
-            contents.whole(row.digest, call)
+            _rebuild(contents, row, call)
         else:
             contents.verify_stream(link, call)
     except (DataLoss, NotFound, FileMissing) as error:
         return BlobProblem("blob_unreadable", row.digest, str(error))
     return None
+
+
+def _rebuild(contents: BlobContents, row: BlobRow, call: Call) -> None:
+    with closing(call.claim.beside()) as claim:
+        claim.take_when_free(REBUILD_COPIES * row.size_bytes, call)
+        contents.whole(row.digest, call)
 
 
 def _still_there(contents: BlobContents, link: Link, call: Call) -> bool:

@@ -82,7 +82,13 @@ class Database:
             connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
             return connection
 
-    def open_readers(self, count: int = 4, patience_s: float = PATIENCE_S) -> Readers:
+    def open_watcher(self) -> Connection:
+        """A connection that cannot write, and that keeps the log where it is, if it is closed after all others."""
+        connection = self.open_reader()
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # opens the log
+        return connection
+
+    def open_readers(self, count: int = 6, patience_s: float = PATIENCE_S) -> Readers:
         """A pool of connections that cannot write. A call waits at most `patience_s` for one of them."""
         return Readers(self.open_reader, count, patience_s)
 
@@ -140,10 +146,11 @@ class Database:
         checkpoint = LogCheckpointJob(self.path, self._checkpointer, alone, has_room_for_log, on_sync_failure)
         return (Job("checkpoint", checkpoint.run, interval_s, checkpoint.is_due, log_level=logging.DEBUG),)
 
-    def close(self, on_sync_failure: Callable[[BaseException], None]) -> None:
-        """Runs the last checkpoint, then closes the checkpointer's connection."""
+    def close(self, on_sync_failure: Callable[[BaseException], None], *, keeps_log: bool = False) -> None:
+        """Runs the last checkpoint, unless it `keeps_log`, then closes the checkpointer's connection."""
         try:
-            empty_log(self._checkpointer, on_sync_failure)
+            if not keeps_log:
+                empty_log(self._checkpointer, on_sync_failure)
         finally:
             self._checkpointer.close()
 

@@ -30,6 +30,9 @@ class SqliteDialect:
         # that (https://sqlite.org/optoverview.html#uplus).
         return f"+{column}"
 
+    def in_table_order(self, table: str) -> str:
+        return f"{table} NOT INDEXED"
+
     def json_present(self, column: str, keys: Sequence[str]) -> Where:
         return Where(f"json_type({_document(column)}, ?) IS NOT NULL", (_path(keys),))
 

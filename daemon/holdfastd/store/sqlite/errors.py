@@ -15,13 +15,17 @@ from contextlib import contextmanager
 import sqlcipher3.dbapi2 as sqlite
 
 from holdfastd import descriptors
-from holdfastd.errors import Cancelled, DataLoss, DiskFull, Exhausted, HoldfastError, SetupError
+from holdfastd.errors import VERIFY_AND_RESTORE, Cancelled, DataLoss, DiskFull, Exhausted, HoldfastError, SetupError
 from holdfastd.store.engine import Constraint
 
 Error = sqlite.Error
 
 # "UNIQUE constraint failed: task.workspace, task.id", also for a primary key. For an index on expressions it names the index.
 _UNIQUE = re.compile(r"UNIQUE constraint failed: (\w+\.\w+(?:, \w+\.\w+)*)")
+
+
+# The constraints that compare a row with others, which an index finds. The others look only at the row itself.
+_BETWEEN_ROWS = re.compile(r"UNIQUE constraint failed|FOREIGN KEY constraint failed")
 
 
 def error_code(error: Exception) -> int:
@@ -55,7 +59,10 @@ def schema_damaged() -> DataLoss:
 
 
 def translate(error: Exception) -> HoldfastError | None:
-    """Our error for SQLite's, by its code; None when a caller could do nothing about it."""
+    """Our error for SQLite's, by its code; None when a caller could do nothing about it.
+
+    A constraint between rows means damage here: commands look for what it would refuse, and catch what a caller can cause.
+    """
     code = error_code(error)
     if not code and isinstance(error, sqlite.OperationalError):
         # The driver's own error, without a code of SQLite's: a text column does not hold UTF-8. The store writes only UTF-8.
@@ -68,6 +75,8 @@ def translate(error: Exception) -> HoldfastError | None:
         return DataLoss(
             "The database file is damaged or is not a database. Run verify, and restore a backup.", reason="DATABASE_DAMAGED"
         )
+    if code == sqlite.SQLITE_CONSTRAINT and _BETWEEN_ROWS.match(str(error)):
+        return _contradicted(error)
     if code == sqlite.SQLITE_IOERR:
         return DataLoss("The disk reported an error. Check the system's log and the disk.", reason="IO_ERROR")
     if code == sqlite.SQLITE_CANTOPEN and (lack := descriptors.lack_now()) is not None:
@@ -81,15 +90,29 @@ def translate(error: Exception) -> HoldfastError | None:
 
 @contextmanager
 def foreign_errors() -> Iterator[None]:
-    """Translates the errors that SQLite raises inside the block; errors that `translate` does not know pass unchanged."""
+    """Translates the errors that SQLite raises inside the block, which applies no command.
+
+    Errors that `translate` does not know pass unchanged, as do those of constraints.
+    """
     try:
         yield
     except UnicodeDecodeError as error:  # in SQLite's message, which quotes the text of the schema
         raise _not_text() from error
     except Error as error:
-        if (known := translate(error)) is None:
+        if refusal(error) is not None or (known := translate(error)) is None:
             raise
         raise known from error
+
+
+def _contradicted(error: Exception) -> DataLoss:
+    """The error of a write that a constraint refused although the rows that the daemon found allow it."""
+    constraint = refusal(error)
+    columns = f" ({', '.join(constraint.columns)})" if constraint and constraint.columns else ""
+    return DataLoss(
+        f"A constraint{columns} refuses this write although the rows that were found allow it, so an index of the database is"
+        f" damaged. Nothing was written. {VERIFY_AND_RESTORE}",
+        reason="DATABASE_DAMAGED",
+    )
 
 
 def _not_text() -> DataLoss:

@@ -18,6 +18,7 @@ import logging
 import os
 import re
 import secrets
+import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -89,13 +90,16 @@ def fits(database: Path, log: Path) -> bool:
 
     True for a log that an older version or a migration began, without such a checksum in its first commit. (No migration after
     0008 writes to `meta`, since that would bring an older stamp into its log.) A checksum from a later commit may be of a header
-    that a checkpoint had written but not synced, so that a power cut took it back.
+    that a checkpoint had written but not synced, so that a power cut took it back. True also for a log whose first commit is
+    torn, as a power cut during its sync leaves it: SQLite ignores that log, and a page may still have the row of an older one.
     """
     with database.open("rb") as file:
         header = checksum_of(file.read(_DATABASE_HEADER_BYTES))
     with log.open("rb") as file:
         first = _headers_in_first_commit(file.fileno())
-        return not first or header in first or header in _headers_of_first_pages(file.fileno())
+        if not first or header in first or header in _headers_of_first_pages(file.fileno()):
+            return True
+        return not _has_commit(file.fileno())
 
 
 def checksum_of(header: bytes) -> str:
@@ -118,6 +122,31 @@ def _headers_of_first_pages(log: int) -> Iterator[str]:
     for offset, frame_header, _ in _frames(log):
         if int.from_bytes(frame_header[:4]) == 1:
             yield checksum_of(os.pread(log, _DATABASE_HEADER_BYTES, offset + FRAME_HEADER_BYTES))
+
+
+def _has_commit(log: int) -> bool:
+    """Whether all frames of the first commit have their checksums (https://sqlite.org/fileformat2.html#checksum_algorithm)."""
+    header = os.pread(log, LOG_HEADER_BYTES, 0)
+    words = ">" if header[3] & 1 else "<"  # the order of bytes in which the sums are made; they are stored in ">"
+    sums = _summed((0, 0), header[:24], words)
+    for offset, frame_header, page_bytes in _frames(log):
+        page = os.pread(log, page_bytes, offset + FRAME_HEADER_BYTES)
+        if len(page) < page_bytes:
+            return False
+        sums = _summed(sums, frame_header[:8] + page, words)
+        if sums != struct.unpack(">II", frame_header[16:24]):
+            return False
+        if any(frame_header[4:8]):
+            return True
+    return False
+
+
+def _summed(sums: tuple[int, int], content: bytes, words: str) -> tuple[int, int]:
+    first, second = sums
+    for one, other in struct.iter_unpack(f"{words}II", content):
+        first = (first + one + second) & 0xFFFFFFFF
+        second = (second + other + first) & 0xFFFFFFFF
+    return first, second
 
 
 def _frames(log: int) -> Iterator[tuple[int, bytes, int]]:

@@ -1,18 +1,19 @@
 """The pool of read connections. Every read of a caller borrows a connection with a snapshot, and gives it back.
 
-A read is interrupted when its caller goes or its deadline passes, so no snapshot is held longer than its caller waits.
+The connections are given out by caller, in turn, and long reads get at most half of them (`turns.py`). A read is interrupted when
+its caller goes or its deadline passes, so no snapshot is held longer than its caller waits.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from holdfastd.errors import Cancelled, Exhausted, Stopping
 from holdfastd.model.call import Call
+from holdfastd.model.turns import Turns
 from holdfastd.store.sqlite.connection import Connection
 from holdfastd.store.sqlite.dialect import SQLITE
 from holdfastd.store.sqlite.errors import Error, foreign_errors, is_sql_error, schema_damaged
@@ -62,6 +63,7 @@ class Readers:
         self._changed = threading.Condition()
         self._all = [_Reader(open_reader) for _ in range(count)]
         self._free = list(self._all)
+        self._turns = Turns(count)
         self._watched: weakref.WeakSet[Call] = weakref.WeakSet()
         self._closed = False
 
@@ -69,11 +71,12 @@ class Readers:
     def snapshot(self, call: Call) -> Iterator[Connection]:
         """Holds one consistent state of the store while the block runs; do not yield to gRPC inside it.
 
-        Waits for a free connection while the caller waits, at most `patience_s`; then raises RESOURCE_EXHAUSTED. Raises CANCELLED
+        Waits for its turn while the caller waits, at most `patience_s`; then raises RESOURCE_EXHAUSTED. Raises CANCELLED
         or DEADLINE_EXCEEDED when the caller no longer waits (a running statement is interrupted), UNAVAILABLE when the daemon
         stops.
         """
         self._watch(call)
+        is_long = call.is_long
         reader = self._take(call)
         try:
             with foreign_errors():
@@ -87,13 +90,16 @@ class Readers:
             call.check()  # raises DEADLINE_EXCEEDED instead when the deadline has passed
             raise
         finally:
-            self._give_back(reader)
+            try:
+                self._give_back(reader)
+            finally:
+                self._turns.give(call.peer, is_long)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Refuses new snapshots, waits for the open ones, interrupts them after `timeout_s`, and closes the connections."""
         with self._changed:
             self._closed = True
-            self._changed.notify_all()
+            self._turns.close()
             self._changed.wait_for(self._is_idle, timeout_s)
             for reader in self._all:
                 if reader.call is not None:
@@ -119,23 +125,23 @@ class Readers:
             for reader in self._all:
                 if call is not None and reader.call is call:
                     reader.connection.interrupt()
-            self._changed.notify_all()
 
     def _take(self, call: Call) -> _Reader:
-        give_up = time.monotonic() + self._patience_s
-        with self._changed:
-            while True:
-                call.check()
+        is_admitted = self._turns.take(call, self._patience_s)
+        try:
+            call.check()
+            with self._changed:
                 if self._closed:
                     raise Stopping("The daemon is stopping; connect again.")
-                if self._free:
+                if is_admitted:
                     reader = self._free.pop()
                     reader.call = call
                     return reader
-                if (left := give_up - time.monotonic()) <= 0:
-                    raise Exhausted("All read connections are busy; try again.", reason="READERS_BUSY", retry_delay_s=0.5)
-                remaining = call.remaining_s()
-                self._changed.wait(left if remaining is None else min(left, remaining))
+            raise Exhausted("All read connections are busy; try again.", reason="READERS_BUSY", retry_delay_s=0.5)
+        except BaseException:
+            if is_admitted:
+                self._turns.give(call.peer, call.is_long)
+            raise
 
     def _give_back(self, reader: _Reader) -> None:
         with self._changed:
