@@ -135,7 +135,9 @@ class WorkflowWrites(RecordWrites[record_pb2.Workflow]):
                 return latest.shown
             last_number = max(last_number, latest.wanted.workflow_version if latest is not None else 0)
             try:
-                return self._written(mutations.insert(self._kind, _placed_after(last_number, wanted), {}))
+                made = self._written(mutations.insert(self._kind, _placed_after(last_number, wanted), {}))
+                made.workflow_version = last_number + 1  # in a transaction, the daemon sets it only at the commit
+                return made
             except AlreadyExists as error:  # another client added a version first, or the last ones were deleted
                 if time.monotonic() >= deadline:
                     raise
