@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from holdfast import testing as testing
     from holdfast.blobs.collection import Blobs as Blobs
     from holdfast.domain.manifest import Manifest as Manifest
     from holdfast.domain.states import State as State
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from holdfast.errors import VersionMismatch as VersionMismatch
     from holdfast.errors import VersionSkew as VersionSkew
     from holdfast.errors import WorkspaceNotFound as WorkspaceNotFound
+    from holdfast.journals.entry_watch import EntryWatch as EntryWatch
     from holdfast.journals.events import Events as Events
     from holdfast.journals.transcripts import Transcripts as Transcripts
     from holdfast.journals.writer import TranscriptWriter as TranscriptWriter
@@ -60,6 +62,10 @@ if TYPE_CHECKING:
     from holdfast.values.fields import plain as plain
     from holdfast.values.filters import quoted as quoted
     from holdfast.values.filters import quoted_time as quoted_time
+    from holdfast.wire.cancellation import Cancellation as Cancellation
+    from holdfast.wire.pages import Listing as Listing
+    from holdfast.wire.pages import Page as Page
+    from holdfast.wire.pages import raise_unreadable as raise_unreadable
 
 __version__ = "0.1.0"
 
@@ -97,6 +103,7 @@ _HOMES = {
         "VersionSkew",
         "WorkspaceNotFound",
     ),
+    "journals.entry_watch": ("EntryWatch",),
     "journals.events": ("Events",),
     "values.filters": ("quoted", "quoted_time"),
     "store": ("Store", "connect"),
@@ -105,6 +112,8 @@ _HOMES = {
     "values.fields": ("Json", "json_value", "plain"),
     "records.watch": ("Watch",),
     "journals.writer": ("TranscriptWriter", "Writer"),
+    "wire.cancellation": ("Cancellation",),
+    "wire.pages": ("Listing", "Page", "raise_unreadable"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -112,6 +121,8 @@ __all__ = ["__version__", *_HOME_OF]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "testing":
+        return import_module("holdfast.testing")
     if (home := _HOME_OF.get(name)) is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import_module(f"{__name__}.wire.forks")  # must precede grpc, which reads its environment at import

@@ -149,7 +149,10 @@ class DeadlineExceeded(HoldfastError):
 
 
 class Cancelled(HoldfastError):
-    """The call was cancelled, for example because another thread closed the store."""
+    """The call was cancelled: by `Store.with_cancellation`, or because another thread closed the store.
+
+    A write may or may not have been applied, unless `metadata["sent"]` is "no". `metadata["request_id"]` is its request id.
+    """
 
     reason = "CANCELLED"
 

@@ -45,6 +45,7 @@ class StoreNouns:
     execution_logs: Logs
     interventions: Collection[record_pb2.Intervention]
     patterns: Collection[record_pb2.Pattern]
+    vocabularies: Collection[record_pb2.Vocabulary]
 
 
 class TransactionNouns:
@@ -73,3 +74,4 @@ class TransactionNouns:
     execution_logs: LogWrites
     interventions: CollectionWrites[record_pb2.Intervention]
     patterns: CollectionWrites[record_pb2.Pattern]
+    vocabularies: CollectionWrites[record_pb2.Vocabulary]

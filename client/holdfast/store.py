@@ -16,6 +16,7 @@ from holdfast.domain.audit import AuditLog
 from holdfast.domain.collections import COLLECTIONS
 from holdfast.domain.specs import Specs
 from holdfast.domain.states import States
+from holdfast.errors import HoldfastError
 from holdfast.journals.events import Events
 from holdfast.journals.transcripts import Transcripts
 from holdfast.nouns import StoreNouns
@@ -26,6 +27,7 @@ from holdfast.transaction import Transaction
 from holdfast.v1 import admin_service_pb2
 from holdfast.wire.address import explicit_socket, user_place
 from holdfast.wire.autostart import find_or_start
+from holdfast.wire.cancellation import Cancellation
 from holdfast.wire.connection import Connection
 from holdfast.wire.pages import LARGEST_PAGE
 from holdfast.wire.scope import Scope
@@ -125,6 +127,15 @@ class Store(StoreNouns):
         """Returns a Store for another workspace on the same connection. Closing either closes both."""
         return Store(self._connection, workspace, self._scope.actor)
 
+    def as_actor(self, actor: str) -> Store:
+        """Returns a Store on the same connection that writes as another actor, for a server that speaks for many people.
+
+            store.as_actor("ada@example.org").tasks.update(id, status="running")
+
+        It costs no call. Closing either closes both.
+        """
+        return Store(self._connection, self.workspace, actor, self._memory)
+
     def with_timeout(self, seconds: float) -> Store:
         """Returns a Store on the same connection whose calls fail after `seconds`. Closing either closes both.
 
@@ -137,9 +148,27 @@ class Store(StoreNouns):
         """
         return Store(self._connection.with_timeout(seconds), self.workspace, self.actor, self._memory)
 
-    def transaction(self) -> Transaction:
-        """Returns a transaction: its steps are sent as one commit at the end of its `with` block and apply all or none."""
-        return Transaction(self._sink)
+    def with_cancellation(self, cancellation: Cancellation) -> Store:
+        """Returns a Store on the same connection whose calls and streams end when another thread calls `cancellation()`.
+
+            stop = holdfast.Cancellation()
+            threading.Timer(5, stop).start()
+            store.with_cancellation(stop).tasks.save(task)
+
+        They raise Cancelled, also later ones, and also while they wait for a daemon that is away (but not while the client starts
+        one). A write that was cancelled may or may not have been applied, unless `metadata["sent"]` of the error is "no": read,
+        or repeat it. Closing either store closes both.
+        """
+        return Store(self._connection.with_cancellation(cancellation), self.workspace, self.actor, self._memory)
+
+    def transaction(self, *, request_id: str = "") -> Transaction:
+        """Returns a transaction: its steps are sent as one commit at the end of its `with` block and apply all or none.
+
+        `request_id` is a name for the commit. If its outcome is unknown (Cancelled, DeadlineExceeded, Unavailable), repeat the
+        transaction with it within an hour: the same steps, which give their new records the same ids, apply once in all and
+        return what the first commit did. Other steps under that id raise InvalidArgument.
+        """
+        return Transaction(self._sink, request_id)
 
     def watch(
         self,
@@ -193,14 +222,25 @@ class Store(StoreNouns):
         return iter(SingleStream(self._connection, lambda stubs: stubs.admin.Verify, lambda: request))
 
     def close(self) -> None:
-        """Closes the connection. Running calls and streams fail with an error. Closing twice does nothing."""
+        """Flushes and closes the open writers, then closes the connection. Closing twice does nothing.
+
+        Raises the error that kept entries from being stored, or DeadlineExceeded if that takes longer than the timeout; a note
+        says how many are durable. The connection is closed all the same. Running calls and streams fail with an error. A program
+        that ends without closing the store flushes the writers too, and logs what is lost (logger `holdfast`).
+        """
         self._connection.close()
 
     def __enter__(self) -> Store:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+        """Closes the store also after an exception in the block. If that fails as well, its error becomes a note."""
+        try:
+            self.close()
+        except HoldfastError as failure:
+            if error is None:
+                raise
+            error.add_note(" ".join(("Closing the store failed:", str(failure), *getattr(failure, "__notes__", ()))))
 
 
 def _user_name() -> str:

@@ -31,8 +31,8 @@ class Transaction(TransactionNouns):
     and are kept only if the commit refers to them. At most 1,000 steps. Not thread-safe.
     """
 
-    def __init__(self, stored: CommitSink) -> None:
-        self._steps = Steps(stored)
+    def __init__(self, stored: CommitSink, request_id: str = "") -> None:
+        self._steps = Steps(stored, request_id)
         for kind in KINDS.values():
             setattr(self, kind.noun, WRITES.get(kind.name, CollectionWrites)(self._steps, kind))
         self.transcripts = TranscriptWrites[entry_pb2.Entry, list[entry_pb2.Entry]](self._steps)

@@ -58,7 +58,7 @@ def test_foreign_keys_hold(postgres: psycopg.Connection) -> None:
 
 def test_checks_hold(postgres: psycopg.Connection) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
-        postgres.execute(INSERT_TASK, ("TASK-002", "no-such-status", None))
+        postgres.execute("INSERT INTO vocabulary_terms VALUES ('w', 'task.status', 0, 'todo', 'no-such-meaning', '')")
 
 
 def test_a_good_row_goes_in(postgres: psycopg.Connection) -> None:

@@ -40,6 +40,7 @@ READS = {
     "next_id",
     "of",
     "open",
+    "page",
     "phases",
     "query",
     "read",

@@ -16,7 +16,7 @@ from holdfast.v1 import entry_pb2, store_service_pb2
 from holdfast.v1 import journal_service_pb2 as journal_pb
 from tests.conftest import DaemonProcess
 from tests.registry.diffs import expected_diff
-from tests.registry.world import SINGULAR, World, changeable, insert_of, stored_form, update_of, without_daemon_s
+from tests.registry.world import SINGULAR, World, changeable, complete, insert_of, stored_form, update_of, without_daemon_s
 from tests.support.api import Api, delete, refused
 
 ACTIONS = ["ACTION_INSERT", "ACTION_UPDATE", "ACTION_DELETE"]
@@ -138,7 +138,7 @@ def test_a_live_watch_is_told_of_every_kind(world: World) -> None:
             field = changeable(kind)[0]
             message = kind.message_class(id=made[kind.name])
             world.fill(message, field)
-            api.commit(update_of(kind, message, [field.name]))
+            api.commit(update_of(kind, complete(message), [field.name]))
             done.append(("ACTION_UPDATE", kind.name, made[kind.name]))
     for name, id in reversed(made.items()):
         api.commit(delete(name, id))

@@ -30,7 +30,6 @@ VALUES: dict[FieldType, Any] = {
     FieldType.BOOLEAN: True,
     FieldType.TIME: 2**60,
 }
-SINGULAR = {name for name, kind in KINDS.items() if kind.id_template and "{" not in kind.id_template}
 
 _counter = itertools.count(1)
 
@@ -66,6 +65,12 @@ def template_fields(kind: Kind) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(kind.id_template) if name}
 
 
+# Kinds of which a workspace has one record, or a few with fixed ids.
+SINGULAR = {
+    name for name, kind in KINDS.items() if kind.id_template and all(kind.by_name[each].values for each in template_fields(kind))
+}
+
+
 def targets_of(kind: Kind, field: Field) -> str:
     """The target kind that tests use for a reference."""
     assert field.reference is not None
@@ -94,7 +99,7 @@ class World:
         for field in kind.fields:
             if field.required and not field.output_only:
                 self._require(kind, message, field)
-        return message
+        return complete(message)
 
     def _require(self, kind: Kind, message: Message, field: Field) -> None:
         if names_a_kind(kind, field):
@@ -132,7 +137,7 @@ class World:
                 self._draw_field(kind, message, field, draw, every_field)
         if not kind.id_template and draw(st.booleans()):
             message.id = f"{draw(id_texts)}{next(_counter)}"
-        return message
+        return complete(message)
 
     def _draw_field(self, kind: Kind, message: Any, field: Field, draw: st.DrawFn, filled: bool) -> None:
         if names_a_kind(kind, field):
@@ -151,7 +156,7 @@ class World:
     def _strategy(self, kind: Kind, field: Field, filled: bool) -> st.SearchStrategy[Any]:
         if field.blob:
             return st.sampled_from(self.digests)
-        if field.name in template_fields(kind):
+        if field.name in template_fields(kind) and not field.values:
             return id_texts
         values = values_of(field)
         return values.filter(bool) if field.required or filled else values
@@ -164,7 +169,18 @@ class World:
         message.id = before.id  # type: ignore[attr-defined]
         for name in mask:
             self._draw_field(kind, message, kind.by_name[name], draw, False)
-        return message, mask
+        return complete(message), mask
+
+
+def complete(message: Any) -> Any:
+    """Adds the values of the contract to a vocabulary, since the other records of the workspace may have any of them."""
+    if message.DESCRIPTOR.name == "Vocabulary":
+        kind = KINDS[message.record_kind or "task"]
+        named = {each.value for each in message.terms}
+        for value, meaning in kind.by_name["status"].vocabulary.items():
+            if value not in named:
+                message.terms.add(value=value, meaning=meaning)
+    return message
 
 
 def stored_form(kind: Kind, sent: Message) -> Any:

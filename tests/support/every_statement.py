@@ -27,7 +27,7 @@ from holdfastd.store import audits, blobs, changes, entry_gaps, ledger, loading,
 from holdfastd.store.checksum_fill import TABLES
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, quoted, referrers_sql
-from tests.registry.world import SINGULAR, VALUES, World, insert_of, settable, targets_of, update_of, without_daemon_s
+from tests.registry.world import SINGULAR, VALUES, World, complete, insert_of, settable, targets_of, update_of, without_daemon_s
 from tests.support.api import append, delete, insert, update
 from tests.support.engine import Engine, insert_session
 from tests.support.in_process import DirectApi
@@ -135,7 +135,7 @@ def _whole(world: World, kind: Kind) -> Any:
     for field in kind.references:
         if field.reference is not None and field.reference.kind_field:
             setattr(message, field.reference.kind_field, "task")
-    return message
+    return complete(message)
 
 
 def _dangling(world: World, kind: Kind, field: Field) -> store_service_pb2.Mutation:

@@ -11,6 +11,7 @@ import holdfast
 from holdfast.store import Store
 from holdfast.v1 import journal_service_pb2
 from holdfast.wire.connection import Connection
+from holdfast.wire.retry import Patience
 from holdfastd.model.call import Call
 from holdfastd.rpc.server import SERVICES
 from holdfastd.service.answers import Encoded
@@ -36,6 +37,7 @@ class DirectConnection:
 
     revision = 0
     timeout_s = 30.0
+    cancellation = None
 
     def __init__(self, engine: Engine) -> None:
         methods = engine.parts.use_cases()["StoreService"]
@@ -43,6 +45,12 @@ class DirectConnection:
 
     def call(self, method: Callable[[Any], Callable[[Any], Any]], request: Any) -> Any:
         return method(self._stubs)(request)
+
+    def patience(self) -> Patience:
+        return Patience(self.timeout_s)
+
+    def check_cancelled(self, request: object, patience: Patience) -> None:
+        """Does nothing: nobody cancels."""
 
     def stubs(self) -> Any:
         return self._stubs

@@ -37,7 +37,8 @@ def has_32_bits(field: Field) -> bool:
 def values_of(field: Field) -> st.SearchStrategy[Any]:
     """Valid values of one field."""
     if field.member is not None:
-        return st.lists(messages(field.member, whole=True), max_size=3)
+        key = (lambda each: getattr(each, field.unique_by)) if field.unique_by else None
+        return st.lists(messages(field.member, whole=True), max_size=3, unique_by=key)
     if field.values:
         one: st.SearchStrategy[Any] = st.sampled_from(field.values)
     else:

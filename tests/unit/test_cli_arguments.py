@@ -11,7 +11,7 @@ import pytest
 from holdfast.cli import main
 from holdfast.cli.contents import cat
 from holdfast.cli.entry import COMMANDS, cli
-from holdfast.cli.fields import KINDS_WITH_CONTENT, chosen_fields, default_fields, descriptor_of, rules_of
+from holdfast.cli.fields import KINDS_WITH_CONTENT, chosen_fields, default_fields
 from holdfast.cli.kind_names import kind_named, watched_name
 from holdfast.cli.options import DEFAULT_TIMEOUT_S, Options
 from holdfast.cli.shells import VARIABLE
@@ -21,7 +21,7 @@ from holdfast.errors import InvalidArgument
 from holdfast.store import DEFAULT_TIMEOUT_S as CLIENT_TIMEOUT_S
 from tests.end_to_end.command_line import candidates
 
-TASK_STATUSES = rules_of(descriptor_of(KINDS["task"], "status")).values
+TASK_STATUSES = KINDS["task"].by_name["status"].values
 Captured = pytest.CaptureFixture[str]
 NOBODY = "/nonexistent/holdfast.sock"
 

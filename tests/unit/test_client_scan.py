@@ -12,6 +12,7 @@ from holdfast.errors import HoldfastError, Unavailable
 from holdfast.records.scans import Scan, scan_request
 from holdfast.v1 import store_service_pb2 as pb
 from holdfast.wire.connection import Connection
+from holdfast.wire.retry import Patience
 
 
 class Frames:
@@ -33,9 +34,16 @@ class Flaky:
     """A connection whose first two streams are interrupted."""
 
     timeout_s = 5.0
+    cancellation = None
 
     def __init__(self) -> None:
         self.revision = 0
+
+    def patience(self) -> Patience:
+        return Patience(self.timeout_s)
+
+    def check_cancelled(self, request: object, patience: Patience) -> None:
+        """Does nothing: nobody cancels."""
 
     def stubs(self) -> Any:
         return SimpleNamespace(store=SimpleNamespace(Scan=self.scan))

@@ -171,8 +171,8 @@ def test_malformed_text_is_refused_with_the_place(text: str, position: int, part
 @pytest.mark.parametrize(
     ("kind", "text", "position", "part"),
     [
-        ("task", 'status = "bogus"', 9, "created, classifying"),
-        ("task", 'NOT status != ""', 14, "created, classifying"),
+        ("audit", 'action = "bogus"', 9, "insert, update"),
+        ("vocabulary", 'NOT field != ""', 13, "status"),
         ("task", "title = 3", 8, "in quotes"),
         ("task", 'version = "3"', 10, "an integer"),
         ("task", "version = 1.5", 10, "an integer"),
@@ -204,7 +204,7 @@ def test_an_unknown_field_is_refused_with_the_known_ones() -> None:
 
 
 def test_messages_stay_small_whatever_the_text() -> None:
-    for text in ("x" * 8000 + " = 1", "status = " + "x" * 8000, "title = '" + "x" * 8000):
+    for text in ("x" * 8000 + " = 1", "version = " + "x" * 8000, "title = '" + "x" * 8000):
         assert len(refusal(text).message) < 500
 
 

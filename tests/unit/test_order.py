@@ -106,9 +106,9 @@ def test_verify_compares_the_place_with_the_history(engine: Engine, value: objec
 
 
 def as_before(engine: Engine, directory: Path) -> Connection:
-    """A copy of the engine's store as the version before migration 9 had it."""
+    """A copy of the engine's store as the version before migration 10 had it."""
     database = Database(directory / "old.db").open_writer()
-    migrate(database, directory, [each for each in find_migrations() if each.version < 9])
+    migrate(database, directory, [each for each in find_migrations() if each.version < 10])
     database.execute("ATTACH ? AS new", (str(directory / "holdfast.db"),))
     database.execute("PRAGMA foreign_keys = OFF")
     tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'schema%'"

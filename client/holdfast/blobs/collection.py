@@ -12,7 +12,6 @@ import grpc
 from holdfast.blobs.sources import Source, SourceLike, source_of
 from holdfast.errors import DataLoss, HoldfastError, InvalidArgument, NotFound
 from holdfast.v1 import blob_service_pb2
-from holdfast.wire import forks
 from holdfast.wire.connection import Connection
 from holdfast.wire.retry import Patience
 from holdfast.wire.streams import Stream
@@ -68,15 +67,15 @@ class Blobs:
     def upload(self, header: blob_service_pb2.BlobPutHeader, source: Source) -> blob_service_pb2.BlobServicePutResponse:
         """Sends a header and the source's chunks, again while the daemon is away. `blobs.uploads` calls it to send deltas."""
         allowance_s = (source.size_bytes or 0) / SLOWEST_BYTES_PER_S
-        patience = Patience(self._connection.timeout_s + allowance_s)
+        patience = self._connection.patience(allowance_s)
         while True:
             first = blob_service_pb2.BlobServicePutRequest(header=header)
             stubs, metadata = self._connection.stubs(), self._connection.metadata_for(first)
             frames = _Frames(header, source)
             timeout_s = patience.remaining_s if source.size_bytes is not None else None
             try:
-                with forks.calls:
-                    answer = stubs.blob.Put(frames, timeout=timeout_s, metadata=metadata)
+                answer: blob_service_pb2.BlobServicePutResponse
+                answer = self._connection.attempt(stubs.blob.Put, frames, first, patience, metadata, timeout_s)
             except grpc.RpcError as failure:
                 error = self._connection.translated(failure, first)
             else:

@@ -113,7 +113,8 @@ def _known_values(kind: Kind, field: FieldDescriptor) -> Iterable[str]:
         return ["true", "false"]
     if any(rules_of(each).reference.kind_field == field.name for each in kind.message_class.DESCRIPTOR.fields):
         return KINDS
-    return rules_of(field).values
+    rules = rules_of(field)
+    return rules.values or [each.value for each in rules.vocabulary]
 
 
 def _spelled(names: Iterable[str], incomplete: str) -> list[str]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Unreadable(logging.Filter):
-    """Counts the log messages of `wire.pages.report_unreadable`, and lets all messages pass."""
+    """Counts the log messages of `wire.pages.log_unreadable`, and lets all messages pass."""
 
     count = 0
 

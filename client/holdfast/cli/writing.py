@@ -13,6 +13,7 @@ from holdfast.cli.field_values import MAX_FORM_BYTES, STDIN, Files, Upload, form
 from holdfast.cli.fields import descriptor_of
 from holdfast.cli.kind_names import id_of, only_id, plain_name, said, unknown
 from holdfast.cli.reach import records_of
+from holdfast.contract.content_types import content_type_of
 from holdfast.contract.kinds import Kind
 from holdfast.errors import InvalidArgument
 from holdfast.values.json_text import from_json
@@ -97,10 +98,8 @@ def _described(kind: Kind, fields: Mapping[str, Any]) -> dict[str, Any]:
     content = fields.get("content_digest")
     if kind.name != "artifact" or not isinstance(content, Upload) or content.path == STDIN:
         return dict(fields)
-    import mimetypes
-
     name = fields.get("name") or Path(content.path).name
-    return {"name": name, "content_type": mimetypes.guess_type(name)[0], **fields}
+    return {"name": name, "content_type": content_type_of(name), **fields}
 
 
 def _uploaded(store: Store, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,6 +86,10 @@ class Field:
     output_only: bool = False
     immutable: bool = False
     values: tuple[str, ...] = ()
+    vocabulary: Mapping[str, str] = field(
+        default_factory=dict, compare=False
+    )  # the meanings of `values`, where a workspace may have others
+    unique_by: str = ""  # of a list of messages: the field that differs in each
     default_value: str = ""
     reference: Reference | None = None
     blob: bool = False
@@ -176,6 +180,11 @@ class Kind(Shape):
         return tuple(each for each in self.fields if each.reference is not None)
 
     @cached_property
+    def vocabularies(self) -> tuple[Field, ...]:
+        """The fields for which a workspace may have a vocabulary of its own."""
+        return tuple(each for each in self.fields if each.vocabulary)
+
+    @cached_property
     def blobs(self) -> tuple[Field, ...]:
         return tuple(each for each in self.fields if each.blob)
 
@@ -232,7 +241,9 @@ def _read_field(descriptor: FieldDescriptor) -> Field:
         required=rules.required,
         output_only=rules.output_only or descriptor.name in ("version", "create_time", "update_time"),
         immutable=rules.immutable or descriptor.name == "id",
-        values=tuple(rules.values),
+        values=tuple(rules.values) or tuple(each.value for each in rules.vocabulary),
+        vocabulary={each.value: each.meaning for each in rules.vocabulary},
+        unique_by=rules.unique_by,
         default_value=rules.default_value,
         reference=Reference(refers.kind, refers.kind_field, refers.on_delete, refers.acyclic) if refers else None,
         blob=rules.blob,

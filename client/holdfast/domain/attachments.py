@@ -14,6 +14,7 @@ from holdfast.records.listing import first_message
 from holdfast.records.sink import Sink
 from holdfast.v1 import record_pb2
 from holdfast.values.filters import equal
+from holdfast.wire.pages import Page
 from holdfast.wire.scope import Scope
 
 TYPE = "attachment"
@@ -73,6 +74,10 @@ class Attachments(AttachmentWrites):
     def list(self, task_id: str, /) -> Iterator[record_pb2.Artifact]:
         """The attachments of a task, by name."""
         return self._stored.list(filter=_of(task_id), order_by="name", page_size=PAGE)
+
+    def page(self, task_id: str, /, *, page_size: int = 0, page_token: str = "") -> Page[record_pb2.Artifact]:
+        """Returns one page of what `list` yields; see `Records.page`."""
+        return self._stored.page(filter=_of(task_id), order_by="name", page_size=page_size, page_token=page_token)
 
     def open(self, task_id: str, name: str, /) -> BinaryIO:
         """The content of an attachment as a readable, seekable binary file. Raises NotFound."""

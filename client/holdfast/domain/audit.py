@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -13,6 +12,7 @@ from holdfast.journals.calls import JournalCalls
 from holdfast.v1 import entry_pb2
 from holdfast.values.filters import both, equal, quoted_time
 from holdfast.values.mutations import Wrapped
+from holdfast.wire.pages import Listing, OnUnreadable, Page
 from holdfast.wire.scope import Scope
 
 JOURNAL = "audit"
@@ -30,16 +30,22 @@ class AuditLog:
         self._calls = JournalCalls(scope, JOURNAL)
 
     def of(
-        self, record: str | Message | Wrapped, id: str = "", /, *, filter: str = "", page_size: int = 0, limit: int | None = None
-    ) -> Iterator[entry_pb2.Audit]:
+        self,
+        record: str | Message | Wrapped,
+        id: str = "",
+        /,
+        *,
+        filter: str = "",
+        page_size: int = 0,
+        limit: int | None = None,
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Listing[entry_pb2.Audit]:
         """Yields the entries about one record, oldest first. Takes a kind and an id, `of("task", "TASK-001")`, or a message.
 
         Raises TypeError for a message that is not a record, and without an id.
         """
-        kind, named = (record, id) if isinstance(record, str) else _place(record)
-        if not kind or not named:
-            raise TypeError("audit.of takes a kind and an id, or a record.")
-        return self._entries(limit, parent_kind=kind, parent_id=named, filter=filter, page_size=page_size)
+        kind, named = _place(record, id)
+        return self._entries(limit, on_unreadable, parent_kind=kind, parent_id=named, filter=filter, page_size=page_size)
 
     def query(
         self,
@@ -53,22 +59,72 @@ class AuditLog:
         descending: bool = False,
         page_size: int = 0,
         limit: int | None = None,
-    ) -> Iterator[entry_pb2.Audit]:
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Listing[entry_pb2.Audit]:
         """Yields the entries about all records, page by page: by `actor`, `kind` and `action`, from `since`, before `until`.
 
         Oldest first; with `descending`, newest first: in the order of revisions, which is that of times unless the clock was set
         back; then a filter on times logs a warning (logger `holdfast`). The first `next` raises InvalidArgument if the filter
-        does not parse.
+        does not parse. An entry of which the history is damaged is left out; see `Records.list`.
         """
-        wanted = both(equal(actor=actor, kind=kind, action=action), filter)
-        wanted = both(wanted, f"time >= {quoted_time(since)}" if since is not None else "")
-        wanted = both(wanted, f"time < {quoted_time(until)}" if until is not None else "")
-        return self._entries(limit, filter=wanted, page_size=page_size, descending=descending)
+        wanted = _conditions(actor, kind, action, since, until, filter)
+        return self._entries(limit, on_unreadable, filter=wanted, page_size=page_size, descending=descending)
 
-    def _entries(self, limit: int | None, **fields: object) -> Iterator[entry_pb2.Audit]:
-        return (entry.audit for entry in self._calls.list(limit, **fields))
+    def page(
+        self,
+        record: str | Message | Wrapped = "",
+        id: str = "",
+        /,
+        *,
+        filter: str = "",
+        actor: str = "",
+        kind: str = "",
+        action: str = "",
+        since: datetime.datetime | Timestamp | None = None,
+        until: datetime.datetime | Timestamp | None = None,
+        descending: bool = False,
+        page_size: int = 0,
+        page_token: str = "",
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Page[entry_pb2.Audit]:
+        """Returns one page of what `query` yields, or with a record (as in `of`) of the entries about it; see `Records.page`."""
+        parent_kind, parent_id = ("", "") if isinstance(record, str) and not record else _place(record, id)
+        page = self._calls.page(
+            parent_kind=parent_kind,
+            parent_id=parent_id,
+            filter=_conditions(actor, kind, action, since, until, filter),
+            descending=descending,
+            page_size=page_size,
+            page_token=page_token,
+            on_unreadable=on_unreadable,
+        )
+        return Page([each.audit for each in page.items], page.next_page_token, page.unreadable, page.revision)
+
+    def _entries(self, limit: int | None, on_unreadable: OnUnreadable | None, **fields: object) -> Listing[entry_pb2.Audit]:
+        found = self._calls.list(limit, on_unreadable=on_unreadable, **fields)
+        return Listing((entry.audit for entry in found), found.gaps)
 
 
-def _place(record: Message | Wrapped) -> tuple[str, str]:
-    message = record if isinstance(record, Message) else record.message
-    return kind_of(message).name, str(getattr(message, "id", ""))
+def _conditions(
+    actor: str,
+    kind: str,
+    action: str,
+    since: datetime.datetime | Timestamp | None,
+    until: datetime.datetime | Timestamp | None,
+    filter: str,
+) -> str:
+    wanted = both(equal(actor=actor, kind=kind, action=action), filter)
+    wanted = both(wanted, f"time >= {quoted_time(since)}" if since is not None else "")
+    return both(wanted, f"time < {quoted_time(until)}" if until is not None else "")
+
+
+def _place(record: str | Message | Wrapped, id: str) -> tuple[str, str]:
+    """The kind and the id of a record. Raises TypeError if one is missing."""
+    if isinstance(record, str):
+        kind, named = record, id
+    else:
+        message = record if isinstance(record, Message) else record.message
+        kind, named = kind_of(message).name, str(getattr(message, "id", ""))
+    if not kind or not named:
+        raise TypeError("The audit of one record takes a kind and an id, or the record.")
+    return kind, named

@@ -15,6 +15,7 @@ from holdfast.v1 import record_pb2
 from holdfast.values import mutations
 from holdfast.values.filters import both, equal
 from holdfast.values.mutations import record_of
+from holdfast.wire.pages import raise_unreadable
 from holdfast.wire.scope import Scope
 
 PAGE = 1000
@@ -133,7 +134,8 @@ class PhaseOutputs(PhaseOutputWrites, Collection[record_pb2.PhaseOutput]):
         """Whether an output exists: `exists(id)`, `exists(run_id, phase)`, or `exists(task_id=…, phase=…)` for a task's own."""
         if id and not phase:
             return super().exists(id)
-        return self.first(filter=Owner(run_id or id, task_id).filter(phase=phase)) is not None
+        wanted = Owner(run_id or id, task_id).filter(phase=phase)
+        return self.first(filter=wanted, on_unreadable=raise_unreadable) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from holdfast.domain.phase_outputs import PhaseOutputs, PhaseOutputWrites
 from holdfast.errors import NotFound
 from holdfast.v1 import record_pb2
 from holdfast.values.filters import equal
+from holdfast.wire.pages import OnUnreadable, raise_unreadable
 
 PHASE = "spec"
 
@@ -48,11 +49,11 @@ class Specs(SpecWrites):
         return found
 
     def exists(self, task_id: str, /) -> bool:
-        """Whether the task has a spec."""
-        return self._last(task_id) is not None
+        """Whether the task has a spec. Raises DataLoss if it has one that cannot be read."""
+        return self._last(task_id, raise_unreadable) is not None
 
-    def _last(self, task_id: str) -> record_pb2.PhaseOutput | None:
-        return self._stored.first(filter=_of(task_id), order_by="update_time desc")
+    def _last(self, task_id: str, on_unreadable: OnUnreadable | None = None) -> record_pb2.PhaseOutput | None:
+        return self._stored.first(filter=_of(task_id), order_by="update_time desc", on_unreadable=on_unreadable)
 
 
 def _of(task_id: str) -> str:

@@ -14,6 +14,7 @@ from holdfast.v1 import record_pb2
 from holdfast.v1.store_service_pb2 import Mutation
 from holdfast.values import mutations
 from holdfast.values.filters import equal
+from holdfast.wire.pages import Found, Gaps, OnUnreadable
 
 GateLike = record_pb2.GateDecision | Mapping[str, object]
 
@@ -54,25 +55,37 @@ class States(StateWrites):
         super().__init__(sink)
         self._task_states = task_states
 
-    def load(self, task_id: str, /) -> State:
-        """Returns the state of a task and its gate decisions, as of one revision. Raises NotFound when it has no state."""
+    def load(self, task_id: str, /, *, on_unreadable: OnUnreadable | None = None) -> State:
+        """Returns the state of a task and its gate decisions, as of one revision.
+
+        Raises NotFound when it has no state, DataLoss when its state cannot be read. A decision that cannot be read is left out:
+        it is logged as a warning, or given to `on_unreadable`, which may raise.
+        """
+        gaps = Gaps(on_unreadable)
         asked = ("task_state", equal(id=task_id)), ("gate_decision", equal(task_id=task_id))
-        states, gates = scan(self._sink.scope, *asked) if task_id else ([], [])
+        states, gates = scan(self._sink.scope, *asked, gaps=gaps) if task_id else ([], [])
         if not states:
             return State(self._task_states.get(task_id), ())  # raises NotFound
         return State(states[0].task_state, tuple(each.gate_decision for each in gates))
 
-    def load_all(self) -> dict[str, State]:
+    def load_all(self, *, on_unreadable: OnUnreadable | None = None) -> Found[State]:
         """Returns the states of all tasks by task id, as of one revision. Takes two SQL statements for any number of tasks.
 
+        States and decisions that cannot be read are left out: `unreadable` of the result names them, and each is logged as a
+        warning, or given to `on_unreadable`, which may raise.
         Raises ResourceExhausted when they exceed 256 MiB together; `store.task_states.list` then reads them page by page.
         """
-        states, decisions = scan(self._sink.scope, ("task_state", ""), ("gate_decision", ""))
+        unread = Gaps(on_unreadable)
+        states, decisions = scan(self._sink.scope, ("task_state", ""), ("gate_decision", ""), gaps=unread)
         gates: dict[str, list[record_pb2.GateDecision]] = {each.task_state.task_id: [] for each in states}
         for each in decisions:
             if each.gate_decision.task_id in gates:
                 gates[each.gate_decision.task_id].append(each.gate_decision)
-        return {each.task_state.task_id: State(each.task_state, tuple(gates[each.task_state.task_id])) for each in states}
+        found = Found[State]()
+        for each in states:
+            found[each.task_state.task_id] = State(each.task_state, tuple(gates[each.task_state.task_id]))
+        found.unreadable = unread.unreadable
+        return found
 
     def _saved(self, task_id: str, steps: Sequence[Mutation]) -> State:
         """Commits the steps and reads the state with all its decisions, including those of earlier calls."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
 from holdfast.contract.ids import request_id
-from holdfast.journals.entry_pages import entry_pages
+from holdfast.journals.entry_pages import entry_page, entry_pages
 from holdfast.journals.reader import Reader
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from holdfast.v1.store_service_pb2 import Append, Mutation
-from holdfast.wire.pages import LARGEST_PAGE
+from holdfast.wire.pages import LARGEST_PAGE, Gaps, Listing, OnUnreadable, Page
 from holdfast.wire.scope import Scope
 
 Appended = TypeVar("Appended", bound=Sequence[Any], covariant=True)
@@ -62,16 +62,23 @@ class JournalCalls:
         answer = self._scope.commit([Mutation(append=each) for each in appends], return_records=False)
         return [range(each.first_number, each.last_number + 1) for each in answer.results]
 
-    def read(self, parent_kind: str, parent_id: str, **fields: Any) -> Reader:
+    def read(self, parent_kind: str, parent_id: str, *, on_unreadable: OnUnreadable | None = None, **fields: Any) -> Reader:
         """Returns the entries of one parent as a stream. `fields` are fields of the request."""
         request = journal_service_pb2.JournalServiceReadRequest(
             workspace=self._scope.workspace, journal=self._journal, parent_kind=parent_kind, parent_id=parent_id, **fields
         )
-        return Reader(self._scope.connection, request)
+        return Reader(self._scope.connection, request, on_unreadable)
 
-    def list(self, limit: int | None, **fields: Any) -> Iterator[entry_pb2.Entry]:
+    def list(self, limit: int | None, *, on_unreadable: OnUnreadable | None = None, **fields: Any) -> Listing[entry_pb2.Entry]:
         """Yields the entries of all parents, or of one, page by page. `fields` are fields of the request."""
-        request = journal_service_pb2.JournalServiceListRequest(workspace=self._scope.workspace, journal=self._journal, **fields)
+        request = self._list_request(fields)
         if limit is not None and not request.page_size:
             request.page_size = min(max(limit, 0), LARGEST_PAGE)
-        return entry_pages(self._scope, request, limit)
+        return entry_pages(self._scope, request, limit, Gaps(on_unreadable))
+
+    def page(self, *, on_unreadable: OnUnreadable | None = None, **fields: Any) -> Page[entry_pb2.Entry]:
+        """Returns one page of what `list` yields. `fields` are fields of the request."""
+        return entry_page(self._scope, self._list_request(fields), Gaps(on_unreadable))
+
+    def _list_request(self, fields: dict[str, Any]) -> journal_service_pb2.JournalServiceListRequest:
+        return journal_service_pb2.JournalServiceListRequest(workspace=self._scope.workspace, journal=self._journal, **fields)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from holdfast.v1 import entry_pb2, journal_service_pb2
-from holdfast.wire.pages import page_items, report_warnings
+from holdfast.wire.pages import Gaps, Listing, Page, one_page, page_items, report_warnings
 from holdfast.wire.scope import Scope
 
 
 def entry_pages(
-    scope: Scope, request: journal_service_pb2.JournalServiceListRequest, limit: int | None
-) -> Iterator[entry_pb2.Entry]:
+    scope: Scope, request: journal_service_pb2.JournalServiceListRequest, limit: int | None, gaps: Gaps | None = None
+) -> Listing[entry_pb2.Entry]:
     """Yields the entries that the request selects, at most `limit`. Sets the request's page token for each page."""
-    return page_items(scope.connection, lambda stubs: stubs.journal.List, request, _entries_of, limit)
+    gaps = gaps or Gaps()
+    items = page_items(scope.connection, lambda stubs: stubs.journal.List, request, _entries_of, limit, gaps)
+    return Listing(items, gaps)
+
+
+def entry_page(scope: Scope, request: journal_service_pb2.JournalServiceListRequest, gaps: Gaps) -> Page[entry_pb2.Entry]:
+    """Returns the page that the request asks for."""
+    return one_page(scope.connection, lambda stubs: stubs.journal.List, request, _entries_of, gaps)
 
 
 def _entries_of(page: journal_service_pb2.JournalServiceListResponse) -> Sequence[entry_pb2.Entry]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.errors import InvalidArgument
 from holdfast.journals.calls import JournalCalls, JournalSink
+from holdfast.journals.entry_watch import EntryWatch, OnSkipped
 from holdfast.journals.reader import Reader
 from holdfast.v1 import entry_pb2
 from holdfast.v1.store_service_pb2 import Append
 from holdfast.values.entries import entry_of
 from holdfast.values.filters import both, equal, quoted, quoted_time
+from holdfast.wire.pages import Listing, OnUnreadable, Page
 from holdfast.wire.scope import Scope
 
 JOURNAL = "event"
@@ -63,6 +65,7 @@ class Events(EventWrites[int]):
     """
 
     def __init__(self, scope: Scope) -> None:
+        self._scope = scope
         self._calls = JournalCalls(scope, JOURNAL)
         super().__init__(self._calls)
 
@@ -81,22 +84,50 @@ class Events(EventWrites[int]):
         descending: bool = False,
         page_size: int = 0,
         limit: int | None = None,
-    ) -> Iterator[entry_pb2.Entry]:
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Listing[entry_pb2.Entry]:
         """Yields the events that match all conditions; pages are requested as they are consumed. Each event names its parent.
 
         `type` may be several types; an event must have one of them. `since` (inclusive) and `until` (exclusive) compare the
         event's `time`, or the time it was saved if it has none. Events are ordered by parent, then by number; `descending`
-        reverses this. If the filter does not parse, the first `next` raises InvalidArgument.
+        reverses this. For damaged events see `read`. If the filter does not parse, the first `next` raises InvalidArgument.
         """
-        wanted = both(equal(task_id=task_id, phase=phase, source=source), _of_types(type))
-        wanted = both(both(wanted, _at(">=", since)), both(_at("<", until), filter))
         return self._calls.list(
             limit,
             parent_kind=parent_kind,
             parent_id=parent_id,
-            filter=wanted,
+            filter=_conditions(task_id, type, phase, source, since, until, filter),
             descending=descending,
             page_size=page_size,
+            on_unreadable=on_unreadable,
+        )
+
+    def page(
+        self,
+        *,
+        filter: str = "",
+        task_id: str = "",
+        type: str | Iterable[str] = "",
+        phase: str = "",
+        source: str = "",
+        since: datetime.datetime | Timestamp | None = None,
+        until: datetime.datetime | Timestamp | None = None,
+        parent_kind: str = "",
+        parent_id: str = "",
+        descending: bool = False,
+        page_size: int = 0,
+        page_token: str = "",
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Page[entry_pb2.Entry]:
+        """Returns one page of what `query` yields; see `Records.page`."""
+        return self._calls.page(
+            parent_kind=parent_kind,
+            parent_id=parent_id,
+            filter=_conditions(task_id, type, phase, source, since, until, filter),
+            descending=descending,
+            page_size=page_size,
+            page_token=page_token,
+            on_unreadable=on_unreadable,
         )
 
     def read(
@@ -111,14 +142,43 @@ class Events(EventWrites[int]):
         filter: str = "",
         follow: bool = False,
         parent_kind: str = "task",
+        on_unreadable: OnUnreadable | None = None,
     ) -> Reader:
         """Returns the events of one parent with numbers `start` to `end`, in order, at most `limit`; see `Transcripts.read`."""
         how = {"start": start, "end": end, "limit": limit, "descending": descending, "filter": filter, "follow": follow}
-        return self._calls.read(parent_kind, parent_id, **how)
+        return self._calls.read(parent_kind, parent_id, on_unreadable=on_unreadable, **how)
 
     def follow(self, parent_id: str, /, *, start: int = 0, filter: str = "", parent_kind: str = "task") -> Reader:
         """Returns the events of one parent from number `start`, then new ones as they are saved, until `Reader.close()`."""
         return self._calls.read(parent_kind, parent_id, start=start, filter=filter, follow=True)
+
+    def watch(
+        self,
+        *,
+        ids: Iterable[str] = (),
+        since: int | None = None,
+        cursor: str = "",
+        replay_only: bool = False,
+        on_skipped: OnSkipped | None = None,
+        on_unreadable: OnUnreadable | None = None,
+    ) -> EntryWatch:
+        """Returns the events of all parents, or of those with these ids, as they are saved, until `EntryWatch.close()`.
+
+        Each comes once, in the order of commits, and names its parent. The watch begins after the revision `since`, after the
+        last event of an earlier watch (its `cursor`), or (with neither) now. With `replay_only` it ends at the present.
+        Events that are gone by then, because their parent was deleted, are skipped: a warning is logged, or `on_skipped` is
+        called with the change and their number; it may raise. Raises Compacted, OutOfRange as `Store.watch` does.
+        """
+        return EntryWatch(
+            self._scope,
+            JOURNAL,
+            ids=tuple(ids),
+            since=since,
+            cursor=cursor,
+            replay_only=replay_only,
+            on_skipped=on_skipped,
+            on_unreadable=on_unreadable,
+        )
 
 
 def event_of(value: EventLike, parent_kind: str, parent_id: str) -> entry_pb2.Entry:
@@ -146,6 +206,19 @@ def appends_of(events: Iterable[EventLike], parent_kind: str, parent_id: str) ->
         append.entries.append(entry)
         places.append(place)
     return list(appends.values())
+
+
+def _conditions(
+    task_id: str,
+    types: str | Iterable[str],
+    phase: str,
+    source: str,
+    since: datetime.datetime | Timestamp | None,
+    until: datetime.datetime | Timestamp | None,
+    filter: str,
+) -> str:
+    wanted = both(equal(task_id=task_id, phase=phase, source=source), _of_types(types))
+    return both(both(wanted, _at(">=", since)), both(_at("<", until), filter))
 
 
 def _of_types(types: str | Iterable[str]) -> str:

@@ -7,8 +7,9 @@ from contextlib import suppress
 from types import TracebackType
 
 from holdfast.v1 import entry_pb2, journal_service_pb2
+from holdfast.v1.store_service_pb2 import Unreadable
 from holdfast.wire.connection import Connection
-from holdfast.wire.pages import report_unreadable
+from holdfast.wire.pages import Gaps, OnUnreadable
 from holdfast.wire.streams import Stream
 
 
@@ -18,7 +19,13 @@ class Reader:
     It holds one frame of at most 3 MiB at a time. The call ends when the last entry was read or the reader is closed.
     """
 
-    def __init__(self, connection: Connection, request: journal_service_pb2.JournalServiceReadRequest) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        request: journal_service_pb2.JournalServiceReadRequest,
+        on_unreadable: OnUnreadable | None = None,
+    ) -> None:
+        self._gaps = Gaps(on_unreadable)
         self._request = request
         self._limited = request.limit > 0
         self._stream: Stream[journal_service_pb2.JournalServiceReadRequest, journal_service_pb2.JournalServiceReadResponse]
@@ -30,6 +37,11 @@ class Reader:
 
     def __next__(self) -> entry_pb2.Entry:
         return next(self._entries)
+
+    @property
+    def unreadable(self) -> list[Unreadable]:
+        """The entries so far that exist and cannot be read. They are left out."""
+        return self._gaps.unreadable
 
     def close(self) -> None:
         """Ends the iteration, even while another thread waits for an entry."""
@@ -47,7 +59,7 @@ class Reader:
 
     def _read(self) -> Generator[entry_pb2.Entry, None, None]:
         for frame in self._stream:
-            report_unreadable(frame.unreadable)
+            self._gaps.note(frame.unreadable)
             if entries := frame.entries:
                 finished = self._move(entries)
                 yield from entries

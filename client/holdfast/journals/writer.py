@@ -8,7 +8,10 @@ so no entry is lost or stored twice.
 from __future__ import annotations
 
 import datetime
+import sys
 import threading
+import time as clock
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,7 +19,7 @@ from types import TracebackType
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.contract.ids import request_id
-from holdfast.errors import Closed, HoldfastError, InvalidArgument
+from holdfast.errors import Closed, DeadlineExceeded, HoldfastError, InvalidArgument
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from holdfast.values.entries import check_entry, check_text
 from holdfast.values.fields import json_field, not_utf8, timestamp
@@ -46,7 +49,13 @@ class TranscriptWriter:
     `write` waits only if a full batch has gathered while another is in flight. An error from the daemon is raised by the next
     `write` or `flush`, and at the end of the `with` block. Entries acknowledged before the error are durable; later ones are
     not, except that the batch in flight when the daemon became unreachable may be.
+
+    `Store.close` closes the writer. A program that ends with an open one flushes it. An error that nobody was told, because the
+    writer was dropped, is a ResourceWarning with the number of entries.
     """
+
+    _written = _acknowledged = 0
+    _told = True  # whether the caller knows of the error
 
     def __init__(
         self, scope: Scope, *, parent_kind: str, parent_id: str, on_acknowledged: Callable[[Acknowledged], None] | None = None
@@ -122,19 +131,35 @@ class TranscriptWriter:
             if self._idle:
                 self._wake()
 
-    def flush(self) -> int:
-        """Waits until all entries written so far are durable; returns the last number. Raises the error that ended the writer."""
+    def flush(self, *, timeout_s: float | None = None) -> int:
+        """Waits until all entries written so far are durable; returns the last number. Raises the error that ended the writer.
+
+        Raises DeadlineExceeded after `timeout_s`; the writer then goes on sending.
+        """
+        deadline = None if timeout_s is None else clock.monotonic() + timeout_s
         with self._lock:
             target = self._written
             while self._acknowledged < target and self._error is None:
-                self._changed.wait()
+                self._send_unattended()
+                if self._acknowledged < target and self._error is None:
+                    self._await_change(deadline)
             self._raise_error()
             return self._last_number
 
-    def settle(self) -> None:
-        """Flushes unless the writer is closed. Called by `Store.sync`."""
+    def settle(self, timeout_s: float | None = None) -> None:
+        """Flushes unless the writer is closed. Called by `Store.sync` and when the program ends."""
         if not self._closed:
-            self.flush()
+            self.flush(timeout_s=timeout_s)
+
+    def finish(self, timeout_s: float) -> None:
+        """Closes the writer within a time. Called by `Store.close`."""
+        if self._closed:
+            return
+        deadline = clock.monotonic() + timeout_s
+        try:
+            self.flush(timeout_s=timeout_s)
+        finally:
+            self._end(max(deadline - clock.monotonic(), 0))
 
     def close(self) -> None:
         """Flushes and closes the writer. It is closed even if the flush raises. Closing twice does nothing."""
@@ -159,14 +184,30 @@ class TranscriptWriter:
 
     def _wait_for_room(self) -> None:
         while self._room <= 0 and self._error is None and not self._closed:
-            self._changed.wait()
+            self._send_unattended()
+            if self._room <= 0:
+                self._changed.wait()
         self._raise_error()
         if self._closed:
             raise Closed("The writer is closed.")
 
+    def _await_change(self, deadline: float | None) -> None:
+        """Waits until entries are acknowledged. Raises DeadlineExceeded at the deadline, RuntimeError in the sending thread."""
+        if self._sender is threading.current_thread():
+            raise RuntimeError("on_acknowledged runs in the writer's thread and cannot wait for the writer.")
+        left_s = None if deadline is None else deadline - clock.monotonic()
+        if left_s is not None and left_s <= 0:
+            raise DeadlineExceeded(f"{self._extent()} when the time was up; others may follow.")
+        self._changed.wait(left_s)
+
     def _raise_error(self) -> None:
         if self._error is not None:
+            self._told = True
             raise self._error
+
+    def _extent(self) -> str:
+        journal = f"transcript of {self._parent_kind} {self._parent_id}"
+        return f"Of {self._written:,} entries written to the {journal}, {self._acknowledged:,} are durable"
 
     def _fresh_batch(self) -> None:
         self._batch = journal_service_pb2.JournalServiceAppendRequest(
@@ -183,19 +224,41 @@ class TranscriptWriter:
         """Wakes the sending thread, or starts it: the thread ends after `IDLE_S` without work."""
         self._idle = False
         if self._sender is None:
-            self._sender = threading.Thread(target=self._send_batches, name="holdfast-writer", daemon=True)
-            self._sender.start()
+            sender = threading.Thread(target=self._send_batches, name="holdfast-writer", daemon=True)
+            try:
+                sender.start()
+            except RuntimeError:  # no thread can start: see `_send_unattended`
+                self._idle = True
+                return
+            self._sender = sender
         else:
             self._work.notify()
 
     def _send_batches(self) -> None:
-        while (batch := self._next_batch()) is not None:
-            try:
-                answer = self._scope.connection.call(lambda stubs: stubs.journal.Append, batch)
-                self._acknowledge(len(batch.entries), answer)
-            except Exception as error:
-                self._fail(error)
-                return
+        while (batch := self._next_batch()) is not None and self._send(batch):
+            pass
+
+    def _send(self, batch: journal_service_pb2.JournalServiceAppendRequest) -> bool:
+        try:
+            answer = self._scope.connection.call(lambda stubs: stubs.journal.Append, batch)
+            self._acknowledge(len(batch.entries), answer)
+        except Exception as error:
+            self._fail(error)
+            return False
+        return True
+
+    def _send_unattended(self) -> None:
+        """Sends a batch in this thread if no thread will: from Python 3.12 on, an ending interpreter starts no threads."""
+        if self._sender is not None or not self._entries or self._error is not None:
+            return
+        batch, self._sender = self._take_batch(), threading.current_thread()
+        self._lock.release()
+        try:
+            self._send(batch)
+        finally:
+            self._lock.acquire()
+            self._sender = None
+            self._changed.notify_all()
 
     def _next_batch(self) -> journal_service_pb2.JournalServiceAppendRequest | None:
         with self._lock:
@@ -205,10 +268,13 @@ class TranscriptWriter:
                     self._sender = None
                     return None
             self._idle = False
-            batch = self._batch
-            self._fresh_batch()
-            self._changed.notify_all()
-            return batch
+            return self._take_batch()
+
+    def _take_batch(self) -> journal_service_pb2.JournalServiceAppendRequest:
+        batch = self._batch
+        self._fresh_batch()
+        self._changed.notify_all()
+        return batch
 
     def _acknowledge(self, count: int, answer: journal_service_pb2.JournalServiceAppendResponse) -> None:
         with self._lock:
@@ -220,18 +286,26 @@ class TranscriptWriter:
 
     def _fail(self, error: Exception) -> None:
         with self._lock:
+            if self._written > self._acknowledged:
+                error.add_note(f"{self._extent()}.")
+                self._told = self._closed
             self._error = error
             self._sender = None
             self._changed.notify_all()
 
-    def _end(self) -> None:
+    def _end(self, timeout_s: float | None = None) -> None:
         with self._lock:
             self._closed = True
             sender = self._sender
             self._work.notify()
             self._changed.notify_all()
         if sender is not None and sender is not threading.current_thread():
-            sender.join()
+            sender.join(timeout_s)
+
+    def __del__(self) -> None:
+        if not self._told and not sys.is_finalizing() and self._generation == forks.generation:
+            lost = f"{self._extent()}; the writer was dropped after: {self._error}"
+            warnings.warn(lost, ResourceWarning, stacklevel=2, source=self)
 
 
 def _set_rarer(
@@ -251,7 +325,7 @@ def _set_rarer(
     if time is not None:
         transcript.time.CopyFrom(timestamp(time))
     size = len(task_id) + len(phase) + len(transcript.metadata)
-    if "\0" in task_id or "\0" in phase:
+    if "\0" in task_id or "\0" in phase or "u0000" in transcript.metadata:
         check_text(transcript)
     return size
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import mimetypes
 from typing import BinaryIO
 
 from holdfast.blobs.collection import Blobs
 from holdfast.blobs.sources import SourceLike, source_of
+from holdfast.contract.content_types import content_type_of
 from holdfast.records.collection import Collection
 from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import blob_service_pb2, record_pb2
@@ -18,7 +18,8 @@ class ArtifactWrites(CollectionWrites[record_pb2.Artifact]):
     def put(self, *, source: SourceLike, **fields: object) -> record_pb2.Artifact:
         """Uploads a content and creates an artifact for it. `source` is bytes, a path (`str`, `Path`) or a binary file.
 
-        `name` defaults to the path's last part, `content_type` to a guess from the name. The content is sent in constant memory;
+        `name` defaults to the path's last part, `content_type` to the name's (`.log` is text, `.diff` text/x-diff). The content
+        is sent in constant memory;
         content and record are durable when this returns. Raises ParentNotFound, InvalidArgument (without a name), OSError.
         """
         return self.create(None, **stored_content(self._sink.blobs, source, fields))
@@ -40,7 +41,7 @@ def stored_content(blobs: Blobs, source: SourceLike, fields: dict[str, object]) 
     if not about.get("name"):
         about["name"] = chosen.name
     if not about.get("content_type"):
-        about["content_type"] = mimetypes.guess_type(str(about["name"]))[0]
+        about["content_type"] = content_type_of(str(about["name"]))
     header = blob_service_pb2.BlobPutHeader()
     if chosen.size_bytes is not None:
         header.size_bytes = chosen.size_bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,6 +17,7 @@ from holdfast.v1 import record_pb2
 from holdfast.values import mutations
 from holdfast.values.contexts import decode_context, encode_context
 from holdfast.values.filters import both, equal, quoted
+from holdfast.wire.pages import Listing, OnUnreadable, Page
 
 C = TypeVar("C", bound="record_pb2.Checkpoint | SavedCheckpoint")
 
@@ -153,12 +154,34 @@ class Checkpoints(CheckpointWrites[SavedCheckpoint], Records[SavedCheckpoint]):
         order_by: str = "",
         page_size: int = 0,
         limit: int | None = None,
-    ) -> Iterator[SavedCheckpoint]:
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Listing[SavedCheckpoint]:
         """Lists the checkpoints of a session (empty: of all), or those with a tag. For the other options see `Records.list`."""
-        wanted = f"session_id = {quoted(session_id)}" if session_id else ""
-        if tag is not None:
-            wanted = both(wanted, f"tags:{quoted(tag)}")
-        return self._listed(both(wanted, filter), order_by, page_size, limit)
+        return self._listed(both(_of(session_id, tag), filter), order_by, page_size, limit, on_unreadable)
+
+    def page(
+        self,
+        session_id: str = "",
+        /,
+        *,
+        tag: str | None = None,
+        filter: str = "",
+        order_by: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Page[SavedCheckpoint]:
+        """Returns one page of what `list` yields; see `Records.page`."""
+        wanted = both(_of(session_id, tag), filter)
+        return super().page(
+            filter=wanted, order_by=order_by, page_size=page_size, page_token=page_token, on_unreadable=on_unreadable
+        )
 
     def _value(self, message: record_pb2.Checkpoint) -> SavedCheckpoint:
         return SavedCheckpoint(message, self)
+
+
+def _of(session_id: str, tag: str | None) -> str:
+    """Returns a filter for the checkpoints of a session (empty: of all), or those with a tag."""
+    wanted = f"session_id = {quoted(session_id)}" if session_id else ""
+    return wanted if tag is None else both(wanted, f"tags:{quoted(tag)}")

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from holdfast.errors import Compacted, WorkspaceNotFound
-from holdfast.records.listing import first_message, list_records
+from holdfast.records.listing import first_message, list_records, record_page
 from holdfast.records.sink import new_id
 from holdfast.records.watch import Watch, open_watch
 from holdfast.records.writes import CollectionWrites, RecordWrites
 from holdfast.v1 import store_service_pb2
-from holdfast.wire.pages import LARGEST_PAGE, report_unreadable
+from holdfast.wire.pages import LARGEST_PAGE, Found, Gaps, Listing, OnUnreadable, Page, raise_unreadable
 
 M = TypeVar("M")
 
@@ -32,31 +32,62 @@ class Records(RecordWrites[M]):
         return self._value(self._sink.read(self._kind, id))
 
     def exists(self, id: str, /) -> bool:
-        """Whether a record with that id exists."""
+        """Whether a record with that id exists. Raises DataLoss if it exists and cannot be read."""
         try:
-            return bool(self._found([id]))
+            return bool(self._found([id], Gaps(raise_unreadable)))
         except WorkspaceNotFound:
             return False
 
-    def batch_get(self, ids: Iterable[str], /) -> dict[str, M]:
-        """Returns those records among `ids` that exist, by id, in the order of `ids`. Up to 1,000 are read as of one revision."""
+    def batch_get(self, ids: Iterable[str], /, *, on_unreadable: OnUnreadable | None = None) -> Found[M]:
+        """Returns those records among `ids` that exist, by id, in the order of `ids`. Up to 1,000 are read as of one revision.
+
+        `unreadable` of the result names those that exist and cannot be read; see `list`.
+        """
         wanted = list(dict.fromkeys(ids))
-        found: dict[str, M] = {}
+        found, gaps = Found[M](), Gaps(on_unreadable)
         for start in range(0, len(wanted), LARGEST_PAGE):
-            found.update(self._found(wanted[start : start + LARGEST_PAGE]))
+            found.update(self._found(wanted[start : start + LARGEST_PAGE], gaps))
+        found.unreadable = gaps.unreadable
         return found
 
-    def list(self, *, filter: str = "", order_by: str = "", page_size: int = 0, limit: int | None = None) -> Iterator[M]:
+    def list(
+        self,
+        *,
+        filter: str = "",
+        order_by: str = "",
+        page_size: int = 0,
+        limit: int | None = None,
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Listing[M]:
         """Yields the records that match a filter; pages are requested as the records are consumed.
 
         `filter` is AIP-160 (`status = "running" AND tags:"urgent"`), `order_by` names fields (`number desc`; default: time of
         creation). `limit` is the largest number of records. The first `next` raises InvalidArgument if the filter does not parse.
-        """
-        return self._listed(filter, order_by, page_size, limit)
 
-    def first(self, *, filter: str = "", order_by: str = "") -> M | None:
+        A damaged record is left out: it is in `unreadable` of the result and is logged as a warning, or given to
+        `on_unreadable`, which may raise (`holdfast.raise_unreadable` does).
+        """
+        return self._listed(filter, order_by, page_size, limit, on_unreadable)
+
+    def page(
+        self,
+        *,
+        filter: str = "",
+        order_by: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Page[M]:
+        """Returns one page of what `list` yields, as for a web handler: `items`, `next_page_token`, `unreadable`, `revision`.
+
+        `page_size` is at most 1,000 (0: 100). `page_token` is the `next_page_token` of the page before, with the same filter and
+        order; any process may use it. Raises InvalidArgument for another one.
+        """
+        return record_page(self._scope, self._kind, self._value, filter, order_by, page_size, page_token, on_unreadable)
+
+    def first(self, *, filter: str = "", order_by: str = "", on_unreadable: OnUnreadable | None = None) -> M | None:
         """Returns the first record that `list` would yield; None if no record matches."""
-        found = first_message(self._scope, self._kind, filter, order_by)
+        found = first_message(self._scope, self._kind, filter, order_by, on_unreadable)
         return None if found is None else self._value(found)
 
     def count(self, filter: str = "") -> int:
@@ -88,16 +119,18 @@ class Records(RecordWrites[M]):
     def _replay(self, id: str, since: int) -> Watch:
         return open_watch(self._scope, [self._kind.name], [id], since, "", replay_only=True)
 
-    def _listed(self, filter: str, order_by: str, page_size: int, limit: int | None) -> Iterator[M]:
-        return list_records(self._scope, self._kind, self._value, filter, order_by, page_size, limit)
+    def _listed(
+        self, filter: str, order_by: str, page_size: int, limit: int | None, on_unreadable: OnUnreadable | None = None
+    ) -> Listing[M]:
+        return list_records(self._scope, self._kind, self._value, filter, order_by, page_size, limit, on_unreadable)
 
-    def _found(self, ids: Sequence[str]) -> dict[str, M]:
+    def _found(self, ids: Sequence[str], gaps: Gaps) -> dict[str, M]:
         keys = [store_service_pb2.RecordKey(kind=self._kind.name, id=each) for each in ids]
         found: dict[str, M] = {}
         while keys:
             request = store_service_pb2.StoreServiceBatchGetRequest(workspace=self._scope.workspace, keys=keys)
             answer = self._scope.connection.call(lambda stubs: stubs.store.BatchGet, request)
-            report_unreadable(answer.unreadable)
+            gaps.note(answer.unreadable)
             found.update((record.id, self._value(getattr(record, self._kind.name))) for record in answer.records)
             keys = list(answer.remaining)
         return found

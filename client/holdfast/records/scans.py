@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from holdfast.errors import HoldfastError
 from holdfast.v1 import record_pb2, store_service_pb2
 from holdfast.wire.connection import Connection
-from holdfast.wire.pages import report_unreadable
+from holdfast.wire.pages import Gaps
 from holdfast.wire.retry import Patience
 from holdfast.wire.scope import Scope
 from holdfast.wire.streams import Stream
@@ -43,14 +43,16 @@ def scan_request(workspace: str, lists: Sequence[tuple[str, str]]) -> store_serv
     )
 
 
-def scan(scope: Scope, *lists: tuple[str, str]) -> list[list[record_pb2.Record]]:
+def scan(scope: Scope, *lists: tuple[str, str], gaps: Gaps | None = None) -> list[list[record_pb2.Record]]:
     """Returns the records of (kind, filter) lists as of one revision, each list in the order of creation.
 
+    `gaps` takes what could not be read.
     Raises NotFound when the workspace does not exist, ResourceExhausted when the lists exceed 256 MiB together.
     """
     found: list[list[record_pb2.Record]] = []
+    gaps = gaps or Gaps()
     for frames in Scan(scope.connection, scan_request(scope.workspace, lists)).read():
         for frame in frames:
-            report_unreadable(frame.unreadable)
+            gaps.note(frame.unreadable)
         found.append([record for frame in frames for record in frame.records])
     return found

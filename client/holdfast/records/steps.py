@@ -22,12 +22,13 @@ class Steps:
 
     deferred = True
 
-    def __init__(self, stored: CommitSink) -> None:
+    def __init__(self, stored: CommitSink, request_id: str = "") -> None:
         self.scope = stored.scope
         self.blobs = stored.blobs
         self.memory = TransactionMemory(stored.memory)
         self.revision = 0
         self._stored = stored
+        self._request_id = request_id
         self._steps: list[Step] = []
         self._by_kind: dict[str, list[Step]] = {}
         self._over = False
@@ -118,7 +119,7 @@ class Steps:
         if not self._steps:
             self.revision = self.scope.connection.revision
             return
-        answer = self.scope.commit([each.mutation for each in self._steps])
+        answer = self.scope.commit([each.mutation for each in self._steps], request_id=self._request_id)
         self.revision = answer.revision
         for step, result in zip(self._steps, answer.results, strict=True):
             _settle(step, result, answer)

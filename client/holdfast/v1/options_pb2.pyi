@@ -246,6 +246,32 @@ class Reference(_message.Message):
 Global___Reference: _TypeAlias = Reference  # noqa: Y015
 
 @_typing.final
+class VocabularyValue(_message.Message):
+    """A value of a field whose values the workspace chooses (the kind `vocabulary`), and its meaning."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    MEANING_FIELD_NUMBER: _builtins.int
+    value: _builtins.str
+    """The value, such as `running`."""
+    meaning: _builtins.str
+    """What it means: `open`, `active`, `done` or `failed`, as in `VocabularyTerm.meaning`."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.str = ...,
+        meaning: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["meaning", b"meaning", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VocabularyValue: _TypeAlias = VocabularyValue  # noqa: Y015
+
+@_typing.final
 class FieldRules(_message.Message):
     """The rules for one field of a kind or an entry."""
 
@@ -264,6 +290,8 @@ class FieldRules(_message.Message):
     SEARCH_FIELD_NUMBER: _builtins.int
     COMPUTED_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
+    VOCABULARY_FIELD_NUMBER: _builtins.int
+    UNIQUE_BY_FIELD_NUMBER: _builtins.int
     OPTIONAL_SINCE_FIELD_NUMBER: _builtins.int
     required: _builtins.bool
     """Whether an insert must set it."""
@@ -289,6 +317,8 @@ class FieldRules(_message.Message):
     """The API version that added the field; 0 means 1. A daemon of an earlier version ignores the field, so a client may not send
     it there.
     """
+    unique_by: _builtins.str
+    """For a list of messages: the field that has another value in each of them."""
     optional_since: _builtins.int
     """The API version in which the field became `optional`; 0: with the field. Clients of earlier versions do not send a zero, so
     from them the field counts as set to zero where it is unset.
@@ -300,6 +330,10 @@ class FieldRules(_message.Message):
     @_builtins.property
     def reference(self) -> Global___Reference:
         """The record that it refers to."""
+
+    @_builtins.property
+    def vocabulary(self) -> _containers.RepeatedCompositeFieldContainer[Global___VocabularyValue]:
+        """The values that it may have in a workspace without a vocabulary for it. Replaces `values`."""
 
     def __init__(
         self,
@@ -317,11 +351,13 @@ class FieldRules(_message.Message):
         search: _builtins.bool = ...,
         computed: _builtins.bool = ...,
         since: _builtins.int = ...,
+        vocabulary: _abc.Iterable[Global___VocabularyValue] | None = ...,
+        unique_by: _builtins.str = ...,
         optional_since: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "computed", b"computed", "default_value", b"default_value", "immutable", b"immutable", "json", b"json", "number_within", b"number_within", "optional_since", b"optional_since", "output_only", b"output_only", "reference", b"reference", "required", b"required", "search", b"search", "since", b"since", "size_field", b"size_field", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "computed", b"computed", "default_value", b"default_value", "immutable", b"immutable", "json", b"json", "number_within", b"number_within", "optional_since", b"optional_since", "output_only", b"output_only", "reference", b"reference", "required", b"required", "search", b"search", "since", b"since", "size_field", b"size_field", "unique_by", b"unique_by", "values", b"values", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

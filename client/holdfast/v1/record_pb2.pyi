@@ -53,6 +53,7 @@ class Record(_message.Message):
     EXECUTION_LOG_FIELD_NUMBER: _builtins.int
     INTERVENTION_FIELD_NUMBER: _builtins.int
     PATTERN_FIELD_NUMBER: _builtins.int
+    VOCABULARY_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """Output only. The kind's name, such as `task`."""
     id: _builtins.str
@@ -153,6 +154,10 @@ class Record(_message.Message):
     def pattern(self) -> Global___Pattern:
         """A pattern."""
 
+    @_builtins.property
+    def vocabulary(self) -> Global___Vocabulary:
+        """A vocabulary."""
+
     def __init__(
         self,
         *,
@@ -182,12 +187,13 @@ class Record(_message.Message):
         execution_log: Global___ExecutionLog | None = ...,
         intervention: Global___Intervention | None = ...,
         pattern: Global___Pattern | None = ...,
+        vocabulary: Global___Vocabulary | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "branch", b"branch", "bug", b"bug", "checkpoint", b"checkpoint", "comment", b"comment", "constitution", b"constitution", "construct", b"construct", "design_note", b"design_note", "execution_log", b"execution_log", "gate_decision", b"gate_decision", "initiative", b"initiative", "intervention", b"intervention", "link", b"link", "pattern", b"pattern", "phase_output", b"phase_output", "phase_template", b"phase_template", "plan", b"plan", "run", b"run", "session", b"session", "status_update", b"status_update", "task", b"task", "task_state", b"task_state", "value", b"value", "workflow", b"workflow"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "branch", b"branch", "bug", b"bug", "checkpoint", b"checkpoint", "comment", b"comment", "constitution", b"constitution", "construct", b"construct", "design_note", b"design_note", "execution_log", b"execution_log", "gate_decision", b"gate_decision", "initiative", b"initiative", "intervention", b"intervention", "link", b"link", "pattern", b"pattern", "phase_output", b"phase_output", "phase_template", b"phase_template", "plan", b"plan", "run", b"run", "session", b"session", "status_update", b"status_update", "task", b"task", "task_state", b"task_state", "value", b"value", "vocabulary", b"vocabulary", "workflow", b"workflow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "branch", b"branch", "bug", b"bug", "checkpoint", b"checkpoint", "comment", b"comment", "constitution", b"constitution", "construct", b"construct", "design_note", b"design_note", "execution_log", b"execution_log", "gate_decision", b"gate_decision", "id", b"id", "initiative", b"initiative", "intervention", b"intervention", "kind", b"kind", "link", b"link", "pattern", b"pattern", "phase_output", b"phase_output", "phase_template", b"phase_template", "plan", b"plan", "run", b"run", "session", b"session", "status_update", b"status_update", "task", b"task", "task_state", b"task_state", "value", b"value", "version", b"version", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "branch", b"branch", "bug", b"bug", "checkpoint", b"checkpoint", "comment", b"comment", "constitution", b"constitution", "construct", b"construct", "design_note", b"design_note", "execution_log", b"execution_log", "gate_decision", b"gate_decision", "id", b"id", "initiative", b"initiative", "intervention", b"intervention", "kind", b"kind", "link", b"link", "pattern", b"pattern", "phase_output", b"phase_output", "phase_template", b"phase_template", "plan", b"plan", "run", b"run", "session", b"session", "status_update", b"status_update", "task", b"task", "task_state", b"task_state", "value", b"value", "version", b"version", "vocabulary", b"vocabulary", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["construct", "session", "checkpoint", "artifact", "link", "task", "plan", "initiative", "bug", "status_update", "design_note", "comment", "gate_decision", "branch", "constitution", "task_state", "phase_template", "workflow", "run", "phase_output", "execution_log", "intervention", "pattern"]  # noqa: Y015
+    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["construct", "session", "checkpoint", "artifact", "link", "task", "plan", "initiative", "bug", "status_update", "design_note", "comment", "gate_decision", "branch", "constitution", "task_state", "phase_template", "workflow", "run", "phase_output", "execution_log", "intervention", "pattern", "vocabulary"]  # noqa: Y015
     _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_value) -> _WhichOneofReturnType_value | None: ...
 
@@ -603,7 +609,7 @@ class Task(_message.Message):
     description: _builtins.str
     """What to do, in full."""
     status: _builtins.str
-    """Its status."""
+    """Its status: a value of the workspace's vocabulary `task.status`, or of this one where it has none."""
     priority: _builtins.str
     """Its priority, in the caller's own terms."""
     rationale_log: _builtins.str
@@ -749,7 +755,7 @@ class Initiative(_message.Message):
     vision: _builtins.str
     """Its aim, in full."""
     status: _builtins.str
-    """Its status."""
+    """Its status: a value of the workspace's vocabulary `initiative.status`, or of this one where it has none."""
     owner: _builtins.str
     """The person or agent who is responsible for it."""
     metadata: _builtins.str
@@ -1294,7 +1300,7 @@ class TaskState(_message.Message):
     task_id: _builtins.str
     """Required. The task; also the id. Immutable."""
     status: _builtins.str
-    """The engine's status."""
+    """The engine's status: a value of the workspace's vocabulary `task_state.status`, or of this one where it has none."""
     current_phase: _builtins.str
     """The current phase."""
     retries: _builtins.int
@@ -1465,11 +1471,11 @@ class Workflow(_message.Message):
 
     @_builtins.property
     def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkflowPhase]:
-        """Its phases, in order."""
+        """Its phases, in order. Each has another name."""
 
     @_builtins.property
     def variables(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkflowVariable]:
-        """The inputs of its runs."""
+        """The inputs of its runs. Each has another name."""
 
     def __init__(
         self,
@@ -1891,6 +1897,68 @@ class Pattern(_message.Message):
 Global___Pattern: _TypeAlias = Pattern  # noqa: Y015
 
 @_typing.final
+class Vocabulary(_message.Message):
+    """The values that a status may have in this workspace, in place of those of the contract. It applies to `task.status`,
+    `initiative.status` and `task_state.status`. A value that a record has cannot be removed from it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    RECORD_KIND_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The vocabulary's id, such as `task.status`."""
+    version: _builtins.int
+    """Output only."""
+    record_kind: _builtins.str
+    """Required. The kind whose field it is for, such as `task`. Immutable."""
+    field: _builtins.str
+    """Required. The field, such as `status`. Immutable."""
+    description: _builtins.str
+    """A description, for people to read."""
+    metadata: _builtins.str
+    """JSON. Further data of the caller's."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___VocabularyTerm]:
+        """The values, at least one and each once. A record that is inserted without a value gets the first."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        record_kind: _builtins.str = ...,
+        field: _builtins.str = ...,
+        terms: _abc.Iterable[Global___VocabularyTerm] | None = ...,
+        description: _builtins.str = ...,
+        metadata: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "field", b"field", "id", b"id", "metadata", b"metadata", "record_kind", b"record_kind", "terms", b"terms", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Vocabulary: _TypeAlias = Vocabulary  # noqa: Y015
+
+@_typing.final
 class Decision(_message.Message):
     """A decision taken within an initiative."""
 
@@ -1925,6 +1993,38 @@ class Decision(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class VocabularyTerm(_message.Message):
+    """One value of a vocabulary."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    MEANING_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    value: _builtins.str
+    """Required. The value, such as `todo`."""
+    meaning: _builtins.str
+    """Required. What it means: `open` (not begun), `active` (in work, or held up), `done` (ended well, so that what waits for it is
+    ready) or `failed` (ended otherwise).
+    """
+    description: _builtins.str
+    """A description, for people to read."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.str = ...,
+        meaning: _builtins.str = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "meaning", b"meaning", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VocabularyTerm: _TypeAlias = VocabularyTerm  # noqa: Y015
 
 @_typing.final
 class PhaseState(_message.Message):

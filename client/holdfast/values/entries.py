@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from holdfast.v1 import entry_pb2, options_pb2
 from holdfast.values.fields import fill
 
 ENTRY_LIMIT_BYTES = 1 << 20
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON; after an even number of backslashes
 _CERTAINLY_FITS = ENTRY_LIMIT_BYTES // 4 - 4096  # characters; UTF-8 takes at most four bytes for one
 
 
@@ -73,9 +75,11 @@ def check_entry(entry: entry_pb2.Entry, journal: str = "transcript") -> None:
 
 def check_text(message: Message, journal: str = "transcript") -> None:
     """Raises InvalidArgument for NUL characters, which the store cannot hold in text."""
-    for field in _texts(message.DESCRIPTOR.name).plain:
-        if "\0" in getattr(message, field):
-            raise _refused(journal, field, "holds a NUL character; put such content into a blob")
+    texts = _texts(message.DESCRIPTOR.name)
+    held = [each for each in texts.plain if "\0" in getattr(message, each)]
+    held += [each for each in texts.documents if "u0000" in (text := getattr(message, each)) and _ESCAPED_NUL.search(text)]
+    for field in held:
+        raise _refused(journal, field, "holds a NUL character; put such content into a blob")
 
 
 def _refused(journal: str, field: str, why: str) -> InvalidArgument:

@@ -226,10 +226,14 @@ def _free_socket(place: Place, deadline: float) -> Path:
     )
 
 
+def absent_modules() -> list[str]:
+    """The modules of the daemon that are not installed here."""
+    return [each for each in DAEMON_MODULES if importlib.util.find_spec(each) is None]
+
+
 def _check_installed() -> None:
     """Raises `StartFailed`, with the command to install the daemon, if only the client is installed."""
-    missing = [each for each in DAEMON_MODULES if importlib.util.find_spec(each) is None]
-    if missing:
+    if missing := absent_modules():
         raise StartFailed(
             f"The daemon is not installed here (there is no {', '.join(missing)}): "
             "run `pip install '.[daemon]'` in a checkout of Holdfast, or set HOLDFAST_SOCKET to the socket of one that runs."
@@ -243,7 +247,7 @@ def _spawn(place: Place, socket_path: Path, idle_exit_s: int) -> subprocess.Pope
         command += ["--idle-exit", str(idle_exit_s)]
     with _open_log(place) as log:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/", env=_environment()
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/", env=daemon_environment()
         )
 
 
@@ -251,7 +255,7 @@ def _log_path(place: Place) -> Path:
     return place.data_dir / "daemon.log"
 
 
-def _environment() -> dict[str, str]:
+def daemon_environment() -> dict[str, str]:
     """The environment of this process with absolute paths in PYTHONPATH, because the daemon's working directory is `/`."""
     environment = dict(os.environ)
     if search := environment.get("PYTHONPATH"):

@@ -7,12 +7,10 @@ repeated because a retry carries the same request id.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from copy import copy
 from pathlib import Path
-from typing import Protocol, TypeVar
-from weakref import WeakSet
+from typing import Any, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -22,6 +20,8 @@ from holdfast.errors import Closed, HoldfastError, InvalidArgument, TooLarge, Un
 from holdfast.v1 import admin_service_pb2, store_service_pb2
 from holdfast.wire import forks, trust
 from holdfast.wire.agreement import Agreement, Metadata
+from holdfast.wire.buffers import Buffering, Buffers
+from holdfast.wire.cancellation import Cancellation, cancelled_error
 from holdfast.wire.channel import MESSAGE_LIMIT_BYTES, Stubs, close_channel, open_channel
 from holdfast.wire.retry import Patience
 from holdfast.wire.status import error_of
@@ -32,13 +32,6 @@ Response = TypeVar("Response", bound=Message)
 
 PROBE_S = 0.03
 BRIEF_SINCE = 3  # the version of the API in which a status can leave out what takes longer in a large store
-
-
-class Buffering(Protocol):
-    """A writer that holds entries which are not durable yet."""
-
-    def settle(self) -> None:
-        """Waits until all entries are durable; raises the error that prevents it. Does nothing once closed."""
 
 
 class Search(Protocol):
@@ -54,7 +47,7 @@ class _Line:
     `checked` is the check of `socket_path`; None for an address that the user gave.
     """
 
-    def __init__(self, socket_path: Path | None) -> None:
+    def __init__(self, socket_path: Path | None, timeout_s: float) -> None:
         self.socket_path = socket_path
         self.checked: CheckedSocket | None = None
         self.lock = threading.Lock()
@@ -62,12 +55,12 @@ class _Line:
         self.closed = False
         self.revision = 0
         self.agreement = Agreement()
-        self.writers: WeakSet[Buffering] = WeakSet()
+        self.writers = Buffers(timeout_s)
         forks.register(self)
 
     def after_fork(self) -> None:
         self.lock = threading.Lock()
-        self.writers = WeakSet()  # they belong to the parent
+        self.writers.after_fork()
         if self.stubs is not None:
             close_channel(self.stubs)
             self.stubs = None
@@ -78,14 +71,32 @@ class Connection:
 
     def __init__(self, to: Path | Search, *, timeout_s: float) -> None:
         self.timeout_s = timeout_s
+        self._cancellation: Cancellation | None = None
         self._search = None if isinstance(to, Path) else to
-        self._line = _Line(to if isinstance(to, Path) else None)
+        self._line = _Line(to if isinstance(to, Path) else None, timeout_s)
+
+    def with_cancellation(self, cancellation: Cancellation) -> Connection:
+        """The same connection with calls that the cancellation ends. Closing either closes both."""
+        other = copy(self)
+        other._cancellation = cancellation
+        return other
 
     def with_timeout(self, timeout_s: float) -> Connection:
         """The same connection with another timeout. Closing either closes both."""
         other = copy(self)
         other.timeout_s = timeout_s
         return other
+
+    @property
+    def cancellation(self) -> Cancellation | None:
+        """What ends the calls of this connection, if anything."""
+        return self._cancellation
+
+    def patience(self, allowance_s: float = 0) -> Patience:
+        """The time for one operation. Its pauses end when the connection's calls are cancelled."""
+        if self._cancellation is None:
+            return Patience(self.timeout_s + allowance_s)
+        return Patience(self.timeout_s + allowance_s, self._cancellation.sleep)
 
     @property
     def revision(self) -> int:
@@ -111,24 +122,27 @@ class Connection:
             raise self._nobody(error) from None
 
     def add_writer(self, writer: Buffering) -> None:
-        """Registers a writer for `flush_writers`, for as long as the writer exists."""
-        with self._line.lock:
-            self._line.writers.add(writer)
+        """Registers a writer, for as long as it exists: `flush_writers`, `close` and the end of the program flush it."""
+        self._line.writers.add(writer)
 
     def flush_writers(self) -> None:
         """Waits until all entries that the writers have taken are durable. Raises the error that ended one of them."""
-        with self._line.lock:
-            writers = list(self._line.writers)
-        for each in writers:
-            each.settle()
+        self._line.writers.settle()
 
     def close(self) -> None:
-        """Closes the channel. Calls that still run end with Closed or Cancelled. Closing twice does nothing."""
+        """Flushes and closes the writers, within the timeout, then closes the channel, also if the flush raises.
+
+        Calls that still run end with Closed or Cancelled. Closing twice does nothing.
+        """
         line = self._line
-        with line.lock:
-            stubs, line.stubs, line.closed = line.stubs, None, True
-        if stubs is not None:
-            close_channel(stubs)
+        try:
+            if not line.closed:
+                line.writers.finish(self.timeout_s)
+        finally:
+            with line.lock:
+                stubs, line.stubs, line.closed = line.stubs, None, True
+            if stubs is not None:
+                close_channel(stubs)
 
     def stubs(self) -> Stubs:
         """The stubs on this process's channel. Opens the channel if there is none.
@@ -156,12 +170,15 @@ class Connection:
         patience: Patience | None = None,
     ) -> Response:
         """Makes a unary call and returns the answer. Retries while the daemon is away or busy, within `timeout_s` in all."""
-        patience = patience or Patience(self.timeout_s)
+        patience = patience or self.patience()
         while True:
             stubs, metadata = self.stubs(), self.metadata_for(request)
             try:
-                with forks.calls:
-                    response = method(stubs)(request, timeout=patience.remaining_s, metadata=metadata)
+                if self._cancellation is None:
+                    with forks.calls:
+                        response = method(stubs)(request, timeout=patience.remaining_s, metadata=metadata)
+                else:
+                    response = self.attempt(method(stubs), request, request, patience, metadata, patience.remaining_s)
             except grpc.RpcError as failure:
                 error = self.translated(failure, request)
             except ValueError as failure:
@@ -170,6 +187,23 @@ class Connection:
                 self.saw(getattr(response, "revision", 0))
                 return response
             self.recover(error, patience)
+
+    def attempt(
+        self, method: Any, sent: Any, request: Message, patience: Patience, metadata: Metadata, timeout_s: float | None
+    ) -> Any:
+        """Makes one attempt of a call that another thread can cancel. `sent` is the request, or the frames of an upload.
+
+        Raises Cancelled, and the errors of gRPC.
+        """
+        with forks.calls:
+            if self._cancellation is None:
+                return method(sent, timeout=timeout_s, metadata=metadata)
+            self.check_cancelled(request, patience)
+            patience.begun = True
+            answer = self._cancellation.result_of(method.future(sent, timeout=timeout_s, metadata=metadata))
+        if answer is None:
+            raise cancelled_error(request, begun=True)
+        return answer
 
     def metadata_for(self, request: Message) -> Metadata:
         """Returns the metadata to send with a request. Raises VersionSkew when the daemon is too old for the request."""
@@ -197,7 +231,7 @@ class Connection:
         if isinstance(error, VersionSkew) and self._line.agreement.settle(error.metadata):
             return
         patience.pause_after(error)
-        if not isinstance(error, Unavailable):
+        if not isinstance(error, Unavailable) or self._is_cancelled():
             return
         if self._search is not None:
             self._move(self._search(timeout_s=patience.remaining_s))
@@ -206,7 +240,17 @@ class Connection:
         while not trust.answers(self._line.socket_path):
             if patience.remaining_s <= PROBE_S or self._line.closed:
                 raise error
-            time.sleep(PROBE_S)
+            patience.sleep(PROBE_S)
+            if self._is_cancelled():
+                return
+
+    def check_cancelled(self, request: Message, patience: Patience) -> None:
+        """Raises Cancelled if the connection's calls were cancelled."""
+        if self._is_cancelled():
+            raise cancelled_error(request, begun=patience.begun)
+
+    def _is_cancelled(self) -> bool:
+        return self._cancellation is not None and self._cancellation.cancelled
 
     def _agree(self, patience: Patience) -> None:
         """Settles the version of the API with the daemon; asks again when the daemon refuses the one that was tried first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 
 from holdfast.errors import DiskFull, HoldfastError, ResourceExhausted, StartFailed, Unavailable
 
@@ -13,10 +14,16 @@ STORE_REPLACED = "STORE_REPLACED"
 
 
 class Patience:
-    """The time that one operation may take, including all attempts and pauses. Not thread-safe."""
+    """The time that one operation may take, including all attempts and pauses. Not thread-safe.
 
-    def __init__(self, timeout_s: float) -> None:
+    `begun` is set when its first attempt begins.
+    """
+
+    begun = False
+
+    def __init__(self, timeout_s: float, sleep: Callable[[float], object] = time.sleep) -> None:
         self._timeout_s = timeout_s
+        self.sleep = sleep
         self._told: HoldfastError | None = None
         self.restart()
 
@@ -44,7 +51,7 @@ class Patience:
             pause_s = max(pause_s, error.retry_delay_s * random.uniform(1.0, 1.5))
         if time.monotonic() + pause_s >= self._deadline:
             raise self._told or error
-        time.sleep(pause_s)
+        self.sleep(pause_s)
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from holdfast.contract.ids import request_id
+from holdfast.contract.ids import request_id as new_request_id
 from holdfast.v1 import store_service_pb2
 from holdfast.wire.connection import Connection
 
@@ -19,13 +19,13 @@ class Scope:
     actor: str
 
     def commit(
-        self, mutations: Sequence[store_service_pb2.Mutation], *, return_records: bool = True
+        self, mutations: Sequence[store_service_pb2.Mutation], *, return_records: bool = True, request_id: str = ""
     ) -> store_service_pb2.StoreServiceCommitResponse:
         """Applies the mutations as one commit. A request id makes them apply once even if the call is repeated."""
         request = store_service_pb2.StoreServiceCommitRequest(
             workspace=self.workspace,
             actor=self.actor,
-            request_id=request_id(),
+            request_id=request_id or new_request_id(),
             mutations=mutations,
             return_records=return_records,
         )
@@ -34,6 +34,6 @@ class Scope:
     def allocate(self, kind: str, count: int) -> list[str]:
         """Returns `count` new ids of a kind whose ids are numbered. The daemon gives each id to one caller only."""
         request = store_service_pb2.StoreServiceAllocateIdRequest(
-            workspace=self.workspace, actor=self.actor, request_id=request_id(), kind=kind, count=count
+            workspace=self.workspace, actor=self.actor, request_id=new_request_id(), kind=kind, count=count
         )
         return list(self.connection.call(lambda stubs: stubs.store.AllocateId, request).ids)

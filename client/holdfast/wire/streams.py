@@ -59,8 +59,8 @@ class Stream(Generic[Request, Frame]):
         self._closed = False
 
     def __iter__(self) -> Iterator[Frame]:
-        patience = Patience(self._connection.timeout_s)
-        while (request := self._open()) is not None:
+        patience = self._connection.patience()
+        while (request := self._open(patience)) is not None:
             began = time.monotonic()
             try:
                 assert self._call is not None
@@ -78,6 +78,7 @@ class Stream(Generic[Request, Frame]):
             self._check_process()
             if self._closed:
                 return
+            self._connection.check_cancelled(request, patience)
             if time.monotonic() - began > STEADY_S:
                 patience.restart()
             self._recover(error, patience)
@@ -87,16 +88,20 @@ class Stream(Generic[Request, Frame]):
         self._closed = True
         self._cancel()
 
-    def _open(self) -> Request | None:
-        """Begins a call and returns its request; None when the stream is closed."""
+    def _open(self, patience: Patience) -> Request | None:
+        """Begins a call and returns its request; None when the stream is closed. Raises Cancelled."""
         self._check_process()
         request = self._next_request()
+        self._connection.check_cancelled(request, patience)
+        patience.begun = True
         stubs, metadata = self._connection.stubs(), self._connection.metadata_for(request)
         with self._lock:
             if self._closed:
                 return None
             forks.calls.count_stream(1)
-            self._call = self._method(stubs)(request, metadata=metadata, timeout=self.call_timeout_s)
+            self._call = call = self._method(stubs)(request, metadata=metadata, timeout=self.call_timeout_s)
+            if (cancellation := self._connection.cancellation) is not None:
+                cancellation.add(call, call.cancel)
             return request
 
     def _recover(self, error: HoldfastError, patience: Patience) -> None:
@@ -113,6 +118,8 @@ class Stream(Generic[Request, Frame]):
             if call is not None:
                 forks.calls.count_stream(-1)
                 call.cancel()
+                if (cancellation := self._connection.cancellation) is not None:
+                    cancellation.remove(call)
 
 
 class SingleStream(Stream[Request, Frame]):

@@ -26,7 +26,9 @@ def _refuse_nul(value: str, field: str) -> None:
 
 
 def _check_string(field: Field) -> Check:
-    name, values, clears_empty = field.name, field.values, field.optional and not field.keeps_empty
+    # The writer checks a field with a vocabulary, as the workspace may have another (`store/vocabularies.py`).
+    name, values = field.name, () if field.vocabulary else field.values
+    clears_empty = field.optional and not field.keeps_empty
 
     def check(message: Message) -> None:
         value = getattr(message, name)
@@ -56,14 +58,24 @@ def _check_strings(field: Field) -> Check:
     return check
 
 
-def _check_members(name: str, member: Shape) -> Check:
+def _check_members(name: str, member: Shape, unique_by: str) -> Check:
     def check(message: Message) -> None:
         for each in getattr(message, name):
             check_values(member, each)
             set_defaults(member, each)
             check_required(member, each)
+        if unique_by:
+            _check_unique(name, unique_by, [getattr(each, unique_by) for each in getattr(message, name)])
 
     return check
+
+
+def _check_unique(name: str, unique_by: str, values: list[object]) -> None:
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise InvalidArgument(
+                f"Two {name} have the {unique_by} {str(value)[:40]!r}; each needs another.", reason="VALUE_INVALID", field=name
+            )
 
 
 def _canonicalise(field: Field) -> Check:
@@ -111,7 +123,7 @@ def check_of(field: Field) -> Check:
     if field.output_only:
         return _accept
     if field.member is not None:
-        return _check_members(field.name, field.member)
+        return _check_members(field.name, field.member, field.unique_by)
     if field.repeated:
         return _check_strings(field)
     checks = {

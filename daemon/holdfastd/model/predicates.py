@@ -148,7 +148,7 @@ def _string(field: Field, operator: Operator, literal: Literal) -> Operand:
         _refuse_value(field, "a string; put it in quotes", literal)
     value = str(literal.value)
     possible = field.values if field.default_value or field.required else (*field.values, "")
-    if field.values and operator is not Operator.HAS and value not in possible:
+    if field.values and not field.vocabulary and operator is not Operator.HAS and value not in possible:
         refuse(f"{field.name} is never {quoted(value)}. Its values are: {', '.join(field.values)}.", literal.position)
     return value
 

@@ -33,7 +33,7 @@ from holdfastd.model.mutations import (
 )
 from holdfastd.model.names import check_new_id
 from holdfastd.model.ordering import place_in_history
-from holdfastd.store import changes, deletes, journals, loading, records, workspaces
+from holdfastd.store import changes, deletes, journals, loading, records, vocabularies, workspaces
 from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
 
@@ -131,6 +131,7 @@ def _insert(unit: _Unit, mutation: Insert | Upsert) -> Result:
     kind = mutation.kind
     message: RecordMessage = kind.message_class()
     message.CopyFrom(mutation.message)
+    vocabularies.prepare(unit.ledger.vocabularies, unit.connection, unit.workspace, kind, message)
     set_defaults(kind, message)
     records.set_numbers(unit.connection, kind, unit.workspace, message)
     _set_id(unit, kind, message)
@@ -191,6 +192,7 @@ def _update(unit: _Unit, mutation: Update) -> Result:
     after.CopyFrom(before)
     for name in mutation.mask:
         _replace(kind, after, mutation.message, name)
+    vocabularies.prepare(unit.ledger.vocabularies, unit.connection, unit.workspace, kind, after)
     set_defaults(kind, after)
     check_size(after, MAX_RECORD_BYTES, f"{kind.name} record")  # the stored and the new fields were checked apart
     unit.stamp(after)
@@ -249,6 +251,7 @@ def _delete(unit: _Unit, mutation: Delete) -> Result:
     if found is None:
         unit.check_absent(kind, mutation.id, unit.newest(kind, mutation.id))
     message = loading.check_version(kind, unit.workspace, mutation.id, found, mutation.version)
+    vocabularies.before_delete(unit.ledger.vocabularies, unit.connection, unit.workspace, kind, message)
     made = deletes.delete(unit.connection, unit.ledger.heads, unit.workspace, kind, message, mutation.cascade, unit.stamp)
     unit.changes += made
     unit.deleted |= {(each.kind, each.id): each.version for each in made if each.action == DELETE}

@@ -13,6 +13,7 @@ from functools import lru_cache
 from holdfast.contract.kinds import JOURNALS, KINDS, Field, FieldType, Kind, Shape
 from holdfastd.model.filters import And, Comparison, LiteralKind, Node, Not, Operator, Or
 from holdfastd.model.predicates import READY, Predicate, check
+from holdfastd.store import vocabularies
 from holdfastd.store.dialect import Dialect, Where
 from holdfastd.store.sql import quoted
 
@@ -138,12 +139,12 @@ def _ready(kind: Kind, test: Predicate, alias: str) -> Where:
     # CROSS JOIN makes SQLite start from the record's edges; otherwise it may scan all others for each record
     # (https://sqlite.org/optoverview.html#manual_control_of_query_plans_using_cross_join).
     edges, others = quoted(f"{kind.name}_{readiness.waits_for}"), quoted(reference.kind)
+    done = vocabularies.is_done(KINDS[reference.kind].by_name[readiness.status_field], reference.kind, "other")
     waiting = Where(
         f"EXISTS (SELECT 1 FROM {edges} AS edge CROSS JOIN {others} AS other"
         f" WHERE edge.workspace = {outer}.workspace AND edge.id = {outer}.id"
-        f" AND other.workspace = edge.workspace AND other.id = edge.value"
-        f" AND other.{quoted(readiness.status_field)} NOT IN ({', '.join('?' * len(readiness.done_values))}))",
-        readiness.done_values,
+        f" AND other.workspace = edge.workspace AND other.id = edge.value AND NOT {done.sql})",
+        done.parameters,
     )
     wants_ready = bool(test.operand) or test.kind is LiteralKind.ANYTHING
     return _negated(waiting) if wants_ready else waiting

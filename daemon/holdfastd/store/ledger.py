@@ -26,6 +26,7 @@ from holdfastd.model.names import check_new_id
 from holdfastd.store import changes, workspaces
 from holdfastd.store.engine import Connection, Head
 from holdfastd.store.journal_heads import Heads
+from holdfastd.store.vocabularies import Vocabularies
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Ledger:
         self._is_newest = changes.newest_change(connection) == self.revision
         self.heads = Heads(self.unwritten)
         self._applying: Sequence[Change] = ()  # the changes of the commit that is applied now
+        self.vocabularies = Vocabularies()
         self._workspaces: set[str] = set()
         self._remembered: dict[RequestKey, Remembered | None] = {}  # the stored answers to the requests of this batch
         self._commits: list[Row] = []
@@ -155,6 +157,7 @@ class Ledger:
         while len(self._requests) > mark.requests:
             self._requests.popitem()
         self.heads.clear()
+        self.vocabularies.clear()
         self._workspaces.clear()
 
     # One command

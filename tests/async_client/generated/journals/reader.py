@@ -8,8 +8,9 @@ from contextlib import suppress
 from types import TracebackType
 
 from holdfast.v1 import entry_pb2, journal_service_pb2
+from holdfast.v1.store_service_pb2 import Unreadable
 from tests.async_client.connection import Connection
-from tests.async_client.generated.wire.pages import report_unreadable
+from tests.async_client.generated.wire.pages import Gaps, OnUnreadable
 from tests.async_client.streams import Stream
 
 
@@ -19,7 +20,13 @@ class Reader:
     It holds one frame of at most 3 MiB at a time. The call ends when the last entry was read or the reader is closed.
     """
 
-    def __init__(self, connection: Connection, request: journal_service_pb2.JournalServiceReadRequest) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        request: journal_service_pb2.JournalServiceReadRequest,
+        on_unreadable: OnUnreadable | None = None,
+    ) -> None:
+        self._gaps = Gaps(on_unreadable)
         self._request = request
         self._limited = request.limit > 0
         self._stream: Stream[journal_service_pb2.JournalServiceReadRequest, journal_service_pb2.JournalServiceReadResponse]
@@ -31,6 +38,11 @@ class Reader:
 
     async def __anext__(self) -> entry_pb2.Entry:
         return await anext(self._entries)
+
+    @property
+    def unreadable(self) -> list[Unreadable]:
+        """The entries so far that exist and cannot be read. They are left out."""
+        return self._gaps.unreadable
 
     async def close(self) -> None:
         """Ends the iteration, even while another thread waits for an entry."""
@@ -48,7 +60,7 @@ class Reader:
 
     async def _read(self) -> AsyncGenerator[entry_pb2.Entry, None]:
         async for frame in self._stream:
-            report_unreadable(frame.unreadable)
+            self._gaps.note(frame.unreadable)
             if entries := frame.entries:
                 finished = self._move(entries)
                 for each in entries:

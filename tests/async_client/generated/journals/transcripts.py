@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, AsyncIterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.async_client.generated.journals.calls import JournalCalls, JournalSink
+from holdfast.journals.entry_watch import EntryWatch, OnSkipped
 from tests.async_client.generated.journals.reader import Reader
 from holdfast.journals.writer import Acknowledged, TranscriptWriter
 from holdfast.v1 import entry_pb2
 from holdfast.values.entries import entry_of
+from tests.async_client.generated.wire.pages import Listing, OnUnreadable, Page
 from tests.async_client.generated.wire.scope import Scope
 
 JOURNAL = "transcript"
@@ -100,14 +102,17 @@ class Transcripts(TranscriptWrites[int, range]):
         filter: str = "",
         follow: bool = False,
         parent_kind: str = "session",
+        on_unreadable: OnUnreadable | None = None,
     ) -> Reader:
         """Returns the entries with numbers `start` to `end`, in order, at most `limit`; 0 means no bound.
 
         A `start` past the last entry yields nothing. With `follow` the reader waits for new entries until it is closed. After an
-        outage it resumes at its position. Raises NotFound for a missing parent, InvalidArgument for a filter that does not parse.
+        outage it resumes at its position. A damaged entry is left out: it is in `unreadable` of the reader and is logged as a
+        warning, or given to `on_unreadable`, which may raise.
+        Raises NotFound for a missing parent, InvalidArgument for a filter that does not parse.
         """
         how = {"start": start, "end": end, "limit": limit, "descending": descending, "filter": filter, "follow": follow}
-        return self._calls.read(parent_kind, parent_id, **how)
+        return self._calls.read(parent_kind, parent_id, on_unreadable=on_unreadable, **how)
 
     def follow(self, parent_id: str, /, *, start: int = 0, filter: str = "", parent_kind: str = "session") -> Reader:
         """Returns the entries from number `start`, then new ones as they are appended, until `Reader.close()`."""
@@ -122,10 +127,11 @@ class Transcripts(TranscriptWrites[int, range]):
         descending: bool = False,
         page_size: int = 0,
         limit: int | None = None,
-    ) -> AsyncIterator[entry_pb2.Entry]:
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Listing[entry_pb2.Entry]:
         """Yields the entries of all parents, or of one, page by page. Each entry names its parent.
 
-        Entries are ordered by transcript, then by number; `descending` reverses this.
+        Entries are ordered by transcript, then by number; `descending` reverses this. For damaged entries see `read`.
         """
         return self._calls.list(
             limit,
@@ -134,4 +140,27 @@ class Transcripts(TranscriptWrites[int, range]):
             filter=filter,
             descending=descending,
             page_size=page_size,
+            on_unreadable=on_unreadable,
+        )
+
+    def page(
+        self,
+        *,
+        filter: str = "",
+        parent_kind: str = "",
+        parent_id: str = "",
+        descending: bool = False,
+        page_size: int = 0,
+        page_token: str = "",
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Page[entry_pb2.Entry]:
+        """Returns one page of what `list` yields; see `Records.page`."""
+        return self._calls.page(
+            parent_kind=parent_kind,
+            parent_id=parent_id,
+            filter=filter,
+            descending=descending,
+            page_size=page_size,
+            page_token=page_token,
+            on_unreadable=on_unreadable,
         )

@@ -3,46 +3,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, AsyncIterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from holdfast.contract.kinds import Kind
 from holdfast.errors import InvalidArgument, WorkspaceNotFound
 from holdfast.v1 import store_service_pb2
-from tests.async_client.generated.wire.pages import LARGEST_PAGE, page_items
+from tests.async_client.generated.wire.pages import LARGEST_PAGE, Gaps, Listing, OnUnreadable, Page, one_page, page_items
 from tests.async_client.generated.wire.scope import Scope
 
 V = TypeVar("V")
 
 
 def list_records(
-    scope: Scope, kind: Kind, value_of: Callable[[Any], V], filter: str, order_by: str, page_size: int, limit: int | None
-) -> AsyncIterator[V]:
+    scope: Scope,
+    kind: Kind,
+    value_of: Callable[[Any], V],
+    filter: str,
+    order_by: str,
+    page_size: int,
+    limit: int | None,
+    on_unreadable: OnUnreadable | None = None,
+) -> Listing[V]:
     """Yields the records that match a filter, page by page; `value_of` converts each message.
 
     Raises InvalidArgument for negative sizes at once, and for a filter that does not parse at the first `next`.
     """
-    if page_size < 0 or (limit is not None and limit < 0):
-        raise InvalidArgument("page_size and limit may not be negative.", reason="VALUE_INVALID")
-    request = store_service_pb2.StoreServiceListRequest(
-        workspace=scope.workspace, kind=kind.name, filter=filter, order_by=order_by, page_size=page_size
-    )
+    request = _request(scope, kind, filter, order_by, page_size, limit)
     if limit is not None and not page_size:
         request.page_size = min(limit, LARGEST_PAGE)
-
-    def values_of(page: store_service_pb2.StoreServiceListResponse) -> list[V]:
-        return [value_of(getattr(record, kind.name)) for record in page.records]
-
-    return page_items(scope.connection, lambda stubs: stubs.store.List, request, values_of, limit)
+    gaps = Gaps(on_unreadable)
+    items = page_items(scope.connection, lambda stubs: stubs.store.List, request, _values_of(kind, value_of), limit, gaps)
+    return Listing(items, gaps)
 
 
-async def first_message(scope: Scope, kind: Kind, filter: str = "", order_by: str = "") -> Any | None:
+async def record_page(
+    scope: Scope,
+    kind: Kind,
+    value_of: Callable[[Any], V],
+    filter: str,
+    order_by: str,
+    page_size: int,
+    page_token: str,
+    on_unreadable: OnUnreadable | None,
+) -> Page[V]:
+    """Returns one page of the records that match a filter."""
+    request = _request(scope, kind, filter, order_by, page_size, None)
+    request.page_token = page_token
+    values_of = _values_of(kind, value_of)
+    return await one_page(scope.connection, lambda stubs: stubs.store.List, request, values_of, Gaps(on_unreadable))
+
+
+async def first_message(
+    scope: Scope, kind: Kind, filter: str = "", order_by: str = "", on_unreadable: OnUnreadable | None = None
+) -> Any | None:
     """Returns the message of the first record that matches a filter; None if no record matches or the workspace is missing."""
-    found = list_records(scope, kind, _itself, filter, order_by, 0, 1)
+    found = list_records(scope, kind, _itself, filter, order_by, 0, 1, on_unreadable)
     try:
         return await anext(found, None)
     except WorkspaceNotFound:
         return None
+
+
+def _request(
+    scope: Scope, kind: Kind, filter: str, order_by: str, page_size: int, limit: int | None
+) -> store_service_pb2.StoreServiceListRequest:
+    if page_size < 0 or (limit is not None and limit < 0):
+        raise InvalidArgument("page_size and limit may not be negative.", reason="VALUE_INVALID")
+    return store_service_pb2.StoreServiceListRequest(
+        workspace=scope.workspace, kind=kind.name, filter=filter, order_by=order_by, page_size=page_size
+    )
+
+
+def _values_of(kind: Kind, value_of: Callable[[Any], V]) -> Callable[[store_service_pb2.StoreServiceListResponse], list[V]]:
+    return lambda page: [value_of(getattr(record, kind.name)) for record in page.records]
 
 
 def _itself(message: Any) -> Any:

@@ -75,13 +75,18 @@ class Watch:
             self._cursor = frame.cursor
 
 
+async def revision_now(scope: Scope) -> int:
+    """Returns the revision of the newest commit."""
+    request = admin_service_pb2.AdminServiceGetStatusRequest()
+    return (await scope.connection.call(lambda stubs: stubs.admin.GetStatus, request)).revision
+
+
 async def open_watch(
     scope: Scope, kinds: Iterable[str], ids: Iterable[str], since: int | None, cursor: str, *, replay_only: bool = False
 ) -> Watch:
     """Opens a watch at a cursor, after a revision, or (with neither) after the present revision, which this call reads."""
     if since is None and not cursor:
-        request = admin_service_pb2.AdminServiceGetStatusRequest()
-        since = (await scope.connection.call(lambda stubs: stubs.admin.GetStatus, request)).revision
+        since = await revision_now(scope)
     return Watch(
         scope.connection,
         workspace=scope.workspace,

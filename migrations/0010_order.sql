@@ -309,6 +309,15 @@ CREATE INDEX pattern_by_type ON pattern (workspace, type, create_time, made, id)
 DROP INDEX pattern_by_workflow_id;
 CREATE INDEX pattern_by_workflow_id ON pattern (workspace, workflow_id, workflow_version, create_time, made, id);
 
+ALTER TABLE vocabulary ADD COLUMN made BIGINT NOT NULL DEFAULT 0;
+UPDATE vocabulary SET made = COALESCE((
+    SELECT changes.revision * 1048576 + changes.ordinal FROM changes
+    WHERE changes.workspace = vocabulary.workspace AND changes.kind = 'vocabulary' AND changes.id = vocabulary.id AND changes.action = 1
+    ORDER BY revision DESC, ordinal DESC LIMIT 1
+), 0);
+DROP INDEX vocabulary_by_create_time;
+CREATE INDEX vocabulary_by_create_time ON vocabulary (workspace, create_time, made, id);
+
 -- A fix that was not proposed differs from an empty one, and a gate that was not decided from one that was refused.
 -- A column can lose its NOT NULL only as a new column: SQLite cannot change one.
 

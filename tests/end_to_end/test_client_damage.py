@@ -1,0 +1,106 @@
+"""A damaged record is not an absent one: `exists` raises, and lists hand the caller what they could not read."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+import holdfast
+from holdfast.v1.store_service_pb2 import Unreadable
+from tests.end_to_end.daemons import Directory
+
+pytestmark = pytest.mark.slow  # processes of its own
+
+DAMAGE = """
+    UPDATE task SET image = x'07' WHERE id = 'T-1';
+    UPDATE transcript SET image = x'07' WHERE number = 2;
+    UPDATE event SET image = x'07' WHERE number = 2;
+    UPDATE task_state SET image = x'07' WHERE task_id = 'T-1';
+    UPDATE phase_output SET image = x'07';
+"""
+
+
+@pytest.fixture
+def store(directory: Directory) -> Iterator[holdfast.Store]:
+    """A store in which one of two tasks, one of two states, one of three entries and an output are damaged."""
+    daemon = directory.serve()
+    with holdfast.connect(daemon.socket) as made:
+        for id in ("T-1", "T-2"):
+            made.tasks.create(id=id, title=id)
+            made.states.save(id, status="running", gates=[{"phase": "spec", "approved": True}])
+        made.sessions.create(title="s", id="ses")
+        made.specs.save("T-1", "the spec")
+        for each in "abc":
+            made.transcripts.append("ses", role="note", content=each)
+            made.events.save("T-1", type=each)
+    assert daemon.end() == 0
+    with closing(sqlite3.connect(daemon.data_dir / "holdfast.db")) as connection:
+        connection.executescript(DAMAGE)
+    with holdfast.connect(directory.serve().socket) as client:
+        yield client
+
+
+def lists(store: holdfast.Store) -> dict[str, Callable[..., Any]]:
+    return {
+        "task T-1": store.tasks.list,
+        "task T-1 by id": lambda **how: store.tasks.batch_get(["T-1", "T-2"], **how),
+        "task T-1 page": lambda **how: store.tasks.page(**how),
+        "task_state T-1": store.states.load_all,
+        "transcript ses": lambda **how: store.transcripts.read("ses", **how),
+        "transcript all": store.transcripts.list,
+        "transcript page": lambda **how: store.transcripts.page(**how),
+        "event T-1": lambda **how: store.events.read("T-1", **how),
+        "event all": store.events.query,
+    }
+
+
+def consumed(found: Any) -> Any:
+    """A page has its items; the others are iterated."""
+    return getattr(found, "items", None) if isinstance(found, holdfast.Page) else list(found)
+
+
+def test_exists_raises_data_loss(store: holdfast.Store) -> None:
+    for damaged in (
+        lambda: store.tasks.exists("T-1"),
+        lambda: store.specs.exists("T-1"),
+        lambda: store.phase_outputs.exists(task_id="T-1", phase="spec"),
+    ):
+        with pytest.raises(holdfast.DataLoss, match="cannot be read"):
+            damaged()
+    assert store.tasks.exists("T-2") and not store.tasks.exists("T-3") and not store.specs.exists("T-2")
+
+
+def test_lists_say_what_they_could_not_read(store: holdfast.Store, caplog: pytest.LogCaptureFixture) -> None:
+    for name, listed in lists(store).items():
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "holdfast"):
+            found = listed()
+            readable = consumed(found)
+        assert len(readable) in (1, 2), name
+        assert [each.kind for each in found.unreadable] == [name.split()[0]], name
+        assert len(caplog.records) == 1 and "cannot be read" in caplog.text, name
+
+
+def test_a_callable_is_told_instead_of_the_log(store: holdfast.Store, caplog: pytest.LogCaptureFixture) -> None:
+    for name, listed in lists(store).items():
+        told: list[Unreadable] = []
+        found = listed(on_unreadable=told.append)
+        consumed(found)
+        assert [each.kind for each in told] == [name.split()[0]] and told == list(found.unreadable), name
+        with pytest.raises(holdfast.DataLoss) as raised:
+            consumed(listed(on_unreadable=holdfast.raise_unreadable))
+        assert raised.value.metadata["kind"] == name.split()[0]
+    assert caplog.records == []
+
+
+def test_the_first_match_and_one_state(store: holdfast.Store) -> None:
+    with pytest.raises(holdfast.DataLoss):
+        store.tasks.first(on_unreadable=holdfast.raise_unreadable)
+    with pytest.raises(holdfast.DataLoss):
+        store.states.load("T-1", on_unreadable=lambda _: None)
+    assert store.states.load_all(on_unreadable=lambda _: None)["T-2"].gates[0].approved
