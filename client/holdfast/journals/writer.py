@@ -152,8 +152,11 @@ class TranscriptWriter:
             self.flush(timeout_s=timeout_s)
 
     def finish(self, timeout_s: float) -> None:
-        """Closes the writer within a time. Called by `Store.close`."""
+        """Closes the writer within a time. Called by `Store.close`. An error that was raised before is not raised again."""
         if self._closed:
+            return
+        if self._error is not None and self._told:
+            self._end(timeout_s)
             return
         deadline = clock.monotonic() + timeout_s
         try:

@@ -54,6 +54,7 @@ class Database:
         self._stamps = Stamps(path, log_file(path))
         self._checkpointer = LogCheckpointer(path, self.open_writer)
         self._log_watch: LogWatch | None = None
+        self._check_ground: Callable[[], None] = lambda: None
 
     def open_writer(self) -> Connection:
         """The connection that may write; creates the database file when it is missing.
@@ -90,7 +91,7 @@ class Database:
 
     def open_readers(self, count: int = 6, patience_s: float = PATIENCE_S) -> Readers:
         """A pool of connections that cannot write. A call waits at most `patience_s` for one of them."""
-        return Readers(self.open_reader, count, patience_s)
+        return Readers(self.open_reader, count, patience_s, lambda: self._check_ground())
 
     def _open(self, mode: str) -> Connection:
         connection = sqlite.connect(
@@ -165,6 +166,7 @@ class Database:
     def guard(self, check: Callable[[], None]) -> None:
         if not self._vfs:
             self._log_watch = LogWatch(log_file(self.path), log_index_file(self.path))
+        self._check_ground = check
         self._checkpointer.guard(check)
 
     def growth_bytes(self) -> int:
