@@ -24,7 +24,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     made.close()
 
 
-def commit(engine: Engine, *mutations: pb.Mutation, api_version: int = 3, **fields: Any) -> Any:
+def commit(engine: Engine, *mutations: pb.Mutation, api_version: int = 4, **fields: Any) -> Any:
     request = pb.StoreServiceCommitRequest(mutations=mutations, **fields)
     return answered(engine.commits.commit(request, Call(30, api_version=api_version)))
 
@@ -129,9 +129,9 @@ def test_a_client_of_an_earlier_version_may_copy_whole_records(engine: Engine) -
     commit(engine, api.insert("task", id="T", title="t"))
     found = get(engine, "task", "T")
     found.id = "copy"
-    commit(engine, sent("insert", found), api_version=2)
+    commit(engine, sent("insert", found), api_version=3)
     found.id = "second"
-    commit(engine, sent("upsert", found, "*"), api_version=2)
+    commit(engine, sent("upsert", found, "*"), api_version=3)
     assert [get(engine, "task", id).version for id in ("copy", "second")] == [1, 1]
     assert get(engine, "task", "copy").create_time != found.create_time
 
@@ -189,12 +189,12 @@ GATES: dict[str, dict[str, bool]] = {"pending": {}, "no": {"approved": False}, "
 def test_a_refusal_of_an_earlier_client_is_a_refusal(engine: Engine) -> None:
     """Its contract has no presence, so it sends nothing for false."""
     commit(engine, api.insert("task", id="T", title="t"))
-    commit(engine, api.insert("gate_decision", id="G", task_id="T", phase="p"), api_version=2)
+    commit(engine, api.insert("gate_decision", id="G", task_id="T", phase="p"), api_version=3)
     assert listed(engine, "gate_decision", "approved = false") == ["G"]
-    commit(engine, api.update("gate_decision", id="G", approved=True), api_version=2)
-    commit(engine, api.update("gate_decision", id="G", reason="r"), api_version=2)
+    commit(engine, api.update("gate_decision", id="G", approved=True), api_version=3)
+    commit(engine, api.update("gate_decision", id="G", reason="r"), api_version=3)
     assert get(engine, "gate_decision", "G").approved
-    commit(engine, api.update("gate_decision", id="G", mask=["approved"]), api_version=2)
+    commit(engine, api.update("gate_decision", id="G", mask=["approved"]), api_version=3)
     assert listed(engine, "gate_decision", "approved = false") == ["G"]
 
 

@@ -20,7 +20,7 @@ from holdfastd.model.names import check_id, check_name, kind_named, stored_journ
 DEFAULT_WORKSPACE = "default"
 MAX_MUTATIONS = 1_000
 MAX_ENTRIES = 10_000
-OUTPUT_ONLY_SINCE = 3  # the API version from which an insert with output-only fields is refused
+OUTPUT_ONLY_SINCE = 4  # the API version from which an insert with output-only fields is refused
 
 
 def check_api_version(version: int) -> None:
@@ -103,7 +103,7 @@ def _update(operation: store_service_pb2.Update, api_version: int) -> Update:
 def _read_as_of(kind: Kind, message: RecordMessage, api_version: int) -> None:
     """Reads a message as the caller's API version means it. Call it after `check_mask`, as it may set fields.
 
-    Before version 3, daemons ignored output-only fields, so clients send them in copies of records. And a client sends no zero in
+    Before version 4, daemons ignored output-only fields, so clients send them in copies of records. And a client sends no zero in
     a field that is not optional in its contract.
     """
     if api_version >= MAX_API_VERSION:
