@@ -25,6 +25,7 @@ ENTRY_COLUMNS = [
     ("create_time", "BIGINT", False),
 ]
 IMAGE_COLUMNS = [("image", "BYTEA", True), ("checksum", "BIGINT", True)]
+MADE = ("made", "BIGINT", False)
 # The daemon sets these times on every record, so their columns are NOT NULL.
 ALWAYS_SET = {"version", "create_time", "update_time"}
 
@@ -76,8 +77,8 @@ def home_of(kind: Kind, field: Field) -> tuple[str, str]:
 
 @kinds
 def test_a_kind_s_table_has_its_fields_as_columns(database: Connection, kind: Kind) -> None:
-    expected = [("workspace", "TEXT", False), *expected_columns(kind), *IMAGE_COLUMNS]
-    assert sorted(columns(database, kind.name)) == sorted(expected)  # a column that a migration replaced comes last
+    expected = [("workspace", "TEXT", False), *expected_columns(kind), *IMAGE_COLUMNS, MADE]
+    assert sorted(columns(database, kind.name)) == sorted(expected)  # a column that a migration added or replaced comes last
     assert primary_key(database, kind.name) == ["workspace", "id"]
 
 

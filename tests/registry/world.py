@@ -202,7 +202,7 @@ def _settle(fields: tuple[Field, ...], message: Message) -> None:
             setattr(message, field.name, canonical(getattr(message, field.name)))
         elif field.default_value and not getattr(message, field.name):
             setattr(message, field.name, field.default_value)
-        elif field.optional and getattr(message, field.name) == "":
+        elif field.optional and not field.keeps_empty and getattr(message, field.name) == "":
             message.ClearField(field.name)
 
 

@@ -81,6 +81,7 @@ class Field:
     descriptor: FieldDescriptor | None = field(default=None, repr=False, compare=False)  # None: not a field of the contract
     repeated: bool = False
     optional: bool = False  # has presence: unset differs from zero
+    optional_since: int = 0  # the API version that made it optional; 0: it always was
     required: bool = False
     output_only: bool = False
     immutable: bool = False
@@ -117,6 +118,15 @@ class Field:
     def nullable(self) -> bool:
         """Whether the column is NULL when the field is unset."""
         return self.optional or self.reference is not None or self.blob or self.type in (FieldType.TIME, FieldType.JSON)
+
+    @cached_property
+    def keeps_empty(self) -> bool:
+        """Whether the field is text that may be empty or unset. References, digests and fields of a key are never empty text."""
+        if not self.optional or self.type is not FieldType.STRING or self.reference is not None or self.blob:
+            return False
+        message = self.descriptor.containing_type if self.descriptor is not None else None
+        keys = message.GetOptions().Extensions[options_pb2.kind].keys if message is not None else ()
+        return all(self.name not in key.fields for key in keys)
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,6 +251,7 @@ def _read_field(descriptor: FieldDescriptor) -> Field:
         type=_field_type(descriptor, rules),
         repeated=descriptor.is_repeated,
         optional=descriptor.has_presence and descriptor.message_type is None,
+        optional_since=rules.optional_since,
         required=rules.required,
         output_only=rules.output_only or descriptor.name in ("version", "create_time", "update_time"),
         immutable=rules.immutable or descriptor.name == "id",

@@ -45,24 +45,29 @@ class PhaseOutputWrites(CollectionWrites[record_pb2.PhaseOutput]):
         message, fields = self._storable(None if isinstance(id, str) else id, fields)
         return super().update(id if message is None else message, version=version, **fields)
 
-    def save(self, message: record_pb2.PhaseOutput | None = None, /, **fields: object) -> record_pb2.PhaseOutput:
+    def save(
+        self, message: record_pb2.PhaseOutput | None = None, /, *, version: int | None = None, **fields: object
+    ) -> record_pb2.PhaseOutput:
         """Adds an output, or changes the given fields of the run's (or task's own) output of that phase; returns it as stored.
 
         An existing output may be named by its variable instead of its phase. If another phase of the task has the variable, this
         output replaces it; if another phase of the run has it, InvalidArgument is raised. Raises ParentNotFound when the run or
-        task does not exist. The content has any size: what a record cannot hold is put into a blob.
+        task does not exist. `version` is as in the other collections, and so are VersionMismatch and NotFound.
+        The content has any size: what a record cannot hold is put into a blob.
         """
         message, fields = self._storable(message, fields)
         while True:
             before = self._holder(message, fields)
-            about = placed(message, fields, before)
-            step = mutations.upsert(self._kind, message, about)
-            if before is None or before.id == step.upsert.record.phase_output.id:
+            step = self._upsert(message, placed(message, fields, before), version)
+            wanted = record_of(step)
+            if before is None or (wanted is not None and before.id == wanted.phase_output.id):
                 return self._written(step)
             try:
                 return self._written(mutations.delete(self._kind, before.id, self._expected(before), False), step)
-            except (VersionMismatch, NotFound):
-                continue  # another client changed or deleted the output after it was read: read again
+            except (VersionMismatch, NotFound) as error:
+                if error.metadata.get("id") != before.id:
+                    raise
+                # Another client changed or deleted that output after it was read: read again.
 
     def delete(
         self, id: str = "", /, *, run_id: str = "", task_id: str = "", phase: str = "", version: int = 0, cascade: bool = False

@@ -17,13 +17,17 @@ class SpecWrites:
     def __init__(self, phase_outputs: PhaseOutputWrites) -> None:
         self._phase_outputs = phase_outputs
 
-    def save(self, task_id: str, content: str, /, *, run_id: str | None = None, **fields: object) -> record_pb2.PhaseOutput:
-        """Writes the spec of a task, of any size, or with `run_id` of one of its runs; replaces an earlier one.
+    def save(
+        self, task_id: str, content: str, /, *, run_id: str | None = None, version: int | None = None, **fields: object
+    ) -> record_pb2.PhaseOutput:
+        """Writes the spec of a task, or with `run_id` of one of its runs; replaces an earlier one, which must have `version`.
 
-        Raises ParentNotFound when the task or the run does not exist, InvalidArgument.
+        The content has any size.
+        Raises ParentNotFound when the task or the run does not exist, VersionMismatch, InvalidArgument.
         """
         about = {"run_id": run_id} if run_id else {}
-        return self._phase_outputs.save(None, **{"task_id": task_id, "phase": PHASE, "content": content, **about, **fields})
+        values = {"task_id": task_id, "phase": PHASE, "content": content, **about, **fields}
+        return self._phase_outputs.save(None, version=version, **values)
 
 
 class Specs(SpecWrites):

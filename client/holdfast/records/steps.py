@@ -169,12 +169,12 @@ def _settle(step: Step, result: MutationResult, answer: StoreServiceCommitRespon
     elif result.HasField("record") and step.shown is not None:
         step.shown.CopyFrom(getattr(result.record, result.record.WhichOneof("value") or ""))
     elif step.shown is not None:
-        _settle_alone(step.shown, result, answer)
+        _settle_alone(step.shown, result, answer, step.mutation.HasField("insert"))
 
 
-def _settle_alone(shown: Any, result: MutationResult, answer: StoreServiceCommitResponse) -> None:
+def _settle_alone(shown: Any, result: MutationResult, answer: StoreServiceCommitResponse, is_insert: bool) -> None:
     """Updates the returned message from the result alone: the daemon omits the records if the answer would be too large."""
     shown.id, shown.version = result.id, result.version
     shown.update_time.CopyFrom(answer.commit_time)
-    if result.version == 1:
+    if result.version == 1 or is_insert:
         shown.create_time.CopyFrom(answer.commit_time)

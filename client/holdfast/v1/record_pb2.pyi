@@ -59,7 +59,9 @@ class Record(_message.Message):
     id: _builtins.str
     """Output only. The record's id, unique within its workspace and kind."""
     version: _builtins.int
-    """Output only. 1 for a new record; each update raises it by one."""
+    """Output only. 1 for a new record; each update raises it by one. A record with the id of a deleted one goes on counting from its
+    last version.
+    """
     @_builtins.property
     def construct(self) -> Global___Construct:
         """A construct."""
@@ -204,6 +206,8 @@ class Construct(_message.Message):
       version      Output only.
       create_time  Output only. Nanoseconds are kept; years 1678 to 2261.
       update_time  Output only.
+    An insert that sets an output-only field is refused (OUTPUT_ONLY). An update may send the record as it was read; one with
+    another create_time, or another number that the daemon gave, is refused too.
     Strings may not hold NUL. Fields marked json hold JSON text and come back in canonical form.
 
     Something that agents work on: a feature, a fix, an experiment.
@@ -828,7 +832,7 @@ class Bug(_message.Message):
     repro_steps: _builtins.str
     """JSON. The steps that reproduce it."""
     proposed_fix: _builtins.str
-    """A possible fix."""
+    """A possible fix. Unset: none was proposed."""
     actor: _builtins.str
     """Who reported it."""
     metadata: _builtins.str
@@ -851,17 +855,24 @@ class Bug(_message.Message):
         title: _builtins.str = ...,
         severity: _builtins.str = ...,
         status: _builtins.str = ...,
-        task_id: _builtins.str = ...,
+        task_id: _builtins.str | None = ...,
         repro_steps: _builtins.str = ...,
-        proposed_fix: _builtins.str = ...,
+        proposed_fix: _builtins.str | None = ...,
         actor: _builtins.str = ...,
         metadata: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_proposed_fix", b"_proposed_fix", "_task_id", b"_task_id", "create_time", b"create_time", "proposed_fix", b"proposed_fix", "task_id", b"task_id", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time", "id", b"id", "metadata", b"metadata", "proposed_fix", b"proposed_fix", "repro_steps", b"repro_steps", "severity", b"severity", "status", b"status", "task_id", b"task_id", "title", b"title", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_proposed_fix", b"_proposed_fix", "_task_id", b"_task_id", "actor", b"actor", "create_time", b"create_time", "id", b"id", "metadata", b"metadata", "proposed_fix", b"proposed_fix", "repro_steps", b"repro_steps", "severity", b"severity", "status", b"status", "task_id", b"task_id", "title", b"title", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__proposed_fix: _TypeAlias = _typing.Literal["proposed_fix"]  # noqa: Y015
+    _WhichOneofArgType__proposed_fix: _TypeAlias = _typing.Literal["_proposed_fix", b"_proposed_fix"]  # noqa: Y015
+    _WhichOneofReturnType__task_id: _TypeAlias = _typing.Literal["task_id"]  # noqa: Y015
+    _WhichOneofArgType__task_id: _TypeAlias = _typing.Literal["_task_id", b"_task_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__proposed_fix) -> _WhichOneofReturnType__proposed_fix | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__task_id) -> _WhichOneofReturnType__task_id | None: ...
 
 Global___Bug: _TypeAlias = Bug  # noqa: Y015
 
@@ -907,15 +918,17 @@ class StatusUpdate(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         actor: _builtins.str = ...,
-        task_id: _builtins.str = ...,
+        task_id: _builtins.str | None = ...,
         message: _builtins.str = ...,
         metadata: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_task_id", b"_task_id", "create_time", b"create_time", "task_id", b"task_id", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time", "id", b"id", "message", b"message", "metadata", b"metadata", "task_id", b"task_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_task_id", b"_task_id", "actor", b"actor", "create_time", b"create_time", "id", b"id", "message", b"message", "metadata", b"metadata", "task_id", b"task_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__task_id: _TypeAlias = _typing.Literal["task_id"]  # noqa: Y015
+    _WhichOneofArgType__task_id: _TypeAlias = _typing.Literal["_task_id", b"_task_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__task_id) -> _WhichOneofReturnType__task_id | None: ...
 
 Global___StatusUpdate: _TypeAlias = StatusUpdate  # noqa: Y015
 
@@ -974,14 +987,16 @@ class DesignNote(_message.Message):
         decision: _builtins.str = ...,
         consequences: _builtins.str = ...,
         actor: _builtins.str = ...,
-        superseded_by: _builtins.str = ...,
+        superseded_by: _builtins.str | None = ...,
         metadata: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_superseded_by", b"_superseded_by", "create_time", b"create_time", "superseded_by", b"superseded_by", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "consequences", b"consequences", "context", b"context", "create_time", b"create_time", "decision", b"decision", "id", b"id", "metadata", b"metadata", "superseded_by", b"superseded_by", "title", b"title", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_superseded_by", b"_superseded_by", "actor", b"actor", "consequences", b"consequences", "context", b"context", "create_time", b"create_time", "decision", b"decision", "id", b"id", "metadata", b"metadata", "superseded_by", b"superseded_by", "title", b"title", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__superseded_by: _TypeAlias = _typing.Literal["superseded_by"]  # noqa: Y015
+    _WhichOneofArgType__superseded_by: _TypeAlias = _typing.Literal["_superseded_by", b"_superseded_by"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__superseded_by) -> _WhichOneofReturnType__superseded_by | None: ...
 
 Global___DesignNote: _TypeAlias = DesignNote  # noqa: Y015
 
@@ -1096,7 +1111,7 @@ class GateDecision(_message.Message):
     gate_type: _builtins.str
     """The type of the gate, such as `human` or `ai`."""
     approved: _builtins.bool
-    """Whether the task may pass."""
+    """Whether the task may pass. Unset: it is not decided yet."""
     reason: _builtins.str
     """The reasons for it."""
     actor: _builtins.str
@@ -1125,17 +1140,19 @@ class GateDecision(_message.Message):
         task_id: _builtins.str = ...,
         phase: _builtins.str = ...,
         gate_type: _builtins.str = ...,
-        approved: _builtins.bool = ...,
+        approved: _builtins.bool | None = ...,
         reason: _builtins.str = ...,
         actor: _builtins.str = ...,
         decide_time: _timestamp_pb2.Timestamp | None = ...,
         metadata: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "decide_time", b"decide_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_approved", b"_approved", "approved", b"approved", "create_time", b"create_time", "decide_time", b"decide_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "approved", b"approved", "create_time", b"create_time", "decide_time", b"decide_time", "gate_type", b"gate_type", "id", b"id", "metadata", b"metadata", "phase", b"phase", "reason", b"reason", "task_id", b"task_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_approved", b"_approved", "actor", b"actor", "approved", b"approved", "create_time", b"create_time", "decide_time", b"decide_time", "gate_type", b"gate_type", "id", b"id", "metadata", b"metadata", "phase", b"phase", "reason", b"reason", "task_id", b"task_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__approved: _TypeAlias = _typing.Literal["approved"]  # noqa: Y015
+    _WhichOneofArgType__approved: _TypeAlias = _typing.Literal["_approved", b"_approved"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__approved) -> _WhichOneofReturnType__approved | None: ...
 
 Global___GateDecision: _TypeAlias = GateDecision  # noqa: Y015
 

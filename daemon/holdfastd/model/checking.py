@@ -27,13 +27,14 @@ def _refuse_nul(value: str, field: str) -> None:
 
 def _check_string(field: Field) -> Check:
     # The writer checks a field with a vocabulary, as the workspace may have another (`store/vocabularies.py`).
-    name, values, optional = field.name, () if field.vocabulary else field.values, field.optional
+    name, values = field.name, () if field.vocabulary else field.values
+    clears_empty = field.optional and not field.keeps_empty
 
     def check(message: Message) -> None:
         value = getattr(message, name)
         _refuse_nul(value, name)
-        if optional and not value:
-            # Store an empty string as NULL: two empty values would collide in a unique key.
+        if clears_empty and not value:
+            # Store an empty string as NULL: it names no record, and two empty values would collide in a unique key.
             message.ClearField(name)
         if values and value and value not in values:
             known = ", ".join(values)
@@ -194,6 +195,53 @@ def check_in_place_of(shape: Shape, message: Message) -> None:
                 reason="VALUE_INVALID",
                 field=field.name,
             )
+
+
+@cache
+def _set_by_daemon(kind: Kind) -> tuple[str, ...]:
+    return tuple(field.name for field in kind.fields if field.output_only)
+
+
+@cache
+def _kept(kind: Kind) -> tuple[str, ...]:
+    """The output-only fields that never change: not the version, the time of the update, and the sizes of blobs."""
+    changing = {"version", "update_time", *(field.size_field for field in kind.blobs)}
+    return tuple(name for name in _set_by_daemon(kind) if name not in changing)
+
+
+def clear_output_only(kind: Kind, message: RecordMessage) -> None:
+    """Clears the fields that only the daemon sets, in place."""
+    for name in _set_by_daemon(kind):
+        message.ClearField(name)
+
+
+def refuse_output_only(kind: Kind, message: RecordMessage) -> None:
+    """INVALID_ARGUMENT (OUTPUT_ONLY) when a record to insert sets a field that only the daemon sets."""
+    empty = kind.message_class()
+    for name in _set_by_daemon(kind):
+        if getattr(message, name) != getattr(empty, name):
+            raise _output_only(kind, name, "is set by the daemon. Leave it unset")
+
+
+def refuse_other_output_only(kind: Kind, before: RecordMessage, message: RecordMessage) -> None:
+    """INVALID_ARGUMENT (OUTPUT_ONLY) when an update sets a field that never changes to another value than the stored one.
+
+    The version and the time of the update may be those of an earlier read: `Update.version` says whether that matters.
+    """
+    empty = kind.message_class()
+    for name in _kept(kind):
+        value = getattr(message, name)
+        if value not in (getattr(before, name), getattr(empty, name)):
+            raise _output_only(kind, name, "cannot be changed. Send it as it was read, or leave it unset")
+
+
+def _output_only(kind: Kind, name: str, why: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{kind.name}.{name} {why}. AdminService.Load adds records that keep their times and versions.",
+        reason="OUTPUT_ONLY",
+        kind=kind.name,
+        field=name,
+    )
 
 
 def set_defaults(kind: Shape, message: Message) -> None:

@@ -34,11 +34,12 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """Add a record, or replace the fields of the mask when it exists."""
+    """Add a record, or replace the fields of the mask when it exists. `version` as in `Update`; not 0: it must exist."""
 
     kind: Kind
     message: RecordMessage
     mask: tuple[str, ...]
+    version: int = 0
 
     @property
     def row_count(self) -> int:

@@ -19,7 +19,10 @@ def quoted(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KindSql:
-    """Statements on one kind's table. Rows are `workspace`, the kind's columns in their order, the image and its checksum."""
+    """Statements on one kind's table. Rows are `workspace`, the kind's columns in their order, the image and its checksum.
+
+    An inserted row also has `made`, which never changes.
+    """
 
     image: str  # and checksum, WHERE workspace = ? AND id = ?
     columns: str  # WHERE workspace = ? AND id = ?
@@ -49,7 +52,8 @@ def kind_sql(kind: Kind) -> KindSql:
     return KindSql(
         image=f"SELECT image, checksum FROM {table} {where}",
         columns=f"SELECT {', '.join(columns)} FROM {table} {where}",
-        insert=f"INSERT INTO {table} (workspace, {', '.join(columns)}, image, checksum) VALUES (?{', ?' * len(columns)}, ?, ?)",
+        insert=f"INSERT INTO {table} (workspace, {', '.join(columns)}, image, checksum, made)"
+        f" VALUES (?{', ?' * len(columns)}, ?, ?, ?)",
         update=f"UPDATE {table} SET {', '.join(f'{column} = ?' for column in columns)}, image = ?, checksum = ? {where}",
         delete=f"DELETE FROM {table} {where}",
         exists=f"SELECT 1 FROM {table} {where}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
@@ -129,7 +130,14 @@ class Database:
         return errors.refusal(error)
 
     def translate(self, error: Exception) -> HoldfastError | None:
+        if errors.is_sql_error(error) and self._has_changed_definitions():
+            return errors.schema_damaged()
         return errors.translate(error)
+
+    def _has_changed_definitions(self) -> bool:
+        """Whether a table is not defined as the migrations say. Looks with a connection of its own."""
+        with foreign_errors(), closing(self.open_reader()) as connection:
+            return bool(migrate.changed_definitions(connection))
 
     def is_sync_failure(self, error: Exception) -> bool:
         return errors.is_io_failure(error)

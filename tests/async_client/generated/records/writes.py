@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Generic, TypeVar, cast
 
 from holdfast.contract.kinds import Kind
@@ -52,6 +53,12 @@ class RecordWrites(Generic[M]):
         """The version that a delete of `found` must expect; 0 (any) if an earlier step of the transaction changes the record."""
         return 0 if self._sink.wrote(self._kind, found.id) else found.version
 
+    def _upsert(self, message: Any, fields: Mapping[str, object], version: int | None) -> Mutation:
+        """The mutation of a save. A message whose record an earlier step of the transaction writes may have any version."""
+        if version is None and message is not None and self._sink.wrote(self._kind, message.id):
+            version = 0
+        return mutations.upsert(self._kind, message, fields, version)
+
     def _value(self, message: Any) -> M:
         """Converts a record's message to the value that callers get."""
         return cast(M, message)
@@ -60,9 +67,12 @@ class RecordWrites(Generic[M]):
 class CollectionWrites(RecordWrites[M]):
     """Writes records of a kind whose `save` has no rules of its own."""
 
-    async def save(self, message: M | None = None, /, **fields: object) -> M:
+    async def save(self, message: M | None = None, /, *, version: int | None = None, **fields: object) -> M:
         """Adds the record, or changes the given fields of the one with that id, and returns it.
 
-        With a message, all its fields are written. Raises InvalidArgument without an id, and the errors of `create`.
+        With a message, all its fields are written; if it was read, the stored record must still have its version, so that no
+        change of another writer is lost. `version` is the version that the stored record must have; 0: any, or no record.
+        Raises InvalidArgument without an id, VersionMismatch, NotFound when the record of that version was deleted, and the
+        errors of `create`.
         """
-        return await self._written(mutations.upsert(self._kind, message, fields))
+        return await self._written(self._upsert(message, fields, version))
