@@ -37,7 +37,7 @@ class InvalidArgument(HoldfastError):
 
 
 class TooLarge(InvalidArgument):
-    """A part of the request exceeds `metadata["limit"]`, in bytes or items. Put large content into a blob."""
+    """A part of the request exceeds `metadata["limit"]`, in bytes or items."""
 
     reason = "TOO_LARGE"
 

@@ -25,6 +25,7 @@ ENTRY_COLUMNS = [
     ("create_time", "BIGINT", False),
 ]
 IMAGE_COLUMNS = [("image", "BYTEA", True), ("checksum", "BIGINT", True)]
+MADE = ("made", "BIGINT", False)
 # The daemon sets these times on every record, so their columns are NOT NULL.
 ALWAYS_SET = {"version", "create_time", "update_time"}
 
@@ -76,8 +77,8 @@ def home_of(kind: Kind, field: Field) -> tuple[str, str]:
 
 @kinds
 def test_a_kind_s_table_has_its_fields_as_columns(database: Connection, kind: Kind) -> None:
-    expected = [("workspace", "TEXT", False), *expected_columns(kind), *IMAGE_COLUMNS]
-    assert sorted(columns(database, kind.name)) == sorted(expected)  # a column that a migration replaced comes last
+    expected = [("workspace", "TEXT", False), *expected_columns(kind), *IMAGE_COLUMNS, MADE]
+    assert sorted(columns(database, kind.name)) == sorted(expected)  # a column that a migration added or replaced comes last
     assert primary_key(database, kind.name) == ["workspace", "id"]
 
 
@@ -153,9 +154,11 @@ def test_the_allowed_values_are_a_check(database: Connection, kind: Kind) -> Non
 
 @journals
 def test_a_journal_s_table_has_its_fields_as_columns(database: Connection, journal: Journal) -> None:
-    assert columns(database, journal.name) == [*ENTRY_COLUMNS, *expected_columns(journal), *IMAGE_COLUMNS]
+    assert sorted(columns(database, journal.name)) == sorted([*ENTRY_COLUMNS, *expected_columns(journal), *IMAGE_COLUMNS])
     assert primary_key(database, journal.name) == ["journal_id", "number"]
-    assert foreign_keys(database, journal.name)[("journal_id",)] == ("journal", ("journal_id",))
+    digests = {(each.name,): ("blob", ("digest",)) for each in journal.blobs}
+    assert foreign_keys(database, journal.name) == {("journal_id",): ("journal", ("journal_id",)), **digests}
+    assert {(each.name,) for each in journal.blobs} <= set(indexes(database, journal.name)), "deleting a blob would scan it"
     assert not journal.children, "a journal's entries may have no child tables"
     assert set(journal.parents) <= set(KINDS)
 

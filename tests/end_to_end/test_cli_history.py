@@ -39,7 +39,7 @@ def test_log_for_programs(run: Run, store: holdfast.Store) -> None:
     store.tasks.delete(task.id)
     store.tasks.create(title="again", id=task.id)
     entries = run("log", task.id, "--json").objects
-    assert [(each["action"], each["version"]) for each in entries] == [("insert", 1), ("delete", 2), ("update", 2), ("insert", 1)]
+    assert [(each["action"], each["version"]) for each in entries] == [("insert", 3), ("delete", 2), ("update", 2), ("insert", 1)]
     again, deleted, updated, created = (each["fields"] for each in entries)
     assert again["title"] == {"before": None, "after": "again"}
     assert deleted["title"] == {"before": "t", "after": None}
@@ -49,7 +49,7 @@ def test_log_for_programs(run: Run, store: holdfast.Store) -> None:
     assert revisions == sorted(revisions, reverse=True)
     assert {(each["actor"], each["kind"], each["id"]) for each in entries} == {("tester", "task", task.id)}
     assert {(each["peer_uid"], each["peer_pid"]) for each in entries} == {(os.getuid(), os.getpid())}
-    assert [each["version"] for each in run("log", task.id, "--json", "-n", "2").objects] == [1, 2]
+    assert [each["version"] for each in run("log", task.id, "--json", "-n", "2").objects] == [3, 2]
     assert run("log", task.id, "-n", "0").out == ""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import MessageToDict
 
 import holdfast
 from holdfast.contract.kinds import KINDS
@@ -237,13 +238,18 @@ def world(daemon: Any, store: holdfast.Store) -> Iterator[World]:
         yield World(api)
 
 
+def _spelled(value: Any) -> Any:
+    """A list of messages as JSON, anything else as it is."""
+    return value if isinstance(value, str | int) else json.dumps([MessageToDict(each) for each in value])
+
+
 def test_every_kind_by_the_same_verbs(run: Run, world: World) -> None:
     for name, kind in KINDS.items():
         spelled = name.replace("_", "-")
         needed = world.minimal(REGISTRY[name]).ListFields()
         if needed:
             assert run("create", spelled, "--json").reason == "FIELD_REQUIRED"
-        made = run("create", spelled, *(f"{field.name}={value}" for field, value in needed))
+        made = run("create", spelled, *(f"{field.name}={_spelled(value)}" for field, value in needed))
         assert made.code == 0, made.err
         id = made.out.strip()
         assert run("show", kind.noun, id, "--json").objects[0]["id"] == id

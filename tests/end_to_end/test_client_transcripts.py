@@ -101,13 +101,13 @@ def test_an_invalid_entry_does_not_affect_its_batch(store: holdfast.Store, sessi
         writer.write(role="a", content="1")
         wrongs: list[dict[str, Any]] = [
             {"role": ""},
-            {"role": "a", "content": "nul\0"},
-            {"role": "a", "content": "\ud800"},
+            {"role": "nul\0"},
+            {"role": "\ud800"},
             {"role": "a", "phase": "\0"},
             {"role": "a", "metadata": {1: 1}},
             {"role": "a", "metadata": holdfast.Json("{")},
             {"role": "a", "iteration": 2**63},
-            {"role": "a", "content": "x" * (1 << 20)},
+            {"role": "a", "metadata": "x" * (1 << 20)},
             {"role": "a", "content": 7},
         ]
         for wrong in wrongs:

@@ -182,7 +182,9 @@ def test_a_socket_directory_of_somebody_else_is_refused(directory: Directory) ->
 
 
 def test_a_wrong_setting_is_refused_with_its_key(directory: Directory) -> None:
-    assert "--readers is 'x'" in directory.refused("store", "run/s.sock", "--readers", "x")
+    wrong = directory.start("store", "run/s.sock", "--readers", "x")
+    assert wrong.process.wait(30) == 2, "a wrong flag is wrong usage"
+    assert "--readers is 'x'" in wrong.log()
     assert "HOLDFAST_GRACE_S is 'x'" in directory.refused(HOLDFAST_GRACE_S="x")
     config = directory.path / "holdfast.toml"
     config.write_text("gracee_s = 3")

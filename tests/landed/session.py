@@ -81,14 +81,23 @@ def fill_events(store: holdfast.Store) -> None:
     store.events.save_many([{"type": "warning", "message": f"number {each}"} for each in range(5)], parent_id=task.id)
 
 
+def _said(message: Any) -> dict[str, Any]:
+    """The fields of a message that are set, and in it of messages: each version knows other fields."""
+    return _set_fields(holdfast.plain(message))
+
+
+def _set_fields(values: dict[str, Any]) -> dict[str, Any]:
+    found = {name: _set_fields(each) if isinstance(each, dict) else each for name, each in values.items()}
+    return {name: each for name, each in found.items() if each not in ("", 0, None) or each is False}
+
+
 def dump(store: holdfast.Store) -> dict[str, Any]:
     """Everything that can be read: records, entries, contexts, blobs, changes."""
-    found: dict[str, Any] = {name: [holdfast.plain(each) for each in getattr(store, name).list()] for name in COLLECTIONS}
-    found["transcripts"] = [holdfast.plain(each) for each in store.transcripts.list()]
+    found: dict[str, Any] = {name: [_said(each) for each in getattr(store, name).list()] for name in COLLECTIONS}
+    found["transcripts"] = [_said(each) for each in store.transcripts.list()]
     found["contexts"] = [store.checkpoints.load(each["id"]) for each in found["checkpoints"]]
-    digests = sorted(
-        {each["content_digest"] for each in found["artifacts"]} | {each["context_digest"] for each in found["checkpoints"]}
-    )
+    named = [each.get("content_digest") or each.get("context_digest") for each in [*found["artifacts"], *found["checkpoints"]]]
+    digests = sorted({each for each in named if each})
     found["blobs"] = {each: base64.b64encode(store.blobs.get(each)).decode() for each in digests}
     stats = [store.blobs.stat(each) for each in digests]
     found["stored"] = [[each.codec, each.path, each.base_digest, each.depth, each.size_bytes] for each in stats]
@@ -101,10 +110,7 @@ def dump(store: holdfast.Store) -> dict[str, Any]:
 
 def dump_events(store: holdfast.Store) -> list[Any]:
     task = next(iter(store.tasks.list(limit=1)))
-    found = [holdfast.plain(each) for each in store.events.read(task.id)]
-    for each in found:  # the landed client shows an unset number as 0
-        each["event"]["duration_ms"] = each["event"]["duration_ms"] or None
-    return json.loads(json.dumps(found, default=str))
+    return json.loads(json.dumps([_said(each) for each in store.events.read(task.id)], default=str))
 
 
 def work(store: holdfast.Store) -> dict[str, Any]:

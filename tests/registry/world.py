@@ -48,8 +48,8 @@ def update_of(kind: Kind, message: Message, mask: list[str], version: int = 0) -
 
 
 def settable(kind: Kind) -> list[Field]:
-    """The fields that callers set, without the id."""
-    return [each for each in kind.fields if not each.output_only and each.name != "id"]
+    """The fields that callers set, without the id, and without the blobs that would be in place of another field."""
+    return [each for each in kind.fields if not (each.output_only or each.in_place_of or each.name == "id")]
 
 
 def changeable(kind: Kind) -> list[Field]:
@@ -202,7 +202,7 @@ def _settle(fields: tuple[Field, ...], message: Message) -> None:
             setattr(message, field.name, canonical(getattr(message, field.name)))
         elif field.default_value and not getattr(message, field.name):
             setattr(message, field.name, field.default_value)
-        elif field.optional and getattr(message, field.name) == "":
+        elif field.optional and not field.keeps_empty and getattr(message, field.name) == "":
             message.ClearField(field.name)
 
 

@@ -62,6 +62,8 @@ def test_tasks(backend: Backend) -> None:
     assert [(each.id, list(each.blocked_by)) for each in backend.LoadAllTasks()] == [("TASK-001", []), ("TASK-002", ["TASK-001"])]
     first.title = "First, renamed"
     assert backend.SaveTask(first).title == "First, renamed"
+    with pytest.raises(holdfast.VersionMismatch):  # `first` is older than what was just saved
+        backend.SaveTask(first)
     assert backend.TaskExists("TASK-001") and not backend.TaskExists("TASK-003")
     backend.DeleteTask("TASK-002")
     assert not backend.TaskExists("TASK-002")

@@ -56,6 +56,9 @@ def test_versions_are_optimistic(store: holdfast.Store) -> None:
     again = store.tasks.get(mine.id)
     again.status = "paused"
     assert store.tasks.update(again).version == 3
+    with pytest.raises(holdfast.VersionMismatch):
+        store.tasks.save(again)
+    assert store.tasks.save(store.tasks.get(mine.id)).version == 4
 
 
 def test_a_bug_may_name_a_task(store: holdfast.Store) -> None:
@@ -66,7 +69,9 @@ def test_a_bug_may_name_a_task(store: holdfast.Store) -> None:
     row = holdfast.plain(store.bugs.get(bug.id))
     assert HINTS["bugs"] <= row.keys()
     assert (row["severity"], row["task_id"], row["repro_steps"], row["proposed_fix"]) == ("critical", task.id, steps, "debounce")
-    assert (store.bugs.get(loose.id).task_id, store.bugs.get(loose.id).proposed_fix) == ("", ""), "both fields are optional"
+    row = holdfast.plain(store.bugs.get(loose.id))
+    assert (row["task_id"], row["proposed_fix"]) == (None, None), "both columns may be NULL"
+    assert [each.id for each in store.bugs.list(filter="proposed_fix = null")] == [loose.id]
     assert [each.id for each in store.bugs.list(filter=f'task_id = "{task.id}"')] == [bug.id]
     assert [each.id for each in store.bugs.list(filter='severity = "low"')] == [loose.id]
     assert store.bugs.update(bug.id, status="fixed", version=1).version == 2

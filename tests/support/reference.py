@@ -23,6 +23,7 @@ class Model:
 
     records: dict[Key, dict[str, Any]] = field(default_factory=dict)
     journals: dict[Key, list[str]] = field(default_factory=dict)
+    deleted: dict[Key, int] = field(default_factory=dict)  # the last versions; a record of that id goes on counting
     revision: int = 0
 
     def commit(self, steps: Sequence[tuple[Any, ...]]) -> None:
@@ -30,14 +31,14 @@ class Model:
         trial = copy.deepcopy(self)
         for name, *arguments in steps:
             getattr(trial, name)(*arguments)
-        self.records, self.journals = trial.records, trial.journals
+        self.records, self.journals, self.deleted = trial.records, trial.journals, trial.deleted
         self.revision += bool([step for step in steps if step[0] != "append" or step[3]])
 
     def insert(self, kind: str, id: str, fields: dict[str, Any]) -> None:
         if self.records.get((kind, id)) is not None:
             raise Refused("PARENT_NOT_FOUND" if self._dangles(kind, id, fields) else "ID_TAKEN")
         self._check(kind, id, fields)
-        self.records[kind, id] = {"version": 1, **copy.deepcopy(fields)}
+        self.records[kind, id] = {"version": 1 + self.deleted.get((kind, id), 0), **copy.deepcopy(fields)}
 
     def update(self, kind: str, id: str, fields: dict[str, Any], version: int) -> None:
         record = self._expected(kind, id, version)
@@ -78,7 +79,7 @@ class Model:
             if link in self.records:
                 self._remove(*link)
         self.journals.pop((kind, id), None)
-        del self.records[kind, id]
+        self.deleted[kind, id] = self.records.pop((kind, id))["version"]
 
     def _expected(self, kind: str, id: str, version: int) -> dict[str, Any]:
         if (record := self.records.get((kind, id))) is None:
@@ -126,6 +127,7 @@ def replay(changes: Sequence[store_service_pb2.Change]) -> tuple[dict[Key, Any],
     """The records (as messages) and the lengths of the journals after all changes."""
     records: dict[Key, Any] = {}
     lengths: dict[Key, int] = {}
+    deleted: dict[Key, int] = {}
     for each in changes:
         action = store_service_pb2.Action.Name(each.action).removeprefix("ACTION_")
         if action in ("APPEND", "DROP"):
@@ -133,11 +135,13 @@ def replay(changes: Sequence[store_service_pb2.Change]) -> tuple[dict[Key, Any],
             assert each.first_number == (lengths.get(key, 0) + 1 if action == "APPEND" else 1)
             lengths[key] = each.last_number if action == "APPEND" else 0
         elif action == "DELETE":
+            deleted[each.kind, each.id] = each.version
             assert records.pop((each.kind, each.id)).version == each.version
         else:
             message = getattr(each.record, each.kind)
             before = records.get((each.kind, each.id))
             assert (before is None) == (action == "INSERT")
-            assert each.version == message.version == (1 if before is None else before.version + 1)
+            last = deleted.get((each.kind, each.id), 0) if before is None else before.version
+            assert each.version == message.version == last + 1
             records[each.kind, each.id] = message
     return records, {key: length for key, length in lengths.items() if length}

@@ -201,3 +201,15 @@ def until(condition: Callable[[], bool]) -> None:
             return
         ended.wait(0.01)
     raise AssertionError("it never came true")
+
+
+def test_an_admitted_request_gets_a_little_more_whatever_its_share() -> None:
+    """Otherwise a large message is received and then refused for the few bytes of its small fields."""
+    budget = Budget(100 * MIB)
+    claim, other = Claim(budget, peer("a")), Claim(budget, peer("b"))
+    claim.take(40 * MIB)
+    other.force(50 * MIB)
+    claim.top_up(5 * MIB)
+    assert claim.held_bytes == 45 * MIB
+    with pytest.raises(NoRoom):
+        claim.top_up(6 * MIB)

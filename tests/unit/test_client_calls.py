@@ -124,7 +124,7 @@ def test_errors_are_exceptions_with_reason_and_metadata(
 def test_when_none_answers_after_a_store_was_replaced_the_reason_is_raised(server: tuple[Misbehaving, Path]) -> None:
     servicer, path = server
     servicer.failures = [(grpc.StatusCode.UNAVAILABLE, "STORE_REPLACED", 0)] + [(grpc.StatusCode.UNAVAILABLE, "", 0)] * 1000
-    with holdfast.connect(path, timeout_s=0.3) as store, pytest.raises(holdfast.Unavailable) as caught:
+    with holdfast.connect(path, timeout_s=1.5) as store, pytest.raises(holdfast.Unavailable) as caught:
         store.tasks.create(title="t")
     assert caught.value.reason == "STORE_REPLACED"
     assert len(servicer.commits) > 1

@@ -280,7 +280,7 @@ def test_one_commit_may_do_several_things_to_one_record(engine: Engine) -> None:
     assert told(engine.changes(after=1)) == [
         ("transcript", "T", "DROP", 0),
         ("task", "T", "DELETE", 2),
-        ("task", "T", "INSERT", 1),
+        ("task", "T", "INSERT", 3),
     ]
     assert engine.submit(append("T", "y", parent_kind="task")).results[0].first_number == 1
     assert get(engine, "task", "T") == record_pb2.Task.FromString(engine.changes()[-2].record.task.SerializeToString())

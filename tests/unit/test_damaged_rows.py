@@ -368,3 +368,11 @@ def change_definition(engine: Engine, old: str, new: str) -> None:
 def test_verify_finds_damage_in_rows_without_a_checksum(engine: Engine, damage: str, reason: str) -> None:
     change(engine, damage)
     assert reason in {found for found, _ in problems(engine)}
+
+
+def test_a_statement_of_the_writer_over_a_damaged_definition_is_data_loss(engine: Engine) -> None:
+    """As a reader's: SQLite says only that there is no such column."""
+    change(engine, "UPDATE meta SET value = value")
+    engine.connection.execute("ALTER TABLE task RENAME COLUMN title TO titlf")
+    with pytest.raises(DataLoss, match="The definition of a table in the database is damaged"):
+        engine.submit(insert_task("T2", title="t"))

@@ -162,6 +162,19 @@ def test_the_first_batch_after_a_checkpoint_finds_the_store_replaced(tmp_path: P
             engine.close()
 
 
+def test_a_read_of_an_overwritten_database_is_no_damage(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    engine.submit(insert_task("A"))
+    engine.parts.scheduler.run("checkpoint", Call(30.0))
+    database = tmp_path / "holdfast.db"
+    whole = database.read_bytes()
+    database.write_bytes(whole[:100] + b"\xff" * (len(whole) - 100))
+    with pytest.raises(StoreReplaced, match="another process wrote to"), engine.readers.snapshot(Call()) as connection:
+        connection.execute("SELECT count(*) FROM task JOIN commits").fetchall()
+    with pytest.raises(StoreReplaced):
+        engine.close()
+
+
 def test_nothing_is_removed_from_the_directory_of_another_store(tmp_path: Path) -> None:
     """A sweep or `recover` that still runs may have paths of files that the other store names."""
     (tmp_path / "store").mkdir()

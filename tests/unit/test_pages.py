@@ -103,11 +103,11 @@ def test_a_negative_page_size_is_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "keys"),
     [
-        ("", ["create_time asc", "id asc"]),
-        ("  ", ["create_time asc", "id asc"]),
-        ("create_time desc", ["create_time desc", "id desc"]),
-        ("status, update_time desc", ["status asc", "update_time desc", "id desc"]),
-        (" title asc , version ", ["title asc", "version asc", "id asc"]),
+        ("", ["create_time asc", "made asc", "id asc"]),
+        ("  ", ["create_time asc", "made asc", "id asc"]),
+        ("create_time desc", ["create_time desc", "made desc", "id desc"]),
+        ("status, update_time desc", ["status asc", "update_time desc", "made desc", "id desc"]),
+        (" title asc , version ", ["title asc", "version asc", "made asc", "id asc"]),
         ("id desc", ["id desc"]),
         ("id, title", ["id asc"]),
     ],

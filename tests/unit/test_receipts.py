@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from holdfastd.errors import DeadlineExceeded, Exhausted, HoldfastError
-from holdfastd.model.budget import Budget, Claim
+from holdfastd.model import call as caller
+from holdfastd.model.budget import Budget, Claim, NoRoom
 from holdfastd.model.call import Peer
 from holdfastd.rpc import receipts as module
+from holdfastd.rpc.gate import Gate
+from holdfastd.rpc.handlers import UnaryHandler
+from holdfastd.rpc.peers import Peers
 from holdfastd.rpc.receipts import Receipts
 
 MIB = 2**20
@@ -202,3 +206,13 @@ def test_a_connection_pauses_after_a_large_message_without_room(receipts: Receip
     assert time.monotonic() - began >= 0.2
     receipts.pauses.begin("b", 1000)
     assert ask(receipts, Call(budget, "b")).begun == 1
+
+
+def test_a_read_of_a_paused_connection_is_refused_before_its_answer_is_built() -> None:
+    gate, built = Gate(2, 2, 10, Peers()), []
+    handler = UnaryHandler(lambda request, call: built.append(1), gate, "method", 1.0, bytes)
+    gate.pauses.begin("a", 16 * MIB)
+    with pytest.raises(NoRoom):
+        handler._read(None, caller.Call(None, Peer("a", 1, 1000, 1000)))
+    assert built == []
+    gate.close()

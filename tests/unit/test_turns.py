@@ -101,7 +101,7 @@ def test_a_place_goes_to_the_connection_whose_turn_it_is() -> None:
     for each in first:
         each.end()
     assert eventually(honest.begun.is_set)
-    assert begun(greedy) == 1
+    assert begun_at_last(greedy) == 1
     end([honest, *greedy])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import datetime
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from holdfast.contract.kinds import JOURNALS, KINDS, FieldType
 from holdfast.v1 import entry_pb2, record_pb2, store_service_pb2
 from holdfast.values import views
 from holdfast.values.entries import entry_of
+from holdfast.values.fields import message_of
 from holdfast.values.view_classes import class_named, view_class_of, view_of, viewed_messages
 
 STUB = Path(views.__file__).with_name("views.pyi")
@@ -230,3 +232,13 @@ def test_changes_hold_records() -> None:
     assert list(change.message.record.task.tags) == ["a", "b"] and view_of(store_service_pb2.Change()).record is None
     with pytest.raises(AttributeError, match="cannot be set"):
         change.record = None
+
+
+def test_a_json_value_with_lone_surrogates_stays_as_it_was_read() -> None:
+    text = json.dumps({"output": "a\ud800b"})
+    entry = view_of(entry_pb2.Entry(event=entry_pb2.Event(data=text)))
+    assert entry.data == {"output": "a\ud800b"}
+    assert message_of(entry).event.data == text
+    entry.data["more"] = 1
+    with pytest.raises(holdfast.InvalidArgument, match="lone surrogate"):
+        message_of(entry)

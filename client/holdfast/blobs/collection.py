@@ -23,8 +23,8 @@ SLOWEST_BYTES_PER_S = 1 << 20
 class Blobs:
     """The blobs of the store, which all workspaces share. Thread-safe.
 
-    A digest is `sha256:` and 64 hexadecimal digits. A blob is kept while a record refers to it, and for at least an hour after
-    it was put.
+    A digest is `sha256:` and 64 hexadecimal digits. A blob is kept while a record or an entry refers to it, and for at least an
+    hour after it was put.
     """
 
     def __init__(self, connection: Connection) -> None:

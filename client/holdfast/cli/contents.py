@@ -56,14 +56,14 @@ def cat(
       holdfast cat art_… --offset 1048576 --length 4096 | xxd
       holdfast cat --all ses_… ./contexts
     """
-    from holdfast.cli.digests import digest_of
+    from holdfast.cli.digests import chunks_of
 
     if whole != (directory is not None):
         raise InvalidArgument("--all and DIR go together: `holdfast cat --all SESSION DIR`.", reason="USAGE")
     with open_store(options) as store:
         if directory is not None:
             return _write_all(store, options, what, directory)
-        chunks = store.blobs.chunks(digest_of(store, what, kind), offset, length or 0)
+        chunks = chunks_of(store, what, kind, offset, length or 0)
         _write(_harmless(chunks, midway=offset > 0) if sys.stdout.isatty() and not force else chunks)
     return exits.OK
 

@@ -1,7 +1,8 @@
-"""Finds the digest that `cat` writes: the one given, or that of a record's content."""
+"""Finds what `cat` writes: the blob with the digest given, or a record's content."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from holdfast.cli.fields import KINDS_WITH_CONTENT, blob_field
@@ -16,8 +17,16 @@ if TYPE_CHECKING:
 DIGEST_PREFIX = "sha256:"
 
 
-def digest_of(store: Store, what: str, kind_name: str | None) -> str:
-    """Returns the digest for a digest or a record's id.
+def chunks_of(store: Store, what: str, kind_name: str | None, offset: int, length: int) -> Iterator[bytes]:
+    """Yields a part of the content of a blob or a record, as `Blobs.chunks` does. Raises the errors of `content_of`."""
+    found = content_of(store, what, kind_name)
+    if isinstance(found, bytes):
+        return iter([found[offset : offset + length] if length else found[offset:]])
+    return store.blobs.chunks(found, offset, length)
+
+
+def content_of(store: Store, what: str, kind_name: str | None) -> str | bytes:
+    """Returns the digest for a digest or a record's id; a content that is in the record itself as bytes.
 
     Raises NotFound when there is no such record or content, FailedPrecondition when records of two kinds have the id.
     """
@@ -45,10 +54,12 @@ def _with_content(kind: Kind) -> Kind:
     return kind
 
 
-def _of_record(store: Store, kind: Kind, id: str) -> str | None:
-    """The digest of a record's content, empty if it has no content; None if the record does not exist."""
+def _of_record(store: Store, kind: Kind, id: str) -> str | bytes | None:
+    """The digest of a record's content, or the content itself, empty if it has none; None if the record does not exist."""
     try:
-        digest: str = getattr(records_of(store, kind).get(id), blob_field(kind))
+        record = records_of(store, kind).get(id)
     except NotFound:
         return None
-    return digest
+    field = kind.by_name[blob_field(kind)]
+    digest: str = getattr(record, field.name)
+    return digest or (getattr(record, field.in_place_of).encode() if field.in_place_of else "")

@@ -23,6 +23,8 @@ TELLING = frozenset((
 ))
 # fmt: on
 CELL_CHARACTERS = 400
+# The sizes of blobs that only some records have, in place of a field.
+SOMETIMES = frozenset(field.size_field for kind in KINDS.values() for field in kind.blobs if field.in_place_of)
 
 _NUMBERS = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_DOUBLE)
 
@@ -56,7 +58,7 @@ KINDS_WITH_CONTENT = tuple(each for each in KINDS.values() if blob_field(each))
 
 
 def _is_telling(name: str, rules: options_pb2.FieldRules) -> bool:
-    return name in TELLING or rules.required or (rules.output_only and name.endswith("_bytes"))
+    return name in TELLING or rules.required or (rules.output_only and name.endswith("_bytes") and name not in SOMETIMES)
 
 
 def chosen_fields(kind: Kind, names: str) -> list[str]:

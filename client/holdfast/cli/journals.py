@@ -64,7 +64,7 @@ def tail(
       holdfast tail TASK-001 --parent-kind task --journal event -f
       holdfast tail ses_… --start 1 --json > transcript.jsonl
     """
-    from holdfast.cli.json_form import json_line
+    from holdfast.cli.json_form import json_line, with_contents
     from holdfast.cli.kind_names import journal_named, kind_named
     from holdfast.contract.kinds import plural
 
@@ -78,7 +78,7 @@ def tail(
             # Without --start, `lines` determines the first entry, and --follow continues after these entries.
             for entry in map(message_of, islice(found, lines if start else None)):
                 if options.as_json:
-                    print(json_line(entry_form(entry)), flush=follow)
+                    print(json_line(with_contents(store, entry, entry_form(entry))), flush=follow)
                 else:
                     write_lines(_lines(entry, full=full), flush=follow)
     return exits.OK
@@ -89,7 +89,7 @@ def _start(read: Callable[..., Iterable[entry_pb2.Entry]], lines: int, filter: s
 
     def number_back(count: int, filter: str) -> int:
         """The number of the entry `count` from the end, or of the first if there are fewer; 0 if there is none."""
-        return _last_number(read(limit=count, descending=True, filter=filter))
+        return _last_number(read(limit=count, descending=True, filter=filter, contents=False))
 
     newest = number_back(1, "")
     if not filter or not lines:

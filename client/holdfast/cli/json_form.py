@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 
 from holdfast.cli.text import harmless_json
 from holdfast.contract.kinds import TIMESTAMP, fields_of
 from holdfast.values.fields import is_unset, json_value
+
+if TYPE_CHECKING:
+    from holdfast.store import Store
 
 
 def json_form(message: Message) -> dict[str, Any]:
@@ -31,6 +34,20 @@ def json_form(message: Message) -> dict[str, Any]:
             form[field.name] = json_value(value)
         else:
             form[field.name] = None if is_unset(message, fields[field.name]) else _item(value)
+    return form
+
+
+def with_contents(store: Store, message: Message, form: dict[str, Any]) -> dict[str, Any]:
+    """Returns the form of a record or entry with the contents that are in blobs, exactly as they were given."""
+    from holdfast.blobs.contents import places_of, text_of, value_of  # here: it loads gRPC, and few commands need it
+
+    value = value_of(message)
+    fields = fields_of(value.DESCRIPTOR)
+    for name, place in places_of(value).items():
+        unfilled = form[name] in (None, "") or "\ufffd" in str(form[name])
+        if getattr(value, place.name) and unfilled:
+            text = text_of(message, store.blobs, name)
+            form[name] = json_value(text) if fields[name].json else text
     return form
 
 

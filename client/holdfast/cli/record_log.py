@@ -102,6 +102,7 @@ def _nothing(what: str, id: str | None) -> NotFound:
 
 def _history(store: Store, kinds: list[str], id: str) -> Iterator[entry_pb2.Entry]:
     """Yields the audit's entries, oldest first for each kind. Asks for one kind at a time, so that the daemon uses an index."""
+    from holdfast.blobs.contents import as_stored
     from holdfast.domain.audit import JOURNAL
     from holdfast.journals.entry_pages import entry_pages
 
@@ -110,7 +111,7 @@ def _history(store: Store, kinds: list[str], id: str) -> Iterator[entry_pb2.Entr
         request = journal_service_pb2.JournalServiceListRequest(
             workspace=scope.workspace, journal=JOURNAL, parent_kind=kind, parent_id=id
         )
-        yield from entry_pages(scope, request, None, list)
+        yield from entry_pages(scope, request, None, as_stored(list))
 
 
 def _entry(told: entry_pb2.Entry) -> Entry:

@@ -81,14 +81,15 @@ def show_record(options: Options, noun: str, id: str | None) -> int:
       holdfast show constitution
     """
     from holdfast.cli.fields import blocks
-    from holdfast.cli.json_form import json_form, json_line
+    from holdfast.cli.json_form import json_form, json_line, with_contents
     from holdfast.cli.kind_names import id_of, kind_named
     from holdfast.cli.reach import open_store, records_of
 
     kind = kind_named(noun, verb="show")
     wanted = id_of(kind, id)
     with open_store(options) as store:
-        form = json_form(records_of(store, kind).get(wanted))
+        found = records_of(store, kind).get(wanted)
+        form = with_contents(store, found, json_form(found))
     print(json_line(form) if options.as_json else "\n".join(blocks(kind, form)))
     return exits.OK
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-# Control characters, line and paragraph separators, marks of direction, and invisible characters that can hide text.
-_CLASS = "\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f"
+# Control characters, line and paragraph separators, marks of direction, invisible characters that can hide text, and lone
+# surrogates, which no output can encode.
+_CLASS = "\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f\ud800-\udfff"
 _CONTROLS = re.compile(f"[{_CLASS}]")
 _STEERING = re.compile(f"(?![\t\n\f]|\r\n)[{_CLASS}]")
 _LAYOUT = {"\n": "\n", "\t": "\t"}
@@ -33,7 +34,7 @@ def harmless_json(text: str) -> str:
 
 
 def _json_escaped(character: str) -> str:
-    units = character.encode("utf-16-be").hex()
+    units = character.encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 

@@ -49,7 +49,7 @@ def target(kind: Kind, id: str | None, words: Sequence[str]) -> tuple[str, Seque
 def create(store: Store, kind: Kind, values: Mapping[str, Any]) -> Any:
     """Uploads the files among the values and adds the record."""
     try:
-        return records_of(store, kind).create(**_uploaded(store, values))
+        return records_of(store, kind).create(**_in_blobs(store, kind, _uploaded(store, values)))
     except TypeError as error:  # JSON with a number where the field takes text; the message names the field
         raise InvalidArgument(str(error), reason="VALUE_INVALID") from None
 
@@ -105,6 +105,20 @@ def _described(kind: Kind, fields: Mapping[str, Any]) -> dict[str, Any]:
 def _uploaded(store: Store, values: Mapping[str, Any]) -> dict[str, Any]:
     """Uploads the files among the values and returns the values with the digests in their place."""
     return {name: _digest(store, each) if isinstance(each, Upload) else each for name, each in values.items()}
+
+
+def _in_blobs(store: Store, kind: Kind, values: dict[str, Any]) -> dict[str, Any]:
+    """The values, without those for which a blob is there too, as `show --json` prints both.
+
+    The content is put again, because the digest may be of another store.
+    """
+    for field in kind.blobs:
+        text = values.get(field.in_place_of) if field.in_place_of and values.get(field.name) else None
+        if isinstance(text, str) and text:
+            from holdfast.values.unfit import bytes_of
+
+            values |= {field.name: store.blobs.put(bytes_of(text)).digest, field.in_place_of: None}
+    return values
 
 
 def _digest(store: Store, upload: Upload) -> str:

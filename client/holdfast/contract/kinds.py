@@ -81,6 +81,7 @@ class Field:
     descriptor: FieldDescriptor | None = field(default=None, repr=False, compare=False)  # None: not a field of the contract
     repeated: bool = False
     optional: bool = False  # has presence: unset differs from zero
+    optional_since: int = 0  # the API version that made it optional; 0: it always was
     required: bool = False
     output_only: bool = False
     immutable: bool = False
@@ -93,6 +94,8 @@ class Field:
     reference: Reference | None = None
     blob: bool = False
     size_field: str = ""
+    type_field: str = ""
+    in_place_of: str = ""
     number_within: str = ""
     search: bool = False
     computed: bool = False  # computed when it is read; has no column
@@ -115,6 +118,15 @@ class Field:
     def nullable(self) -> bool:
         """Whether the column is NULL when the field is unset."""
         return self.optional or self.reference is not None or self.blob or self.type in (FieldType.TIME, FieldType.JSON)
+
+    @cached_property
+    def keeps_empty(self) -> bool:
+        """Whether the field is text that may be empty or unset. References, digests and fields of a key are never empty text."""
+        if not self.optional or self.type is not FieldType.STRING or self.reference is not None or self.blob:
+            return False
+        message = self.descriptor.containing_type if self.descriptor is not None else None
+        keys = message.GetOptions().Extensions[options_pb2.kind].keys if message is not None else ()
+        return all(self.name not in key.fields for key in keys)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +154,11 @@ class Shape:
     def children(self) -> tuple[Field, ...]:
         """The repeated fields, each in a child table `{name}_{field}`."""
         return tuple(each for each in self.fields if each.repeated)
+
+    @cached_property
+    def blobs(self) -> tuple[Field, ...]:
+        """The fields that hold the digest of a blob."""
+        return tuple(each for each in self.fields if each.blob)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +192,6 @@ class Kind(Shape):
         return tuple(each for each in self.fields if each.vocabulary)
 
     @cached_property
-    def blobs(self) -> tuple[Field, ...]:
-        return tuple(each for each in self.fields if each.blob)
-
-    @cached_property
     def noun(self) -> str:
         """The name of the collection: the plural, or the singular if the id template is constant and so allows one record."""
         single = self.id_template and "{" not in self.id_template
@@ -201,6 +214,17 @@ class Journal(Shape):
 
     parents: tuple[str, ...] = field(default=())
     derived: bool = False
+
+    @cached_property
+    def own_columns(self) -> tuple[Field, ...]:
+        """The columns that every entry has."""
+        return tuple(each for each in self.columns if each not in self.blob_columns)
+
+    @cached_property
+    def blob_columns(self) -> tuple[Field, ...]:
+        """The columns about blobs: digests, sizes and media types. Most entries name no blob and leave them at their defaults."""
+        names = {name for each in self.blobs for name in (each.name, each.size_field, each.type_field) if name}
+        return tuple(each for each in self.columns if each.name in names)
 
 
 _TYPES = {
@@ -227,6 +251,7 @@ def _read_field(descriptor: FieldDescriptor) -> Field:
         type=_field_type(descriptor, rules),
         repeated=descriptor.is_repeated,
         optional=descriptor.has_presence and descriptor.message_type is None,
+        optional_since=rules.optional_since,
         required=rules.required,
         output_only=rules.output_only or descriptor.name in ("version", "create_time", "update_time"),
         immutable=rules.immutable or descriptor.name == "id",
@@ -237,6 +262,8 @@ def _read_field(descriptor: FieldDescriptor) -> Field:
         reference=Reference(refers.kind, refers.kind_field, refers.on_delete, refers.acyclic) if refers else None,
         blob=rules.blob,
         size_field=rules.size_field,
+        type_field=rules.type_field,
+        in_place_of=rules.in_place_of,
         number_within=rules.number_within,
         search=rules.search,
         computed=rules.computed,

@@ -25,7 +25,7 @@ from holdfast.v1 import (
 )
 
 OLDEST_API_VERSION = 1
-API_VERSION = 3
+API_VERSION = 4
 
 _SERVICE_FILES = (store_service_pb2, journal_service_pb2, blob_service_pb2, admin_service_pb2)
 # Fields of these names hold the names of kinds or journals: `kind`, `parent_kind`, `kinds`, `journal`.

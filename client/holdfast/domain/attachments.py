@@ -30,15 +30,23 @@ class AttachmentWrites:
         self._artifacts = artifacts
 
     def save(
-        self, task_id: str, name: str, source: SourceLike, /, *, content_type: str | None = None, **fields: object
+        self,
+        task_id: str,
+        name: str,
+        source: SourceLike,
+        /,
+        *,
+        content_type: str | None = None,
+        version: int | None = None,
+        **fields: object,
     ) -> views.Artifact:
         """Stores bytes, or the content of a path or a binary file, as the task's attachment of that name.
 
-        It replaces an earlier attachment of that name. `content_type` defaults to a guess from the name. Raises ParentNotFound
-        when the task does not exist.
+        It replaces an earlier attachment of that name, which must have `version` if that is given. `content_type` defaults to a
+        guess from the name. Raises ParentNotFound when the task does not exist, VersionMismatch.
         """
         about = attachment_fields(task_id, name, {"content_type": content_type, **fields})
-        return self._artifacts.save(None, **stored_content(self._sink.blobs, source, about))
+        return self._artifacts.save(None, version=version, **stored_content(self._sink.blobs, source, about))
 
     def delete(self, task_id: str, name: str, /) -> None:
         """Deletes an attachment. Raises NotFound. A transaction fails with VersionMismatch if it changes before the commit."""

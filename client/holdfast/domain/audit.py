@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -101,7 +102,7 @@ class AuditLog:
             on_unreadable=on_unreadable,
         )
 
-    def _entries(self, limit: int | None, on_unreadable: OnUnreadable | None, **fields: object) -> Listing[views.AuditEntry]:
+    def _entries(self, limit: int | None, on_unreadable: OnUnreadable | None, **fields: Any) -> Listing[views.AuditEntry]:
         return self._calls.list(limit, on_unreadable=on_unreadable, **fields)
 
 

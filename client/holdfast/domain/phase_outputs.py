@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 from google.protobuf.message import Message
 
+from holdfast.blobs.contents import Contents, open_content, text_of, whole
 from holdfast.contract.kinds import KINDS
 from holdfast.errors import NotFound, VersionMismatch
 from holdfast.records.collection import Collection
@@ -14,13 +16,16 @@ from holdfast.records.listing import first_message
 from holdfast.records.sink import Step
 from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import record_pb2
-from holdfast.values import mutations, views
+from holdfast.values import mutations, unfit, views
+from holdfast.values.fields import message_of
 from holdfast.values.filters import both, equal
 from holdfast.values.mutations import record_of
+from holdfast.values.view import copied
 from holdfast.wire.pages import raise_unreadable
 from holdfast.wire.scope import Scope
 
 PAGE = 1000
+CONTENT_BYTES = (2 << 20) - (256 << 10)  # of the 2 MiB that a record may have; the rest is for the other fields
 
 
 class PhaseOutputWrites(CollectionWrites["views.PhaseOutput"]):
@@ -31,30 +36,42 @@ class PhaseOutputWrites(CollectionWrites["views.PhaseOutput"]):
     """
 
     def create(self, message: views.PhaseOutput | Message | None = None, /, **fields: object) -> views.PhaseOutput:
-        """Adds an output and returns it as stored.
+        """Adds an output and returns it as stored. Its content has any size: what a record cannot hold is put into a blob.
 
         Raises AlreadyExists when the run (or the task itself) has an output of that phase, or the run one with that variable;
         ParentNotFound when the run or task does not exist, and InvalidArgument.
         """
+        message, fields = self._storable(message, fields)
         return super().create(message, **placed(message, fields))
 
-    def save(self, message: views.PhaseOutput | Message | None = None, /, **fields: object) -> views.PhaseOutput:
+    def update(self, id: str | views.PhaseOutput | Message, /, *, version: int = 0, **fields: object) -> views.PhaseOutput:
+        """As `update` of every record. A content that a record cannot hold is put into a blob."""
+        message, fields = self._storable(None if isinstance(id, str) else id, fields)
+        return super().update(id if message is None else message, version=version, **fields)
+
+    def save(
+        self, message: views.PhaseOutput | Message | None = None, /, *, version: int | None = None, **fields: object
+    ) -> views.PhaseOutput:
         """Adds an output, or changes the given fields of the run's (or task's own) output of that phase; returns it as stored.
 
         An existing output may be named by its variable instead of its phase. If another phase of the task has the variable, this
         output replaces it; if another phase of the run has it, InvalidArgument is raised. Raises ParentNotFound when the run or
-        task does not exist.
+        task does not exist. `version` is as in the other collections, and so are VersionMismatch and NotFound.
+        The content has any size: what a record cannot hold is put into a blob.
         """
+        message, fields = self._storable(message, fields)
         while True:
             before = self._holder(message, fields)
-            about = placed(message, fields, before)
-            step = mutations.upsert(self._kind, message, about)
-            if before is None or before.id == step.upsert.record.phase_output.id:
+            step = self._upsert(message, placed(message, fields, before), version)
+            wanted = record_of(step)
+            if before is None or (wanted is not None and before.id == wanted.phase_output.id):
                 return self._written(step)
             try:
                 return self._written(mutations.delete(self._kind, before.id, self._expected(before), False), step)
-            except (VersionMismatch, NotFound):
-                continue  # another client changed or deleted the output after it was read: read again
+            except (VersionMismatch, NotFound) as error:
+                if error.metadata.get("id") != before.id:
+                    raise
+                # Another client changed or deleted that output after it was read: read again.
 
     def delete(
         self, id: str = "", /, *, run_id: str = "", task_id: str = "", phase: str = "", version: int = 0, cascade: bool = False
@@ -80,6 +97,40 @@ class PhaseOutputWrites(CollectionWrites["views.PhaseOutput"]):
                     raise
                 # It was changed after it was read: read it again.
 
+    def _storable(
+        self, message: views.PhaseOutput | Message | None, fields: dict[str, object]
+    ) -> tuple[Message | None, dict[str, object]]:
+        """The message and fields to store: a content that a record cannot hold is in a blob."""
+        settled = None if message is None else self._settled(message, "content" in fields)
+        if fields.get("content_digest") and isinstance(fields.get("content"), str):
+            fields = {**fields, **self._one_of(str(fields["content"]), str(fields["content_digest"]))}
+        content = fields.get("content", "" if settled is None else settled.content)
+        if isinstance(content, str) and (digest := self._put_apart(content)):
+            fields = {**fields, "content": "", "content_digest": digest}
+        return settled, fields
+
+    def _one_of(self, content: str, digest: str) -> dict[str, object]:
+        """The fields for a content and a blob that were both given, as `show --json` prints them: the one that counts."""
+        both = record_pb2.PhaseOutput(content=unfit.shown(content), content_digest=digest)
+        Contents(self._scope.connection).settle(both)
+        return {"content": content if both.content else "", "content_digest": both.content_digest}
+
+    def _settled(self, message: views.PhaseOutput | Message, replaced: bool) -> record_pb2.PhaseOutput:
+        """A copy that has a content or its blob, not both; neither if the content is replaced."""
+        copy: record_pb2.PhaseOutput = copied(message_of(message))
+        if replaced:
+            copy.ClearField("content_digest")
+            copy.ClearField("content")
+        Contents(self._scope.connection).settle(copy)
+        return copy
+
+    def _put_apart(self, content: str) -> str | None:
+        """Puts a content into a blob if a record cannot hold it; returns the digest."""
+        fits = len(content) <= CONTENT_BYTES // 4 or len(unfit.bytes_of(content)) <= CONTENT_BYTES
+        if fits and not unfit.is_unfit(content) and not unfit.has_surrogates(content):
+            return None
+        return Contents(self._scope.connection).stored_text(content)
+
     def _holder(self, message: views.PhaseOutput | Message | None, fields: Mapping[str, object]) -> record_pb2.PhaseOutput | None:
         """The task's own output that now has the variable of the output to save.
 
@@ -101,7 +152,16 @@ class PhaseOutputs(PhaseOutputWrites, Collection["views.PhaseOutput"]):
     An output belongs to a run, or to a task itself if it was made without a run; its id is then `{phase}/{task_id}`. The outputs
     of a task's runs are not the task's own; `for_task` yields both. Each run, and each task itself, has at most one output for a
     phase and one for a variable. Methods take either `run_id`, or `task_id` for a task's own outputs.
+    Reads fill in a content that is in a blob. A message shows U+FFFD there for a lone surrogate; `text` is exact.
     """
+
+    def text(self, output: views.PhaseOutput | Message, /) -> str:
+        """Returns the content of an output exactly as it was given. Raises DataLoss."""
+        return text_of(output, self._sink.blobs)
+
+    def open_content(self, output: views.PhaseOutput | Message, /) -> BinaryIO:
+        """Returns the content of an output as a readable, seekable binary file of UTF-8. Raises DataLoss."""
+        return open_content(output, self._sink.blobs)
 
     def get(self, id: str = "", /, *, run_id: str = "", task_id: str = "", phase: str = "") -> views.PhaseOutput:
         """Returns an output by its id, or by run and phase, or by task and phase for a task's own. Raises NotFound."""
@@ -122,7 +182,7 @@ class PhaseOutputs(PhaseOutputWrites, Collection["views.PhaseOutput"]):
 
     def as_map(self, run_id: str = "", *, task_id: str = "") -> dict[str, str]:
         """Returns the contents of the outputs of a run, or a task's own, by variable, or by phase for those without one."""
-        return {each.variable or each.phase: each.content for each in self.all(run_id, task_id=task_id)}
+        return {each.variable or each.phase: self.text(each) for each in self.all(run_id, task_id=task_id)}
 
     def for_task(self, task_id: str, /, *, filter: str = "") -> Iterator[views.PhaseOutput]:
         """Yields all outputs of a task, those of its runs and its own, oldest first."""
@@ -133,7 +193,11 @@ class PhaseOutputs(PhaseOutputWrites, Collection["views.PhaseOutput"]):
         if id and not phase:
             return super().exists(id)
         wanted = Owner(run_id or id, task_id).filter(phase=phase)
-        return self.first(filter=wanted, on_unreadable=raise_unreadable) is not None
+        return first_message(self._scope, self._kind, wanted, on_unreadable=raise_unreadable) is not None
+
+    def _value(self, found: Any) -> views.PhaseOutput:
+        """Makes the value that callers get, with a content that is in a blob filled in."""
+        return super()._value(whole(message_of(found), self._sink.blobs) if found.content_digest else found)
 
 
 @dataclass(frozen=True, slots=True)

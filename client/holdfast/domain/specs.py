@@ -17,13 +17,17 @@ class SpecWrites:
     def __init__(self, phase_outputs: PhaseOutputWrites) -> None:
         self._phase_outputs = phase_outputs
 
-    def save(self, task_id: str, content: str, /, *, run_id: str | None = None, **fields: object) -> views.PhaseOutput:
-        """Writes the spec of a task, or with `run_id` of one of its runs; replaces an earlier one.
+    def save(
+        self, task_id: str, content: str, /, *, run_id: str | None = None, version: int | None = None, **fields: object
+    ) -> views.PhaseOutput:
+        """Writes the spec of a task, or with `run_id` of one of its runs; replaces an earlier one, which must have `version`.
 
-        Raises ParentNotFound when the task or the run does not exist, InvalidArgument.
+        The content has any size.
+        Raises ParentNotFound when the task or the run does not exist, VersionMismatch, InvalidArgument.
         """
         about = {"run_id": run_id} if run_id else {}
-        return self._phase_outputs.save(None, **{"task_id": task_id, "phase": PHASE, "content": content, **about, **fields})
+        values = {"task_id": task_id, "phase": PHASE, "content": content, **about, **fields}
+        return self._phase_outputs.save(None, version=version, **values)
 
 
 class Specs(SpecWrites):
@@ -36,7 +40,7 @@ class Specs(SpecWrites):
     def get(self, task_id: str, /) -> str | None:
         """Returns the text of the task's spec that was written last; None if there is none."""
         found = self._last(task_id)
-        return None if found is None else found.content
+        return None if found is None else self._stored.text(found)
 
     def get_full(self, task_id: str, /) -> views.PhaseOutput:
         """Returns the task's spec that was written last, as a record. Raises NotFound."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Union
 
-from holdfast.contract.ids import random_id
 from holdfast.contract.kinds import KINDS
 from holdfast.errors import InvalidArgument
 from holdfast.records.collection import Collection
@@ -45,7 +44,8 @@ class StateWrites:
         """Adds a task's state or changes its given fields, and writes gate decisions, in one commit.
 
         `phases` is the whole list, of views, messages or dicts. `gates` are decisions to add or, if they have an id, to change;
-        other decisions stay. `version`, if not 0, is the version that the stored state must have.
+        other decisions stay. `version`, if not 0, is the version that the stored state must have; a decision that was read is
+        changed only if the stored one still has its version.
         Raises ParentNotFound when the task does not exist, VersionMismatch, InvalidArgument.
         """
         return self._saved(task_id, state_steps(task_id, gates, version, fields))
@@ -107,19 +107,16 @@ def state_steps(task_id: str, gates: Iterable[GateLike], version: int, fields: M
         state = mutations.update(kind, task_id, version, {"task_id": task_id, **fields})
     else:
         state = mutations.upsert(kind, None, {"task_id": task_id, **fields})
-    decisions = list(gates)
-    # Ids rise in the order given: decisions of one commit have the same time, and lists order equal times by id.
-    new_ids = sorted(random_id(KINDS["gate_decision"].id_prefix) for _ in decisions)
-    return [state, *(_gate_step(task_id, each, new_id) for each, new_id in zip(decisions, new_ids, strict=True))]
+    return [state, *(_gate_step(task_id, each) for each in gates)]
 
 
-def _gate_step(task_id: str, gate: GateLike, new_id: str) -> Mutation:
+def _gate_step(task_id: str, gate: GateLike) -> Mutation:
     message, fields = (None, gate) if isinstance(gate, Mapping) else (gate, {})
     named = fields.get("task_id") if message is None else message.task_id
     _check_task(task_id, named)
     if fields.get("id") if message is None else message.id:
         return mutations.upsert(KINDS["gate_decision"], message, {**fields, "task_id": task_id})
-    return mutations.insert(KINDS["gate_decision"], message, {**fields, "id": new_id, "task_id": task_id})
+    return mutations.insert(KINDS["gate_decision"], message, {**fields, "task_id": task_id})
 
 
 def _check_task(task_id: str, named: object) -> None:

@@ -11,6 +11,7 @@ from typing import BinaryIO, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast.blobs.collection import Blobs
 from holdfast.domain import own_files, staging
 from holdfast.domain.attachments import TYPE as ATTACHMENT
 from holdfast.domain.manifest import ATTACHMENTS, Manifest, ManifestFile, read_manifest
@@ -99,7 +100,7 @@ class TaskContexts:
         for rules in constitutions:
             plan["constitution.md"] = _text("constitution", rules.constitution, rules.constitution.content)
         for spec in sorted((each.phase_output for each in specs), key=_when):
-            plan["spec.md"] = _text("phase_output", spec, spec.content)
+            plan["spec.md"] = self._spec(spec)
         for group in initiatives:
             plan["initiative.md"] = _text("initiative", group.initiative, initiative_text(group.initiative))
         for artifact in sorted((each.artifact for each in attachments), key=lambda each: (each.name, _when(each))):
@@ -123,6 +124,12 @@ class TaskContexts:
             if tasks and now.initiative_id == task.initiative_id:
                 return found if task.initiative_id else [*found, []]
             task = now
+
+    def _spec(self, spec: record_pb2.PhaseOutput) -> _Planned:
+        if not spec.content_digest:
+            return _text("phase_output", spec, spec.content)
+        file = ManifestFile("phase_output", spec.id, spec.version, spec.content_digest, spec.content_size_bytes)
+        return _Planned(file, lambda: Blobs(self._scope.connection).open(spec.content_digest))
 
     def _attachment(self, artifact: record_pb2.Artifact) -> _Planned:
         if not artifact.content_digest:

@@ -135,7 +135,9 @@ class WorkflowWrites(RecordWrites["views.Workflow"]):
                 return latest.shown
             last_number = max(last_number, latest.wanted.workflow_version if latest is not None else 0)
             try:
-                return self._written(mutations.insert(self._kind, _placed_after(last_number, wanted), {}))
+                made = self._written(mutations.insert(self._kind, _placed_after(last_number, wanted), {}))
+                made.workflow_version = last_number + 1  # in a transaction, the daemon sets it only at the commit
+                return made
             except AlreadyExists as error:  # another client added a version first, or the last ones were deleted
                 if time.monotonic() >= deadline:
                     raise
@@ -207,11 +209,11 @@ def says_the_same(one: record_pb2.Workflow, other: record_pb2.Workflow) -> bool:
 
 
 def _placed_after(last_number: int, wanted: record_pb2.Workflow) -> record_pb2.Workflow:
-    """A copy with the number after `last_number`. The daemon refuses it with AlreadyExists if that number is taken."""
+    """A copy with the id of the version after `last_number`. The daemon refuses it with AlreadyExists if that id is taken."""
     placed = record_pb2.Workflow()
     placed.CopyFrom(wanted)
-    placed.workflow_version = last_number + 1
-    placed.id = record_id(placed.workflow_id, placed.workflow_version)
+    placed.ClearField("workflow_version")  # the daemon sets it
+    placed.id = record_id(placed.workflow_id, last_number + 1)
     return placed
 
 

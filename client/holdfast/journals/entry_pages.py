@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
-from holdfast.v1 import entry_pb2, journal_service_pb2
-from holdfast.wire.pages import Gaps, Listing, Page, one_page, page_items, report_warnings
+from holdfast.blobs.contents import ValuesOf
+from holdfast.v1 import journal_service_pb2
+from holdfast.wire.pages import Converted, Gaps, Items, Listing, Page, one_page, page_items, report_warnings
 from holdfast.wire.scope import Scope
 
 V = TypeVar("V")
-ValuesOf = Callable[[Sequence[entry_pb2.Entry]], Sequence[V]]  # makes the values of a page's entries
 
 
 def entry_pages(
@@ -20,9 +21,9 @@ def entry_pages(
     values_of: ValuesOf[V],
     gaps: Gaps | None = None,
 ) -> Listing[V]:
-    """Yields the entries that the request selects, at most `limit`. Sets the request's page token for each page."""
+    """Yields the values of the entries that the request selects, at most `limit`. Sets the request's page token for each page."""
     gaps = gaps or Gaps()
-    items = page_items(scope.connection, lambda stubs: stubs.journal.List, request, _items_of(values_of), limit, gaps)
+    items = page_items(scope.connection, lambda stubs: stubs.journal.List, request, _items_of(values_of, gaps), limit, gaps)
     return Listing(items, gaps)
 
 
@@ -30,12 +31,12 @@ def entry_page(
     scope: Scope, request: journal_service_pb2.JournalServiceListRequest, values_of: ValuesOf[V], gaps: Gaps
 ) -> Page[V]:
     """Returns the page that the request asks for."""
-    return one_page(scope.connection, lambda stubs: stubs.journal.List, request, _items_of(values_of), gaps)
+    return one_page(scope.connection, lambda stubs: stubs.journal.List, request, _items_of(values_of, gaps), gaps)
 
 
-def _items_of(values_of: ValuesOf[V]) -> Callable[[journal_service_pb2.JournalServiceListResponse], Sequence[V]]:
-    def items_of(page: journal_service_pb2.JournalServiceListResponse) -> Sequence[V]:
+def _items_of(values_of: ValuesOf[V], gaps: Gaps) -> Callable[[journal_service_pb2.JournalServiceListResponse], Items[V]]:
+    def items_of(page: journal_service_pb2.JournalServiceListResponse) -> Items[V]:
         report_warnings(page.warnings)
-        return values_of(page.entries)
+        return Converted(page.entries, partial(values_of, gaps=gaps))
 
     return items_of

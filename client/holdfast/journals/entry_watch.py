@@ -20,7 +20,7 @@ from holdfast.v1 import store_service_pb2
 from holdfast.v1.store_service_pb2 import Action, Change
 from holdfast.values import views
 from holdfast.values.view import held
-from holdfast.wire.pages import OnUnreadable
+from holdfast.wire.pages import Gaps, OnUnreadable
 from holdfast.wire.scope import Scope
 from holdfast.wire.streams import Stream
 
@@ -57,6 +57,7 @@ class EntryWatch(Generic[E]):
             workspace=scope.workspace, kinds=[journal], ids=ids, after_revision=after, replay_only=replay_only
         )
         self._calls: JournalCalls[E] = JournalCalls(scope, journal)
+        self._gaps = Gaps(on_unreadable)
         self._on_skipped, self._on_unreadable = on_skipped or log_skipped, on_unreadable
         self._stream: Stream[store_service_pb2.StoreServiceWatchRequest, store_service_pb2.StoreServiceWatchResponse]
         self._stream = Stream(scope.connection, lambda stubs: stubs.store.Watch, lambda: self._request)
@@ -109,7 +110,7 @@ class EntryWatch(Generic[E]):
     def _parent(self, place: tuple[str, str], changes: Sequence[Change]) -> _Parent[E]:
         own = [each for each in changes if (each.parent_kind, each.id) == place]
         first, last = min(each.first_number for each in own), max(each.last_number for each in own)
-        return _Parent(lambda: self._calls.read(*place, on_unreadable=self._on_unreadable, start=first, end=last))
+        return _Parent(lambda: self._calls.read(*place, contents=False, on_unreadable=self._on_unreadable, start=first, end=last))
 
     def _appended(self, change: Change, parent: _Parent[E]) -> Generator[E, None, None]:
         """Yields the entries of one change that were not handed out yet, and tells of those that are gone."""
@@ -124,7 +125,7 @@ class EntryWatch(Generic[E]):
             message = held(entry)
             message.parent_kind, message.parent_id = change.parent_kind, change.id
             self._position, self._exact = (change.revision, change.ordinal, entry.number), True
-            yield entry
+            yield from self._calls.whole([message], self._gaps)
         if wanted > 0 and not self._closed:
             self._on_skipped(change, wanted)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar, Union
+from typing import Any, BinaryIO, Generic, TypeVar, Union
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast.blobs.contents import Contents, open_content, text_of
 from holdfast.errors import InvalidArgument
 from holdfast.journals.calls import JournalCalls, JournalSink
 from holdfast.journals.entry_watch import EntryWatch, OnSkipped
@@ -15,7 +16,6 @@ from holdfast.journals.reader import Reader
 from holdfast.v1 import entry_pb2
 from holdfast.v1.store_service_pb2 import Append
 from holdfast.values import views
-from holdfast.values.entries import entry_of
 from holdfast.values.filters import both, equal, quoted, quoted_time
 from holdfast.values.view import copied
 from holdfast.wire.pages import Listing, OnUnreadable, Page
@@ -39,9 +39,12 @@ class EventWrites(Generic[Number]):
     def save(self, parent_id: str, /, *, type: str, parent_kind: str = "task", **fields: object) -> Number:
         """Saves one event of a task (or a run, or a session) and returns its number. It is durable when this returns.
 
+        `message` and `data` may have any size and any characters: what an event cannot hold is put into a blob, which is kept
+        with the event.
+
         Raises ParentNotFound, TooLarge, InvalidArgument.
         """
-        event = event_of({"type": type, **fields}, parent_kind, parent_id)
+        event = event_of(self._sink.contents, {"type": type, **fields}, parent_kind, parent_id)
         saved: Number = self._sink.append(parent_kind, parent_id, [event])[0]
         return saved
 
@@ -51,7 +54,7 @@ class EventWrites(Generic[Number]):
         Without a `parent_id`, each event belongs to the task that its `task_id` names. One call takes at most 1,000 parents,
         10,000 events of each, and 16 MiB; without events it does nothing. Raises the errors of `save`.
         """
-        appends = appends_of(events, parent_kind, parent_id)
+        appends = appends_of(self._sink.contents, events, parent_kind, parent_id)
         numbers: dict[int, Number] = {}
         for (_, places), saved in zip(appends, self._sink.append_all([append for append, _ in appends]), strict=True):
             numbers.update(zip(places, saved, strict=True))
@@ -63,7 +66,9 @@ class Events(EventWrites[int]):
 
     An event has a `type` (required), `task_id`, `phase`, `iteration`, `source`, `message`, `data` (any JSON value), `duration_ms`
     and `time` (when it happened). Its parent is a task, a run or a session; the events of a parent are numbered 1, 2, 3 …
-    At most 1 MiB.
+    An event has at most 1 MiB, its `message` and `data` any size: what it cannot hold is in blobs, which it names
+    (`message_digest`, `data_digest`). Reads fill it in; with `contents=False` they leave it there, and `text` and `open_content`
+    fetch it.
     """
 
     def __init__(self, scope: Scope) -> None:
@@ -86,6 +91,7 @@ class Events(EventWrites[int]):
         descending: bool = False,
         page_size: int = 0,
         limit: int | None = None,
+        contents: bool = True,
         on_unreadable: OnUnreadable | None = None,
     ) -> Listing[views.EventEntry]:
         """Yields the events that match all conditions; pages are requested as they are consumed. Each event names its parent.
@@ -96,6 +102,7 @@ class Events(EventWrites[int]):
         """
         return self._calls.list(
             limit,
+            contents=contents,
             parent_kind=parent_kind,
             parent_id=parent_id,
             filter=_conditions(task_id, type, phase, source, since, until, filter),
@@ -119,6 +126,7 @@ class Events(EventWrites[int]):
         descending: bool = False,
         page_size: int = 0,
         page_token: str = "",
+        contents: bool = True,
         on_unreadable: OnUnreadable | None = None,
     ) -> Page[views.EventEntry]:
         """Returns one page of what `query` yields; see `Records.page`."""
@@ -129,6 +137,7 @@ class Events(EventWrites[int]):
             descending=descending,
             page_size=page_size,
             page_token=page_token,
+            contents=contents,
             on_unreadable=on_unreadable,
         )
 
@@ -144,11 +153,23 @@ class Events(EventWrites[int]):
         filter: str = "",
         follow: bool = False,
         parent_kind: str = "task",
+        contents: bool = True,
         on_unreadable: OnUnreadable | None = None,
     ) -> Reader[views.EventEntry]:
         """Returns the events of one parent with numbers `start` to `end`, in order, at most `limit`; see `Transcripts.read`."""
         how = {"start": start, "end": end, "limit": limit, "descending": descending, "filter": filter, "follow": follow}
-        return self._calls.read(parent_kind, parent_id, on_unreadable=on_unreadable, **how)
+        return self._calls.read(parent_kind, parent_id, contents=contents, on_unreadable=on_unreadable, **how)
+
+    def text(self, event: entry_pb2.Entry, field: str = "message", /) -> str:
+        """Returns the `message` of an event, or its `data` as JSON text, exactly as it was given. Raises DataLoss.
+
+        `entry.event.message` is the same, but shows U+FFFD for a lone surrogate, which a message cannot hold.
+        """
+        return text_of(event, self._calls.contents.blobs, field)
+
+    def open_content(self, event: entry_pb2.Entry, field: str = "data", /) -> BinaryIO:
+        """Returns the `data` (JSON) or the `message` of an event as a readable, seekable file of UTF-8. Raises DataLoss."""
+        return open_content(event, self._calls.contents.blobs, field)
 
     def follow(
         self, parent_id: str, /, *, start: int = 0, filter: str = "", parent_kind: str = "task"
@@ -185,19 +206,21 @@ class Events(EventWrites[int]):
         )
 
 
-def event_of(value: EventLike, parent_kind: str, parent_id: str) -> entry_pb2.Entry:
-    """Returns an event to append. If its parent is a task, `task_id` defaults to the parent. Raises the errors of `entry_of`."""
-    entry: entry_pb2.Entry = copied(entry_of(value, JOURNAL))
+def event_of(contents: Contents, value: EventLike, parent_kind: str, parent_id: str) -> entry_pb2.Entry:
+    """Returns an event to append. If its parent is a task, `task_id` defaults to the parent. Raises the errors of `stored`."""
+    entry: entry_pb2.Entry = copied(contents.stored(value, JOURNAL))
     if parent_kind == "task" and not entry.event.task_id:
         entry.event.task_id = parent_id
     return entry
 
 
-def appends_of(events: Iterable[EventLike], parent_kind: str, parent_id: str) -> list[tuple[Append, list[int]]]:
+def appends_of(
+    contents: Contents, events: Iterable[EventLike], parent_kind: str, parent_id: str
+) -> list[tuple[Append, list[int]]]:
     """Groups events by parent: returns an append for each parent, and the positions of its events in `events`."""
     appends: dict[str, tuple[Append, list[int]]] = {}
     for place, value in enumerate(events):
-        entry = event_of(value, parent_kind, parent_id)
+        entry = event_of(contents, value, parent_kind, parent_id)
         owner = parent_id or (entry.event.task_id if parent_kind == "task" else "")
         if not owner:
             raise InvalidArgument(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar, Union
+from typing import Any, BinaryIO, Generic, TypeVar, Union
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast.blobs.contents import open_content, text_of
 from holdfast.journals.calls import JournalCalls, JournalSink
 from holdfast.journals.entry_watch import EntryWatch, OnSkipped
 from holdfast.journals.reader import Reader
 from holdfast.journals.writer import Acknowledged, TranscriptWriter
 from holdfast.v1 import entry_pb2
 from holdfast.values import views
-from holdfast.values.entries import entry_of
 from holdfast.wire.pages import Listing, OnUnreadable, Page
 from holdfast.wire.scope import Scope
 
@@ -52,11 +52,14 @@ class TranscriptWrites(Generic[Number, Numbers]):
     ) -> Number:
         """Appends one entry and returns its number. It is durable when this returns.
 
+        A content of any size, with any characters, is one call: what an entry cannot hold is put into a blob, which is kept with
+        the entry.
+
         `expected_last_number` is the number of the last entry that the caller knows. Raises VersionMismatch if the transcript
         ends with another number, ParentNotFound, TooLarge, InvalidArgument.
         """
         fields = {"role": role, "content": content, "task_id": task_id, "phase": phase, "iteration": iteration}
-        entry = entry_of({**fields, "metadata": metadata, "time": time})
+        entry = self._sink.contents.stored({**fields, "metadata": metadata, "time": time})
         appended: Number = self._sink.append(parent_kind, parent_id, [entry], expected_last_number)[0]
         return appended
 
@@ -74,14 +77,17 @@ class TranscriptWrites(Generic[Number, Numbers]):
         Without entries it returns an empty range. One call takes at most 10,000 entries and 16 MiB; `writer` takes any number.
         Raises the errors of `append`.
         """
-        return self._sink.append(parent_kind, parent_id, [entry_of(each) for each in entries], expected_last_number)
+        made = [self._sink.contents.stored(each) for each in entries]
+        return self._sink.append(parent_kind, parent_id, made, expected_last_number)
 
 
 class Transcripts(TranscriptWrites[int, range]):
     """The transcripts of one workspace. Thread-safe.
 
     An entry has a `role` (required), `content`, `task_id`, `phase`, `iteration`, `metadata` (any JSON value) and `time` (when the
-    author wrote it). The entries of a transcript are numbered 1, 2, 3 … At most 1 MiB; put larger content into a blob.
+    author wrote it). The entries of a transcript are numbered 1, 2, 3 … An entry has at most 1 MiB, its content any size.
+    A content that an entry cannot hold is in a blob, which the entry names (`content_digest`). Reads fill it in; with
+    `contents=False` they leave it in the blob, and `text` and `open_content` fetch it.
     """
 
     def __init__(self, scope: Scope) -> None:
@@ -113,17 +119,32 @@ class Transcripts(TranscriptWrites[int, range]):
         filter: str = "",
         follow: bool = False,
         parent_kind: str = "session",
+        contents: bool = True,
         on_unreadable: OnUnreadable | None = None,
     ) -> Reader[views.TranscriptEntry]:
         """Returns the entries with numbers `start` to `end`, in order, at most `limit`; 0 means no bound.
 
         A `start` past the last entry yields nothing. With `follow` the reader waits for new entries until it is closed. After an
-        outage it resumes at its position. A damaged entry is left out: it is in `unreadable` of the reader and is logged as a
-        warning, or given to `on_unreadable`, which may raise.
+        outage it resumes at its position. An entry that is damaged, or whose content is, is left out: it is in `unreadable` of
+        the reader and is logged as a warning, or given to `on_unreadable`, which may raise.
         Raises NotFound for a missing parent, InvalidArgument for a filter that does not parse.
         """
         how = {"start": start, "end": end, "limit": limit, "descending": descending, "filter": filter, "follow": follow}
-        return self._calls.read(parent_kind, parent_id, on_unreadable=on_unreadable, **how)
+        return self._calls.read(parent_kind, parent_id, contents=contents, on_unreadable=on_unreadable, **how)
+
+    def text(self, entry: entry_pb2.Entry, /) -> str:
+        """Returns the content of an entry exactly as it was given, wherever it is. Raises DataLoss.
+
+        `entry.transcript.content` is the same, but shows U+FFFD for a lone surrogate, which a message cannot hold.
+        """
+        return text_of(entry, self._calls.contents.blobs)
+
+    def open_content(self, entry: entry_pb2.Entry, /) -> BinaryIO:
+        """Returns the content of an entry as a readable, seekable binary file of UTF-8, which fetches what is read of it.
+
+        Read the entry with `contents=False`, to have it in memory only as far as it is read. Raises DataLoss.
+        """
+        return open_content(entry, self._calls.contents.blobs)
 
     def follow(
         self, parent_id: str, /, *, start: int = 0, filter: str = "", parent_kind: str = "session"
@@ -140,6 +161,7 @@ class Transcripts(TranscriptWrites[int, range]):
         descending: bool = False,
         page_size: int = 0,
         limit: int | None = None,
+        contents: bool = True,
         on_unreadable: OnUnreadable | None = None,
     ) -> Listing[views.TranscriptEntry]:
         """Yields the entries of all parents, or of one, page by page. Each entry names its parent.
@@ -148,6 +170,7 @@ class Transcripts(TranscriptWrites[int, range]):
         """
         return self._calls.list(
             limit,
+            contents=contents,
             parent_kind=parent_kind,
             parent_id=parent_id,
             filter=filter,
@@ -165,6 +188,7 @@ class Transcripts(TranscriptWrites[int, range]):
         descending: bool = False,
         page_size: int = 0,
         page_token: str = "",
+        contents: bool = True,
         on_unreadable: OnUnreadable | None = None,
     ) -> Page[views.TranscriptEntry]:
         """Returns one page of what `list` yields; see `Records.page`."""
@@ -175,6 +199,7 @@ class Transcripts(TranscriptWrites[int, range]):
             descending=descending,
             page_size=page_size,
             page_token=page_token,
+            contents=contents,
             on_unreadable=on_unreadable,
         )
 

@@ -12,12 +12,13 @@ import sys
 import threading
 import time as clock
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast.blobs.contents import Contents
 from holdfast.contract.ids import request_id
 from holdfast.errors import Closed, DeadlineExceeded, HoldfastError, InvalidArgument
 from holdfast.v1 import entry_pb2, journal_service_pb2
@@ -61,6 +62,7 @@ class TranscriptWriter:
         self, scope: Scope, *, parent_kind: str, parent_id: str, on_acknowledged: Callable[[Acknowledged], None] | None = None
     ) -> None:
         self._scope = scope
+        self._contents = Contents(scope.connection)
         self._parent_kind = parent_kind
         self._parent_id = parent_id
         self._on_acknowledged = on_acknowledged
@@ -105,8 +107,9 @@ class TranscriptWriter:
     ) -> None:
         """Takes one entry; see `Transcripts` for its fields. It is durable after `flush`, or when the `with` block ends.
 
-        Raises InvalidArgument or TooLarge for an entry that the daemon would refuse; the entry is dropped and the writer remains
-        usable. Raises the error that ended the writer, or Closed.
+        A content that an entry cannot hold is put into a blob before this returns. Raises InvalidArgument or TooLarge for an
+        entry that the daemon would refuse; the entry is dropped and the writer remains usable. Raises the error that ended the
+        writer, or Closed.
         """
         if self._generation != forks.generation:
             raise RuntimeError("The writer belongs to the process before the fork; open another one here.")
@@ -123,10 +126,28 @@ class TranscriptWriter:
                     size += _set_rarer(transcript, task_id, phase, iteration, metadata, time)
                 if not role or "\0" in content or "\0" in role or size > _CHECKED_CHARACTERS:
                     check_entry(entry)
+            except (InvalidArgument, UnicodeEncodeError):
+                del self._entries[-1]
             except BaseException as error:
                 del self._entries[-1]
                 raise _named(error) from None
-            self._room -= size if size > _LEAST_SIZE else _LEAST_SIZE
+            else:
+                self._room -= size if size > _LEAST_SIZE else _LEAST_SIZE
+                self._written += 1
+                if self._idle:
+                    self._wake()
+                return
+        about = {"task_id": task_id, "phase": phase, "iteration": iteration, "metadata": metadata, "time": time}
+        self._write_apart({"role": role, "content": content, **about})
+
+    def _write_apart(self, fields: Mapping[str, object]) -> None:
+        """Takes an entry whose content it cannot hold. The content is uploaded first, outside the lock."""
+        made = self._contents.stored(fields)
+        with self._lock:
+            if self._room <= 0 or self._error is not None or self._closed:
+                self._wait_for_room()
+            self._entries.add().CopyFrom(made)
+            self._room -= max(made.ByteSize(), _LEAST_SIZE)
             self._written += 1
             if self._idle:
                 self._wake()
@@ -152,8 +173,11 @@ class TranscriptWriter:
             self.flush(timeout_s=timeout_s)
 
     def finish(self, timeout_s: float) -> None:
-        """Closes the writer within a time. Called by `Store.close`."""
+        """Closes the writer within a time. Called by `Store.close`. An error that was raised before is not raised again."""
         if self._closed:
+            return
+        if self._error is not None and self._told:
+            self._end(timeout_s)
             return
         deadline = clock.monotonic() + timeout_s
         try:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from holdfast.contract.kinds import Kind
 from holdfast.errors import InvalidArgument, WorkspaceNotFound
 from holdfast.v1 import store_service_pb2
-from holdfast.wire.pages import LARGEST_PAGE, Gaps, Listing, OnUnreadable, Page, one_page, page_items
+from holdfast.wire.pages import LARGEST_PAGE, Converted, Gaps, Items, Listing, OnUnreadable, Page, one_page, page_items
 from holdfast.wire.scope import Scope
 
 V = TypeVar("V")
@@ -74,8 +74,8 @@ def _request(
     )
 
 
-def _values_of(kind: Kind, value_of: Callable[[Any], V]) -> Callable[[store_service_pb2.StoreServiceListResponse], list[V]]:
-    return lambda page: [value_of(getattr(record, kind.name)) for record in page.records]
+def _values_of(kind: Kind, value_of: Callable[[Any], V]) -> Callable[[store_service_pb2.StoreServiceListResponse], Items[V]]:
+    return lambda page: Converted(page.records, lambda some: (value_of(getattr(record, kind.name)) for record in some))
 
 
 def _itself(message: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from holdfast.blobs.contents import Contents
 from holdfast.blobs.session_memory import TransactionMemory
 from holdfast.contract.kinds import KINDS, Kind
 from holdfast.errors import Closed, NotFound
@@ -27,6 +28,7 @@ class Steps:
     def __init__(self, stored: CommitSink, request_id: str = "") -> None:
         self.scope = stored.scope
         self.blobs = stored.blobs
+        self.contents = Contents(stored.scope.connection)
         self.memory = TransactionMemory(stored.memory)
         self.revision = 0
         self._stored = stored
@@ -165,12 +167,12 @@ def _settle(step: Step, result: MutationResult, answer: StoreServiceCommitRespon
         if result.HasField("record"):
             message.CopyFrom(getattr(result.record, result.record.WhichOneof("value") or ""))
         else:
-            _settle_alone(message, result, answer)
+            _settle_alone(message, result, answer, step.mutation.HasField("insert"))
 
 
-def _settle_alone(message: Any, result: MutationResult, answer: StoreServiceCommitResponse) -> None:
+def _settle_alone(message: Any, result: MutationResult, answer: StoreServiceCommitResponse, is_insert: bool) -> None:
     """Updates a returned view's message from the result alone: the daemon omits the records if the answer would be too large."""
     message.id, message.version = result.id, result.version
     message.update_time.CopyFrom(answer.commit_time)
-    if result.version == 1:
+    if result.version == 1 or is_insert:
         message.create_time.CopyFrom(answer.commit_time)

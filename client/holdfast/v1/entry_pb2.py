@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from holdfast.v1 import options_pb2 as holdfast_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17holdfast/v1/entry.proto\x12\x0bholdfast.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19holdfast/v1/options.proto\"\x92\x02\n\x05\x45ntry\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bparent_kind\x18\x04 \x01(\t\x12\x11\n\tparent_id\x18\x05 \x01(\t\x12-\n\ntranscript\x18\n \x01(\x0b\x32\x17.holdfast.v1.TranscriptH\x00\x12#\n\x05\x61udit\x18\x0b \x01(\x0b\x32\x12.holdfast.v1.AuditH\x00\x12+\n\x05\x65vent\x18\x0c \x01(\x0b\x32\x12.holdfast.v1.EventB\x06\xa2\xbb\x18\x02h\x02H\x00\x42\x07\n\x05valueJ\x04\x08\x06\x10\n\"\xcc\x01\n\nTranscript\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x11\n\titeration\x18\x03 \x01(\x03\x12\x14\n\x04role\x18\x04 \x01(\tB\x06\xa2\xbb\x18\x02\x08\x01\x12\x17\n\x07\x63ontent\x18\x05 \x01(\tB\x06\xa2\xbb\x18\x02X\x01\x12\x18\n\x08metadata\x18\x06 \x01(\tB\x06\xa2\xbb\x18\x02 \x01\x12(\n\x04time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:\x18\xaa\xbb\x18\x14\n\x07session\n\x04task\n\x03run\"\xfd\x01\n\x05\x45vent\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x11\n\titeration\x18\x03 \x01(\x03\x12\x14\n\x04type\x18\x04 \x01(\tB\x06\xa2\xbb\x18\x02\x08\x01\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\x17\n\x07message\x18\x06 \x01(\tB\x06\xa2\xbb\x18\x02X\x01\x12\x14\n\x04\x64\x61ta\x18\x07 \x01(\tB\x06\xa2\xbb\x18\x02 \x01\x12\x18\n\x0b\x64uration_ms\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12(\n\x04time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp:\x18\xaa\xbb\x18\x14\n\x04task\n\x03run\n\x07sessionB\x0e\n\x0c_duration_ms\"\xf3\x02\n\x05\x41udit\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\x12:\n\x06\x61\x63tion\x18\x04 \x01(\tB*\xa2\xbb\x18&*\x06insert*\x06update*\x06\x64\x65lete*\x06\x61ppend*\x04\x64rop\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12\x13\n\x0bparent_kind\x18\x06 \x01(\t\x12\x14\n\x0c\x66irst_number\x18\x07 \x01(\x03\x12\x13\n\x0blast_number\x18\x08 \x01(\x03\x12(\n\x04time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x16\n\x04\x64iff\x18\x0b \x01(\tB\x08\xa2\xbb\x18\x04 \x01`\x01\x12\x1d\n\x08peer_uid\x18\x0c \x01(\x03\x42\x06\xa2\xbb\x18\x02h\x03H\x00\x88\x01\x01\x12\x1d\n\x08peer_pid\x18\r \x01(\x03\x42\x06\xa2\xbb\x18\x02h\x03H\x01\x88\x01\x01:\x06\xaa\xbb\x18\x02\x10\x01\x42\x0b\n\t_peer_uidB\x0b\n\t_peer_pidb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17holdfast/v1/entry.proto\x12\x0bholdfast.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19holdfast/v1/options.proto\"\x92\x02\n\x05\x45ntry\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bparent_kind\x18\x04 \x01(\t\x12\x11\n\tparent_id\x18\x05 \x01(\t\x12-\n\ntranscript\x18\n \x01(\x0b\x32\x17.holdfast.v1.TranscriptH\x00\x12#\n\x05\x61udit\x18\x0b \x01(\x0b\x32\x12.holdfast.v1.AuditH\x00\x12+\n\x05\x65vent\x18\x0c \x01(\x0b\x32\x12.holdfast.v1.EventB\x06\xa2\xbb\x18\x02h\x02H\x00\x42\x07\n\x05valueJ\x04\x08\x06\x10\n\"\xdf\x02\n\nTranscript\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x11\n\titeration\x18\x03 \x01(\x03\x12\x14\n\x04role\x18\x04 \x01(\tB\x06\xa2\xbb\x18\x02\x08\x01\x12\x17\n\x07\x63ontent\x18\x05 \x01(\tB\x06\xa2\xbb\x18\x02X\x01\x12\x18\n\x08metadata\x18\x06 \x01(\tB\x06\xa2\xbb\x18\x02 \x01\x12(\n\x04time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12M\n\x0e\x63ontent_digest\x18\x08 \x01(\tB5\xa2\xbb\x18\x31@\x01J\x12\x63ontent_size_bytesh\x04\x8a\x01\x0c\x63ontent_type\x92\x01\x07\x63ontent\x12$\n\x12\x63ontent_size_bytes\x18\t \x01(\x03\x42\x08\xa2\xbb\x18\x04\x10\x01h\x04\x12\x1c\n\x0c\x63ontent_type\x18\n \x01(\tB\x06\xa2\xbb\x18\x02h\x04:\x18\xaa\xbb\x18\x14\n\x07session\n\x04task\n\x03run\"\xea\x03\n\x05\x45vent\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x11\n\titeration\x18\x03 \x01(\x03\x12\x14\n\x04type\x18\x04 \x01(\tB\x06\xa2\xbb\x18\x02\x08\x01\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\x17\n\x07message\x18\x06 \x01(\tB\x06\xa2\xbb\x18\x02X\x01\x12\x14\n\x04\x64\x61ta\x18\x07 \x01(\tB\x06\xa2\xbb\x18\x02 \x01\x12\x18\n\x0b\x64uration_ms\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12(\n\x04time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x0b\x64\x61ta_digest\x18\n \x01(\tB \xa2\xbb\x18\x1c@\x01J\x0f\x64\x61ta_size_bytesh\x04\x92\x01\x04\x64\x61ta\x12!\n\x0f\x64\x61ta_size_bytes\x18\x0b \x01(\x03\x42\x08\xa2\xbb\x18\x04\x10\x01h\x04\x12M\n\x0emessage_digest\x18\x0c \x01(\tB5\xa2\xbb\x18\x31@\x01J\x12message_size_bytesh\x04\x8a\x01\x0cmessage_type\x92\x01\x07message\x12$\n\x12message_size_bytes\x18\r \x01(\x03\x42\x08\xa2\xbb\x18\x04\x10\x01h\x04\x12\x1c\n\x0cmessage_type\x18\x0e \x01(\tB\x06\xa2\xbb\x18\x02h\x04:\x18\xaa\xbb\x18\x14\n\x04task\n\x03run\n\x07sessionB\x0e\n\x0c_duration_ms\"\xf3\x02\n\x05\x41udit\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\x12:\n\x06\x61\x63tion\x18\x04 \x01(\tB*\xa2\xbb\x18&*\x06insert*\x06update*\x06\x64\x65lete*\x06\x61ppend*\x04\x64rop\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12\x13\n\x0bparent_kind\x18\x06 \x01(\t\x12\x14\n\x0c\x66irst_number\x18\x07 \x01(\x03\x12\x13\n\x0blast_number\x18\x08 \x01(\x03\x12(\n\x04time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x16\n\x04\x64iff\x18\x0b \x01(\tB\x08\xa2\xbb\x18\x04 \x01`\x01\x12\x1d\n\x08peer_uid\x18\x0c \x01(\x03\x42\x06\xa2\xbb\x18\x02h\x03H\x00\x88\x01\x01\x12\x1d\n\x08peer_pid\x18\r \x01(\x03\x42\x06\xa2\xbb\x18\x02h\x03H\x01\x88\x01\x01:\x06\xaa\xbb\x18\x02\x10\x01\x42\x0b\n\t_peer_uidB\x0b\n\t_peer_pidb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRANSCRIPT'].fields_by_name['content']._serialized_options = b'\242\273\030\002X\001'
   _globals['_TRANSCRIPT'].fields_by_name['metadata']._loaded_options = None
   _globals['_TRANSCRIPT'].fields_by_name['metadata']._serialized_options = b'\242\273\030\002 \001'
+  _globals['_TRANSCRIPT'].fields_by_name['content_digest']._loaded_options = None
+  _globals['_TRANSCRIPT'].fields_by_name['content_digest']._serialized_options = b'\242\273\0301@\001J\022content_size_bytesh\004\212\001\014content_type\222\001\007content'
+  _globals['_TRANSCRIPT'].fields_by_name['content_size_bytes']._loaded_options = None
+  _globals['_TRANSCRIPT'].fields_by_name['content_size_bytes']._serialized_options = b'\242\273\030\004\020\001h\004'
+  _globals['_TRANSCRIPT'].fields_by_name['content_type']._loaded_options = None
+  _globals['_TRANSCRIPT'].fields_by_name['content_type']._serialized_options = b'\242\273\030\002h\004'
   _globals['_TRANSCRIPT']._loaded_options = None
   _globals['_TRANSCRIPT']._serialized_options = b'\252\273\030\024\n\007session\n\004task\n\003run'
   _globals['_EVENT'].fields_by_name['type']._loaded_options = None
@@ -49,6 +55,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENT'].fields_by_name['message']._serialized_options = b'\242\273\030\002X\001'
   _globals['_EVENT'].fields_by_name['data']._loaded_options = None
   _globals['_EVENT'].fields_by_name['data']._serialized_options = b'\242\273\030\002 \001'
+  _globals['_EVENT'].fields_by_name['data_digest']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['data_digest']._serialized_options = b'\242\273\030\034@\001J\017data_size_bytesh\004\222\001\004data'
+  _globals['_EVENT'].fields_by_name['data_size_bytes']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['data_size_bytes']._serialized_options = b'\242\273\030\004\020\001h\004'
+  _globals['_EVENT'].fields_by_name['message_digest']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['message_digest']._serialized_options = b'\242\273\0301@\001J\022message_size_bytesh\004\212\001\014message_type\222\001\007message'
+  _globals['_EVENT'].fields_by_name['message_size_bytes']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['message_size_bytes']._serialized_options = b'\242\273\030\004\020\001h\004'
+  _globals['_EVENT'].fields_by_name['message_type']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['message_type']._serialized_options = b'\242\273\030\002h\004'
   _globals['_EVENT']._loaded_options = None
   _globals['_EVENT']._serialized_options = b'\252\273\030\024\n\004task\n\003run\n\007session'
   _globals['_AUDIT'].fields_by_name['action']._loaded_options = None
@@ -64,9 +80,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENTRY']._serialized_start=101
   _globals['_ENTRY']._serialized_end=375
   _globals['_TRANSCRIPT']._serialized_start=378
-  _globals['_TRANSCRIPT']._serialized_end=582
-  _globals['_EVENT']._serialized_start=585
-  _globals['_EVENT']._serialized_end=838
-  _globals['_AUDIT']._serialized_start=841
-  _globals['_AUDIT']._serialized_end=1212
+  _globals['_TRANSCRIPT']._serialized_end=729
+  _globals['_EVENT']._serialized_start=732
+  _globals['_EVENT']._serialized_end=1222
+  _globals['_AUDIT']._serialized_start=1225
+  _globals['_AUDIT']._serialized_end=1596
 # @@protoc_insertion_point(module_scope)

@@ -92,6 +92,9 @@ class Transcript(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
+    CONTENT_DIGEST_FIELD_NUMBER: _builtins.int
+    CONTENT_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """The task that it is about, if any. Not checked: the task may be deleted before the transcript."""
     phase: _builtins.str
@@ -101,9 +104,19 @@ class Transcript(_message.Message):
     role: _builtins.str
     """Required. The role: `prompt`, `response`, `chunk`, `combined`, or the caller's own term."""
     content: _builtins.str
-    """The text."""
+    """The text. Empty when `content_digest` is set."""
     metadata: _builtins.str
     """JSON. Further data of the caller's."""
+    content_digest: _builtins.str
+    """The digest of the blob with the text, where `content` cannot hold it: because of its size, of NUL characters, or of lone
+    surrogates. Put the blob first; it is kept for as long as the entry exists.
+    """
+    content_size_bytes: _builtins.int
+    """Output only. The size of that blob in bytes, uncompressed."""
+    content_type: _builtins.str
+    """The media type of that blob: `text/plain; charset=utf-8`, or `text/plain; charset=wtf-8` for text with lone surrogates, which
+    are encoded as three bytes each, like any other character from U+0800 to U+FFFF.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was written, which may be long before it was appended."""
@@ -118,10 +131,13 @@ class Transcript(_message.Message):
         content: _builtins.str = ...,
         metadata: _builtins.str = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
+        content_digest: _builtins.str = ...,
+        content_size_bytes: _builtins.int = ...,
+        content_type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "iteration", b"iteration", "metadata", b"metadata", "phase", b"phase", "role", b"role", "task_id", b"task_id", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_digest", b"content_digest", "content_size_bytes", b"content_size_bytes", "content_type", b"content_type", "iteration", b"iteration", "metadata", b"metadata", "phase", b"phase", "role", b"role", "task_id", b"task_id", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -142,6 +158,11 @@ class Event(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     DURATION_MS_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
+    DATA_DIGEST_FIELD_NUMBER: _builtins.int
+    DATA_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    MESSAGE_DIGEST_FIELD_NUMBER: _builtins.int
+    MESSAGE_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    MESSAGE_TYPE_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """The task that it is about. Lists over all parents find the events of a task by it, so set it even when the task is the
     parent. Not checked: the task may be deleted before the journal.
@@ -155,11 +176,23 @@ class Event(_message.Message):
     source: _builtins.str
     """The component that published it: `executor`, `api`, or the caller's own term."""
     message: _builtins.str
-    """A message for people to read."""
+    """A message for people to read. Empty when `message_digest` is set."""
     data: _builtins.str
-    """JSON. The data of the event."""
+    """JSON. The data of the event. Empty when `data_digest` is set."""
     duration_ms: _builtins.int
     """For an event that ends something: how long that took, in milliseconds. Unset where it is not known."""
+    data_digest: _builtins.str
+    """The digest of the blob with the data as JSON text, where `data` cannot hold it; as `Transcript.content_digest`. Lone
+    surrogates and NUL characters are escapes in it: `\\ud800`, `\\u0000`.
+    """
+    data_size_bytes: _builtins.int
+    """Output only. The size of that blob in bytes, uncompressed."""
+    message_digest: _builtins.str
+    """The digest of the blob with the message, where `message` cannot hold it; as `Transcript.content_digest`."""
+    message_size_bytes: _builtins.int
+    """Output only. The size of that blob in bytes, uncompressed."""
+    message_type: _builtins.str
+    """The media type of that blob; as `Transcript.content_type`."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it happened, which may be before it was appended."""
@@ -176,10 +209,15 @@ class Event(_message.Message):
         data: _builtins.str = ...,
         duration_ms: _builtins.int | None = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
+        data_digest: _builtins.str = ...,
+        data_size_bytes: _builtins.int = ...,
+        message_digest: _builtins.str = ...,
+        message_size_bytes: _builtins.int = ...,
+        message_type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "duration_ms", b"duration_ms", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "data", b"data", "duration_ms", b"duration_ms", "iteration", b"iteration", "message", b"message", "phase", b"phase", "source", b"source", "task_id", b"task_id", "time", b"time", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "data", b"data", "data_digest", b"data_digest", "data_size_bytes", b"data_size_bytes", "duration_ms", b"duration_ms", "iteration", b"iteration", "message", b"message", "message_digest", b"message_digest", "message_size_bytes", b"message_size_bytes", "message_type", b"message_type", "phase", b"phase", "source", b"source", "task_id", b"task_id", "time", b"time", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__duration_ms: _TypeAlias = _typing.Literal["duration_ms"]  # noqa: Y015
     _WhichOneofArgType__duration_ms: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms"]  # noqa: Y015

@@ -292,10 +292,13 @@ class FieldRules(_message.Message):
     SINCE_FIELD_NUMBER: _builtins.int
     VOCABULARY_FIELD_NUMBER: _builtins.int
     UNIQUE_BY_FIELD_NUMBER: _builtins.int
+    OPTIONAL_SINCE_FIELD_NUMBER: _builtins.int
+    IN_PLACE_OF_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_FIELD_NUMBER: _builtins.int
     required: _builtins.bool
     """Whether an insert must set it."""
     output_only: _builtins.bool
-    """Whether only the daemon sets it. A value that the caller sends is ignored."""
+    """Whether only the daemon sets it. An insert that sets it is refused; an update may send back what was read."""
     immutable: _builtins.bool
     """Whether it cannot change after the insert."""
     json: _builtins.bool
@@ -303,7 +306,7 @@ class FieldRules(_message.Message):
     default_value: _builtins.str
     """The value that an insert sets when the caller sets none."""
     blob: _builtins.bool
-    """Whether the string is the digest of a blob (`sha256:…`). The blob is kept for as long as the record refers to it."""
+    """Whether the string is the digest of a blob (`sha256:…`). The blob is kept for as long as the record or entry refers to it."""
     size_field: _builtins.str
     """For a blob: the field of the same message that the daemon sets to the size of the blob in bytes, uncompressed."""
     number_within: _builtins.str
@@ -318,6 +321,16 @@ class FieldRules(_message.Message):
     """
     unique_by: _builtins.str
     """For a list of messages: the field that has another value in each of them."""
+    optional_since: _builtins.int
+    """The API version in which the field became `optional`; 0: with the field. Clients of earlier versions do not send a zero, so
+    from them the field counts as set to zero where it is unset.
+    """
+    in_place_of: _builtins.str
+    """For a blob: the field of the same message whose value the blob holds instead, because the value is too large for the field or
+    is text that the field cannot hold. At most one of the two is set; an update that writes only one of them clears the other.
+    """
+    type_field: _builtins.str
+    """For a blob of an entry: the field of the same message that holds its media type. It is set only together with the blob."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The values that it may have; empty means any."""
@@ -348,10 +361,13 @@ class FieldRules(_message.Message):
         since: _builtins.int = ...,
         vocabulary: _abc.Iterable[Global___VocabularyValue] | None = ...,
         unique_by: _builtins.str = ...,
+        optional_since: _builtins.int = ...,
+        in_place_of: _builtins.str = ...,
+        type_field: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "computed", b"computed", "default_value", b"default_value", "immutable", b"immutable", "json", b"json", "number_within", b"number_within", "output_only", b"output_only", "reference", b"reference", "required", b"required", "search", b"search", "since", b"since", "size_field", b"size_field", "unique_by", b"unique_by", "values", b"values", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "computed", b"computed", "default_value", b"default_value", "immutable", b"immutable", "in_place_of", b"in_place_of", "json", b"json", "number_within", b"number_within", "optional_since", b"optional_since", "output_only", b"output_only", "reference", b"reference", "required", b"required", "search", b"search", "since", b"since", "size_field", b"size_field", "type_field", b"type_field", "unique_by", b"unique_by", "values", b"values", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -59,7 +59,9 @@ class Record(_message.Message):
     id: _builtins.str
     """Output only. The record's id, unique within its workspace and kind."""
     version: _builtins.int
-    """Output only. 1 for a new record; each update raises it by one."""
+    """Output only. 1 for a new record; each update raises it by one. A record with the id of a deleted one goes on counting from its
+    last version.
+    """
     @_builtins.property
     def construct(self) -> Global___Construct:
         """A construct."""
@@ -204,6 +206,8 @@ class Construct(_message.Message):
       version      Output only.
       create_time  Output only. Nanoseconds are kept; years 1678 to 2261.
       update_time  Output only.
+    An insert that sets an output-only field is refused (OUTPUT_ONLY). An update may send the record as it was read; one with
+    another create_time, or another number that the daemon gave, is refused too.
     Strings may not hold NUL. Fields marked json hold JSON text and come back in canonical form.
 
     Something that agents work on: a feature, a fix, an experiment.
@@ -828,7 +832,7 @@ class Bug(_message.Message):
     repro_steps: _builtins.str
     """JSON. The steps that reproduce it."""
     proposed_fix: _builtins.str
-    """A possible fix."""
+    """A possible fix. Unset: none was proposed."""
     actor: _builtins.str
     """Who reported it."""
     metadata: _builtins.str
@@ -851,17 +855,24 @@ class Bug(_message.Message):
         title: _builtins.str = ...,
         severity: _builtins.str = ...,
         status: _builtins.str = ...,
-        task_id: _builtins.str = ...,
+        task_id: _builtins.str | None = ...,
         repro_steps: _builtins.str = ...,
-        proposed_fix: _builtins.str = ...,
+        proposed_fix: _builtins.str | None = ...,
         actor: _builtins.str = ...,
         metadata: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_proposed_fix", b"_proposed_fix", "_task_id", b"_task_id", "create_time", b"create_time", "proposed_fix", b"proposed_fix", "task_id", b"task_id", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time", "id", b"id", "metadata", b"metadata", "proposed_fix", b"proposed_fix", "repro_steps", b"repro_steps", "severity", b"severity", "status", b"status", "task_id", b"task_id", "title", b"title", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_proposed_fix", b"_proposed_fix", "_task_id", b"_task_id", "actor", b"actor", "create_time", b"create_time", "id", b"id", "metadata", b"metadata", "proposed_fix", b"proposed_fix", "repro_steps", b"repro_steps", "severity", b"severity", "status", b"status", "task_id", b"task_id", "title", b"title", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__proposed_fix: _TypeAlias = _typing.Literal["proposed_fix"]  # noqa: Y015
+    _WhichOneofArgType__proposed_fix: _TypeAlias = _typing.Literal["_proposed_fix", b"_proposed_fix"]  # noqa: Y015
+    _WhichOneofReturnType__task_id: _TypeAlias = _typing.Literal["task_id"]  # noqa: Y015
+    _WhichOneofArgType__task_id: _TypeAlias = _typing.Literal["_task_id", b"_task_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__proposed_fix) -> _WhichOneofReturnType__proposed_fix | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__task_id) -> _WhichOneofReturnType__task_id | None: ...
 
 Global___Bug: _TypeAlias = Bug  # noqa: Y015
 
@@ -907,15 +918,17 @@ class StatusUpdate(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         actor: _builtins.str = ...,
-        task_id: _builtins.str = ...,
+        task_id: _builtins.str | None = ...,
         message: _builtins.str = ...,
         metadata: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_task_id", b"_task_id", "create_time", b"create_time", "task_id", b"task_id", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time", "id", b"id", "message", b"message", "metadata", b"metadata", "task_id", b"task_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_task_id", b"_task_id", "actor", b"actor", "create_time", b"create_time", "id", b"id", "message", b"message", "metadata", b"metadata", "task_id", b"task_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__task_id: _TypeAlias = _typing.Literal["task_id"]  # noqa: Y015
+    _WhichOneofArgType__task_id: _TypeAlias = _typing.Literal["_task_id", b"_task_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__task_id) -> _WhichOneofReturnType__task_id | None: ...
 
 Global___StatusUpdate: _TypeAlias = StatusUpdate  # noqa: Y015
 
@@ -974,14 +987,16 @@ class DesignNote(_message.Message):
         decision: _builtins.str = ...,
         consequences: _builtins.str = ...,
         actor: _builtins.str = ...,
-        superseded_by: _builtins.str = ...,
+        superseded_by: _builtins.str | None = ...,
         metadata: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_superseded_by", b"_superseded_by", "create_time", b"create_time", "superseded_by", b"superseded_by", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "consequences", b"consequences", "context", b"context", "create_time", b"create_time", "decision", b"decision", "id", b"id", "metadata", b"metadata", "superseded_by", b"superseded_by", "title", b"title", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_superseded_by", b"_superseded_by", "actor", b"actor", "consequences", b"consequences", "context", b"context", "create_time", b"create_time", "decision", b"decision", "id", b"id", "metadata", b"metadata", "superseded_by", b"superseded_by", "title", b"title", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__superseded_by: _TypeAlias = _typing.Literal["superseded_by"]  # noqa: Y015
+    _WhichOneofArgType__superseded_by: _TypeAlias = _typing.Literal["_superseded_by", b"_superseded_by"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__superseded_by) -> _WhichOneofReturnType__superseded_by | None: ...
 
 Global___DesignNote: _TypeAlias = DesignNote  # noqa: Y015
 
@@ -1096,7 +1111,7 @@ class GateDecision(_message.Message):
     gate_type: _builtins.str
     """The type of the gate, such as `human` or `ai`."""
     approved: _builtins.bool
-    """Whether the task may pass."""
+    """Whether the task may pass. Unset: it is not decided yet."""
     reason: _builtins.str
     """The reasons for it."""
     actor: _builtins.str
@@ -1125,17 +1140,19 @@ class GateDecision(_message.Message):
         task_id: _builtins.str = ...,
         phase: _builtins.str = ...,
         gate_type: _builtins.str = ...,
-        approved: _builtins.bool = ...,
+        approved: _builtins.bool | None = ...,
         reason: _builtins.str = ...,
         actor: _builtins.str = ...,
         decide_time: _timestamp_pb2.Timestamp | None = ...,
         metadata: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "decide_time", b"decide_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_approved", b"_approved", "approved", b"approved", "create_time", b"create_time", "decide_time", b"decide_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "approved", b"approved", "create_time", b"create_time", "decide_time", b"decide_time", "gate_type", b"gate_type", "id", b"id", "metadata", b"metadata", "phase", b"phase", "reason", b"reason", "task_id", b"task_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_approved", b"_approved", "actor", b"actor", "approved", b"approved", "create_time", b"create_time", "decide_time", b"decide_time", "gate_type", b"gate_type", "id", b"id", "metadata", b"metadata", "phase", b"phase", "reason", b"reason", "task_id", b"task_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__approved: _TypeAlias = _typing.Literal["approved"]  # noqa: Y015
+    _WhichOneofArgType__approved: _TypeAlias = _typing.Literal["_approved", b"_approved"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__approved) -> _WhichOneofReturnType__approved | None: ...
 
 Global___GateDecision: _TypeAlias = GateDecision  # noqa: Y015
 
@@ -1586,6 +1603,8 @@ class PhaseOutput(_message.Message):
     ITERATION_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    CONTENT_DIGEST_FIELD_NUMBER: _builtins.int
+    CONTENT_SIZE_BYTES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The phase output's id."""
     version: _builtins.int
@@ -1599,7 +1618,7 @@ class PhaseOutput(_message.Message):
     variable: _builtins.str
     """The name by which later phases refer to it. Immutable."""
     content: _builtins.str
-    """The output. Put more than 2 MiB into an artifact."""
+    """The output. Empty when `content_digest` is set."""
     content_type: _builtins.str
     """Its media type."""
     iteration: _builtins.int
@@ -1608,6 +1627,12 @@ class PhaseOutput(_message.Message):
     """The person or agent who made it."""
     metadata: _builtins.str
     """JSON. Further data of the caller's."""
+    content_digest: _builtins.str
+    """The digest of the blob with the output, where `content` cannot hold it: because of its size (a record has at most 2 MiB), of
+    NUL characters, or of lone surrogates, which are encoded as three bytes each. An update of either field clears the other.
+    """
+    content_size_bytes: _builtins.int
+    """Output only. The size of that blob in bytes, uncompressed."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -1632,10 +1657,12 @@ class PhaseOutput(_message.Message):
         iteration: _builtins.int = ...,
         source: _builtins.str = ...,
         metadata: _builtins.str = ...,
+        content_digest: _builtins.str = ...,
+        content_size_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_variable", b"_variable", "create_time", b"create_time", "update_time", b"update_time", "variable", b"variable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_variable", b"_variable", "content", b"content", "content_type", b"content_type", "create_time", b"create_time", "id", b"id", "iteration", b"iteration", "metadata", b"metadata", "phase", b"phase", "run_id", b"run_id", "source", b"source", "task_id", b"task_id", "update_time", b"update_time", "variable", b"variable", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_variable", b"_variable", "content", b"content", "content_digest", b"content_digest", "content_size_bytes", b"content_size_bytes", "content_type", b"content_type", "create_time", b"create_time", "id", b"id", "iteration", b"iteration", "metadata", b"metadata", "phase", b"phase", "run_id", b"run_id", "source", b"source", "task_id", b"task_id", "update_time", b"update_time", "variable", b"variable", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__variable: _TypeAlias = _typing.Literal["variable"]  # noqa: Y015
     _WhichOneofArgType__variable: _TypeAlias = _typing.Literal["_variable", b"_variable"]  # noqa: Y015

@@ -275,7 +275,9 @@ class StoreServiceListRequest(_message.Message):
     filter: _builtins.str
     """AIP-160: `status = "running" AND tags:"urgent" AND create_time > "2026-01-01T00:00:00Z"`. Empty matches all."""
     order_by: _builtins.str
-    """`field` or `field desc`, several separated by commas; ties are ordered by id. Empty means `create_time`."""
+    """`field` or `field desc`, several separated by commas; ties are in the order of the inserts, in the direction of the last
+    field. Empty means `create_time`. Records that one commit inserted have the same time and come in the order of its mutations.
+    """
     page_size: _builtins.int
     """0 means 100; at most 1,000. A page also ends at 3 MiB."""
     page_token: _builtins.str
@@ -508,7 +510,7 @@ class Insert(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def record(self) -> _record_pb2.Record:
-        """The record; its id may be empty."""
+        """The record; its id may be empty, and its output-only fields must be."""
 
     def __init__(
         self,
@@ -531,6 +533,9 @@ class Upsert(_message.Message):
 
     RECORD_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """As in Update. When it is not 0 and there is no record, NOT_FOUND: the record that the caller has seen was deleted."""
     @_builtins.property
     def record(self) -> _record_pb2.Record:
         """The record. Its id must be set, except for kinds that are found by other unique fields."""
@@ -544,10 +549,11 @@ class Upsert(_message.Message):
         *,
         record: _record_pb2.Record | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record", "update_mask", b"update_mask", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

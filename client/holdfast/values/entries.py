@@ -22,7 +22,8 @@ _CERTAINLY_FITS = ENTRY_LIMIT_BYTES // 4 - 4096  # characters; UTF-8 takes at mo
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """The text fields of an entry: those that hold JSON, those that hold plain text; and the required fields."""
+    """The text fields of an entry: those that hold JSON, those that hold plain text; and the required fields. Not those about
+    blobs, which the client sets."""
 
     documents: tuple[str, ...]
     plain: tuple[str, ...]
@@ -32,9 +33,15 @@ class _Texts:
 @cache
 def _texts(name: str) -> _Texts:
     """The text fields of a journal, by the name of its message."""
-    fields = entry_pb2.DESCRIPTOR.message_types_by_name[name].fields
+    message = entry_pb2.DESCRIPTOR.message_types_by_name[name]
+    fields, fields_by_name = message.fields, message.fields_by_name
     rules = {each.name: each.GetOptions().Extensions[options_pb2.rules] for each in fields}
-    texts = [each.name for each in fields if each.type == FieldDescriptor.TYPE_STRING]
+    of_blobs = {name for each in rules.values() if each.blob for name in (each.type_field, each.size_field)}
+    texts = [
+        name
+        for name, each in rules.items()
+        if fields_by_name[name].type == FieldDescriptor.TYPE_STRING and not each.blob and name not in of_blobs
+    ]
     return _Texts(
         documents=tuple(each for each in texts if rules[each].json),
         plain=tuple(each for each in texts if not rules[each].json),
@@ -42,8 +49,18 @@ def _texts(name: str) -> _Texts:
     )
 
 
-def entry_of(value: View | Message | Mapping[str, object], journal: str = "transcript") -> entry_pb2.Entry:
+EntryLike = View | Message | Mapping[str, object]
+
+
+def entry_of(value: EntryLike, journal: str = "transcript") -> entry_pb2.Entry:
     """Returns an entry to append. Raises TypeError for unknown fields, InvalidArgument for unstorable text, TooLarge."""
+    entry = unchecked(value, journal)
+    check_entry(entry, journal)
+    return entry
+
+
+def unchecked(value: EntryLike, journal: str) -> entry_pb2.Entry:
+    """Returns an entry with these fields; an `Entry` itself. Raises TypeError and InvalidArgument as `fill` does."""
     given = message_of(value)
     if isinstance(given, entry_pb2.Entry):
         entry = given
@@ -55,7 +72,6 @@ def entry_of(value: View | Message | Mapping[str, object], journal: str = "trans
             message.CopyFrom(given)
         else:
             fill(message, journal, given)
-    check_entry(entry, journal)
     return entry
 
 
@@ -70,7 +86,7 @@ def check_entry(entry: entry_pb2.Entry, journal: str = "transcript") -> None:
     characters = sum(len(getattr(message, each)) for each in (*texts.plain, *texts.documents))
     if characters > _CERTAINLY_FITS and (size := entry.ByteSize()) > ENTRY_LIMIT_BYTES:
         raise TooLarge(
-            f"The entry has {size:,} bytes, the limit is {ENTRY_LIMIT_BYTES:,}. Put it into a blob and append the digest.",
+            f"The entry has {size:,} bytes, the limit is {ENTRY_LIMIT_BYTES:,}. Keep large data as an artifact, and its id here.",
             metadata={"limit": str(ENTRY_LIMIT_BYTES), "size": str(size)},
         )
 
@@ -81,7 +97,7 @@ def check_text(message: Message, journal: str = "transcript") -> None:
     held = [each for each in texts.plain if "\0" in getattr(message, each)]
     held += [each for each in texts.documents if "u0000" in (text := getattr(message, each)) and _ESCAPED_NUL.search(text)]
     for field in held:
-        raise _refused(journal, field, "holds a NUL character; put such content into a blob")
+        raise _refused(journal, field, "holds a NUL character, which the store cannot hold in this field")
 
 
 def _refused(journal: str, field: str, why: str) -> InvalidArgument:

@@ -160,7 +160,7 @@ def not_utf8(field: str) -> InvalidArgument:
 
 
 def is_unset(message: Message, field: Field) -> bool:
-    """Whether a time, a message or an optional field is not set. Every other unset field has its type's zero."""
+    """Whether a time, a message or a field marked `optional` is not set. Every other unset field has the type's zero."""
     has_presence = field.optional or field.time or field.type is FieldType.MESSAGE
     return has_presence and not field.repeated and not message.HasField(field.name)
 

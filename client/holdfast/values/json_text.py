@@ -50,6 +50,17 @@ def _long_way(value: object) -> bytes:
     return text
 
 
+def to_escaped_json(value: object) -> bytes:
+    """As `to_json`, but accepts lone surrogates: every character outside ASCII is an escape."""
+    try:
+        text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()
+    except RecursionError:
+        raise ValueError("The value is nested too deeply for JSON.") from None
+    _check_keys(value)
+    _check_values(value, _WHOLE)
+    return text
+
+
 def _check_values(value: object, harmless: frozenset[type]) -> None:
     """Raises for values that encoders change. Checks level by level: one set comparison in C skips a level of harmless types."""
     level = [value]

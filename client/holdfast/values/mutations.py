@@ -32,19 +32,30 @@ class _Versioned(Protocol):
 def insert(kind: Kind, message: object | None, fields: Mapping[str, object]) -> Mutation:
     """Returns a mutation that adds a record: the message, or an empty one, with the fields set.
 
-    Raises InvalidArgument for an id that looks like an option; older daemons accept these.
+    A message that was read is copied without what only the daemon sets, such as its times. Raises InvalidArgument for an id
+    that looks like an option; older daemons accept these.
     """
-    record = _record(kind, message, fields)
+    record = _record(kind, message, fields, copies=True)
     if is_like_an_option(id := getattr(record, kind.name).id):
         said = f"{kind.name}.id {id!r} begins with a hyphen, so command lines would take it for an option. Choose another."
         raise InvalidArgument(said, reason="VALUE_INVALID", metadata={"field": f"{kind.name}.id"})
     return Mutation(insert=Insert(record=record))
 
 
-def upsert(kind: Kind, message: object | None, fields: Mapping[str, object]) -> Mutation:
-    """Returns a mutation that adds a record, or changes the given fields of the stored one; a message writes all fields."""
+def upsert(kind: Kind, message: object | None, fields: Mapping[str, object], version: int | None = None) -> Mutation:
+    """Returns a mutation that adds a record, or changes the given fields of the stored one; a message writes all fields.
+
+    version: the version that the stored record must have. None: that of a message that was read, else any, as with 0.
+    """
     paths = ["*"] if message is not None else [name for name in fields if name != "id"]
-    return Mutation(upsert=Upsert(record=_record(kind, message, fields), update_mask=FieldMask(paths=paths)))
+    if version is None:
+        version = cast(_Versioned, _message(kind, message)).version if message is not None else 0
+    record = _record(kind, message, fields, copies=not version)
+    value = getattr(record, kind.name)
+    if version and (id := value.id or kind.made_id(value)):
+        value.id = id  # the record must exist, so this is an update, which older daemons know too
+        return Mutation(update=Update(record=record, update_mask=FieldMask(paths=paths), version=version))
+    return Mutation(upsert=Upsert(record=record, update_mask=FieldMask(paths=paths), version=version))
 
 
 def update(kind: Kind, target: object, version: int, fields: Mapping[str, object]) -> Mutation:
@@ -73,12 +84,17 @@ def record_of(mutation: Mutation) -> record_pb2.Record | None:
     return getattr(mutation, name).record if name in ("insert", "update", "upsert") else None
 
 
-def _record(kind: Kind, message: object | None, fields: Mapping[str, object]) -> record_pb2.Record:
+def _record(kind: Kind, message: object | None, fields: Mapping[str, object], *, copies: bool = False) -> record_pb2.Record:
+    """The record with the message and the fields. `copies`: of a message that was read, without what only the daemon sets."""
     record = record_pb2.Record()
     value: Message = getattr(record, kind.name)
     value.SetInParent()
     if message is not None:
         value.CopyFrom(_message(kind, message))
+    if copies and cast(_Versioned, value).version:
+        for field in kind.fields:
+            if field.output_only:
+                value.ClearField(field.name)
     fill(value, kind.name, fields)
     return record
 

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from holdfast.contract.kinds import Field
 from holdfast.values.fields import DecodedText, fill, json_value, message_of, utc_time
-from holdfast.values.json_text import to_json
+from holdfast.values.json_text import to_escaped_json, to_json
 from holdfast.values.view import View, held, hold, keep, kept_of, new, one_view, views_of, whole_of
 
 _DECODED_CHARACTERS = 2000  # `repr` decodes JSON text up to this length
@@ -138,11 +138,23 @@ class JsonPlace(Place):
 
     def write_back(self, view: View, value: Any, before: Any) -> None:
         # An unchanged value leaves the text as it is. Text is compared because 1, 1.0 and True are equal in Python only.
+        if _is_unchanged_unfit(value, before):
+            return
         filled: Any = self._filled(view, value)
         wanted = getattr(filled, self.field.name)
         if wanted != before and wanted != to_json(json_value(before)).decode():
             self._put(view, filled)
             self._keep(view, value, wanted)
+
+
+def _is_unchanged_unfit(value: Any, before: str) -> bool:
+    """Whether a value is that of a text with lone surrogates, which a blob can hold and the field cannot."""
+    if "\\ud" not in before:
+        return False
+    try:
+        return to_escaped_json(value) == to_escaped_json(json_value(before))
+    except (TypeError, ValueError):
+        return False  # it was changed
 
 
 class ListPlace(Place):

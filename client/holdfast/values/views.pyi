@@ -184,9 +184,9 @@ class Bug(View):
     title: str
     severity: str
     status: str
-    task_id: str
+    task_id: str | None
     repro_steps: Any
-    proposed_fix: str
+    proposed_fix: str | None
     actor: str
     metadata: Any
     @property
@@ -198,7 +198,7 @@ class StatusUpdate(View):
     create_time: datetime.datetime | None
     update_time: datetime.datetime | None
     actor: str
-    task_id: str
+    task_id: str | None
     message: str
     metadata: Any
 
@@ -212,7 +212,7 @@ class DesignNote(View):
     decision: str
     consequences: str
     actor: str
-    superseded_by: str
+    superseded_by: str | None
     metadata: Any
     @property
     def message(self) -> record_pb2.DesignNote: ...
@@ -244,7 +244,7 @@ class GateDecision(View):
     task_id: str
     phase: str
     gate_type: str
-    approved: bool
+    approved: bool | None
     reason: str
     actor: str
     decide_time: datetime.datetime | None
@@ -390,6 +390,8 @@ class PhaseOutput(View):
     iteration: int
     source: str
     metadata: Any
+    content_digest: str
+    content_size_bytes: int
     @property
     def message(self) -> record_pb2.PhaseOutput: ...
 
@@ -492,6 +494,9 @@ class Transcript(View):
     content: str
     metadata: Any
     time: datetime.datetime | None
+    content_digest: str
+    content_size_bytes: int
+    content_type: str
     @property
     def message(self) -> entry_pb2.Transcript: ...
 
@@ -522,6 +527,11 @@ class Event(View):
     data: Any
     duration_ms: int | None
     time: datetime.datetime | None
+    data_digest: str
+    data_size_bytes: int
+    message_digest: str
+    message_size_bytes: int
+    message_type: str
 
 class Change(View):
     revision: int
@@ -549,6 +559,9 @@ class TranscriptEntry(Entry):
     content: str
     metadata: Any
     time: datetime.datetime | None
+    content_digest: str
+    content_size_bytes: int
+    content_type: str
     @property
     def message(self) -> entry_pb2.Entry: ...
 
@@ -581,3 +594,8 @@ class EventEntry(Entry):
     data: Any
     duration_ms: int | None
     time: datetime.datetime | None
+    data_digest: str
+    data_size_bytes: int
+    message_digest: str
+    message_size_bytes: int
+    message_type: str

@@ -188,6 +188,12 @@ class Connection:
                 return response
             self.recover(error, patience)
 
+    def supports(self, version: int) -> bool:
+        """Whether the daemon has an API version. Asks it again if it had not: it may have been upgraded."""
+        if self._line.agreement.has < version:
+            self._ask_again()
+        return self._line.agreement.has >= version
+
     def attempt(
         self, method: Any, sent: Any, request: Message, patience: Patience, metadata: Metadata, timeout_s: float | None
     ) -> Any:

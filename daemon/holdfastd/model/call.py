@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from holdfastd import MAX_API_VERSION
 from holdfastd.errors import Cancelled, DeadlineExceeded
 from holdfastd.model.budget import Claim
 
@@ -38,10 +39,18 @@ class Call:
     """One call: its caller, its deadline, its end, and its claim on memory. Thread-safe.
 
     is_long: whether its reads may take much longer than a look-up, as those that walk a table do; see `turns.py`.
+    api_version: the API version that the caller speaks; the daemon's own when it states none.
     """
 
-    def __init__(self, timeout_s: float | None = None, peer: Peer = OWN, claim: Claim | None = None) -> None:
+    def __init__(
+        self,
+        timeout_s: float | None = None,
+        peer: Peer = OWN,
+        claim: Claim | None = None,
+        api_version: int = MAX_API_VERSION,
+    ) -> None:
         self.peer = peer
+        self.api_version = api_version
         self.claim = claim or Claim(None, peer)
         self.is_long = False
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s

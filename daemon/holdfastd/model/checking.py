@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 from google.protobuf.message import Message
@@ -27,13 +27,14 @@ def _refuse_nul(value: str, field: str) -> None:
 
 def _check_string(field: Field) -> Check:
     # The writer checks a field with a vocabulary, as the workspace may have another (`store/vocabularies.py`).
-    name, values, optional = field.name, () if field.vocabulary else field.values, field.optional
+    name, values = field.name, () if field.vocabulary else field.values
+    clears_empty = field.optional and not field.keeps_empty
 
     def check(message: Message) -> None:
         value = getattr(message, name)
         _refuse_nul(value, name)
-        if optional and not value:
-            # Store an empty string as NULL: two empty values would collide in a unique key.
+        if clears_empty and not value:
+            # Store an empty string as NULL: it names no record, and two empty values would collide in a unique key.
             message.ClearField(name)
         if values and value and value not in values:
             known = ", ".join(values)
@@ -179,9 +180,68 @@ def check_required(shape: Shape, message: Message) -> None:
 def check_record(kind: Kind, message: RecordMessage) -> None:
     """All checks of a record that need no read of the store."""
     check_values(kind, message)
+    check_in_place_of(kind, message)
     check_size(message, MAX_RECORD_BYTES, f"{kind.name} record")  # last: canonical JSON may be longer than the given text
     if message.id:
         check_id(message.id, f"{kind.name}.id")
+
+
+def check_in_place_of(shape: Shape, message: Message) -> None:
+    """INVALID_ARGUMENT when a blob and the field that it stands for are both set."""
+    for field in shape.blobs:
+        if field.in_place_of and getattr(message, field.name) and getattr(message, field.in_place_of):
+            raise InvalidArgument(
+                f"{field.in_place_of} and {field.name} are both set; the blob is there in place of the other. Clear one of them.",
+                reason="VALUE_INVALID",
+                field=field.name,
+            )
+
+
+@cache
+def _set_by_daemon(kind: Kind) -> tuple[str, ...]:
+    return tuple(field.name for field in kind.fields if field.output_only)
+
+
+@cache
+def _kept(kind: Kind) -> tuple[str, ...]:
+    """The output-only fields that never change: not the version, the time of the update, and the sizes of blobs."""
+    changing = {"version", "update_time", *(field.size_field for field in kind.blobs)}
+    return tuple(name for name in _set_by_daemon(kind) if name not in changing)
+
+
+def clear_output_only(kind: Kind, message: RecordMessage) -> None:
+    """Clears the fields that only the daemon sets, in place."""
+    for name in _set_by_daemon(kind):
+        message.ClearField(name)
+
+
+def refuse_output_only(kind: Kind, message: RecordMessage) -> None:
+    """INVALID_ARGUMENT (OUTPUT_ONLY) when a record to insert sets a field that only the daemon sets."""
+    empty = kind.message_class()
+    for name in _set_by_daemon(kind):
+        if getattr(message, name) != getattr(empty, name):
+            raise _output_only(kind, name, "is set by the daemon. Leave it unset")
+
+
+def refuse_other_output_only(kind: Kind, before: RecordMessage, message: RecordMessage) -> None:
+    """INVALID_ARGUMENT (OUTPUT_ONLY) when an update sets a field that never changes to another value than the stored one.
+
+    The version and the time of the update may be those of an earlier read: `Update.version` says whether that matters.
+    """
+    empty = kind.message_class()
+    for name in _kept(kind):
+        value = getattr(message, name)
+        if value not in (getattr(before, name), getattr(empty, name)):
+            raise _output_only(kind, name, "cannot be changed. Send it as it was read, or leave it unset")
+
+
+def _output_only(kind: Kind, name: str, why: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{kind.name}.{name} {why}. AdminService.Load adds records that keep their times and versions.",
+        reason="OUTPUT_ONLY",
+        kind=kind.name,
+        field=name,
+    )
 
 
 def set_defaults(kind: Shape, message: Message) -> None:
@@ -204,7 +264,7 @@ def check_mask(kind: Kind, message: Message, paths: Iterable[str]) -> tuple[str,
         return allowed
     if not named:
         present = {descriptor.name for descriptor, _ in message.ListFields()}
-        return tuple(name for name in allowed if name in present)
+        return tuple(name for name in allowed if name in present or name in _counterparts(kind, tuple(present)))
     for name in named:
         if name not in allowed:
             known = ", ".join(allowed)
@@ -213,4 +273,10 @@ def check_mask(kind: Kind, message: Message, paths: Iterable[str]) -> tuple[str,
                 reason="FIELD_UNKNOWN",
                 field=name,
             )
-    return tuple(dict.fromkeys(named))
+    return tuple(dict.fromkeys([*named, *_counterparts(kind, named)]))
+
+
+def _counterparts(kind: Kind, names: Sequence[str]) -> list[str]:
+    """The fields that an update of these fields clears: the blob in place of one of them, or what one of them is in place of."""
+    pairs = [(field.name, field.in_place_of) for field in kind.blobs if field.in_place_of]
+    return [other for pair in pairs for one, other in (pair, pair[::-1]) if one in names and other not in names]

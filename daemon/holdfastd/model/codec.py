@@ -63,6 +63,8 @@ def encoder(field: Field) -> ReadColumn:
     name, nullable = field.name, field.nullable
     if field.type is FieldType.TIME:
         return lambda message: time_ns(getattr(message, name)) if message.HasField(name) else None
+    if field.optional and field.type is FieldType.BOOLEAN:
+        return lambda message: int(getattr(message, name)) if message.HasField(name) else None
     if field.optional:
         return lambda message: getattr(message, name) if message.HasField(name) else None
     if field.type is FieldType.BOOLEAN:
@@ -119,9 +121,9 @@ def to_row(shape: Shape, message: Message) -> tuple[Any, ...]:
 
 
 def fill(shape: Shape, message: Message, row: Iterable[Any]) -> None:
-    """Sets the message's fields from a row; NULL and empty values stay unset."""
+    """Sets the message's fields from a row; where a value is NULL, the field stays unset."""
     for decode, value in zip(decoders(shape), row, strict=True):
-        if value is not None and value != "":
+        if value is not None:
             decode(message, value)
 
 

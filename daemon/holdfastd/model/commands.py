@@ -29,7 +29,7 @@ class Command(Generic[R_co]):
     request_key: remember its answer under this key, and repeat the answer to a command with the same key; None: do not.
     rows: about how many rows it changes; the writer takes commands of many rows in smaller batches.
     is_held: the memory that its call holds is the command's, so the writer takes it for the command's size.
-    lone_append: the only mutation of the command, if that is an unconditional append; it may need no savepoint.
+    lone_append: the only mutation of the command, if that is an unconditional append without blobs; it may need no savepoint.
     """
 
     __slots__ = ()
@@ -113,7 +113,9 @@ class Commit(Request[Committed]):
         if len(self.mutations) != 1:
             return None
         append = self.mutations[0]
-        return append if isinstance(append, Append) and append.expected_last_number is None and append.rows else None
+        if not isinstance(append, Append) or append.blobs:
+            return None
+        return append if append.expected_last_number is None and append.rows else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,13 @@ class EntryCodec:
     """Converts the entries of one journal. Thread-safe."""
 
     def __init__(self, journal: Journal) -> None:
-        fields = journal.columns
+        fields = journal.own_columns
         self._journal = journal
-        self._names = tuple(field.name for field in fields)
-        self._get = attrgetter(*self._names)
+        self._names = tuple(field.name for field in journal.columns)
+        self._get = attrgetter(*(field.name for field in fields))
+        # What an entry says of blobs, and what one says that names none. One comparison tells, without a loop over the fields.
+        self.blob_values = attrgetter("__class__", *(field.name for field in journal.blob_columns))
+        self.no_blobs = self.blob_values(journal.message_class())
         self._strings = tuple(place for place, field in enumerate(fields) if field.type is FieldType.STRING)
         self._required = tuple(place for place, field in enumerate(fields) if field.required)
         self._converts = tuple((place, convert) for place, field in enumerate(fields) if (convert := _conversion(field)))
@@ -42,7 +45,7 @@ class EntryCodec:
         self._zero_counts = frozenset(field.name for field in fields if field.optional or field.type is FieldType.TIME)
 
     def row(self, message: Message) -> list[Any]:
-        """The values of the journal's columns, and last the encoded message, with its JSON in canonical form.
+        """The values of the journal's `own_columns`, and last the encoded message, with its JSON in canonical form.
 
         Raises INVALID_ARGUMENT, with the wrong field or the limit exceeded.
         """

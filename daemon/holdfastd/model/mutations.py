@@ -34,11 +34,12 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """Add a record, or replace the fields of the mask when it exists."""
+    """Add a record, or replace the fields of the mask when it exists. `version` as in `Update`; not 0: it must exist."""
 
     kind: Kind
     message: RecordMessage
     mask: tuple[str, ...]
+    version: int = 0
 
     @property
     def row_count(self) -> int:
@@ -77,7 +78,8 @@ class Delete:
 class Append:
     """Add entries to a journal.
 
-    Each row has the column values of one entry, in the order of the journal's fields, and last the encoded message.
+    Each row has the values of the journal's `own_columns`, and last the encoded message. `blobs`: the positions of the entries
+    that name blobs.
     """
 
     journal: Journal
@@ -85,10 +87,11 @@ class Append:
     parent_id: str
     rows: tuple[Sequence[Any], ...]
     expected_last_number: int | None
+    blobs: tuple[int, ...] = ()
 
     @property
     def row_count(self) -> int:
-        return len(self.rows)
+        return len(self.rows) + len(self.blobs)
 
 
 Mutation = Insert | Upsert | Update | Delete | Append

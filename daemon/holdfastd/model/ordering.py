@@ -1,6 +1,7 @@
-"""The order of a list: `order_by` as in AIP-132 (https://google.aip.dev/132). The id breaks ties.
+"""The order of a list: `order_by` as in AIP-132 (https://google.aip.dev/132).
 
-Unset values come first in ascending and last in descending order. Strings are ordered by code points.
+Ties are ordered by `made`, the place of the record's insert in the history, then by id. Unset values come first in ascending
+and last in descending order. Strings are ordered by code points.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from holdfastd.errors import InvalidArgument
 
 MAX_BYTES = 1024
 
+# A column of every kind's table, not a field: the revision and the ordinal of the insert (`place_in_history`).
+MADE = Field("made", FieldType.INTEGER, output_only=True)
+
+_ORDINALS = 2**20  # of one revision
 _KEY = re.compile(r"[ \t]*(?P<name>\w+)(?:[ \t]+(?P<direction>\w+))?[ \t]*")
 
 
@@ -34,7 +39,7 @@ class Order:
 
 
 def parse_order(kind: Kind, text: str) -> Order:
-    """The order that `order_by` asks for; empty means `create_time`. The id breaks ties, in the last key's direction.
+    """The order that `order_by` asks for; empty means `create_time`. Ties are ordered in the last key's direction.
 
     Raises InvalidArgument with reason ORDER_BY_INVALID and the position. Thread-safe.
     """
@@ -82,8 +87,18 @@ def _field(kind: Kind, name: str, position: int) -> Field:
     _refuse(f"{kind.name} has no field {name[:40]!r}. It can be ordered by: {known}.", position)
 
 
+def place_in_history(revision: int, ordinal: int) -> int:
+    """The value of `made` for a record whose insert is that change of the revision. Rises from change to change."""
+    return revision * _ORDINALS + ordinal
+
+
+def place_sql(changes: str) -> str:
+    """The SQL expression of `place_in_history` for a row of the table `changes` with that alias."""
+    return f"{changes}.revision * {_ORDINALS} + {changes}.ordinal"
+
+
 def _total(kind: Kind, keys: list[OrderKey]) -> Order:
-    keys = [*keys, OrderKey(kind.by_name["id"], keys[-1].descending)]
+    keys = [*keys, OrderKey(MADE, keys[-1].descending), OrderKey(kind.by_name["id"], keys[-1].descending)]
     names = [each.field.name for each in keys]
     total = keys[: names.index("id") + 1]  # ids are unique, so later keys have no effect
     return Order(tuple(total))

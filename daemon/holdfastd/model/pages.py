@@ -47,7 +47,8 @@ def encode_token(scope: Sequence[str], key: Sequence[object]) -> str:
 def decode_token(token: str, scope: Sequence[str], key_length: int) -> tuple[KeyValue, ...] | None:
     """The key that the token was made with; None for an empty token, which means the first page.
 
-    Raises InvalidArgument with reason PAGE_TOKEN_INVALID when the token is damaged or belongs to another list.
+    Raises InvalidArgument with reason PAGE_TOKEN_INVALID when the token is damaged, belongs to another list, or comes from an
+    earlier version of the daemon, which ordered ties in another way.
     """
     if not token:
         return None
@@ -84,8 +85,10 @@ def _key(payload: bytes, key_length: int) -> tuple[KeyValue, ...]:
         values = json.loads(payload)
     except (ValueError, RecursionError):
         raise _damaged() from None
-    if not isinstance(values, list) or len(values) != key_length or not all(map(_bindable, values)):
+    if not isinstance(values, list) or not all(map(_bindable, values)):
         raise _damaged()
+    if len(values) != key_length:
+        raise _invalid("page_token is from an earlier version of the daemon. Start again without page_token.")
     return tuple(values)
 
 

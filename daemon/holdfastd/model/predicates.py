@@ -5,8 +5,10 @@
 - `!=` is true exactly where `=` is false; NOT inverts its operand.
 - An unset string (a reference or digest too) is compared as "".
 - An unset time, number or boolean and a missing JSON key match no comparison, so they match every `!=` and every NOT.
-  `= null` matches unset fields; inside JSON it matches a key whose value is null.
-- `:*` matches strings that are not empty, numbers and booleans that are not zero, and other fields that are set.
+  `= null` matches unset fields that can be told from empty ones: those marked `optional`, references, digests, times and JSON.
+  Inside JSON it matches a key whose value is null.
+- `:*` matches such a field when it is set, also to "" or zero. Of the others it matches strings that are not empty, and numbers
+  and booleans that are not zero.
 - A field of the elements of a list, such as `phases.status = "failed"`, matches when any element does.
 - `:` with a value is membership for repeated fields, a substring for strings, `=` for the rest. Inside JSON it asks an
   object for a key, an array for an element, a string for a substring.

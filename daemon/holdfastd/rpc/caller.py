@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import grpc
 
+from holdfastd import MAX_API_VERSION
 from holdfastd.model.budget import Claim
 from holdfastd.model.call import Call, Peer
 
@@ -19,11 +20,16 @@ class GrpcCall(Call):
     """
 
     def __init__(
-        self, context: grpc.ServicerContext, peer: Peer, default_timeout_s: float | None, claim: Claim | None = None
+        self,
+        context: grpc.ServicerContext,
+        peer: Peer,
+        default_timeout_s: float | None,
+        claim: Claim | None = None,
+        api_version: int = MAX_API_VERSION,
     ) -> None:
         remaining_s = context.time_remaining()
         endless = remaining_s is None or remaining_s > _ENDLESS_S
-        super().__init__(default_timeout_s if endless else remaining_s, peer, claim)
+        super().__init__(default_timeout_s if endless else remaining_s, peer, claim, api_version)
         self._context = context
         self._registered = False
 

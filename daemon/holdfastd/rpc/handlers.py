@@ -16,7 +16,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError
 
-from holdfastd import logs
+from holdfastd import MAX_API_VERSION, logs
 from holdfastd.errors import HoldfastError, InvalidArgument
 from holdfastd.model.budget import Claim, NoRoom
 from holdfastd.model.call import Call, Peer
@@ -44,10 +44,14 @@ UseCase = Callable[..., Any]
 Decode = Callable[[bytes], Any]  # a request, or the HoldfastError that refuses it
 
 
-def _check_metadata(context: grpc.ServicerContext) -> None:
+def _api_version(context: grpc.ServicerContext) -> int:
+    """The API version that the caller states, checked; the daemon's own when it states none."""
     for key, value in context.invocation_metadata():
         if key == API_VERSION_KEY:
-            check_api_version(int(value) if _VERSION.fullmatch(str(value)) else -1)
+            version = int(value) if _VERSION.fullmatch(str(value)) else -1
+            check_api_version(version)
+            return version
+    return MAX_API_VERSION
 
 
 def _decoder(method: MethodDescriptor) -> Decode:
@@ -113,8 +117,7 @@ class UnaryHandler:
         self._gate.enter()
         try:
             self._gate.check_short(claim.holder)
-            _check_metadata(context)
-            call = GrpcCall(context, cast(Peer, claim.holder), self._timeout_s, claim)
+            call = GrpcCall(context, cast(Peer, claim.holder), self._timeout_s, claim, _api_version(context))
             claim.top_up(memory_of_fields(data))
             request = _whole(self._decode(data))
             del data
@@ -202,8 +205,7 @@ class GatheringHandler:
         try:
             peer = self._gate.peers.of(context)
             with self._gate.stream(peer), closing(self._gate.claim_of(peer)) as claim:
-                _check_metadata(context)
-                call = GrpcCall(context, peer, None, claim)
+                call = GrpcCall(context, peer, None, claim, _api_version(context))
                 with closing(claim.beside()) as of_messages:
                     incoming = self._gate.message_first.incoming(requests, of_messages)
                     if incoming is None:
@@ -234,8 +236,7 @@ class StreamHandler(StreamReceiver):
         try:
             peer = self._gate.peers.of(context)
             with self._gate.stream(peer), closing(self._gate.claim_of(peer)) as claim:
-                _check_metadata(context)
-                call = GrpcCall(context, peer, None, claim)
+                call = GrpcCall(context, peer, None, claim, _api_version(context))
                 with closing(self._use_case(_whole(request), call)) as answers:
                     yield from answers
         except Exception as error:

@@ -18,6 +18,7 @@ from holdfastd.model.budget import PATIENCE_S, Claim, NoRoom
 from holdfastd.rpc.receipts import Receipts
 
 STALLED_S = 60.0
+LATE_S = 0.2  # after which a message counts as late; on a busy machine 1 MiB may take long
 MESSAGE_COPIES = 2  # the message and what is made of it
 WAIT_S = 0.02
 
@@ -35,6 +36,7 @@ class Incoming:
         self._begun = threading.Event()
         self._error: HoldfastError | None = None
         self._ended = False
+        self._asked = 0.0
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -45,8 +47,10 @@ class Incoming:
         self.claim.release()  # the message before this one has been used
         self._begun.clear()
         size_bytes = 0
+        self._asked = time.monotonic()
         if not self._receipts.ask(self):
             self._begun.wait(self._stalled_s)
+            self._asked = time.monotonic()
         try:
             request = self._receive(deadline)
             size_bytes = MESSAGE_COPIES * request.ByteSize() if isinstance(request, Message) else 0
@@ -68,7 +72,7 @@ class Incoming:
         return not self._ended
 
     def has_stalled(self) -> bool:
-        return True
+        return time.monotonic() - self._asked >= LATE_S
 
     def refuse(self, error: HoldfastError) -> None:
         self._error = error

@@ -33,7 +33,7 @@ class Commits:
         self, request: store_service_pb2.StoreServiceCommitRequest, call: Call
     ) -> Pending[Committed, store_service_pb2.StoreServiceCommitResponse] | store_service_pb2.StoreServiceCommitResponse:
         """Applies the request's mutations, whole or not at all."""
-        mutations = mutations_of(request)
+        mutations = mutations_of(request, call.api_version)
         if not mutations:
             return store_service_pb2.StoreServiceCommitResponse(revision=self._writer.revision)
         return_records = request.return_records  # copied, so that `answer` does not keep the whole request in memory

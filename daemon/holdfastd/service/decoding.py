@@ -12,7 +12,8 @@ from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind, Recor
 from holdfast.v1 import entry_pb2, record_pb2, store_service_pb2
 from holdfastd import MAX_API_VERSION, MIN_API_VERSION
 from holdfastd.errors import FailedPrecondition, InvalidArgument
-from holdfastd.model.checking import check_mask, check_record, check_required
+from holdfastd.model import entry_blobs
+from holdfastd.model.checking import check_mask, check_record, check_required, clear_output_only, refuse_output_only
 from holdfastd.model.entries import entry_codec
 from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update, Upsert
 from holdfastd.model.names import check_id, check_name, kind_named, stored_journal
@@ -20,6 +21,7 @@ from holdfastd.model.names import check_id, check_name, kind_named, stored_journ
 DEFAULT_WORKSPACE = "default"
 MAX_MUTATIONS = 1_000
 MAX_ENTRIES = 10_000
+OUTPUT_ONLY_SINCE = 4  # the API version from which an insert with output-only fields is refused
 
 
 def check_api_version(version: int) -> None:
@@ -72,27 +74,49 @@ def _value_of(record: record_pb2.Record) -> tuple[Kind, RecordMessage]:
     return kind, message
 
 
-def _insert(operation: store_service_pb2.Insert) -> Insert:
+def _insert(operation: store_service_pb2.Insert, api_version: int) -> Insert:
     kind, message = _value_of(operation.record)
+    _read_as_of(kind, message, api_version)
     check_required(kind, message)
+    refuse_output_only(kind, message)
     return Insert(kind, message)
 
 
-def _upsert(operation: store_service_pb2.Upsert) -> Upsert:
+def _upsert(operation: store_service_pb2.Upsert, api_version: int) -> Upsert:
     kind, message = _value_of(operation.record)
     if not (kind.id_template or kind.keys):
         check_id(message.id, f"{kind.name}.id")
-    return Upsert(kind, message, check_mask(kind, message, operation.update_mask.paths))
+    _check_version(operation.version)
+    mask = check_mask(kind, message, operation.update_mask.paths)
+    _read_as_of(kind, message, api_version)
+    return Upsert(kind, message, mask, operation.version)
 
 
-def _update(operation: store_service_pb2.Update) -> Update:
+def _update(operation: store_service_pb2.Update, api_version: int) -> Update:
     kind, message = _value_of(operation.record)
     check_id(message.id, f"{kind.name}.id")
     _check_version(operation.version)
-    return Update(kind, message, check_mask(kind, message, operation.update_mask.paths), operation.version)
+    mask = check_mask(kind, message, operation.update_mask.paths)
+    _read_as_of(kind, message, api_version)
+    return Update(kind, message, mask, operation.version)
 
 
-def _delete(operation: store_service_pb2.Delete) -> Delete:
+def _read_as_of(kind: Kind, message: RecordMessage, api_version: int) -> None:
+    """Reads a message as the caller's API version means it. Call it after `check_mask`, as it may set fields.
+
+    Before version 4, daemons ignored output-only fields, so clients send them in copies of records. And a client sends no zero in
+    a field that is not optional in its contract.
+    """
+    if api_version >= MAX_API_VERSION:
+        return
+    if api_version < OUTPUT_ONLY_SINCE:
+        clear_output_only(kind, message)
+    for field in kind.columns:
+        if field.optional_since > api_version and not message.HasField(field.name):
+            setattr(message, field.name, getattr(message, field.name))
+
+
+def _delete(operation: store_service_pb2.Delete, api_version: int) -> Delete:
     _check_version(operation.version)
     return Delete(kind_named(operation.kind), check_id(operation.id, "id"), operation.version, operation.cascade)
 
@@ -102,7 +126,7 @@ def _check_version(version: int) -> None:
         raise InvalidArgument("An expected version is 1 or more; 0 means any.", reason="VALUE_INVALID", field="version")
 
 
-def _append(operation: store_service_pb2.Append) -> Append:
+def _append(operation: store_service_pb2.Append, api_version: int) -> Append:
     expected = operation.expected_last_number if operation.HasField("expected_last_number") else None
     return append_of(operation.parent_kind, operation.parent_id, operation.entries, expected)
 
@@ -113,15 +137,19 @@ def append_of(parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entr
     journal = _journal_of(entries)
     check_parent(journal, parent_kind)
     check_id(parent_id, "parent_id")
-    name, row_of = journal.name, entry_codec(journal).row
-    rows = []
+    name, codec = journal.name, entry_codec(journal)
+    row_of, blob_values, no_blobs = codec.row, codec.blob_values, codec.no_blobs  # a call may have 10,000 entries
+    rows, with_blobs = [], []
     for position, entry in enumerate(entries):
         if entry.WhichOneof("value") != name:
             raise InvalidArgument(
                 f"Entry {position} does not belong to the {name}, to which the first entry belongs.", reason="JOURNAL_UNKNOWN"
             )
-        rows.append(row_of(getattr(entry, name)))
-    return Append(journal, parent_kind, parent_id, tuple(rows), expected)
+        message = getattr(entry, name)
+        if blob_values(message) != no_blobs and entry_blobs.check(journal, message):
+            with_blobs.append(position)
+        rows.append(row_of(message))
+    return Append(journal, parent_kind, parent_id, tuple(rows), expected, tuple(with_blobs))
 
 
 def _journal_of(entries: Sequence[entry_pb2.Entry]) -> Journal:
@@ -144,7 +172,7 @@ def check_parent(journal: Journal, parent_kind: str) -> None:
         )
 
 
-_OPERATIONS: dict[str, Callable[[Any], Mutation]] = {
+_OPERATIONS: dict[str, Callable[[Any, int], Mutation]] = {
     "insert": _insert,
     "upsert": _upsert,
     "update": _update,
@@ -153,8 +181,11 @@ _OPERATIONS: dict[str, Callable[[Any], Mutation]] = {
 }
 
 
-def mutations_of(request: store_service_pb2.StoreServiceCommitRequest) -> tuple[Mutation, ...]:
-    """The request's mutations, checked. INVALID_ARGUMENT has the position of the wrong one in its metadata `mutation`."""
+def mutations_of(request: store_service_pb2.StoreServiceCommitRequest, api_version: int) -> tuple[Mutation, ...]:
+    """The request's mutations, checked. INVALID_ARGUMENT has the position of the wrong one in its metadata `mutation`.
+
+    api_version: that of the caller.
+    """
     check_count(len(request.mutations), MAX_MUTATIONS, "mutations")
     mutations = []
     for position, mutation in enumerate(request.mutations):
@@ -164,7 +195,7 @@ def mutations_of(request: store_service_pb2.StoreServiceCommitRequest) -> tuple[
                 f"mutations[{position}] names no operation that this daemon knows.", reason="VALUE_INVALID", field="mutations"
             )
         try:
-            mutations.append(_OPERATIONS[operation](getattr(mutation, operation)))
+            mutations.append(_OPERATIONS[operation](getattr(mutation, operation), api_version))
         except InvalidArgument as error:
             error.metadata["mutation"] = str(position)
             raise

@@ -1,4 +1,4 @@
-"""The checks of verify that compare the rows of blobs with each other and with the rows of records.
+"""The checks of verify that compare the rows of blobs with each other and with the rows of records and entries.
 
 Each query reports MAX_FOUND problems at most.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import fields
 
-from holdfast.contract.kinds import KINDS
+from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Shape
 from holdfastd.model.blobs import BlobProblem, BlobRow
 from holdfastd.store.engine import Connection
+from holdfastd.store.entry_blobs import REFERENCE_ID
 from holdfastd.store.sql import quoted
 from holdfastd.store.verify import MAX_FOUND
 
@@ -18,7 +19,7 @@ _ALL_ROWS = f"SELECT {', '.join(each.name for each in fields(BlobRow))} FROM blo
 
 
 def count_references(connection: Connection) -> int:
-    """How many fields of records refer to a blob."""
+    """How many fields of records and entries refer to a blob."""
     return int(connection.execute("SELECT count(*) FROM blob_reference").fetchone()[0])
 
 
@@ -69,19 +70,22 @@ def hidden_needs(connection: Connection) -> list[BlobProblem]:
 
 
 def unkept_references(connection: Connection) -> Iterator[BlobProblem]:
-    """Fields of records without their row in `blob_reference`, and rows without their field."""
+    """Fields of records and entries without their row in `blob_reference`, and rows without their field."""
     for kind in KINDS.values():
-        for field in kind.blobs:
-            for (id,) in connection.execute(
-                _FIELD_WITHOUT_ROW.format(kind=quoted(kind.name), field=quoted(field.name)), (kind.name, field.name)
-            ).fetchmany(MAX_FOUND):
-                yield BlobProblem("reference_missing", f"{kind.name}/{id}", f"nothing keeps the blob of its field {field.name}")
-            for (id,) in connection.execute(
-                _ROW_WITHOUT_FIELD.format(kind=quoted(kind.name), field=quoted(field.name)), (kind.name, field.name)
-            ).fetchmany(MAX_FOUND):
-                yield BlobProblem(
-                    "reference_unused", f"{kind.name}/{id}", f"its field {field.name} keeps a blob that it does not name"
-                )
+        yield from _unkept(connection, kind, _FIELD_WITHOUT_ROW, _ROW_WITHOUT_FIELD)
+    for journal in STORED_JOURNALS.values():
+        yield from _unkept(connection, journal, _ENTRY_WITHOUT_ROW, _ROW_WITHOUT_ENTRY)
+
+
+def _unkept(connection: Connection, shape: Shape, without_row: str, without_field: str) -> Iterator[BlobProblem]:
+    for field in shape.blobs:
+        named = {"table": quoted(shape.name), "field": quoted(field.name), "entry": REFERENCE_ID}
+        parameters = (shape.name, field.name)
+        for (id,) in connection.execute(without_row.format(**named), parameters).fetchmany(MAX_FOUND):
+            yield BlobProblem("reference_missing", f"{shape.name}/{id}", f"nothing keeps the blob of its field {field.name}")
+        for (id,) in connection.execute(without_field.format(**named), parameters).fetchmany(MAX_FOUND):
+            said = f"its field {field.name} keeps a blob that it does not name"
+            yield BlobProblem("reference_unused", f"{shape.name}/{id}", said)
 
 
 def unswept(connection: Connection) -> Iterator[BlobProblem]:
@@ -91,15 +95,27 @@ def unswept(connection: Connection) -> Iterator[BlobProblem]:
 
 
 _FIELD_WITHOUT_ROW = """
-    SELECT t.id FROM {kind} AS t
+    SELECT t.id FROM {table} AS t
     LEFT JOIN blob_reference AS r
         ON r.digest = t.{field} AND r.workspace = t.workspace AND r.kind = ? AND r.id = t.id AND r.field = ?
     WHERE t.{field} IS NOT NULL AND r.digest IS NULL
 """
 _ROW_WITHOUT_FIELD = """
     SELECT r.id FROM blob_reference AS r
-    LEFT JOIN {kind} AS t ON t.workspace = r.workspace AND t.id = r.id AND t.{field} = r.digest
+    LEFT JOIN {table} AS t ON t.workspace = r.workspace AND t.id = r.id AND t.{field} = r.digest
     WHERE r.kind = ? AND r.field = ? AND t.id IS NULL
+"""
+_ENTRY_WITHOUT_ROW = """
+    SELECT {entry} FROM {table} AS e JOIN journal AS j ON j.journal_id = e.journal_id
+    LEFT JOIN blob_reference AS r
+        ON r.digest = e.{field} AND r.workspace = j.workspace AND r.kind = ? AND r.id = {entry} AND r.field = ?
+    WHERE e.{field} IS NOT NULL AND r.digest IS NULL
+"""
+_ROW_WITHOUT_ENTRY = """
+    SELECT r.id FROM blob_reference AS r WHERE r.kind = ? AND r.field = ? AND NOT EXISTS (
+        SELECT 1 FROM {table} AS e JOIN journal AS j ON j.journal_id = e.journal_id
+        WHERE e.{field} = r.digest AND j.workspace = r.workspace AND {entry} = r.id
+    )
 """
 _HIDDEN_REFERENCE = """
     SELECT r.digest FROM {table} WHERE NOT EXISTS (

@@ -1,9 +1,9 @@
 """The rows of blobs: what is stored, what keeps it, and what the sweep may delete.
 
-A blob is kept while a record refers to it, a delta is based on it, or its lease runs. The sweep examines only candidates, never
-all blobs. A blob becomes a candidate when it is stored (due at the end of its lease), when it loses a reference, and when a delta
-based on it is deleted. So each blob that nothing refers to has a row in `blob_candidate`. The transaction that deletes a blob's
-row puts its path into `blob_trash`.
+A blob is kept while a record or an entry refers to it, a delta is based on it, or its lease runs. The sweep examines only
+candidates, never all blobs. A blob becomes a candidate when it is stored (due at the end of its lease), when it loses a
+reference, and when a delta based on it is deleted. So each blob that nothing refers to has a row in `blob_candidate`. The
+transaction that deletes a blob's row puts its path into `blob_trash`.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def stat(connection: Connection, digest: str) -> BlobStat | None:
 
 
 def reference_count(connection: Connection, digest: str) -> int:
-    """The number of record fields that refer to the blob."""
+    """The number of fields of records and entries that refer to the blob."""
     return int(connection.execute("SELECT count(*) FROM blob_reference WHERE digest = ?", (digest,)).fetchone()[0])
 
 
@@ -194,7 +194,7 @@ def preview_sweep(connection: Connection, now_ns: int) -> SweepCounts:
     return _counts(examined, deleted.values())
 
 
-# References, written by `store/records.py` in the transaction of the record
+# References, written by `store/records.py` and `store/entry_blobs.py` in the transaction of the record or entry
 
 
 def size_bytes(connection: Connection, digest: str) -> int:
@@ -226,6 +226,15 @@ def unreference(connection: Connection, digest: str, workspace: str, kind: str, 
         (digest, workspace, kind, id, field),
     )
     if deleted.rowcount:
+        connection.execute(_MAKE_CANDIDATE, (digest, _AT_ONCE))
+
+
+def unreference_all(connection: Connection, workspace: str, kind: str, id: str) -> None:
+    """Deletes all references of one record or entry, as `unreference` does."""
+    deleted = connection.execute(
+        "DELETE FROM blob_reference WHERE workspace = ? AND kind = ? AND id = ? RETURNING digest", (workspace, kind, id)
+    )
+    for (digest,) in deleted.fetchall():
         connection.execute(_MAKE_CANDIDATE, (digest, _AT_ONCE))
 
 

@@ -31,11 +31,10 @@ _REVISIONS = (
     " WHERE last.revision = commits.revision ORDER BY last.ordinal DESC LIMIT 1)"
     " AND MIN(changes.workspace) = commits.workspace AND MAX(changes.workspace) = commits.workspace)"
 )
-# A change or its commit that a scan of the index finds and a search does not. Lists join both by searches.
+# A commit that a scan of the index finds and a search does not. Lists join commits by searches.
 _HIDDEN = (
     "SELECT 1 FROM changes WHERE changes.revision > ? AND changes.revision <= ?"
-    " AND (NOT EXISTS (SELECT 1 FROM commits WHERE commits.revision = changes.revision) OR NOT EXISTS"
-    " (SELECT 1 FROM changes AS found WHERE found.revision = changes.revision AND found.ordinal = changes.ordinal)) LIMIT 1"
+    " AND NOT EXISTS (SELECT 1 FROM commits WHERE commits.revision = changes.revision) LIMIT 1"
 )
 SET_BACK = (
     "SELECT later.revision FROM commits AS later JOIN commits AS earlier ON earlier.revision = later.revision - 1"
@@ -257,7 +256,7 @@ def check_revisions(connection: Connection, after: int, until: int) -> None:
     if is_hidden or has_later or count != max(0, until - after):
         what = f"{count} of the {until - after} revisions from {after + 1} to {until} are whole"
         what += ", and changes follow the newest commit" if has_later else ""
-        what += ", and an index does not find all changes" if is_hidden else ""
+        what += ", and an index does not find all commits" if is_hidden else ""
         raise DataLoss(
             f"The history is damaged: {what}. Run verify, and restore a backup. To go on without them, watch from"
             f" after_revision={until}.",

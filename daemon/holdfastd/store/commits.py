@@ -14,7 +14,7 @@ from holdfast.contract.ids import random_id
 from holdfast.contract.kinds import Kind, RecordMessage
 from holdfastd.errors import AlreadyExists, InvalidArgument
 from holdfastd.model import codec
-from holdfastd.model.checking import MAX_RECORD_BYTES, check_size, set_defaults
+from holdfastd.model.checking import MAX_RECORD_BYTES, check_size, refuse_other_output_only, refuse_output_only, set_defaults
 from holdfastd.model.commands import Allocated, AllocateIds, Commit, Committed, CompactWatches
 from holdfastd.model.ids import sequence_id, template_id, was_given
 from holdfastd.model.mutations import (
@@ -32,6 +32,7 @@ from holdfastd.model.mutations import (
     Upsert,
 )
 from holdfastd.model.names import check_new_id
+from holdfastd.model.ordering import place_in_history
 from holdfastd.store import changes, deletes, journals, loading, records, vocabularies, workspaces
 from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
@@ -51,6 +52,18 @@ class _Unit:
     now_ns: int
     changes: list[Change] = field(default_factory=list)
     image_bytes: int = 0
+    deleted: dict[tuple[str, str], int] = field(default_factory=dict)  # kind and id → the last version, of this commit
+
+    def last_version(self, kind: Kind, id: str, newest: int) -> int:
+        """The last version of the deleted record that had this id; 0 if there was none.
+
+        newest: the action of its newest change in the history; 0: none.
+        """
+        version = self.deleted.get((kind.name, id)) or self.ledger.last_version(self.workspace, kind.name, id)
+        if version is None and newest:
+            last = next(changes.of_record(self.connection, self.workspace, kind.name, id), None)
+            version = None if last is None else last.version
+        return version or 0
 
     def stamp(self, message: RecordMessage) -> None:
         """Gives the message its next version and the time of this commit."""
@@ -70,12 +83,19 @@ class _Unit:
             )
         return Result(kind.name, change.id, change.version, image=change.image, ordinal=len(self.changes) - 1)
 
-    def check_absent(self, kind: Kind, id: str) -> None:
-        """Call when the table has no such record. DATA_LOSS (RECORD_DAMAGED) when the history has it: an index hides it."""
-        if loading.is_hidden(self.connection, kind, self.workspace, id):
-            newest = self.ledger.unwritten(self.workspace, kind.name, id, "")
-            if newest is None or newest[0] != DELETE:
+    def check_absent(self, kind: Kind, id: str, newest: int) -> None:
+        """Call when the table has no such record. DATA_LOSS (RECORD_DAMAGED) when the history has it: an index hides it.
+
+        newest: the action of its newest change in the history; 0: none.
+        """
+        if newest not in (0, DELETE):
+            unwritten = self.ledger.unwritten(self.workspace, kind.name, id, "")
+            if unwritten is None or unwritten[0] != DELETE:
                 raise loading.hidden(kind, id)
+
+    def newest(self, kind: Kind, id: str) -> int:
+        """The action of the newest change of a record in the history; 0: none."""
+        return changes.newest_of_record(self.connection, self.workspace, kind.name, id)
 
 
 def commit(ledger: Ledger, connection: Connection, command: Commit, now_ns: int) -> Committed:
@@ -111,20 +131,18 @@ def _insert(unit: _Unit, mutation: Insert | Upsert) -> Result:
     kind = mutation.kind
     message: RecordMessage = kind.message_class()
     message.CopyFrom(mutation.message)
-    for each in kind.fields:
-        if each.output_only:
-            message.ClearField(each.name)
     vocabularies.prepare(unit.ledger.vocabularies, unit.connection, unit.workspace, kind, message)
     set_defaults(kind, message)
     records.set_numbers(unit.connection, kind, unit.workspace, message)
     _set_id(unit, kind, message)
     check_new_id(message.id, f"{kind.name}.id")
-    message.version = 1
+    is_chosen = bool(mutation.message.id or kind.id_template)  # the daemon's own ids are new
+    newest = unit.newest(kind, message.id) if is_chosen else 0
+    message.version = 1 + unit.last_version(kind, message.id, newest)
     codec.set_time(message.create_time, unit.now_ns)
     codec.set_time(message.update_time, unit.now_ns)
-    image = records.insert(unit.connection, kind, unit.workspace, message)
-    if mutation.message.id or kind.id_template:  # the daemon's own ids are new
-        unit.check_absent(kind, message.id)
+    image = records.insert(unit.connection, kind, unit.workspace, message, place_in_history(unit.revision, len(unit.changes)))
+    unit.check_absent(kind, message.id, newest)
     return unit.record(kind, INSERT, message, image)
 
 
@@ -167,8 +185,9 @@ def _update(unit: _Unit, mutation: Update) -> Result:
     load = loading.load_to_overwrite if loading.replaces_all(kind, mutation.mask) else loading.load
     found = load(unit.connection, kind, unit.workspace, id)
     if found is None:
-        unit.check_absent(kind, id)
+        unit.check_absent(kind, id, unit.newest(kind, id))
     before = loading.check_version(kind, unit.workspace, id, found, mutation.version)
+    refuse_other_output_only(kind, before, mutation.message)
     after = type(before)()
     after.CopyFrom(before)
     for name in mutation.mask:
@@ -208,11 +227,15 @@ def _upsert(unit: _Unit, mutation: Upsert) -> Result:
     kind, message = mutation.kind, mutation.message
     id = message.id or _find(unit, kind, message)
     if not id or not records.exists(unit.connection, kind, unit.workspace, id):
+        if mutation.version:
+            unit.check_absent(kind, id, unit.newest(kind, id))
+            raise records.not_found(kind, unit.workspace, id)
+        refuse_output_only(kind, message)
         return _insert(unit, mutation)
     found: RecordMessage = kind.message_class()
     found.CopyFrom(message)
     found.id = id
-    return _update(unit, Update(kind, found, mutation.mask, 0))
+    return _update(unit, Update(kind, found, mutation.mask, mutation.version))
 
 
 def _find(unit: _Unit, kind: Kind, message: RecordMessage) -> str:
@@ -226,12 +249,12 @@ def _delete(unit: _Unit, mutation: Delete) -> Result:
     kind = mutation.kind
     found = loading.load_to_delete(unit.connection, kind, unit.workspace, mutation.id)
     if found is None:
-        unit.check_absent(kind, mutation.id)
+        unit.check_absent(kind, mutation.id, unit.newest(kind, mutation.id))
     message = loading.check_version(kind, unit.workspace, mutation.id, found, mutation.version)
     vocabularies.before_delete(unit.ledger.vocabularies, unit.connection, unit.workspace, kind, message)
-    unit.changes += deletes.delete(
-        unit.connection, unit.ledger.heads, unit.workspace, kind, message, mutation.cascade, unit.stamp
-    )
+    made = deletes.delete(unit.connection, unit.ledger.heads, unit.workspace, kind, message, mutation.cascade, unit.stamp)
+    unit.changes += made
+    unit.deleted |= {(each.kind, each.id): each.version for each in made if each.action == DELETE}
     return Result(kind.name, mutation.id, message.version, image=unit.changes[-1].image, ordinal=len(unit.changes) - 1)
 
 

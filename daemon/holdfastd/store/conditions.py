@@ -90,7 +90,7 @@ class _Compiler:
         value = str(test.operand)
         if test.operator is Operator.HAS:
             found = self.dialect.contains(column, value)
-        elif test.operator is Operator.EQUAL and not value and test.field.nullable and not test.field.optional:
+        elif test.operator is Operator.EQUAL and not value and test.field.nullable and not test.field.keeps_empty:
             return Where(f"{column} IS NULL")  # such a column never holds '', and this condition can use an index
         else:
             found = Where(f"{column} {_operator(test)} ?", (value,))
@@ -151,10 +151,10 @@ def _ready(kind: Kind, test: Predicate, alias: str) -> Where:
 
 
 def _present(column: str, field: Field) -> Where:
-    if field.type is FieldType.STRING:
-        return Where(f"{column} <> ''")
     if field.nullable:
         return Where(f"{column} IS NOT NULL")
+    if field.type is FieldType.STRING:
+        return Where(f"{column} <> ''")
     return Where(f"{column} <> 0")
 
 

@@ -76,7 +76,7 @@ def _remove(connection: Connection, heads: Heads, workspace: str, kind: Kind, me
     """Deletes a record that no other refers to any more, and its journals."""
     id = message.id
     for journal, head in journal_heads.of_parent(connection, heads, workspace, kind.name, id):
-        journals.drop(connection, heads, journal, head)
+        journals.drop(connection, heads, journal, (workspace, journal.name, kind.name, id), head)
         yield Change(journal.name, id, DROP, parent_kind=kind.name, first_number=head.first_number, last_number=head.last_number)
     records.delete(connection, kind, workspace, message)
     yield Change(kind.name, id, DELETE, version=message.version, image=message.SerializeToString())

@@ -14,9 +14,10 @@ from holdfastd.errors import VersionMismatch
 from holdfastd.model.checksums import of_entry
 from holdfastd.model.entry_images import EntryImages
 from holdfastd.model.mutations import Append
+from holdfastd.store import entry_blobs
 from holdfastd.store.engine import Connection
 from holdfastd.store.journal_heads import Heads, JournalHead, JournalKey, load
-from holdfastd.store.sql import entry_columns, quoted
+from holdfastd.store.sql import blob_entry_columns, entry_columns, quoted
 
 
 def append(connection: Connection, heads: Heads, workspace: str, mutation: Append, revision: int, now_ns: int) -> tuple[int, int]:
@@ -27,11 +28,17 @@ def append(connection: Connection, heads: Heads, workspace: str, mutation: Appen
     _check_expected(mutation, head.last_number)
     if not mutation.rows:
         return 0, 0
+    given: Sequence[Sequence[Any]] = mutation.rows
+    columns = entry_columns(journal)
+    if mutation.blobs:
+        given, columns = entry_blobs.completed(connection, mutation), blob_entry_columns(journal)
     if not head.journal_id:  # after the checks, so that an append without entries creates no journal
         head.journal_id = _make(connection, key)
     first = head.last_number + 1
-    rows = _rows(head, EntryImages(journal, revision, now_ns), mutation.rows, (revision, now_ns))
-    connection.insert_rows(quoted(journal.name), entry_columns(journal), rows)
+    rows = _rows(head, EntryImages(journal, revision, now_ns), given, (revision, now_ns))
+    connection.insert_rows(quoted(journal.name), columns, rows)
+    if mutation.blobs:
+        entry_blobs.refer(connection, key, first, mutation)
     head.last_number += len(rows)
     heads.put(key, head)
     return first, head.last_number
@@ -67,8 +74,9 @@ def _make(connection: Connection, key: JournalKey) -> int:
     return int(journal_id)
 
 
-def drop(connection: Connection, heads: Heads, journal: Journal, head: JournalHead) -> None:
-    """Deletes a journal with all its entries."""
+def drop(connection: Connection, heads: Heads, journal: Journal, key: JournalKey, head: JournalHead) -> None:
+    """Deletes a journal with all its entries and their references to blobs."""
+    entry_blobs.release(connection, journal, key, head.journal_id)
     connection.execute(f"DELETE FROM {quoted(journal.name)} WHERE journal_id = ?", (head.journal_id,))
     connection.execute("DELETE FROM journal WHERE journal_id = ?", (head.journal_id,))
     heads.clear()

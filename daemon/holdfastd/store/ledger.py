@@ -21,7 +21,7 @@ import orjson
 from holdfastd.errors import VERIFY_AND_RESTORE, DataLoss, InvalidArgument
 from holdfastd.model import checksums
 from holdfastd.model.commands import Command, Commit, ExpireRequests, Request, RequestKey
-from holdfastd.model.mutations import Change
+from holdfastd.model.mutations import DELETE, Change
 from holdfastd.model.names import check_new_id
 from holdfastd.store import changes, workspaces
 from holdfastd.store.engine import Connection, Head
@@ -77,6 +77,7 @@ class Ledger:
         self._commits: list[Row] = []
         self._changes: list[Row] = []
         self._requests: dict[RequestKey, Row] = {}
+        self._deleted: dict[tuple[str, str, str], int] = {}  # workspace, kind, id → last version, of unwritten changes
         self._set_back: list[int] = []
         self.set_back = self._read_set_back(connection)
         self.image_bytes = 0  # of this batch: its results hold them until it is acknowledged
@@ -134,7 +135,7 @@ class Ledger:
 
     def forget(self) -> None:
         """Drops the unwritten rows, after they were written or rolled back."""
-        self._commits, self._changes, self._requests, self._set_back = [], [], {}, []
+        self._commits, self._changes, self._requests, self._deleted, self._set_back = [], [], {}, {}, []
 
     def mark(self) -> Mark:
         """The current point in the batch; call it before a command."""
@@ -152,6 +153,7 @@ class Ledger:
         self.revision, self.commit_time = mark.revision, mark.commit_time
         del self._commits[mark.commits :], self._changes[mark.changes :], self._set_back[mark.set_back :]
         self.set_back = [each for each in self.set_back if each <= self.revision]
+        self._deleted = {(row[2], row[3], row[4]): row[6] for row in self._changes if row[5] == DELETE} if self._deleted else {}
         while len(self._requests) > mark.requests:
             self._requests.popitem()
         self.heads.clear()
@@ -246,7 +248,14 @@ class Ledger:
         self._commits.append((revision, time_ns, workspace, *commit[1:]))
         self._changes += [_change_row(workspace, (revision, ordinal), change, commit) for ordinal, change in enumerate(made)]
         self.image_bytes += sum(len(each.image) for each in made if each.image is not None)
+        for each in made:
+            if each.action == DELETE:
+                self._deleted[workspace, each.kind, each.id] = each.version
         self.revision = revision
+
+    def last_version(self, workspace: str, kind: str, id: str) -> int | None:
+        """The last version of a record that an earlier commit of this batch deleted; None: see the history."""
+        return self._deleted.get((workspace, kind, id))
 
     def remember(self, command: Request[Any], revision: int, now_ns: int, answer: Sequence[Row]) -> None:
         """Keeps the answer to a request for `flush`; does nothing when the request has no id."""

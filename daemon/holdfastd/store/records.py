@@ -74,8 +74,11 @@ def not_found(kind: Kind, workspace: str, id: str) -> NotFound:
     return NotFound(f"There is no {kind.name} {id} in workspace {workspace}.", reason="RECORD_NOT_FOUND", kind=kind.name, id=id)
 
 
-def insert(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> bytes:
-    """Inserts a record whose id, version, times and numbers are set; sets its blob sizes. Returns its image."""
+def insert(connection: Connection, kind: Kind, workspace: str, message: RecordMessage, made: int) -> bytes:
+    """Inserts a record whose id, version, times and numbers are set; sets its blob sizes. Returns its image.
+
+    made: the place of the insert in the history (`ordering.place_in_history`).
+    """
     check_required(kind, message)
     _check_named_kinds(connection, kind, workspace, message)
     id = message.id
@@ -85,7 +88,7 @@ def insert(connection: Connection, kind: Kind, workspace: str, message: RecordMe
     encoded = message.SerializeToString()
     checksum = checksums.of_image(workspace, kind.name, id, encoded)
     try:
-        connection.execute(kind_sql(kind).insert, (workspace, *codec.to_row(kind, message), encoded, checksum))
+        connection.execute(kind_sql(kind).insert, (workspace, *codec.to_row(kind, message), encoded, checksum, made))
     except connection.Error as error:
         if _is_taken(kind, connection.engine.refusal(error)):
             raise AlreadyExists(f"The {kind.name} {id} exists already.", reason="ID_TAKEN", kind=kind.name, id=id) from error

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind, check_storable
 from holdfastd.errors import SetupError
 from holdfastd.model.codec import child_columns
+from holdfastd.model.ordering import MADE
 
 # The tables that do not belong to a kind or a journal.
 OWN_TABLES = (
@@ -68,7 +69,8 @@ def check_schema(columns: Mapping[str, Collection[str]]) -> None:
 
 def _kind_tables(kind: Kind) -> Iterator[Table]:
     owner = f"kind {kind.name}"
-    yield Table(kind.name, owner, {"workspace": "", **{each.name: each.name for each in kind.columns}, **_IMAGE})
+    own = {each.name: each.name for each in kind.columns}
+    yield Table(kind.name, owner, {"workspace": "", **own, **_IMAGE, MADE.name: ""})
     for field in kind.children:
         head = dict.fromkeys(("workspace", "id", "ordinal"), field.name)
         held = {each: f"{field.name}.{each}" if field.member else field.name for each in child_columns(field)}

@@ -19,7 +19,10 @@ def quoted(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KindSql:
-    """Statements on one kind's table. Rows are `workspace`, the kind's columns in their order, the image and its checksum."""
+    """Statements on one kind's table. Rows are `workspace`, the kind's columns in their order, the image and its checksum.
+
+    An inserted row also has `made`, which never changes.
+    """
 
     image: str  # and checksum, WHERE workspace = ? AND id = ?
     columns: str  # WHERE workspace = ? AND id = ?
@@ -49,7 +52,8 @@ def kind_sql(kind: Kind) -> KindSql:
     return KindSql(
         image=f"SELECT image, checksum FROM {table} {where}",
         columns=f"SELECT {', '.join(columns)} FROM {table} {where}",
-        insert=f"INSERT INTO {table} (workspace, {', '.join(columns)}, image, checksum) VALUES (?{', ?' * len(columns)}, ?, ?)",
+        insert=f"INSERT INTO {table} (workspace, {', '.join(columns)}, image, checksum, made)"
+        f" VALUES (?{', ?' * len(columns)}, ?, ?, ?)",
         update=f"UPDATE {table} SET {', '.join(f'{column} = ?' for column in columns)}, image = ?, checksum = ? {where}",
         delete=f"DELETE FROM {table} {where}",
         exists=f"SELECT 1 FROM {table} {where}",
@@ -96,9 +100,16 @@ def cycle_sql(kind: Kind, field: Field) -> str:
 
 @cache
 def entry_columns(journal: Journal) -> tuple[str, ...]:
-    """The columns of an insert of entries."""
-    fields = (quoted(field.name) for field in journal.columns)
+    """The columns of an insert of entries that name no blobs."""
+    fields = (quoted(field.name) for field in journal.own_columns)
     return ("journal_id", "number", "revision", "create_time", *fields, "image", "checksum")
+
+
+@cache
+def blob_entry_columns(journal: Journal) -> tuple[str, ...]:
+    """The columns of an insert of entries of which some name blobs."""
+    *columns, image, checksum = entry_columns(journal)
+    return (*columns, *(quoted(field.name) for field in journal.blob_columns), image, checksum)
 
 
 @cache

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
-from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Kind
-from holdfastd.model.mutations import APPEND, DELETE
+from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Kind, RecordMessage
+from holdfastd.model.mutations import APPEND, DELETE, INSERT
+from holdfastd.model.ordering import place_sql
 from holdfastd.store import records
 from holdfastd.store.engine import Connection
-from holdfastd.store.sql import quoted
+from holdfastd.store.sql import kind_sql, quoted
 
 MAX_FOUND = 100  # problems reported by one query
 # What a check holds of the largest records: the row, the record from its columns, the image, and the messages of both.
@@ -111,8 +112,24 @@ def images(kind: Kind) -> TableCheck:
         (count,) = connection.execute(f"SELECT COUNT(*) FROM {quoted(kind.name)}").fetchone()
         if count != seen:
             yield Problem("record_without_history", kind.name, f"{count - seen} records without a change in the history")
+        yield from _rows(connection, "record_misplaced", misplaced_sql(kind))
 
     return check
+
+
+def misplaced_sql(kind: Kind) -> str:
+    """The records whose `made` is not the place of their insert. A record without an insert in the history may have any."""
+    insert = (
+        f"SELECT {place_sql('change')} FROM changes AS change WHERE change.workspace = one.workspace"
+        f" AND change.kind = '{kind.name}' AND change.id = one.id AND change.action = {INSERT}"
+        " ORDER BY change.revision DESC, change.ordinal DESC LIMIT 1"
+    )
+    return (
+        f"SELECT '{kind.name}/' || id, 'lists place it at ' || COALESCE(CAST(made AS TEXT), 'NULL')"
+        " || ', its insert is at ' || place"
+        f" FROM (SELECT one.id AS id, one.made AS made, ({insert}) AS place FROM {quoted(kind.name)} AS one) AS placed"
+        " WHERE place IS NOT NULL AND (made = place) IS NOT TRUE"
+    )
 
 
 def _held_against(connection: Connection, kind: Kind, workspace: str, id: str, action: int, image: bytes) -> tuple[str, str]:
@@ -127,11 +144,22 @@ def _held_against(connection: Connection, kind: Kind, workspace: str, id: str, a
         newest = kind.message_class.FromString(image)
     except DecodeError:
         return "history_damaged", "the newest change cannot be read, "
-    if record is not None and record != newest:
+    if record is not None and record != newest and record != _read_without_image(connection, kind, workspace, newest):
         return "record_differs", f"version {record.version} differs from its newest change, "
     if record is not None and not _image_agrees(connection, kind, workspace, id, (image, record.SerializeToString())):
         return "image_differs", f"the image of version {record.version} differs from its newest change, "
     return "", ""
+
+
+def _read_without_image(connection: Connection, kind: Kind, workspace: str, newest: RecordMessage) -> RecordMessage:
+    """The newest change as a row without an image has it: zero where a field was not optional yet when it was written."""
+    (image, _) = connection.execute(kind_sql(kind).image, (workspace, newest.id)).fetchone() or (b"", None)
+    found = type(newest)()
+    found.CopyFrom(newest)
+    for field in kind.columns:
+        if image is None and field.optional_since and not newest.HasField(field.name):
+            setattr(found, field.name, getattr(newest, field.name))
+    return found
 
 
 def _image_agrees(connection: Connection, kind: Kind, workspace: str, id: str, expected: tuple[bytes, bytes]) -> bool:

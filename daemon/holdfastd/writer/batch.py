@@ -144,6 +144,7 @@ class Batcher:
         try:
             return self._attempt(batch)
         except _BatchGone as gone:
+            self._ground()
             self.left = ()
             survivors = [each for each in batch if each is not gone.waiter]
             if gone.waiter is not None:

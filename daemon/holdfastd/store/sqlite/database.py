@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
@@ -54,6 +55,7 @@ class Database:
         self._stamps = Stamps(path, log_file(path))
         self._checkpointer = LogCheckpointer(path, self.open_writer)
         self._log_watch: LogWatch | None = None
+        self._check_ground: Callable[[], None] = lambda: None
 
     def open_writer(self) -> Connection:
         """The connection that may write; creates the database file when it is missing.
@@ -90,7 +92,7 @@ class Database:
 
     def open_readers(self, count: int = 6, patience_s: float = PATIENCE_S) -> Readers:
         """A pool of connections that cannot write. A call waits at most `patience_s` for one of them."""
-        return Readers(self.open_reader, count, patience_s)
+        return Readers(self.open_reader, count, patience_s, lambda: self._check_ground())
 
     def _open(self, mode: str) -> Connection:
         connection = sqlite.connect(
@@ -128,7 +130,14 @@ class Database:
         return errors.refusal(error)
 
     def translate(self, error: Exception) -> HoldfastError | None:
+        if errors.is_sql_error(error) and self._has_changed_definitions():
+            return errors.schema_damaged()
         return errors.translate(error)
+
+    def _has_changed_definitions(self) -> bool:
+        """Whether a table is not defined as the migrations say. Looks with a connection of its own."""
+        with foreign_errors(), closing(self.open_reader()) as connection:
+            return bool(migrate.changed_definitions(connection))
 
     def is_sync_failure(self, error: Exception) -> bool:
         return errors.is_io_failure(error)
@@ -165,6 +174,7 @@ class Database:
     def guard(self, check: Callable[[], None]) -> None:
         if not self._vfs:
             self._log_watch = LogWatch(log_file(self.path), log_index_file(self.path))
+        self._check_ground = check
         self._checkpointer.guard(check)
 
     def growth_bytes(self) -> int:

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from holdfastd.errors import Cancelled, Exhausted, Stopping
+from holdfastd.errors import Cancelled, DataLoss, Exhausted, Stopping
 from holdfastd.model.call import Call
 from holdfastd.model.turns import Turns
 from holdfastd.store.sqlite.connection import Connection
@@ -58,7 +58,15 @@ class Readers:
 
     dialect = SQLITE
 
-    def __init__(self, open_reader: Callable[[], Connection], count: int, patience_s: float) -> None:
+    def __init__(
+        self,
+        open_reader: Callable[[], Connection],
+        count: int,
+        patience_s: float,
+        check_ground: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`check_ground` is called when a read finds damage. It raises StoreReplaced when the files are another store's now."""
+        self._check_ground = check_ground
         self._patience_s = patience_s
         self._changed = threading.Condition()
         self._all = [_Reader(open_reader) for _ in range(count)]
@@ -83,8 +91,12 @@ class Readers:
                 reader.connection.execute("BEGIN")
                 yield reader.connection
         except Error as error:
+            self._check_ground()
             if is_sql_error(error) and changed_definitions(reader.connection):
                 raise schema_damaged() from error
+            raise
+        except DataLoss:
+            self._check_ground()
             raise
         except Cancelled:
             call.check()  # raises DEADLINE_EXCEEDED instead when the deadline has passed

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from holdfast.blobs.contents import Contents, as_stored
 from holdfast.contract.ids import request_id
 from holdfast.contract.kinds import JOURNALS
 from tests.async_client.generated.journals.entry_pages import entry_page, entry_pages
@@ -23,11 +24,15 @@ E = TypeVar("E", bound="views.Entry")
 
 
 class JournalSink(Protocol[Appended]):
-    """The target of appends. It returns one item for each entry.
+    """The target of appends. It returns one item for each entry. `contents` makes the entries.
 
     `JournalCalls` appends at once and returns the numbers; a transaction's `Steps` returns the entries, in which the commit sets
     the numbers.
     """
+
+    @property
+    def contents(self) -> Contents:
+        """Puts into blobs what entries cannot hold. The blobs are uploaded at once, and kept if the entries are appended."""
 
     async def append(
         self, parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entry], expected_last_number: int | None = None
@@ -44,6 +49,9 @@ class JournalCalls(Generic[E]):
     def __init__(self, scope: Scope, journal: str) -> None:
         self._scope = scope
         self._journal = journal
+        self.contents = Contents(scope.connection)
+        self.whole = self.contents.filled(journal, self._values_of)
+        self._stored = as_stored(self._values_of)
 
     async def append(
         self, parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entry], expected_last_number: int | None = None
@@ -68,23 +76,27 @@ class JournalCalls(Generic[E]):
         answer = await self._scope.commit([Mutation(append=each) for each in appends], return_records=False)
         return [range(each.first_number, each.last_number + 1) for each in answer.results]
 
-    def read(self, parent_kind: str, parent_id: str, *, on_unreadable: OnUnreadable | None = None, **fields: Any) -> Reader[E]:
-        """Returns the entries of one parent as a stream. `fields` are fields of the request."""
+    def read(
+        self, parent_kind: str, parent_id: str, *, contents: bool = True, on_unreadable: OnUnreadable | None = None, **fields: Any
+    ) -> Reader[E]:
+        """Returns the entries of one parent as a stream, `contents` whole. `fields` are fields of the request."""
         request = journal_service_pb2.JournalServiceReadRequest(
             workspace=self._scope.workspace, journal=self._journal, parent_kind=parent_kind, parent_id=parent_id, **fields
         )
-        return Reader(self._scope.connection, request, self._values_of, on_unreadable)
+        return Reader(self._scope.connection, request, self.whole if contents else self._stored, on_unreadable)
 
-    def list(self, limit: int | None, *, on_unreadable: OnUnreadable | None = None, **fields: Any) -> Listing[E]:
-        """Yields the entries of all parents, or of one, page by page. `fields` are fields of the request."""
+    def list(
+        self, limit: int | None, *, contents: bool = True, on_unreadable: OnUnreadable | None = None, **fields: Any
+    ) -> Listing[E]:
+        """Yields the entries of all parents, or of one, page by page, `contents` whole. `fields` are those of the request."""
         request = self._list_request(fields)
         if limit is not None and not request.page_size:
             request.page_size = min(max(limit, 0), LARGEST_PAGE)
-        return entry_pages(self._scope, request, limit, self._values_of, Gaps(on_unreadable))
+        return entry_pages(self._scope, request, limit, self.whole if contents else self._stored, Gaps(on_unreadable))
 
-    async def page(self, *, on_unreadable: OnUnreadable | None = None, **fields: Any) -> Page[E]:
+    async def page(self, *, contents: bool = True, on_unreadable: OnUnreadable | None = None, **fields: Any) -> Page[E]:
         """Returns one page of what `list` yields. `fields` are fields of the request."""
-        return await entry_page(self._scope, self._list_request(fields), self._values_of, Gaps(on_unreadable))
+        return await entry_page(self._scope, self._list_request(fields), self.whole if contents else self._stored, Gaps(on_unreadable))
 
     def _values_of(self, entries: Sequence[entry_pb2.Entry]) -> Sequence[E]:
         return cast(Sequence[E], views_of(entry_class_of(JOURNALS[self._journal]), entries))

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from holdfast.blobs.contents import ValuesOf
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from holdfast.v1.store_service_pb2 import Unreadable
 from holdfast.values import views
@@ -17,23 +18,21 @@ from tests.async_client.streams import Stream
 
 E = TypeVar("E", bound="views.Entry")
 
-_VALUES_AT_ONCE = 256  # making values together is faster; a frame's values all at once would take memory
-
 
 class Reader(Generic[E]):
     """An iterator of entries. One thread iterates; any thread may `close`, which ends the iteration.
 
-    It holds one frame of at most 3 MiB at a time. The call ends when the last entry was read or the reader is closed.
+    It holds one frame of at most 3 MiB at a time, and the content of one entry that is in a blob. The call ends when the last
+    entry was read or the reader is closed.
     """
 
     def __init__(
         self,
         connection: Connection,
         request: journal_service_pb2.JournalServiceReadRequest,
-        values_of: Callable[[Sequence[entry_pb2.Entry]], Sequence[E]],
+        values_of: ValuesOf[E],
         on_unreadable: OnUnreadable | None = None,
     ) -> None:
-        """`values_of` makes the values of some entries."""
         self._gaps = Gaps(on_unreadable)
         self._request = request
         self._values_of = values_of
@@ -72,9 +71,8 @@ class Reader(Generic[E]):
             self._gaps.note(frame.unreadable)
             if entries := frame.entries:
                 finished = self._move(entries)
-                for start in range(0, len(entries), _VALUES_AT_ONCE):
-                    for each in self._values_of(entries[start : start + _VALUES_AT_ONCE]):
-                        yield each
+                for each in self._values_of(entries, self._gaps):
+                    yield each
                 if finished:
                     self._stream.close()
                     return

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Generic, TypeVar, cast
 
 from google.protobuf.message import Message
@@ -59,13 +60,22 @@ class RecordWrites(Generic[M]):
         """Makes the value that callers get from a record's message or view."""
         return cast(M, view_of(found))
 
+    def _upsert(self, message: Any, fields: Mapping[str, object], version: int | None) -> Mutation:
+        """The mutation of a save. A message whose record an earlier step of the transaction writes may have any version."""
+        if version is None and message is not None and self._sink.wrote(self._kind, message.id):
+            version = 0
+        return mutations.upsert(self._kind, message, fields, version)
+
 
 class CollectionWrites(RecordWrites[M]):
     """Writes records of a kind whose `save` has no rules of its own."""
 
-    async def save(self, message: M | Message | None = None, /, **fields: object) -> M:
+    async def save(self, message: M | Message | None = None, /, *, version: int | None = None, **fields: object) -> M:
         """Adds the record, or changes the given fields of the one with that id, and returns it.
 
-        With a view or a message, all its fields are written. Raises InvalidArgument without an id, and the errors of `create`.
+        With a view or a message, all its fields are written; if it was read, the stored record must still have its version,
+        so that no change of another writer is lost. `version` is the version that the stored record must have; 0: any or none.
+        Raises InvalidArgument without an id, VersionMismatch, NotFound when the record of that version was deleted, and the
+        errors of `create`.
         """
-        return await self._written(mutations.upsert(self._kind, message, fields))
+        return await self._written(self._upsert(message, fields, version))

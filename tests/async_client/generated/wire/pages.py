@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import grpc
 
@@ -24,6 +24,31 @@ _log = logging.getLogger("holdfast")
 Request = TypeVar("Request", store_service_pb2.StoreServiceListRequest, journal_service_pb2.JournalServiceListRequest)
 Answer = TypeVar("Answer", store_service_pb2.StoreServiceListResponse, journal_service_pb2.JournalServiceListResponse)
 Item = TypeVar("Item")
+Yielded = TypeVar("Yielded", covariant=True)
+
+
+class Items(Protocol[Yielded]):
+    """The items of a page: their number, and parts of them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> Iterable[Yielded]: ...
+
+
+class Converted(Generic[Item, Yielded]):
+    """The items of a page, each converted when it is yielded: what a conversion fetches would not fit into memory for all."""
+
+    def __init__(self, items: Sequence[Item], convert: Callable[[Sequence[Item]], Iterable[Yielded]]) -> None:
+        self._items = items
+        self._convert = convert
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, part: slice, /) -> Iterable[Yielded]:
+        return self._convert(self._items[part])
+
+
 OnUnreadable = Callable[[Unreadable], object]
 
 
@@ -95,7 +120,7 @@ async def page_items(
     connection: Connection,
     method: Callable[[Stubs], grpc.UnaryUnaryMultiCallable[Request, Answer]],
     request: Request,
-    items_of: Callable[[Answer], Sequence[Item]],
+    items_of: Callable[[Answer], Items[Item]],
     limit: int | None,
     gaps: Gaps,
 ) -> AsyncIterator[Item]:
@@ -117,13 +142,13 @@ async def one_page(
     connection: Connection,
     method: Callable[[Stubs], grpc.UnaryUnaryMultiCallable[Request, Answer]],
     request: Request,
-    items_of: Callable[[Answer], Sequence[Item]],
+    items_of: Callable[[Answer], Items[Item]],
     gaps: Gaps,
 ) -> Page[Item]:
     """Returns the page that the request asks for."""
     page = await connection.call(method, request)
     gaps.note(page.unreadable)
-    return Page(list(items_of(page)), page.next_page_token, gaps.unreadable, page.revision)
+    return Page(list(items_of(page)[:]), page.next_page_token, gaps.unreadable, page.revision)
 
 
 def report_warnings(warnings: Iterable[str]) -> None:
