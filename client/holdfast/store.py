@@ -34,6 +34,7 @@ from holdfast.wire.scope import Scope
 from holdfast.wire.streams import SingleStream
 
 if TYPE_CHECKING:
+    from holdfast.domain.loads import LoadReport
     from holdfast.domain.task_contexts import TaskContexts
 
 DEFAULT_TIMEOUT_S = 30.0
@@ -208,6 +209,36 @@ class Store(StoreNouns):
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+    def load(
+        self,
+        name: str,
+        items: Iterable[Any],
+        /,
+        *,
+        parent: tuple[str, str] = ("", ""),
+        skip_existing: bool = False,
+        dry_run: bool = False,
+        batch: int = 1000,
+    ) -> LoadReport:
+        """Adds existing records or entries, which keep their ids, times, versions, numbers and actors. `holdfast load` calls it.
+
+        `name` is a kind or journal, such as `task` or `transcript`. An item is a view, a message, or a dict of its fields, in
+        which times may be RFC 3339 text, a `Path` is a file to read the field or blob from (`.gz` and `.zst` are decompressed),
+        and `@actor` names the actor of its row in the history. Fields that are not set get what `create` or `append` give them.
+        `parent` is the kind and id of the parent of entries that name none.
+
+        The items are sent in batches of up to `batch` items and 4 MiB, each of which applies whole or not at all. An error's
+        metadata has the position of the wrong item (`index`) and how many were `loaded` before its batch. With `skip_existing`,
+        what the store has already is left out, so that a load that broke off can be repeated; each item then needs its id or
+        number. With `dry_run`, the daemon checks everything and changes nothing.
+
+        Raises InvalidArgument, AlreadyExists, ParentNotFound, FailedPrecondition.
+        """
+        from holdfast.domain.loads import Loader  # imported late: few programs load
+
+        loader = Loader(self._scope, name, parent=parent, skip_existing=skip_existing, dry_run=dry_run, batch=batch)
+        return loader.run(items)
 
     def run_job(
         self, job: str, /, *, dry_run: bool = False, options: Mapping[str, str] | None = None

@@ -47,6 +47,7 @@ from holdfastd.service.commits import Commits
 from holdfastd.service.feed import Feed
 from holdfastd.service.journals import Journals
 from holdfastd.service.journals import is_long_list as is_long_journal_list
+from holdfastd.service.loads import Loads
 from holdfastd.service.pending import NeverWaits
 from holdfastd.service.reading import MayBeLong, Reading
 from holdfastd.service.records import Records, is_long_list
@@ -184,6 +185,7 @@ class Parts:
         self.reading = Reading(store.readers)
         self.blobs, self.blob_sweep = self._make_blobs()
         self.commits = Commits(self.writer)
+        self.loads = Loads(self.writer)
         self.records = Records(self.reading)
         self.journals = Journals(self.reading, self.feed)
         self.watches = Watches(self.reading, self.feed)
@@ -301,6 +303,7 @@ class Parts:
                 "RunJob": admin.run_job,
                 "Verify": admin.verify,
                 "ListWorkspaces": admin.list_workspaces,
+                "Load": NeverWaits(self.loads.load),
             },
         }
 

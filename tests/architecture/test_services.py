@@ -43,6 +43,7 @@ CLIENT_WORDS = {
     "AdminService.GetStatus": r"\bstore\.(get_)?status\(",
     "AdminService.RunJob": r"\bstore\.(run_job|sweep)\(",
     "AdminService.ListWorkspaces": r"\bstore\.workspaces\(",
+    "AdminService.Load": r"\bstore\.load\(",
     "AdminService.Verify": r"\bstore\.verify\(",
 }
 

@@ -57,6 +57,7 @@ def drive(engine: Engine, directory: Path) -> list[Any]:
     world = World(api)
     seen = [answer for kind in KINDS.values() for answer in _life(engine, world, kind)]
     seen += [answer for journal in STORED_JOURNALS.values() for answer in _journal(api, world, journal)]
+    seen += _loads(api)
     seen += _pages(api)
     seen += _blobs(engine, api, directory)
     seen += _damaged(engine, api)
@@ -191,6 +192,34 @@ def _journal(api: Any, world: World, journal: Journal) -> Iterator[Any]:
     yield _refusal(lambda: api.commit(delete(parent_kind, parent)))
     yield len(api.changes())
     yield _refusal(lambda: api.commit(delete(parent_kind, parent, cascade=True)))
+
+
+def _loads(api: Any) -> Iterator[Any]:
+    """A trial with a blob that is not there, the load itself, and what is left out or refused when it comes again."""
+    digest = f"sha256:{'7' * 64}"
+    items = [_item("session", id="loaded", version=3), _item("checkpoint", id="k", session_id="loaded", number=4)]
+    entry = entry_pb2.Entry(parent_kind="session", parent_id="loaded", number=5, transcript={"role": "r"})
+    items.append(admin_pb2.LoadItem(entry=entry, actor="other"))
+    trial = _item("artifact", name="a", content_digest=digest)
+    request = admin_pb2.AdminServiceLoadRequest(workspace=api.workspace, items=[*items, trial], request_id="load")
+    yield _refusal(lambda: api.admin.Load(request))
+    request.dry_run, request.assumed_digests[:] = True, [digest]
+    yield [(each.version, each.number, each.skipped) for each in api.admin.Load(request).results]
+    request = admin_pb2.AdminServiceLoadRequest(workspace=api.workspace, items=items, request_id="load")
+    yield [[each.version for each in api.admin.Load(request).results] for _ in range(2)]  # the second time by its request id
+    request.request_id = "again"
+    yield _refusal(lambda: api.admin.Load(request))
+    request.on_conflict = admin_pb2.ON_CONFLICT_SKIP
+    yield [(each.version, each.number, each.skipped) for each in api.admin.Load(request).results]
+    del request.items[:]
+    request.items.append(_item("checkpoint", id="other", session_id="loaded", number=4))
+    yield _refusal(lambda: api.admin.Load(request))
+
+
+def _item(kind: str, **fields: Any) -> admin_pb2.LoadItem:
+    item = admin_pb2.LoadItem()
+    getattr(item.record, kind).CopyFrom(KINDS[kind].message_class(**fields))
+    return item
 
 
 def _entry(world: World, journal: Journal, *in_blob: Field) -> Any:

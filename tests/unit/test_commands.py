@@ -76,7 +76,7 @@ def test_a_lone_append_has_entries_and_no_condition(commit: Commit, is_lone: boo
 
 def test_the_calls_that_only_queue_a_command_run_in_the_serving_thread(engine: Engine) -> None:
     calls = {name: each for methods in engine.parts.use_cases().values() for name, each in methods.items()}
-    assert {name for name, each in calls.items() if isinstance(each, NeverWaits)} == {"Commit", "AllocateId", "Append"}
+    assert {name for name, each in calls.items() if isinstance(each, NeverWaits)} == {"Commit", "AllocateId", "Append", "Load"}
 
 
 def test_the_rows_of_a_commit_are_those_of_child_tables_and_entries_too() -> None:

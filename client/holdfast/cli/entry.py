@@ -27,6 +27,7 @@ COMMANDS = {
     "create": ("records:create", "add a record of any kind, and print its id"),
     "set": ("records:set_fields", "change fields of a record, and print its new version"),
     "delete": ("records:delete", "remove a record"),
+    "load": ("load:load", "add existing records or entries, which keep their ids, times and versions"),
     "log": ("records:log", "show the history of a record as a diff, newest first"),
     "graph": ("records:graph", "show dependencies, or the versions made from each other, as trees"),
     "cat": ("contents:cat", "write a blob, or the content of a record, to stdout"),

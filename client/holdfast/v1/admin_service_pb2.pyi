@@ -8,6 +8,9 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from holdfast.v1 import entry_pb2 as _entry_pb2
+from holdfast.v1 import record_pb2 as _record_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +21,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _OnConflict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnConflictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnConflict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ON_CONFLICT_UNSPECIFIED: _OnConflict.ValueType  # 0
+    """Same as ON_CONFLICT_FAIL."""
+    ON_CONFLICT_FAIL: _OnConflict.ValueType  # 1
+    """Refuse the request."""
+    ON_CONFLICT_SKIP: _OnConflict.ValueType  # 2
+    """Leave the item out. A record is found by its id, or by what makes the id; an entry by its number, and it must be the same
+    entry. So each record needs an id, and each entry a number.
+    """
+
+class OnConflict(_OnConflict, metaclass=_OnConflictEnumTypeWrapper):
+    """What Load does with an item that the store has already."""
+
+ON_CONFLICT_UNSPECIFIED: OnConflict.ValueType  # 0
+"""Same as ON_CONFLICT_FAIL."""
+ON_CONFLICT_FAIL: OnConflict.ValueType  # 1
+"""Refuse the request."""
+ON_CONFLICT_SKIP: OnConflict.ValueType  # 2
+"""Leave the item out. A record is found by its id, or by what makes the id; an entry by its number, and it must be the same
+entry. So each record needs an id, and each entry a number.
+"""
+Global___OnConflict: _TypeAlias = OnConflict  # noqa: Y015
 
 @_typing.final
 class AdminServiceGetStatusRequest(_message.Message):
@@ -471,3 +502,159 @@ class Workspace(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Workspace: _TypeAlias = Workspace  # noqa: Y015
+
+@_typing.final
+class LoadItem(_message.Message):
+    """A record or an entry to load, with the fields that only the daemon sets in other writes. Those that are unset get what an insert
+    or an append gives them. The sizes of blobs are always computed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTOR_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    actor: _builtins.str
+    """The actor of its row in the history; empty: the request's. Successive items of one actor form one commit, so a request may make
+    several revisions. Their time is that of the load, and their peer the process that loads.
+    """
+    @_builtins.property
+    def record(self) -> _record_pb2.Record:
+        """A record, with its `id`, `version`, `create_time`, `update_time` and numbers. Of the two times, one that is unset is as the
+        other. Later numbers and ids go on after the loaded ones.
+        """
+
+    @_builtins.property
+    def entry(self) -> _entry_pb2.Entry:
+        """An entry, with its parent, `number` and `create_time`. Numbers follow each other without gaps and go on after the journal's
+        last entry; an empty journal may begin with any number. `revision` is ignored: it is the place in this store's history.
+        """
+
+    def __init__(
+        self,
+        *,
+        actor: _builtins.str = ...,
+        record: _record_pb2.Record | None = ...,
+        entry: _entry_pb2.Entry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "item", b"item", "record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "entry", b"entry", "item", b"item", "record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["record", "entry"]  # noqa: Y015
+    _WhichOneofArgType_item: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_item) -> _WhichOneofReturnType_item | None: ...
+
+Global___LoadItem: _TypeAlias = LoadItem  # noqa: Y015
+
+@_typing.final
+class AdminServiceLoadRequest(_message.Message):
+    """Request of Load."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    ON_CONFLICT_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    ASSUMED_DIGESTS_FIELD_NUMBER: _builtins.int
+    workspace: _builtins.str
+    """Empty means `default`."""
+    actor: _builtins.str
+    """Who loads."""
+    request_id: _builtins.str
+    """As in StoreService.Commit."""
+    on_conflict: Global___OnConflict.ValueType
+    """What to do with items that the store has already."""
+    dry_run: _builtins.bool
+    """Check everything and answer as if it were done, but change nothing."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoadItem]:
+        """At most 10,000, in the order in which lists show what has equal times."""
+
+    @_builtins.property
+    def assumed_digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only in a dry run: digests of blobs that the caller will put before the load, so that their absence is no error."""
+
+    def __init__(
+        self,
+        *,
+        workspace: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        items: _abc.Iterable[Global___LoadItem] | None = ...,
+        on_conflict: Global___OnConflict.ValueType = ...,
+        dry_run: _builtins.bool = ...,
+        assumed_digests: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "assumed_digests", b"assumed_digests", "dry_run", b"dry_run", "items", b"items", "on_conflict", b"on_conflict", "request_id", b"request_id", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdminServiceLoadRequest: _TypeAlias = AdminServiceLoadRequest  # noqa: Y015
+
+@_typing.final
+class LoadResult(_message.Message):
+    """What became of an item."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The record's id; of an entry, the id of its parent."""
+    version: _builtins.int
+    """The record's version; 0 for an entry and for what was left out."""
+    number: _builtins.int
+    """The entry's number; 0 for a record and for what was left out."""
+    skipped: _builtins.bool
+    """Whether it was left out, because the store has it."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        number: _builtins.int = ...,
+        skipped: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "number", b"number", "skipped", b"skipped", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadResult: _TypeAlias = LoadResult  # noqa: Y015
+
+@_typing.final
+class AdminServiceLoadResponse(_message.Message):
+    """Answer of Load."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The revision of the last commit that it made; the newest one when it made none."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoadResult]:
+        """One for each item, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        results: _abc.Iterable[Global___LoadResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdminServiceLoadResponse: _TypeAlias = AdminServiceLoadResponse  # noqa: Y015

@@ -55,6 +55,11 @@ class AdminServiceStub:
                 request_serializer=holdfast_dot_v1_dot_admin__service__pb2.AdminServiceListWorkspacesRequest.SerializeToString,
                 response_deserializer=holdfast_dot_v1_dot_admin__service__pb2.AdminServiceListWorkspacesResponse.FromString,
                 _registered_method=True)
+        self.Load = channel.unary_unary(
+                '/holdfast.v1.AdminService/Load',
+                request_serializer=holdfast_dot_v1_dot_admin__service__pb2.AdminServiceLoadRequest.SerializeToString,
+                response_deserializer=holdfast_dot_v1_dot_admin__service__pb2.AdminServiceLoadResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -91,6 +96,18 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Load(self, request, context):
+        """Adds records and entries of another store, which keep their ids, times, versions and numbers. Applies all items or none.
+        Durable when it answers. Everything else is checked as in Commit and Append, and watches see inserts and appends.
+        The metadata `item` of an error is the position of the wrong item.
+        ALREADY_EXISTS (ID_TAKEN, NUMBER_TAKEN, ENTRY_EXISTS): the store has the record, the number or the entry.
+        FAILED_PRECONDITION: ENTRY_GAP, a journal would have a gap; ENTRY_DIFFERS, the store has another entry with that number;
+        VERSION_USED, a deleted record of that id had that version or a later one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -113,6 +130,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListWorkspaces,
                     request_deserializer=holdfast_dot_v1_dot_admin__service__pb2.AdminServiceListWorkspacesRequest.FromString,
                     response_serializer=holdfast_dot_v1_dot_admin__service__pb2.AdminServiceListWorkspacesResponse.SerializeToString,
+            ),
+            'Load': grpc.unary_unary_rpc_method_handler(
+                    servicer.Load,
+                    request_deserializer=holdfast_dot_v1_dot_admin__service__pb2.AdminServiceLoadRequest.FromString,
+                    response_serializer=holdfast_dot_v1_dot_admin__service__pb2.AdminServiceLoadResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -224,6 +246,33 @@ class AdminService:
             '/holdfast.v1.AdminService/ListWorkspaces',
             holdfast_dot_v1_dot_admin__service__pb2.AdminServiceListWorkspacesRequest.SerializeToString,
             holdfast_dot_v1_dot_admin__service__pb2.AdminServiceListWorkspacesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Load(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.v1.AdminService/Load',
+            holdfast_dot_v1_dot_admin__service__pb2.AdminServiceLoadRequest.SerializeToString,
+            holdfast_dot_v1_dot_admin__service__pb2.AdminServiceLoadResponse.FromString,
             options,
             channel_credentials,
             insecure,

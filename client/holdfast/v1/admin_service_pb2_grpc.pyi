@@ -44,6 +44,14 @@ class AdminServiceStub:
     """Checks the rows and blobs of the store against each other and streams the problems found."""
     ListWorkspaces: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.AdminServiceListWorkspacesRequest, _admin_service_pb2.AdminServiceListWorkspacesResponse]
     """Lists all workspaces, page by page."""
+    Load: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.AdminServiceLoadRequest, _admin_service_pb2.AdminServiceLoadResponse]
+    """Adds records and entries of another store, which keep their ids, times, versions and numbers. Applies all items or none.
+    Durable when it answers. Everything else is checked as in Commit and Append, and watches see inserts and appends.
+    The metadata `item` of an error is the position of the wrong item.
+    ALREADY_EXISTS (ID_TAKEN, NUMBER_TAKEN, ENTRY_EXISTS): the store has the record, the number or the entry.
+    FAILED_PRECONDITION: ENTRY_GAP, a journal would have a gap; ENTRY_DIFFERS, the store has another entry with that number;
+    VERSION_USED, a deleted record of that id had that version or a later one.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -61,6 +69,14 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Checks the rows and blobs of the store against each other and streams the problems found."""
     ListWorkspaces: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.AdminServiceListWorkspacesRequest, _admin_service_pb2.AdminServiceListWorkspacesResponse]  # type: ignore[assignment]
     """Lists all workspaces, page by page."""
+    Load: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.AdminServiceLoadRequest, _admin_service_pb2.AdminServiceLoadResponse]  # type: ignore[assignment]
+    """Adds records and entries of another store, which keep their ids, times, versions and numbers. Applies all items or none.
+    Durable when it answers. Everything else is checked as in Commit and Append, and watches see inserts and appends.
+    The metadata `item` of an error is the position of the wrong item.
+    ALREADY_EXISTS (ID_TAKEN, NUMBER_TAKEN, ENTRY_EXISTS): the store has the record, the number or the entry.
+    FAILED_PRECONDITION: ENTRY_GAP, a journal would have a gap; ENTRY_DIFFERS, the store has another entry with that number;
+    VERSION_USED, a deleted record of that id had that version or a later one.
+    """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Administration of the daemon."""
@@ -99,5 +115,19 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.AdminServiceListWorkspacesResponse, _abc.Awaitable[_admin_service_pb2.AdminServiceListWorkspacesResponse]]:
         """Lists all workspaces, page by page."""
+
+    @_abc_1.abstractmethod
+    def Load(
+        self,
+        request: _admin_service_pb2.AdminServiceLoadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.AdminServiceLoadResponse, _abc.Awaitable[_admin_service_pb2.AdminServiceLoadResponse]]:
+        """Adds records and entries of another store, which keep their ids, times, versions and numbers. Applies all items or none.
+        Durable when it answers. Everything else is checked as in Commit and Append, and watches see inserts and appends.
+        The metadata `item` of an error is the position of the wrong item.
+        ALREADY_EXISTS (ID_TAKEN, NUMBER_TAKEN, ENTRY_EXISTS): the store has the record, the number or the entry.
+        FAILED_PRECONDITION: ENTRY_GAP, a journal would have a gap; ENTRY_DIFFERS, the store has another entry with that number;
+        VERSION_USED, a deleted record of that id had that version or a later one.
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from holdfast.contract.kinds import Field, FieldType, Kind, RecordMessage, Shape
@@ -16,6 +17,7 @@ from holdfastd.model.names import check_id
 
 MAX_RECORD_BYTES = 2 * 2**20
 MAX_ENTRY_BYTES = 2**20
+MAX_LOADED_NUMBER = 10**18
 
 Check = Callable[[Message], None]
 
@@ -105,11 +107,7 @@ def _check_time(field: Field) -> Check:
     name = field.name
 
     def check(message: Message) -> None:
-        stamp = getattr(message, name)
-        if UnknownFieldSet(stamp):
-            raise InvalidArgument(f"{name} has fields that a time does not have.", reason="VALUE_INVALID", field=name)
-        if not 0 <= stamp.nanos < 10**9 or not MIN_TIME_NS <= time_ns(stamp) <= MAX_TIME_NS:
-            raise InvalidArgument(f"{name} lies outside the years 1678 to 2261.", reason="VALUE_INVALID", field=name)
+        check_stamp(getattr(message, name), name)
 
     return check
 
@@ -213,6 +211,39 @@ def clear_output_only(kind: Kind, message: RecordMessage) -> None:
     """Clears the fields that only the daemon sets, in place."""
     for name in _set_by_daemon(kind):
         message.ClearField(name)
+
+
+def check_loaded(kind: Kind, message: RecordMessage) -> None:
+    """Checks the fields of a record to load that only the daemon sets in other writes: its version, numbers and times."""
+    for field in kind.fields:
+        if not field.output_only:
+            continue
+        if field.time and message.HasField(field.name):
+            check_stamp(getattr(message, field.name), field.name)
+        elif field.type is FieldType.INTEGER:
+            check_loaded_number(getattr(message, field.name), f"{kind.name}.{field.name}")
+    has_both = message.HasField("create_time") and message.HasField("update_time")
+    if has_both and time_ns(message.update_time) < time_ns(message.create_time):
+        raise InvalidArgument(f"{kind.name}.update_time is before create_time.", reason="VALUE_INVALID", field="update_time")
+
+
+def check_loaded_number(value: int, name: str) -> None:
+    """INVALID_ARGUMENT for a version or number that no record or entry can have; 0 means unset."""
+    if not 0 <= value < MAX_LOADED_NUMBER:
+        raise InvalidArgument(
+            f"{name} is {value}; it is 1 or more and less than 10^18, or unset.",
+            reason="VALUE_INVALID",
+            field=name.rpartition(".")[2],
+        )
+
+
+def check_stamp(stamp: Timestamp, name: str) -> int:
+    """The nanoseconds of a time. INVALID_ARGUMENT unless it lies in the years 1678 to 2261."""
+    if UnknownFieldSet(stamp):
+        raise InvalidArgument(f"{name} has fields that a time does not have.", reason="VALUE_INVALID", field=name)
+    if not 0 <= stamp.nanos < 10**9 or not MIN_TIME_NS <= time_ns(stamp) <= MAX_TIME_NS:
+        raise InvalidArgument(f"{name} lies outside the years 1678 to 2261.", reason="VALUE_INVALID", field=name)
+    return time_ns(stamp)
 
 
 def refuse_output_only(kind: Kind, message: RecordMessage) -> None:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from holdfast.contract.kinds import Kind
 from holdfastd.model.blobs import BlobRow
 from holdfastd.model.call import OWN, Peer
+from holdfastd.model.loads import LoadStep
 from holdfastd.model.mutations import Append, Change, Delete, Mutation, Result
 
 R = TypeVar("R")
@@ -116,6 +117,28 @@ class Commit(Request[Committed]):
         if not isinstance(append, Append) or append.blobs:
             return None
         return append if append.expected_last_number is None and append.rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class Load(Request[Committed]):
+    """Insert records and append entries that keep their ids, times, versions and numbers; all or none.
+
+    A result whose version and numbers are 0 is that of an item that was left out, because the store has it.
+    skips: whether such items are left out instead of refused. is_trial: apply everything, then undo it.
+    assumed_digests: blobs that a trial takes as stored.
+    """
+
+    is_held: ClassVar[bool] = True
+
+    steps: tuple[LoadStep, ...]
+    peer: Peer = OWN
+    skips: bool = False
+    is_trial: bool = False
+    assumed_digests: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return sum(each.row_count for each in self.steps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from holdfast.contract.kinds import Journal, Kind, RecordMessage
 INSERT, UPDATE, DELETE, APPEND, DROP = 1, 2, 3, 4, 5
 
 
-def _record_rows(kind: Kind, message: RecordMessage) -> int:
+def record_rows(kind: Kind, message: RecordMessage) -> int:
     """The row of the record and those of its child tables."""
     return 1 + sum([len(getattr(message, field.name)) for field in kind.children])
 
@@ -29,7 +29,7 @@ class Insert:
 
     @property
     def row_count(self) -> int:
-        return _record_rows(self.kind, self.message)
+        return record_rows(self.kind, self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Upsert:
 
     @property
     def row_count(self) -> int:
-        return _record_rows(self.kind, self.message)
+        return record_rows(self.kind, self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Update:
 
     @property
     def row_count(self) -> int:
-        return _record_rows(self.kind, self.message)
+        return record_rows(self.kind, self.message)
 
 
 @dataclass(frozen=True, slots=True)

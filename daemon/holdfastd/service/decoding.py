@@ -61,7 +61,8 @@ def check_count(count: int, limit: int, noun: str) -> None:
         )
 
 
-def _value_of(record: record_pb2.Record) -> tuple[Kind, RecordMessage]:
+def value_of(record: record_pb2.Record) -> tuple[Kind, RecordMessage]:
+    """The kind and the message of a record, which is checked. INVALID_ARGUMENT (KIND_UNKNOWN) when it holds no kind."""
     name = record.WhichOneof("value")
     if name is None:
         known = ", ".join(sorted(KINDS))
@@ -75,7 +76,7 @@ def _value_of(record: record_pb2.Record) -> tuple[Kind, RecordMessage]:
 
 
 def _insert(operation: store_service_pb2.Insert, api_version: int) -> Insert:
-    kind, message = _value_of(operation.record)
+    kind, message = value_of(operation.record)
     _read_as_of(kind, message, api_version)
     check_required(kind, message)
     refuse_output_only(kind, message)
@@ -83,7 +84,7 @@ def _insert(operation: store_service_pb2.Insert, api_version: int) -> Insert:
 
 
 def _upsert(operation: store_service_pb2.Upsert, api_version: int) -> Upsert:
-    kind, message = _value_of(operation.record)
+    kind, message = value_of(operation.record)
     if not (kind.id_template or kind.keys):
         check_id(message.id, f"{kind.name}.id")
     _check_version(operation.version)
@@ -93,7 +94,7 @@ def _upsert(operation: store_service_pb2.Upsert, api_version: int) -> Upsert:
 
 
 def _update(operation: store_service_pb2.Update, api_version: int) -> Update:
-    kind, message = _value_of(operation.record)
+    kind, message = value_of(operation.record)
     check_id(message.id, f"{kind.name}.id")
     _check_version(operation.version)
     mask = check_mask(kind, message, operation.update_mask.paths)

@@ -18,12 +18,13 @@ from holdfastd.model.commands import (
     FillChecksums,
     FinishChecksums,
     FreePages,
+    Load,
     RenewBlob,
     StoreBlob,
     StoreBlockChecksums,
     SweepBlobs,
 )
-from holdfastd.store import blobs, checksum_fill, commits, ledger
+from holdfastd.store import blobs, checksum_fill, commits, ledger, loads
 from holdfastd.store.engine import Connection
 
 Handler = Callable[[Connection, Any, int], Any]  # connection, command, time in nanoseconds → the command's result
@@ -42,6 +43,7 @@ def handlers(of: ledger.Ledger) -> Handlers:
     """The function for each type of command. `of`: the writer's ledger. All but Exclusive run inside a transaction."""
     return {
         Commit: partial(commits.commit, of),
+        Load: partial(loads.load, of),
         AllocateIds: partial(commits.allocate_ids, of),
         CompactWatches: partial(commits.compact_watches, of),
         ExpireRequests: ledger.expire_requests,

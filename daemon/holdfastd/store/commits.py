@@ -7,7 +7,6 @@ fails the whole batch (`Ledger.prepare`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from holdfast.contract.ids import random_id
@@ -36,66 +35,7 @@ from holdfastd.model.ordering import place_in_history
 from holdfastd.store import changes, deletes, journals, loading, records, vocabularies, workspaces
 from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
-
-# Each update adds the whole record to the history, so a few small updates of a large record make a large commit.
-MAX_COMMIT_IMAGE_BYTES = 64 * 2**20
-
-
-@dataclass(slots=True)
-class _Unit:
-    """The unit of work: one commit while it is applied."""
-
-    connection: Connection
-    ledger: Ledger
-    workspace: str
-    revision: int
-    now_ns: int
-    changes: list[Change] = field(default_factory=list)
-    image_bytes: int = 0
-    deleted: dict[tuple[str, str], int] = field(default_factory=dict)  # kind and id → the last version, of this commit
-
-    def last_version(self, kind: Kind, id: str, newest: int) -> int:
-        """The last version of the deleted record that had this id; 0 if there was none.
-
-        newest: the action of its newest change in the history; 0: none.
-        """
-        version = self.deleted.get((kind.name, id)) or self.ledger.last_version(self.workspace, kind.name, id)
-        if version is None and newest:
-            last = next(changes.of_record(self.connection, self.workspace, kind.name, id), None)
-            version = None if last is None else last.version
-        return version or 0
-
-    def stamp(self, message: RecordMessage) -> None:
-        """Gives the message its next version and the time of this commit."""
-        message.version += 1
-        codec.set_time(message.update_time, self.now_ns)
-
-    def record(self, kind: Kind, action: int, message: RecordMessage, image: bytes) -> Result:
-        """Adds the change of a record. INVALID_ARGUMENT (TOO_LARGE) when the commit's images are too large together."""
-        change = Change(kind.name, message.id, action, version=message.version, image=image)
-        self.changes.append(change)
-        self.image_bytes += len(image)
-        if self.image_bytes > MAX_COMMIT_IMAGE_BYTES:
-            raise InvalidArgument(
-                f"The records of this commit have more than {MAX_COMMIT_IMAGE_BYTES:,} bytes in total. Split it.",
-                reason="TOO_LARGE",
-                limit=MAX_COMMIT_IMAGE_BYTES,
-            )
-        return Result(kind.name, change.id, change.version, image=change.image, ordinal=len(self.changes) - 1)
-
-    def check_absent(self, kind: Kind, id: str, newest: int) -> None:
-        """Call when the table has no such record. DATA_LOSS (RECORD_DAMAGED) when the history has it: an index hides it.
-
-        newest: the action of its newest change in the history; 0: none.
-        """
-        if newest not in (0, DELETE):
-            unwritten = self.ledger.unwritten(self.workspace, kind.name, id, "")
-            if unwritten is None or unwritten[0] != DELETE:
-                raise loading.hidden(kind, id)
-
-    def newest(self, kind: Kind, id: str) -> int:
-        """The action of the newest change of a record in the history; 0: none."""
-        return changes.newest_of_record(self.connection, self.workspace, kind.name, id)
+from holdfastd.store.unit import Unit as _Unit
 
 
 def commit(ledger: Ledger, connection: Connection, command: Commit, now_ns: int) -> Committed:
@@ -134,7 +74,7 @@ def _insert(unit: _Unit, mutation: Insert | Upsert) -> Result:
     vocabularies.prepare(unit.ledger.vocabularies, unit.connection, unit.workspace, kind, message)
     set_defaults(kind, message)
     records.set_numbers(unit.connection, kind, unit.workspace, message)
-    _set_id(unit, kind, message)
+    set_id(unit, kind, message)
     check_new_id(message.id, f"{kind.name}.id")
     is_chosen = bool(mutation.message.id or kind.id_template)  # the daemon's own ids are new
     newest = unit.newest(kind, message.id) if is_chosen else 0
@@ -146,7 +86,8 @@ def _insert(unit: _Unit, mutation: Insert | Upsert) -> Result:
     return unit.record(kind, INSERT, message, image)
 
 
-def _set_id(unit: _Unit, kind: Kind, message: RecordMessage) -> None:
+def set_id(unit: _Unit, kind: Kind, message: RecordMessage) -> None:
+    """Sets the id of a new record whose numbers are set, or checks the one that the caller chose."""
     if kind.id_template:
         _set_template_id(kind, message)
     elif not message.id:

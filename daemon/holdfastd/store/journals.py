@@ -33,7 +33,7 @@ def append(connection: Connection, heads: Heads, workspace: str, mutation: Appen
     if mutation.blobs:
         given, columns = entry_blobs.completed(connection, mutation), blob_entry_columns(journal)
     if not head.journal_id:  # after the checks, so that an append without entries creates no journal
-        head.journal_id = _make(connection, key)
+        head.journal_id = make(connection, key)
     first = head.last_number + 1
     rows = _rows(head, EntryImages(journal, revision, now_ns), given, (revision, now_ns))
     connection.insert_rows(quoted(journal.name), columns, rows)
@@ -65,11 +65,12 @@ def _check_expected(mutation: Append, last_number: int) -> None:
         )
 
 
-def _make(connection: Connection, key: JournalKey) -> int:
+def make(connection: Connection, key: JournalKey, first_number: int = 1) -> int:
+    """Inserts the row of a journal, whose first entry will have that number. Returns its id."""
     (journal_id,) = connection.execute(
         "INSERT INTO journal (journal_id, workspace, journal, parent_kind, parent_id, first_number)"
-        " SELECT COALESCE(MAX(journal_id), 0) + 1, ?, ?, ?, ?, 1 FROM journal WHERE true RETURNING journal_id",
-        key,
+        " SELECT COALESCE(MAX(journal_id), 0) + 1, ?, ?, ?, ?, CAST(? AS BIGINT) FROM journal WHERE true RETURNING journal_id",
+        (*key, first_number),
     ).fetchone()
     return int(journal_id)
 

@@ -152,11 +152,33 @@ def _insert_children(connection: Connection, kind: Kind, field: Field, workspace
 
 
 def set_numbers(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
-    """Sets the numbered fields of a new record: 1, 2, 3 … for each value of the field `number_within`."""
+    """Sets the numbered fields of a new record: 1, 2, 3 … for each value of the field `number_within`.
+
+    A number that is set is kept, and later numbers go on after it.
+    """
     for field in kind.columns:
         if field.number_within:
-            owner = getattr(message, field.number_within)
-            setattr(message, field.name, workspaces.take_numbers(connection, workspace, f"{kind.name}.{field.name}/{owner}", 1))
+            counter = f"{kind.name}.{field.name}/{getattr(message, field.number_within)}"
+            if number := getattr(message, field.name):
+                workspaces.raise_counter(connection, workspace, counter, number)
+            else:
+                setattr(message, field.name, workspaces.take_numbers(connection, workspace, counter, 1))
+
+
+def check_numbers_free(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
+    """ALREADY_EXISTS (NUMBER_TAKEN) when another record has a number that the message sets itself."""
+    for field in kind.columns:
+        if field.number_within and (number := getattr(message, field.name)):
+            other = _holder(connection, kind, workspace, message, (field.number_within, field.name))
+            if other not in ("", message.id):
+                owner = getattr(message, field.number_within)
+                raise AlreadyExists(
+                    f"{kind.name} {other} has {field.name} {number} of {owner}. Leave {field.name} unset to get the next one.",
+                    reason="NUMBER_TAKEN",
+                    kind=kind.name,
+                    id=other,
+                    field=field.name,
+                )
 
 
 def find_by_key(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> str:
