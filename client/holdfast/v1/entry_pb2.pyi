@@ -32,8 +32,8 @@ class Entry(_message.Message):
     AUDIT_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
     number: _builtins.int
-    """Output only. 1, 2, 3 … within the journal, without gaps. In the audit: within the commit, so that `revision` and
-    `number` together order its entries.
+    """Output only. 1, 2, 3 … within the journal, without gaps; a journal that began with a load (AdminService.Load) may begin with
+    another number. In the audit: within the commit, so that `revision` and `number` together order its entries.
     """
     revision: _builtins.int
     """Output only. The revision of the commit that appended it."""
@@ -43,7 +43,7 @@ class Entry(_message.Message):
     """Output only. The id of the parent; set in answers that may hold entries of several parents."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """Output only. When it was appended."""
+        """Output only. When it was appended; of a loaded entry, the time that the load gave."""
 
     @_builtins.property
     def transcript(self) -> Global___Transcript:

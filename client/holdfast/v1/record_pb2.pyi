@@ -207,7 +207,7 @@ class Construct(_message.Message):
       create_time  Output only. Nanoseconds are kept; years 1678 to 2261.
       update_time  Output only.
     An insert that sets an output-only field is refused (OUTPUT_ONLY). An update may send the record as it was read; one with
-    another create_time, or another number that the daemon gave, is refused too.
+    another create_time, or another number that the daemon gave, is refused too. AdminService.Load keeps them.
     Strings may not hold NUL. Fields marked json hold JSON text and come back in canonical form.
 
     Something that agents work on: a feature, a fix, an experiment.
