@@ -219,6 +219,7 @@ def test_a_dry_run_checks_all_and_changes_nothing(store: holdfast.Store) -> None
     assert refused.value.metadata["index"] == "7"
     with pytest.raises(AlreadyExists):
         store.load("task", [*many, many[0]], dry_run=True, batch=3)
+    assert store.load("task", [{"title": "no id"}] * 4, dry_run=True, batch=1).loaded == 4
     with pytest.raises(ParentNotFound):
         store.load("comment", [{"id": "c", "task_id": "TASK-001", "body": "b"}], dry_run=True)
     assert (store.status().revision, store.status().blob_count) == (before, blobs)

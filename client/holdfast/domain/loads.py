@@ -167,7 +167,7 @@ class _Trial:
                 skipped += 1
             elif self._refers_back(item):
                 unchecked += 1
-                self._ids.add(self._id_of(item))
+                self._note_id(item)
             else:
                 kept.add(item, place)
         batch.items, batch.places = kept.items, kept.places
@@ -194,8 +194,8 @@ class _Trial:
 
     def end_batch(self, batch: Batch) -> None:
         """The batch was tried."""
-        if self._kind is not None:
-            self._ids.update(self._id_of(each) for each in batch.items)
+        for item in batch.items if self._kind is not None else ():
+            self._note_id(item)
         self._ends |= self._news
         self._news = {}
 
@@ -210,6 +210,10 @@ class _Trial:
             )
         entry.ClearField("number")
         self._ends[parent] = expected
+
+    def _note_id(self, item: pb.LoadItem) -> None:
+        if id := self._id_of(item):
+            self._ids.add(id)
 
     def _id_of(self, item: pb.LoadItem) -> str:
         assert self._kind is not None

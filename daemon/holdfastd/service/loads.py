@@ -45,6 +45,8 @@ def _command(request: pb.AdminServiceLoadRequest, call: Call) -> Load:
     check_count(len(request.items), MAX_ITEMS, "items")
     if request.assumed_digests and not request.dry_run:
         raise InvalidArgument("assumed_digests is only for a dry run.", reason="VALUE_INVALID", field="assumed_digests")
+    if request.on_conflict not in pb.OnConflict.values():
+        raise InvalidArgument("on_conflict is none that this daemon knows.", reason="VALUE_INVALID", field="on_conflict")
     return Load(
         workspace_of(request.workspace),
         check_name(request.actor, "actor"),

@@ -71,11 +71,7 @@ def _insert(unit: _Unit, mutation: Insert | Upsert) -> Result:
     kind = mutation.kind
     message: RecordMessage = kind.message_class()
     message.CopyFrom(mutation.message)
-    vocabularies.prepare(unit.ledger.vocabularies, unit.connection, unit.workspace, kind, message)
-    set_defaults(kind, message)
-    records.set_numbers(unit.connection, kind, unit.workspace, message)
-    set_id(unit, kind, message)
-    check_new_id(message.id, f"{kind.name}.id")
+    complete(unit, kind, message)
     is_chosen = bool(mutation.message.id or kind.id_template)  # the daemon's own ids are new
     newest = unit.newest(kind, message.id) if is_chosen else 0
     message.version = 1 + unit.last_version(kind, message.id, newest)
@@ -86,8 +82,16 @@ def _insert(unit: _Unit, mutation: Insert | Upsert) -> Result:
     return unit.record(kind, INSERT, message, image)
 
 
-def set_id(unit: _Unit, kind: Kind, message: RecordMessage) -> None:
-    """Sets the id of a new record whose numbers are set, or checks the one that the caller chose."""
+def complete(unit: _Unit, kind: Kind, message: RecordMessage) -> None:
+    """Sets what the caller left out of a new record, loaded ones too: defaults, numbers and the id. Checks what it depends on."""
+    vocabularies.prepare(unit.ledger.vocabularies, unit.connection, unit.workspace, kind, message)
+    set_defaults(kind, message)
+    records.set_numbers(unit.connection, kind, unit.workspace, message)
+    _set_id(unit, kind, message)
+    check_new_id(message.id, f"{kind.name}.id")
+
+
+def _set_id(unit: _Unit, kind: Kind, message: RecordMessage) -> None:
     if kind.id_template:
         _set_template_id(kind, message)
     elif not message.id:

@@ -14,15 +14,13 @@ from holdfast.contract.kinds import Kind, RecordMessage
 from holdfastd.errors import AlreadyExists, FailedPrecondition, HoldfastError, InvalidArgument
 from holdfastd.model import codec
 from holdfastd.model.blobs import RAW
-from holdfastd.model.checking import set_defaults
 from holdfastd.model.commands import Commit, Committed, Load, StoreBlob
 from holdfastd.model.ids import template_id
 from holdfastd.model.loads import LoadedRecord, LoadStep
 from holdfastd.model.mutations import APPEND, INSERT, Change, Result
-from holdfastd.model.names import check_new_id
 from holdfastd.model.ordering import place_in_history
-from holdfastd.store import blobs, changes, loaded_entries, records, vocabularies
-from holdfastd.store.commits import set_id
+from holdfastd.store import blobs, changes, loaded_entries, records
+from holdfastd.store.commits import complete
 from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
 from holdfastd.store.unit import Unit
@@ -114,12 +112,7 @@ def _record(unit: Unit, kind: Kind, given: RecordMessage, skips: bool) -> Result
         return Result(kind.name, id)
     message: RecordMessage = kind.message_class()
     message.CopyFrom(given)
-    vocabularies.prepare(unit.ledger.vocabularies, unit.connection, unit.workspace, kind, message)
-    set_defaults(kind, message)
-    records.check_numbers_free(unit.connection, kind, unit.workspace, message)
-    records.set_numbers(unit.connection, kind, unit.workspace, message)
-    set_id(unit, kind, message)
-    check_new_id(message.id, f"{kind.name}.id")
+    complete(unit, kind, message)
     newest = unit.newest(kind, message.id)
     _set_version(unit, kind, message, newest)
     _set_times(message, unit.now_ns)

@@ -154,31 +154,29 @@ def _insert_children(connection: Connection, kind: Kind, field: Field, workspace
 def set_numbers(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
     """Sets the numbered fields of a new record: 1, 2, 3 … for each value of the field `number_within`.
 
-    A number that is set is kept, and later numbers go on after it.
+    A number that is set is kept, and later numbers go on after it. ALREADY_EXISTS (NUMBER_TAKEN) when another record has it.
     """
     for field in kind.columns:
         if field.number_within:
             counter = f"{kind.name}.{field.name}/{getattr(message, field.number_within)}"
             if number := getattr(message, field.name):
+                _check_number_free(connection, kind, workspace, message, field)
                 workspaces.raise_counter(connection, workspace, counter, number)
             else:
                 setattr(message, field.name, workspaces.take_numbers(connection, workspace, counter, 1))
 
 
-def check_numbers_free(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> None:
-    """ALREADY_EXISTS (NUMBER_TAKEN) when another record has a number that the message sets itself."""
-    for field in kind.columns:
-        if field.number_within and (number := getattr(message, field.name)):
-            other = _holder(connection, kind, workspace, message, (field.number_within, field.name))
-            if other not in ("", message.id):
-                owner = getattr(message, field.number_within)
-                raise AlreadyExists(
-                    f"{kind.name} {other} has {field.name} {number} of {owner}. Leave {field.name} unset to get the next one.",
-                    reason="NUMBER_TAKEN",
-                    kind=kind.name,
-                    id=other,
-                    field=field.name,
-                )
+def _check_number_free(connection: Connection, kind: Kind, workspace: str, message: RecordMessage, field: Field) -> None:
+    other = _holder(connection, kind, workspace, message, (field.number_within, field.name))
+    if other not in ("", message.id):
+        number, owner = getattr(message, field.name), getattr(message, field.number_within)
+        raise AlreadyExists(
+            f"{kind.name} {other} has {field.name} {number} of {owner}. Leave {field.name} unset to get the next one.",
+            reason="NUMBER_TAKEN",
+            kind=kind.name,
+            id=other,
+            field=field.name,
+        )
 
 
 def find_by_key(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> str:
