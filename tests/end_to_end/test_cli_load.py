@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,10 @@ def task(number: int, **fields: Any) -> dict[str, Any]:
     return {"id": f"TASK-{number:03d}", "title": "t", "create_time": "2020-01-01T00:00:00Z", **fields}
 
 
-def test_the_output_of_a_store_is_loaded_as_it_is(daemon: DaemonProcess, store: holdfast.Store) -> None:
-    """What `list --json` and `tail --json` print, another workspace prints after a load, byte for byte."""
+def test_the_output_of_a_store_is_loaded_as_it_is(
+    daemon: DaemonProcess, store: holdfast.Store, own_daemon: DaemonProcess
+) -> None:
+    """What `list --json` and `tail --json` print, another store prints after a load, byte for byte."""
     store.tasks.create(id="TASK-007", title='ä "x"\n\u202e', metadata={"b": 2**60, "a": [None, 0.1]}, tags=["x", "y"])
     store.tasks.create(id="TASK-003", title="t", blocked_by=["TASK-007"])
     store.tasks.update("TASK-003", status="running", metadata={})
@@ -38,16 +39,15 @@ def test_the_output_of_a_store_is_loaded_as_it_is(daemon: DaemonProcess, store: 
     store.transcripts.append("TASK-003", parent_kind="task", role="r", content="x" * (2 << 20), metadata={"m": 1})
     store.transcripts.append("TASK-003", parent_kind="task", role="r", content="\0 \ud800 ä")
     store.events.save("TASK-003", type="t", duration_ms=0, data={"z": 1, "a": None})
-    copy = f"test-{uuid.uuid4().hex}"
     lists = (["list", "tasks"], ["list", "bugs"])
     tails = [["tail", "TASK-003", "--parent-kind", "task", "--journal", each, "--start", "1"] for each in ("transcript", "event")]
     for command in (*lists, *tails):
         printed = _command(daemon, store.workspace, b"", *command, "--json")
         name = command[1] if command in lists else command[5]
         parent = [] if command in lists else ["--parent", "task:TASK-003"]
-        loaded = _command(daemon, copy, printed.raw, "load", name, "-", *parent)
+        loaded = _command(own_daemon, "copy", printed.raw, "load", name, "-", *parent)
         assert loaded.code == 0, loaded.err
-        again = _command(daemon, copy, b"", *command, "--json")
+        again = _command(own_daemon, "copy", b"", *command, "--json")
         assert _places_left_out(again, command in tails) == _places_left_out(printed, command in tails) != b""
 
 
