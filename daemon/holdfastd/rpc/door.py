@@ -23,6 +23,7 @@ from holdfastd import descriptors, logs
 from holdfastd.errors import Exhausted
 from holdfastd.model.call import Peer
 from holdfastd.rpc import relay
+from holdfastd.rpc.begun import Begun, Spent
 from holdfastd.rpc.peers import Peers, new_name, peer_of
 from holdfastd.rpc.refusal import PREFACE, READ_BYTES, Refusal
 
@@ -77,8 +78,12 @@ class Door:
         self._openings: dict[int, _Opening] = {}  # by descriptor, oldest first
         self._ends: dict[int, relay.End] = {}  # by descriptor
         self._callers: dict[socket.socket, Peer] = {}  # every connection; its socket to the caller
+        self._begun: dict[socket.socket, Begun] = {}  # of the relayed connections
         self._by_user: Counter[int] = Counter()
         self._by_process: Counter[int] = Counter()
+        self._spent = Spent()
+        self._delayed: list[_Opening] = []  # connections that wait until their process may have another one
+        self._delays_end = 0.0  # when the first of them may be opened, or later
         self._refused: deque[_Opening] = deque()  # those of `_openings` that are kept to be told why, oldest first
         self._left: list[socket.socket] = []  # closed after the present batch of events, so that no descriptor is reused in it
         self._complains_again = 0.0
@@ -149,13 +154,15 @@ class Door:
     def _patience_s(self) -> float | None:
         """How long to wait for events; None: until one arrives."""
         due = [self._listens_again] if self._listens_again else []
+        if self._delayed:
+            due.append(self._delays_end)
         if self._openings:
             due.append(next(iter(self._openings.values())).since + self._limits.preface_s)
         return max(0.0, min(due) - self._clock()) + 0.001 if due else None
 
     def _finish_batch(self) -> None:
         """Does what is due by the clock, and closes what was dropped."""
-        if self._openings or self._listens_again:
+        if self._openings or self._listens_again or self._delayed:
             self._look_at_clock()
         for each in self._left:
             each.close()
@@ -167,6 +174,8 @@ class Door:
             self._listens_again = 0.0
             if self._listening is not None:
                 self._poll.register(self._listening, select.EPOLLIN)
+        if self._delayed and now >= self._delays_end:
+            self._end_delays(now)
         while self._openings:
             oldest = next(iter(self._openings.values()))
             if now - oldest.since < self._limits.preface_s:
@@ -221,8 +230,22 @@ class Door:
         self._callers[caller] = peer
         self._by_user[peer.uid] += 1
         self._by_process[peer.pid] += 1
-        self._openings[caller.fileno()] = opening
-        self._poll.register(caller, select.EPOLLIN)
+        if (until := self._spent.free_at(peer.pid)) > opening.since:
+            self._delays_end = min(self._delays_end, until) if self._delayed else until
+            self._delayed.append(opening)
+        else:
+            self._await_preface(opening)
+
+    def _await_preface(self, opening: _Opening) -> None:
+        self._openings[opening.socket.fileno()] = opening
+        self._poll.register(opening.socket, select.EPOLLIN)
+
+    def _end_delays(self, now: float) -> None:
+        for opening in [each for each in self._delayed if self._spent.free_at(each.peer.pid) <= now]:
+            self._delayed.remove(opening)
+            opening.since = now
+            self._await_preface(opening)
+        self._delays_end = min((self._spent.free_at(each.peer.pid) for each in self._delayed), default=0.0)
 
     def _refusal(self, descriptor: int, peer: Peer) -> str:
         """Why a new connection is refused; empty when it is not."""
@@ -311,12 +334,16 @@ class Door:
         here.other, there.other = there, here
         self._ends[caller.fileno()], self._ends[server.fileno()] = here, there
         self._poll.register(server, select.EPOLLIN)
+        here.begun = begun = Begun()
+        begun.read(memoryview(received))
+        self._begun[caller] = begun
         there.send(received)
 
     def _drop(self, end: relay.End) -> None:
         caller, server = (end.socket, end.other.socket) if end.is_caller else (end.other.socket, end.socket)
-        if self._callers.get(caller) is None:
+        if (peer := self._callers.get(caller)) is None:
             return
+        self._spent.ended(peer.pid, self._begun.pop(caller).calls(), self._clock())
         end.let_go()
         for each in (caller, server):
             del self._ends[each.fileno()]
@@ -338,6 +365,7 @@ class Door:
             counter[key] -= 1
             if not counter[key]:
                 del counter[key]
+        self._spent.forget_old(self._clock())
         self._leave(caller)
 
     def _leave(self, connection: socket.socket) -> None:
@@ -349,4 +377,6 @@ class Door:
             self._drop(end)
         for opening in list(self._openings.values()):
             self._drop_opening(opening)
+        for opening in self._delayed:
+            self._forget(opening.socket)
         self._closes = True

@@ -9,6 +9,8 @@ from __future__ import annotations
 import select
 import socket
 
+from holdfastd.rpc.begun import Begun
+
 CHUNK_BYTES = 64 * 1024
 # When all connections together hold `HELD_MAX_BYTES`, each reads at most `SMALL_CHUNK_BYTES` at a time.
 HELD_MAX_BYTES = 16 * 2**20
@@ -33,7 +35,7 @@ class Scratch:
 class End:
     """One end of a relayed connection. `held` is what was read from the other end and waits to be sent to this one."""
 
-    __slots__ = ("_events", "_is_deaf", "_poll", "_registered", "_scratch", "held", "is_caller", "other", "socket")
+    __slots__ = ("_events", "_is_deaf", "_poll", "_registered", "_scratch", "begun", "held", "is_caller", "other", "socket")
 
     other: End
 
@@ -46,6 +48,7 @@ class End:
         self._events = READABLE
         self._registered = True
         self._is_deaf = False
+        self.begun: Begun | None = None  # of the caller's end: counts the calls
 
     def move(self, events: int) -> bool:
         """Passes on what can be passed on. Returns False when the connection is over. Raises OSError as sockets do."""
@@ -69,7 +72,10 @@ class End:
             return True
         if not size:  # its end; nothing is held for the other one, or this one would not be read
             return False
-        return self.other.send(scratch.view[:size])
+        data = scratch.view[:size]
+        if self.begun is not None and not self.begun.read(data):
+            self.begun = None
+        return self.other.send(data)
 
     def send(self, data: memoryview | bytes) -> bool:
         """Sends what the socket takes and holds the rest. Returns False when the connection is over."""
