@@ -312,7 +312,7 @@ FLOODS = (
     Flood("unfinished requests", _unfinished_requests, connections=4),
     Flood("connection after connection", _begun_connections, connections=4, hangs_up=True),
     Flood("reflection without request", _reflection_without_request),
-    Flood("small answers", _small_answers, connections=30),
+    Flood("small answers", _small_answers, connections=400),
     Flood("large headers", _large_headers),
     Flood("continuations", _continuations),
     Flood("empty data", _empty_data),

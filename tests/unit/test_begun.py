@@ -24,19 +24,19 @@ def test_headers_are_counted_however_the_bytes_arrive() -> None:
     sent = PREFACE + b"".join(frame(HEADERS, 30) + frame(DATA, 20_000) + frame(PING, 8) for _ in range(40))
     rng = random.Random(1)
     for largest in (1, 5, 100, 70_000):
-        begun, place = Begun(), 0
+        begun, place = Begun(7), 0
         while place < len(sent):
             size = rng.randint(1, largest)
-            assert begun.read(memoryview(sent)[place : place + size])
+            begun.read(memoryview(sent)[place : place + size])
             place += size
-        assert begun.calls() == 40
+        assert (begun.take(), begun.take(), begun.is_over) == (40, 0, False)
 
 
 @pytest.mark.parametrize("sent", [frame(PING, 0) * FRAMES_MAX, frame(HEADERS, 1) * CALLS_MAX])
 def test_a_connection_with_many_frames_counts_as_one_with_all_its_calls(sent: bytes) -> None:
-    begun = Begun()
-    assert not begun.read(memoryview(PREFACE + sent))
-    assert begun.calls() == CALLS_MAX
+    begun = Begun(7)
+    begun.read(memoryview(PREFACE + sent))
+    assert (begun.take(), begun.is_over) == (CALLS_MAX, True)
 
 
 def test_short_connections_with_few_calls_are_never_delayed() -> None:
@@ -44,20 +44,39 @@ def test_short_connections_with_few_calls_are_never_delayed() -> None:
     for number in range(1_000):
         now = number / 300
         assert spent.free_at(7) <= now
-        spent.ended(7, 3, now)
+        spent.add(7, 3, now)
 
 
 def test_a_process_waits_after_connections_with_many_calls_and_no_other_does() -> None:
     spent = Spent()
     for _ in range(4):
-        spent.ended(7, CALLS_MAX, 10.0)
+        spent.add(7, CALLS_MAX, 10.0)
     assert spent.free_at(7) == pytest.approx(10.0 + 4 * CALLS_MAX * CALL_S - FREE_S)
     assert spent.free_at(8) < 10.0
     for _ in range(1_000):
-        spent.ended(7, CALLS_MAX, 10.0)
+        spent.add(7, CALLS_MAX, 10.0)
     assert spent.free_at(7) == 10.0 + MOST_S - FREE_S
     spent.forget_old(10.0 + MOST_S)
     assert spent.free_at(7) < 0
+
+
+def test_new_connections_of_such_a_process_are_not_read_and_old_ones_are(house: House) -> None:
+    callers, servers = [], []
+    for _ in range(4):
+        caller, server = house.pair()
+        callers.append(caller)
+        servers.append(server)
+    callers[0].sendall(frame(HEADERS, 1) * CALLS_MAX)
+    assert read(servers[0], 10 * CALLS_MAX)
+    for each in callers[1:]:
+        each.sendall(frame(HEADERS, 1) * CALLS_MAX)
+    began = time.monotonic()
+    callers[0].sendall(b"old")
+    assert read(servers[0], 3) == b"old"
+    assert time.monotonic() - began < 0.2
+    for each in servers[1:]:
+        assert len(read(each, 10 * CALLS_MAX)) == 10 * CALLS_MAX
+    assert time.monotonic() - began > (3 * CALLS_MAX * CALL_S - FREE_S) / 2
 
 
 def test_the_door_delays_the_next_connection_of_such_a_process(house: House) -> None:
