@@ -99,11 +99,13 @@ def test_a_repeated_field_is_a_child_table_that_refers_to_the_record(database: C
 def test_fields_that_are_unique_together_are_a_key_of_the_table(database: Connection, kind: Kind) -> None:
     names = [row[1] for row in database.execute(f"PRAGMA index_list({kind.name})") if row[2] and row[3] == "u"]
     found = {tuple(row[2] for row in database.execute(f"PRAGMA index_info({name})")) for name in names}
-    assert found == {("workspace", *key) for key in kind.keys}
-    for name in {name for key in kind.keys for name in key}:
+    assert found == {("workspace", *key.fields) for key in kind.keys if not key.unset}
+    for name in {name for key in kind.keys for name in (*key.fields, *key.unset)}:
         field = kind.by_name[name]
         # The key does not apply to records without this field. Their column is then NULL, so it is nullable unless required.
         assert field.nullable or field.required, f"{kind.name}.{name}"
+    for wanted in [("workspace", *key.fields) for key in kind.keys]:
+        assert wanted in [each[: len(wanted)] for each in indexes(database, kind.name)], "the daemon would scan the table for it"
 
 
 @kinds
@@ -111,11 +113,13 @@ def test_a_reference_is_a_foreign_key_and_an_index_finds_who_refers(database: Co
     for field in kind.references:
         assert field.reference is not None
         table, column = home_of(kind, field)
-        if field.reference.kind:
+        if field.reference.may_be_missing:
+            assert ("workspace", column) not in foreign_keys(database, table)
+        elif field.reference.kind:
             expected = (field.reference.kind, ("workspace", "id"))
             assert foreign_keys(database, table).get(("workspace", column)) == expected, f"{table}.{column}"
-            wanted: tuple[str, ...] = ("workspace", column)
-        else:
+        wanted: tuple[str, ...] = ("workspace", column)
+        if not field.reference.kind:
             wanted = ("workspace", field.reference.kind_field, column)
         found = [each[: len(wanted)] for each in indexes(database, table)]
         assert wanted in found, f"deleting a target of {table}.{column} would scan {table}: no index leads with {wanted}"
@@ -136,7 +140,7 @@ def test_foreign_keys_are_those_of_the_contract_and_have_no_actions(database: Co
         assert {(on_update, on_delete) for *_, on_update, on_delete, _ in rows} <= {("NO ACTION", "NO ACTION")}, table
         if table == kind.name:
             plain = [each for each in kind.references if each.reference and each.reference.kind and not each.repeated]
-            expected = {("workspace", each.name) for each in plain}
+            expected = {("workspace", each.name) for each in plain if each.reference and not each.reference.may_be_missing}
             assert set(foreign_keys(database, table)) == expected | {(each.name,) for each in kind.blobs}
 
 

@@ -34,6 +34,7 @@ READS = {
     "latest",
     "lineage",
     "list",
+    "list_latest",
     "load",
     "load_all",
     "needs_materialization",

@@ -91,7 +91,7 @@ def test_the_lineage_leads_to_the_first(store: holdfast.Store, shipped: record_p
     store.workflows.store("ship", name="Third")
     branched = store.workflows.store("ship", name="Fourth", parent_version=2)
     assert numbers(store.workflows.lineage("ship", branched.workflow_version)) == [4, 2, 1]
-    store.workflows.delete("ship", 2)
+    store.workflows.delete("ship", 2, cascade=True)
     assert numbers(store.workflows.lineage("ship", 4)) == [4]
     assert store.workflows.store("ship", name="Fifth").workflow_version == 5
     store.workflows.delete("ship", 5)
@@ -217,3 +217,85 @@ def test_the_first_write_of_a_workspace_may_be_a_workflow(store: holdfast.Store)
     assert store.workflows.store("ship").workflow_version == 1
     with pytest.raises(TypeError, match="name the workflow"):
         store.workflows.latest("")
+
+
+# Lineages.
+
+
+def test_a_version_that_others_come_from_is_not_deleted(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    second = store.workflows.store("ship", name="Second")
+    store.workflows.store("ship", name="Third", parent_version=1)
+    store.workflows.store("send", name="Of another workflow")
+    with pytest.raises(
+        holdfast.HasDependents, match=r"these depend on it: 2 workflow\. Use cascade to delete or unlink these too"
+    ):
+        store.workflows.delete("ship", 1)
+    store.workflows.delete("ship", 1, cascade=True)
+    assert [(each.workflow_version, each.parent_version, each.name) for each in store.workflows.versions("ship")] == [
+        (2, 0, "Second"),
+        (3, 0, "Third"),
+    ]
+    run = store.runs.start("ship", 2)
+    store.workflows.store("ship", name="Fourth", parent_version=2)
+    with pytest.raises(holdfast.HasDependents, match=r"1 run, 1 workflow\. Delete 1 run first\. Use cascade to .* the others"):
+        store.workflows.delete("ship", 2)
+    with pytest.raises(holdfast.HasDependents, match=r"these depend on it: 1 run\. Delete these first"):
+        store.workflows.delete("ship", 2, cascade=True)
+    assert store.workflows.get("ship", 2).name == second.name
+    store.runs.delete(run.id)
+    store.workflows.delete("ship", 2, cascade=True)
+
+
+def test_the_daemon_holds_the_parent_of_a_version(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    """A delete of the parent that comes between the client's check and its commit."""
+    with pytest.raises(holdfast.ParentNotFound, match="workflow_version 1 of ship"), store.transaction() as tx:
+        tx.workflows.store("ship", name="Second")
+        store.workflows.delete("ship", 1)
+
+
+def test_a_workflow_is_deleted_whole(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    for number in range(2, 6):
+        store.workflows.store("ship", name=str(number), parent_version=number // 2)
+    store.workflows.store("send")
+    run = store.runs.start("ship", 3)
+    with pytest.raises(holdfast.HasDependents, match=r"ship@3 .*1 run"):
+        store.workflows.delete_all("ship")
+    assert numbers(store.workflows.versions("ship")) == [1, 2, 3, 4, 5]
+    store.runs.delete(run.id)
+    before = store.revision
+    store.workflows.delete_all("ship")
+    assert store.revision == before + 1 and [each.id for each in store.workflows.list()] == ["send@1"]
+    with pytest.raises(holdfast.NotFound, match="has no version"):
+        store.workflows.delete_all("ship")
+    assert store.workflows.store("ship").workflow_version == 6
+    with store.transaction() as tx:
+        tx.workflows.store("ship", name="in the transaction")
+        tx.workflows.delete_all("ship")
+        assert tx.workflows.store("ship", name="anew").parent_version == 0
+    assert [(each.workflow_version, each.name) for each in store.workflows.versions("ship")] == [(8, "anew")]
+
+
+def test_a_workflow_is_deleted_whole_while_versions_are_added(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    def act(number: int) -> bool:
+        if number == 0:
+            store.workflows.delete_all("ship")
+        else:
+            store.workflows.store("ship", name=f"from {number}")
+        return True
+
+    at_once(6, act)
+    left = list(store.workflows.versions("ship"))
+    known = {0, *numbers(left)}
+    assert all(each.parent_version in known for each in left)
+
+
+def test_the_latest_version_of_each_workflow(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    assert store.in_workspace("nobody-wrote-here").workflows.list_latest() == {}
+    second = store.workflows.store("ship", name="Second")
+    send = store.workflows.store("send", name="Send")
+    assert dict(store.workflows.list_latest()) == {"ship": second, "send": send}
+    assert list(store.workflows.list_latest(filter='name = "Ship it"')) == [], "the latest does not match"
+    assert [each.id for each in store.workflows.list(filter="NOT latest = true")] == ["ship@1"]
+    store.workflows.delete("ship", 2)
+    found = store.workflows.list_latest()
+    assert found["ship"] == shipped and found.unreadable == []

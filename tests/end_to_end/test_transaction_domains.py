@@ -60,7 +60,7 @@ def test_numbers_go_on_after_deleted_versions_and_plain_inserts(store: holdfast.
         fourth = tx.workflows.set_phase("ship", "test")
         assert (fourth.id, fourth.parent_version, fourth.name) == ("ship@4", 3, "Third")
         tx.workflows.delete("ship", 4)
-        tx.workflows.delete("ship@1")
+        tx.workflows.delete("ship@1", cascade=True)
         assert tx.workflows.set_phase("ship", "last").parent_version == 3
         with pytest.raises(holdfast.NotFound, match="deletes workflow ship@1"):
             tx.workflows.set_phase("ship", "last", base_version=1)

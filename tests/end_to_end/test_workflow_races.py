@@ -69,8 +69,7 @@ def test_a_version_after_deleted_ones_gets_the_next_number(store: holdfast.Store
         store.workflows.delete("ship", gone)
     made = store.workflows.set_phase("ship", "plan")
     assert (made.id, made.parent_version, made.name) == ("ship@5", 2, "version 2")
-    for each in list(store.workflows.versions("ship")):
-        store.workflows.delete(each.id)
+    store.workflows.delete_all("ship")
     again = store.workflows.store("ship", name="anew")
     assert (again.id, again.parent_version) == ("ship@6", 0)
 

@@ -86,7 +86,7 @@ def test_an_id_is_taken_once(world: World, kind: Kind) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "key"),
-    [(each, key) for each in KINDS.values() for key in each.keys],
+    [(each, key.fields) for each in KINDS.values() for key in each.keys],
     ids=lambda each: str(getattr(each, "name", each)),
 )
 def test_a_key_is_taken_once_and_an_upsert_finds_its_record_by_it(world: World, kind: Kind, key: tuple[str, ...]) -> None:

@@ -48,8 +48,10 @@ def update_of(kind: Kind, message: Message, mask: list[str], version: int = 0) -
 
 
 def settable(kind: Kind) -> list[Field]:
-    """The fields that callers set, without the id, and without the blobs that would be in place of another field."""
-    return [each for each in kind.fields if not (each.output_only or each.in_place_of or each.name == "id")]
+    """The fields that callers set to any value of their type or reference: not the id, a blob in place of another field, or the
+    number of another record.
+    """
+    return [each for each in kind.fields if not (each.output_only or each.in_place_of or each.number_of or each.name == "id")]
 
 
 def changeable(kind: Kind) -> list[Field]:

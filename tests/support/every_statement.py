@@ -23,10 +23,10 @@ from holdfastd.model.commands import ExpireRequests
 from holdfastd.model.filters import And, Comparison, Literal, LiteralKind, Node, Not, Operator
 from holdfastd.model.ordering import Order, parse_order
 from holdfastd.model.predicates import filterable_fields
-from holdfastd.store import audits, blobs, changes, entry_gaps, ledger, loading, meta, query, verify_checksums
+from holdfastd.store import audits, blobs, changes, entry_gaps, inheritance, ledger, loading, meta, query, verify_checksums
 from holdfastd.store.checksum_fill import TABLES
 from holdfastd.store.dialect import Dialect
-from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, quoted, referrers_sql
+from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, numbered_sql, quoted, referrers_sql, value_sql
 from tests.registry.world import SINGULAR, VALUES, World, complete, insert_of, settable, targets_of, update_of, without_daemon_s
 from tests.support.api import append, delete, insert, update
 from tests.support.engine import Engine, insert_session
@@ -350,6 +350,10 @@ def _of_kind(kind: Kind) -> Iterator[str]:
         assert referrer.field.reference is not None
         yield referrers_sql(referrer.kind, referrer.field, referrer.field.reference.kind_field)
     yield from (cycle_sql(kind, field) for field in kind.references if field.reference and field.reference.acyclic)
+    if kind.lineage is not None:
+        yield from (numbered_sql(kind, name) for name in (kind.lineage.name, kind.lineage.number_of))
+    for heir in inheritance.heirs().get(kind.name, ()):
+        yield value_sql(kind, heir.field.name)
 
 
 def nodes(shape: Shape) -> Iterator[Node]:

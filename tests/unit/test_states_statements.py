@@ -58,3 +58,33 @@ def test_ready_tasks_are_one_query(engine: Engine) -> None:
     with counted(engine) as statements:
         assert [each.id for each in store.tasks.ready(page_size=1000)] == [each.id for each in waiting]
     assert len([each for each in statements if 'FROM "task" AS t' in each or "FROM task AS t" in each]) == 1
+
+
+def test_states_of_all_tasks_take_one_statement_more(engine: Engine) -> None:
+    store = store_over(engine)
+    counts = []
+    for count in (10, 490):
+        add_states(store, count)
+        with store.transaction() as tx:
+            for _ in range(count):
+                tx.tasks.create(title="without a state")
+        with counted(engine) as stored:
+            store.states.load_all()
+        with counted(engine) as statements:
+            states = store.states.load_all(every_task=True)
+        counts.append((len(statements), len(statements) - len(stored), len(states)))
+    assert counts == [(counts[0][0], 1, 20), (counts[0][0], 1, 1000)]
+
+
+def test_the_latest_versions_of_all_workflows_are_one_query(engine: Engine) -> None:
+    store = store_over(engine)
+    counts = []
+    for start in (0, 10):
+        for number in range(start, start + 10):
+            for version in range(3):
+                store.workflows.store(f"w{number}", name=str(version))
+        with counted(engine) as statements:
+            found = store.workflows.list_latest()
+        assert {each.name for each in found.values()} == {"2"} and len(found) == start + 10
+        counts.append(len(statements))
+    assert counts[0] == counts[1]

@@ -8,11 +8,15 @@ layout of a ULID, https://github.com/ulid/spec). So ids sort by time, and new on
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _LENGTH = 26
+
+MAX_ID_BYTES = 200
+_KEPT_BYTES = 128  # of a text that is too long for an id
 
 
 def random_id(prefix: str, now_ns: int | None = None) -> str:
@@ -25,6 +29,23 @@ def random_id(prefix: str, now_ns: int | None = None) -> str:
 def request_id() -> str:
     """Returns a new request id. It sorts by time, so new rows go to the same pages of the daemon's index of answers."""
     return random_id("")
+
+
+def shortened(text: str) -> str:
+    """Returns an id for a text that cannot be one because it is too long: its beginning, `~` and its hash."""
+    content = text.encode()
+    return f"{content[:_KEPT_BYTES].decode(errors='ignore')}~{hashlib.sha256(content).hexdigest()[:32]}"
+
+
+def can_be_id(text: str) -> bool:
+    """Whether the daemon takes the text as the id of a new record."""
+    is_clean = text.isprintable() and " " not in text and not is_like_an_option(text)
+    return 0 < len(text.encode(errors="replace")) <= MAX_ID_BYTES and is_clean
+
+
+def hashed_id(prefix: str, text: str) -> str:
+    """Returns an id for a text that cannot be one: the prefix, `~` and its hash."""
+    return f"{prefix}~{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:32]}"
 
 
 def is_like_an_option(id: str) -> bool:

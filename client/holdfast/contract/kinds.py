@@ -18,6 +18,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast.contract.ids import MAX_ID_BYTES, shortened
+from holdfast.contract.rules import Key, Readiness, Reference, read_readiness, read_reference
 from holdfast.v1 import entry_pb2, options_pb2, record_pb2
 
 COMMON_FIELDS = ("id", "version", "create_time", "update_time")
@@ -50,28 +52,6 @@ class FieldType(enum.Enum):
     OTHER = "other"  # enums and bytes; not allowed in a kind
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """The target of a reference field: the kind `kind`, or the kind that the sibling field `kind_field` names."""
-
-    kind: str
-    kind_field: str
-    on_delete: int
-    acyclic: bool
-
-    @property
-    def owned(self) -> bool:
-        return self.on_delete == options_pb2.ON_DELETE_OWNED
-
-    @property
-    def refuses(self) -> bool:
-        return self.on_delete == options_pb2.ON_DELETE_REFUSE
-
-    @property
-    def follows(self) -> bool:
-        return self.on_delete == options_pb2.ON_DELETE_FOLLOW
-
-
 @dataclass(frozen=True)
 class Field:
     """One field of a message. In a kind or a journal, the column of the same name, or the child table if it is repeated."""
@@ -97,6 +77,9 @@ class Field:
     type_field: str = ""
     in_place_of: str = ""
     number_within: str = ""
+    number_of: str = ""
+    set_once: bool = False
+    inherits_from: str = ""
     search: bool = False
     computed: bool = False  # computed when it is read; has no column
 
@@ -161,15 +144,6 @@ class Shape:
         return tuple(each for each in self.fields if each.blob)
 
 
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """A record is ready when each record that `waits_for` names has one of the values in `status_field`."""
-
-    waits_for: str
-    status_field: str
-    done_values: tuple[str, ...]
-
-
 @dataclass(frozen=True, eq=False)
 class Kind(Shape):
     """A record kind. Its table has its name."""
@@ -177,7 +151,8 @@ class Kind(Shape):
     id_prefix: str = ""
     sequence_ids: bool = False
     id_template: str = ""  # makes the id from the record's fields: `{workflow_id}@{workflow_version}`
-    keys: tuple[tuple[str, ...], ...] = ()  # fields that are unique together
+    max_template_bytes: int = 0  # 0: as of any id
+    keys: tuple[Key, ...] = ()
     readiness: Readiness | None = None
     immutable: bool = False
     concern: str = "records"
@@ -205,7 +180,26 @@ class Kind(Shape):
         names = [name for _, name, _, _ in Formatter().parse(self.id_template) if name]
         if any(self.by_name[name].output_only or not getattr(message, name) for name in names):
             return ""
-        return self.id_template.format_map({name: getattr(message, name) for name in names})
+        return self.fitted_id(self.id_template.format_map({name: getattr(message, name) for name in names}))
+
+    def fitted_id(self, text: str) -> str:
+        """Returns the id for what the template makes: this text, or a shorter one where the kind allows texts longer than ids."""
+        return shortened(text) if self.max_template_bytes >= len(text.encode()) > MAX_ID_BYTES else text
+
+    @cached_property
+    def inheriting(self) -> tuple[Field, ...]:
+        """The fields that take their value from another record."""
+        return tuple(each for each in self.fields if each.inherits_from)
+
+    @cached_property
+    def lineage(self) -> Field | None:
+        """The field that names another record of the kind by its number; None if the kind has none."""
+        return next((each for each in self.columns if each.number_of), None)
+
+    @cached_property
+    def numbered(self) -> Field | None:
+        """The field that the daemon numbers within another field; None if the kind has none."""
+        return next((each for each in self.columns if each.number_within), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,12 +253,15 @@ def _read_field(descriptor: FieldDescriptor) -> Field:
         vocabulary={each.value: each.meaning for each in rules.vocabulary},
         unique_by=rules.unique_by,
         default_value=rules.default_value,
-        reference=Reference(refers.kind, refers.kind_field, refers.on_delete, refers.acyclic) if refers else None,
+        reference=read_reference(refers) if refers else None,
         blob=rules.blob,
         size_field=rules.size_field,
         type_field=rules.type_field,
         in_place_of=rules.in_place_of,
         number_within=rules.number_within,
+        number_of=rules.number_of,
+        set_once=rules.set_once,
+        inherits_from=rules.inherits_from,
         search=rules.search,
         computed=rules.computed,
     )
@@ -306,13 +303,6 @@ def _members(container: Descriptor) -> Iterator[tuple[str, Descriptor]]:
         yield member.name, member.message_type
 
 
-def _read_readiness(options: options_pb2.KindOptions) -> Readiness | None:
-    if not options.HasField("readiness"):
-        return None
-    readiness = options.readiness
-    return Readiness(readiness.waits_for, readiness.status_field, tuple(readiness.done_values))
-
-
 def _read_kinds() -> dict[str, Kind]:
     kinds = {}
     for name, descriptor in _members(record_pb2.Record.DESCRIPTOR):
@@ -323,8 +313,9 @@ def _read_kinds() -> dict[str, Kind]:
             id_prefix=options.id_prefix,
             sequence_ids=options.id_style == options_pb2.ID_STYLE_SEQUENCE,
             id_template=options.id_template,
-            keys=tuple(tuple(key.fields) for key in options.keys),
-            readiness=_read_readiness(options),
+            max_template_bytes=options.max_template_bytes,
+            keys=tuple(Key(tuple(key.fields), tuple(key.unset)) for key in options.keys),
+            readiness=read_readiness(options),
             immutable=options.immutable,
             concern=options.concern or "records",
         )

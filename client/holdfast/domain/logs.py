@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.contract.kinds import KINDS
-from holdfast.errors import InvalidArgument, NotFound
+from holdfast.errors import InvalidArgument, NotFound, ParentNotFound
 from holdfast.records.collection import Collection
 from holdfast.records.writes import CollectionWrites
 from holdfast.values import views
@@ -23,15 +23,24 @@ class LogWrites(CollectionWrites["views.ExecutionLog"]):
     def store(self, run_id: str, /, *, detail: object = None, **fields: object) -> views.ExecutionLog:
         """Adds the log of a run: `steps`, `summary`, times, and `detail` (bytes, text or a JSON value of any size).
 
-        `workflow_id` and `workflow_version` default to the run's. The log is durable when this returns. Raises AlreadyExists when
-        the run has a log, ParentNotFound when the run does not exist, InvalidArgument when the run belongs to another workflow or
-        version, and for `detail` the errors of `checkpoints.save` for a context.
+        `workflow_id` and `workflow_version` default to the run's. A log that names its workflow needs no run in the store: its
+        `run_id` is then only text. The log is durable when this returns. Raises AlreadyExists when the run has a log,
+        ParentNotFound when there is neither the run nor a `workflow_id`, InvalidArgument when the run belongs to another workflow
+        or version, and for `detail` the errors of `checkpoints.save` for a context.
         """
-        try:
-            about = of_workflow(self._sink.read(KINDS["run"], run_id).workflow, fields)
-        except NotFound:
-            about = fields  # the daemon refuses the insert with ParentNotFound
+        about = self._about_run(run_id, fields)
         return self.create(None, **{**self._stored_detail(detail), **about, "run_id": run_id})
+
+    def _about_run(self, run_id: str, fields: dict[str, object]) -> dict[str, object]:
+        try:
+            return of_workflow(self._sink.read(KINDS["run"], run_id).workflow, fields)
+        except NotFound:
+            if fields.get("workflow_id"):
+                return fields
+            raise ParentNotFound(
+                f"There is no run {run_id}. Add the run first, or name the workflow_id to store a log without a run.",
+                metadata={"field": "run_id", "kind": "run", "id": run_id},
+            ) from None
 
     def _stored_detail(self, detail: object) -> dict[str, object]:
         """Uploads a log's detail and returns the log's fields that describe it."""

@@ -9,10 +9,11 @@ from typing import Any, BinaryIO
 from google.protobuf.message import Message
 
 from holdfast.blobs.contents import Contents, open_content, text_of, whole
+from holdfast.contract.ids import can_be_id, hashed_id
 from holdfast.contract.kinds import KINDS
-from holdfast.errors import NotFound, VersionMismatch
+from holdfast.errors import AlreadyExists, NotFound, VersionMismatch, WorkspaceNotFound
 from holdfast.records.collection import Collection
-from holdfast.records.listing import first_message
+from holdfast.records.listing import first_message, list_records
 from holdfast.records.sink import Step
 from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import record_pb2
@@ -38,8 +39,9 @@ class PhaseOutputWrites(CollectionWrites["views.PhaseOutput"]):
     def create(self, message: views.PhaseOutput | Message | None = None, /, **fields: object) -> views.PhaseOutput:
         """Adds an output and returns it as stored. Its content has any size: what a record cannot hold is put into a blob.
 
-        Raises AlreadyExists when the run (or the task itself) has an output of that phase, or the run one with that variable;
-        ParentNotFound when the run or task does not exist, and InvalidArgument.
+        An output of a run gets the task of the run. Raises AlreadyExists when the run (or the task itself) has an output of that
+        phase or with that variable; ParentNotFound when the run or task does not exist; and InvalidArgument, also when the
+        task is not that of the run.
         """
         message, fields = self._storable(message, fields)
         return super().create(message, **placed(message, fields))
@@ -54,24 +56,29 @@ class PhaseOutputWrites(CollectionWrites["views.PhaseOutput"]):
     ) -> views.PhaseOutput:
         """Adds an output, or changes the given fields of the run's (or task's own) output of that phase; returns it as stored.
 
-        An existing output may be named by its variable instead of its phase. If another phase of the task has the variable, this
-        output replaces it; if another phase of the run has it, InvalidArgument is raised. Raises ParentNotFound when the run or
-        task does not exist. `version` is as in the other collections, and so are VersionMismatch and NotFound.
+        An existing output may be named by its variable instead of its phase; given both, it gets the variable. If another phase
+        of the task has the variable, this output replaces it; if another phase of the run has it, AlreadyExists is raised, or
+        InvalidArgument if the run has no output of this phase yet. An output of a run gets the task of the run; InvalidArgument
+        is raised for another task. Raises ParentNotFound when the run or task does not exist. `version` is as in the other
+        collections, and so are VersionMismatch and NotFound.
         The content has any size: what a record cannot hold is put into a blob.
         """
         message, fields = self._storable(message, fields)
         while True:
-            before = self._holder(message, fields)
-            step = self._upsert(message, placed(message, fields, before), version)
+            holders = self._holders(message, fields)
+            step = self._upsert(message, placed(message, fields, holders), version)
             wanted = record_of(step)
-            if before is None or (wanted is not None and before.id == wanted.phase_output.id):
-                return self._written(step)
+            replaced = {each.id: each for each in holders if wanted is None or each.id != wanted.phase_output.id}
+            deletes = [mutations.delete(self._kind, id, self._expected(each), False) for id, each in replaced.items()]
             try:
-                return self._written(mutations.delete(self._kind, before.id, self._expected(before), False), step)
+                return self._written(*deletes, step)
             except (VersionMismatch, NotFound) as error:
-                if error.metadata.get("id") != before.id:
+                if error.metadata.get("id") not in replaced:
                     raise
-                # Another client changed or deleted that output after it was read: read again.
+            except AlreadyExists as error:
+                if error.reason != "KEY_TAKEN" or not own_variable(message, fields)[1]:
+                    raise
+            # Another client changed those outputs, or gave the variable to one, after they were read: read again.
 
     def delete(
         self, id: str = "", /, *, run_id: str = "", task_id: str = "", phase: str = "", version: int = 0, cascade: bool = False
@@ -131,27 +138,30 @@ class PhaseOutputWrites(CollectionWrites["views.PhaseOutput"]):
             return None
         return Contents(self._scope.connection).stored_text(content)
 
-    def _holder(self, message: views.PhaseOutput | Message | None, fields: Mapping[str, object]) -> record_pb2.PhaseOutput | None:
-        """The task's own output that now has the variable of the output to save.
+    def _holders(self, message: views.PhaseOutput | Message | None, fields: Mapping[str, object]) -> list[record_pb2.PhaseOutput]:
+        """The task's own outputs that now have the variable of the output to save: one, or more in a store from before 0.4.
 
-        None if the output to save belongs to a run or has no variable.
+        Empty if the output to save belongs to a run or has no variable.
         """
         task_id, variable = own_variable(message, fields)
         if not variable:
-            return None
+            return []
         if written := _written_id(self._sink.steps(self._kind), _variable, (task_id, variable)):
-            return record_pb2.PhaseOutput(id=written)
+            return [record_pb2.PhaseOutput(id=written)]
         wanted = Owner("", task_id).filter(variable=variable)
-        found: record_pb2.PhaseOutput | None = first_message(self._scope, self._kind, wanted)
-        return found
+        try:
+            return list(list_records(self._scope, self._kind, message_of, wanted, "", 0, None))
+        except WorkspaceNotFound:
+            return []
 
 
 class PhaseOutputs(PhaseOutputWrites, Collection["views.PhaseOutput"]):
     """The phase outputs of one workspace. Thread-safe.
 
-    An output belongs to a run, or to a task itself if it was made without a run; its id is then `{phase}/{task_id}`. The outputs
-    of a task's runs are not the task's own; `for_task` yields both. Each run, and each task itself, has at most one output for a
-    phase and one for a variable. Methods take either `run_id`, or `task_id` for a task's own outputs.
+    An output belongs to a run, or to a task itself if it was made without a run; its id is then `{phase}/{task_id}`, or a hash of
+    that where a phase's name has blanks. An output of a run has the task of its run. The outputs of a task's runs are not the
+    task's own; `for_task` yields both. Each run, and each task itself, has at most one output for a phase and one for a variable.
+    Methods take either `run_id`, or `task_id` for a task's own outputs.
     Reads fill in a content that is in a blob. A message shows U+FFFD there for a lone surrogate; `text` is exact.
     """
 
@@ -256,14 +266,20 @@ def _variable(output: record_pb2.PhaseOutput) -> tuple[str, str] | None:
 def placed(
     message: views.PhaseOutput | Message | None,
     fields: Mapping[str, object],
-    before: record_pb2.PhaseOutput | None = None,
+    before: Sequence[record_pb2.PhaseOutput] = (),
 ) -> dict[str, object]:
-    """Returns the fields; for a task's own output with its id: `{phase}/{task_id}`, or without a phase the id of `before`."""
+    """Returns the fields; for a task's own output with its id, which without a phase is that of the first in `before`."""
     if not _is_own(message, fields):
         return dict(fields)
     if phase := _value(message, fields, "phase"):
-        return {**fields, "id": f"{phase}/{_value(message, fields, 'task_id')}"}
-    return {**fields, "id": before.id} if before is not None else dict(fields)
+        return {**fields, "id": own_id(str(phase), str(_value(message, fields, "task_id")))}
+    return {**fields, "id": before[0].id} if before else dict(fields)
+
+
+def own_id(phase: str, task_id: str) -> str:
+    """Returns the id of a task's own output: `{phase}/{task_id}`, or one made of its hash if that cannot be an id."""
+    id = f"{phase}/{task_id}"
+    return id if can_be_id(id) else hashed_id("phase", id)
 
 
 def own_variable(message: views.PhaseOutput | Message | None, fields: Mapping[str, object]) -> tuple[str, str]:

@@ -10,7 +10,11 @@ from holdfast.values import views
 
 
 class RunWrites(CollectionWrites["views.Run"]):
-    """Writes runs."""
+    """Writes runs.
+
+    `update(id, task_id=…)` gives a run without a task its task, and so its phase outputs too, in the same commit. It raises
+    InvalidArgument when the run has another task, and FailedPrecondition when one of its outputs has.
+    """
 
     def start(self, workflow_id: str, version: int, /, **fields: object) -> views.Run:
         """Adds a run of a workflow's version, with status `running` and a start time of now. `fields` are fields of a run.

@@ -23,7 +23,8 @@ class SpecWrites:
         """Writes the spec of a task, or with `run_id` of one of its runs; replaces an earlier one, which must have `version`.
 
         The content has any size.
-        Raises ParentNotFound when the task or the run does not exist, VersionMismatch, InvalidArgument.
+        Raises ParentNotFound when the task or the run does not exist, VersionMismatch, and InvalidArgument, also when the run
+        belongs to another task.
         """
         about = {"run_id": run_id} if run_id else {}
         values = {"task_id": task_id, "phase": PHASE, "content": content, **about, **fields}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Union
 
 from holdfast.contract.kinds import KINDS
-from holdfast.errors import InvalidArgument
+from holdfast.domain.gates import Decision, GateLike, gate_steps
+from holdfast.errors import WorkspaceNotFound
 from holdfast.records.collection import Collection
 from holdfast.records.scans import scan
 from holdfast.records.sink import Sink
@@ -17,8 +17,6 @@ from holdfast.values import mutations, views
 from holdfast.values.filters import equal
 from holdfast.values.view_classes import view_of
 from holdfast.wire.pages import Found, Gaps, OnUnreadable
-
-GateLike = Union["views.GateDecision", record_pb2.GateDecision, Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +38,37 @@ class StateWrites:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
 
-    def save(self, task_id: str, /, *, gates: Iterable[GateLike] = (), version: int = 0, **fields: object) -> State:
+    def save(
+        self, state: str | State, /, *, gates: Iterable[GateLike] | None = None, version: int | None = None, **fields: object
+    ) -> State:
         """Adds a task's state or changes its given fields, and writes gate decisions, in one commit.
 
-        `phases` is the whole list, of views, messages or dicts. `gates` are decisions to add or, if they have an id, to change;
-        other decisions stay. `version`, if not 0, is the version that the stored state must have; a decision that was read is
-        changed only if the stored one still has its version.
+        `state` is the task's id, or a state that was loaded: all its fields and its decisions are written then, and the stored
+        state must have its version. `phases` is the whole list, of views, messages or dicts. `gates` are decisions to add or to
+        change; other decisions stay. A decision without an id is the stored one with the same phase, type, actor and time of the
+        decision, or without that time the one that is equal in all fields; so decisions that are saved twice are stored once.
+        `version`, if not 0, is the version that the stored state must have; a decision that was read is changed only if the
+        stored one still has its version.
         Raises ParentNotFound when the task does not exist, VersionMismatch, InvalidArgument.
         """
-        return self._saved(task_id, state_steps(task_id, gates, version, fields))
+        task_id = state if isinstance(state, str) else state.message.task_id
+        if gates is None:
+            gates = () if isinstance(state, str) else state.gates
+        given = list(gates)
+        decisions = gate_steps(task_id, given, self._stored_gates(task_id) if given else [])
+        return self._saved(task_id, state_step(state, version, fields), decisions)
 
-    def _saved(self, task_id: str, steps: Sequence[Mutation]) -> State:
-        message, *decisions = [self._sink.write(each) for each in steps]
-        return State(message, tuple(decisions))
+    def _saved(self, task_id: str, step: Mutation, decisions: Sequence[Decision]) -> State:
+        message = self._sink.write(step)
+        return State(message, tuple(self._sink.write(each.step) if each.step else view_of(each.stored) for each in decisions))
+
+    def _stored_gates(self, task_id: str) -> list[record_pb2.GateDecision]:
+        """The task's stored decisions, without those that cannot be read."""
+        try:
+            (found,) = scan(self._sink.scope, ("gate_decision", equal(task_id=task_id)))
+        except WorkspaceNotFound:
+            return []
+        return [each.gate_decision for each in found]
 
 
 class States(StateWrites):
@@ -75,51 +91,50 @@ class States(StateWrites):
             return State(self._task_states.get(task_id), ())  # raises NotFound
         return state_of(states[0].task_state, [each.gate_decision for each in gates])
 
-    def load_all(self, *, on_unreadable: OnUnreadable | None = None) -> Found[State]:
-        """Returns the states of all tasks by task id, as of one revision. Takes two SQL statements for any number of tasks.
+    def load_all(self, *, every_task: bool = False, on_unreadable: OnUnreadable | None = None) -> Found[State]:
+        """Returns the stored states by task id, as of one revision. Takes two SQL statements for any number of tasks.
 
+        With `every_task`, one more statement, and a state for every task: a task without a stored one has the state `pending` and
+        its gate decisions; this state has the version 0, and `save` stores it.
         States and decisions that cannot be read are left out: `unreadable` of the result names them, and each is logged as a
         warning, or given to `on_unreadable`, which may raise.
         Raises ResourceExhausted when they exceed 256 MiB together; `store.task_states.list` then reads them page by page.
         """
         unread = Gaps(on_unreadable)
-        states, decisions = scan(self._sink.scope, ("task_state", ""), ("gate_decision", ""), gaps=unread)
-        gates: dict[str, list[record_pb2.GateDecision]] = {each.task_state.task_id: [] for each in states}
-        for each in decisions:
-            if each.gate_decision.task_id in gates:
-                gates[each.gate_decision.task_id].append(each.gate_decision)
-        found = Found[State]()
-        for each in states:
-            found[each.task_state.task_id] = state_of(each.task_state, gates[each.task_state.task_id])
+        lists = [("task_state", ""), ("gate_decision", ""), *([("task", "")] if every_task else [])]
+        states, decisions, *tasks = scan(self._sink.scope, *lists, gaps=unread)
+        stored = {each.id: each.task_state for each in states}
+        damaged = {each.id for each in unread.unreadable if each.kind == "task_state"}
+        ids = [each.id for each in tasks[0] if each.id not in damaged] if tasks else list(stored)
+        gates = _by_task(decisions)
+        found = Found[State]((id, state_of(stored.get(id) or unsaved(id), gates.get(id, ()))) for id in ids)
         found.unreadable = unread.unreadable
         return found
 
-    def _saved(self, task_id: str, steps: Sequence[Mutation]) -> State:
+    def _saved(self, task_id: str, step: Mutation, decisions: Sequence[Decision]) -> State:
         """Commits the steps and reads the state with all its decisions, including those of earlier calls."""
-        self._sink.scope.commit(steps, return_records=False)
+        self._sink.scope.commit([step, *(each.step for each in decisions if each.step)], return_records=False)
         return self.load(task_id)
 
 
-def state_steps(task_id: str, gates: Iterable[GateLike], version: int, fields: Mapping[str, object]) -> list[Mutation]:
-    """Returns the mutations that save a state."""
+def unsaved(task_id: str) -> record_pb2.TaskState:
+    """Returns the state of a task without a stored one."""
+    status = KINDS["task_state"].by_name["status"].default_value
+    return record_pb2.TaskState(id=task_id, task_id=task_id, status=status)
+
+
+def _by_task(decisions: Iterable[record_pb2.Record]) -> dict[str, list[record_pb2.GateDecision]]:
+    found: dict[str, list[record_pb2.GateDecision]] = {}
+    for each in decisions:
+        found.setdefault(each.gate_decision.task_id, []).append(each.gate_decision)
+    return found
+
+
+def state_step(state: str | State, version: int | None, fields: Mapping[str, object]) -> Mutation:
+    """Returns the mutation that saves a state without its decisions."""
     kind = KINDS["task_state"]
+    if not isinstance(state, str):
+        return mutations.upsert(kind, state.message, fields, version)
     if version:
-        state = mutations.update(kind, task_id, version, {"task_id": task_id, **fields})
-    else:
-        state = mutations.upsert(kind, None, {"task_id": task_id, **fields})
-    return [state, *(_gate_step(task_id, each) for each in gates)]
-
-
-def _gate_step(task_id: str, gate: GateLike) -> Mutation:
-    message, fields = (None, gate) if isinstance(gate, Mapping) else (gate, {})
-    named = fields.get("task_id") if message is None else message.task_id
-    _check_task(task_id, named)
-    if fields.get("id") if message is None else message.id:
-        return mutations.upsert(KINDS["gate_decision"], message, {**fields, "task_id": task_id})
-    return mutations.insert(KINDS["gate_decision"], message, {**fields, "task_id": task_id})
-
-
-def _check_task(task_id: str, named: object) -> None:
-    if named not in (None, "", task_id):
-        message = f"A gate decision of {named} is no part of the state of {task_id}."
-        raise InvalidArgument(message, reason="VALUE_INVALID", metadata={"field": "task_id"})
+        return mutations.update(kind, state, version, {"task_id": state, **fields})
+    return mutations.upsert(kind, None, {"task_id": state, **fields})

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from holdfast.contract.kinds import Kind
 from holdfast.domain.workflow_additions import Additions, Version, record_id
-from holdfast.errors import AlreadyExists, NotFound, ParentNotFound, WorkspaceNotFound
+from holdfast.errors import AlreadyExists, HasDependents, NotFound, ParentNotFound, WorkspaceNotFound
 from holdfast.records.listing import list_records
 from holdfast.records.sink import Sink
 from holdfast.records.writes import RecordWrites
@@ -19,6 +19,7 @@ from holdfast.v1 import record_pb2
 from holdfast.values import mutations, views
 from holdfast.values.fields import fill, message_of, plain
 from holdfast.values.filters import equal
+from holdfast.wire.pages import LARGEST_PAGE
 
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
@@ -53,8 +54,44 @@ class WorkflowWrites(RecordWrites["views.Workflow"]):
         return self._written(step)
 
     def delete(self, id: str, /, version: int = 0, *, cascade: bool = False) -> None:
-        """Deletes one version, named as in `get`. Its number is not reused. Raises NotFound, HasDependents when it has runs."""
+        """Deletes one version, named as in `get`. Its number is not reused.
+
+        Raises NotFound; HasDependents when it has runs, or when other versions come from it. With `cascade` those versions stay,
+        without a parent.
+        """
         super().delete(named_record(id, version), cascade=cascade)
+
+    def delete_all(self, workflow_id: str, /) -> None:
+        """Deletes a workflow with all its versions, in one commit. Their numbers are not reused.
+
+        Raises NotFound when it has no version; HasDependents when a version has runs, and then deletes none.
+        """
+        deadline = time.monotonic() + self._scope.connection.timeout_s
+        while True:
+            steps = [mutations.delete(self._kind, id, 0, False) for id in self._youngest_first(named(workflow_id))]
+            if not steps:
+                raise no_version(workflow_id)
+            try:
+                if self._sink.deferred:
+                    for each in steps:
+                        self._sink.write(each)
+                else:
+                    self._sink.write(*steps)
+                return
+            except (NotFound, HasDependents) as error:  # another client deleted a version, or added one
+                if set(error.metadata) - {"kind", "id", self._kind.name} or time.monotonic() >= deadline:
+                    raise
+
+    def _youngest_first(self, workflow_id: str) -> list[str]:
+        """The ids of all versions, with the steps so far applied, the highest number first: a version's parent comes after it."""
+        added, deleted = self._additions.versions(workflow_id), self._additions.deleted()
+        stored: Iterator[record_pb2.Workflow]
+        wanted = equal(workflow_id=workflow_id)
+        stored = list_records(self._scope, self._kind, message_of, wanted, "workflow_version desc", LARGEST_PAGE, None)
+        try:
+            return [each.wanted.id for each in reversed(added)] + [each.id for each in stored if each.id not in deleted]
+        except WorkspaceNotFound:
+            return [each.wanted.id for each in reversed(added)]
 
     def store(
         self,
@@ -142,6 +179,10 @@ class WorkflowWrites(RecordWrites["views.Workflow"]):
                 if time.monotonic() >= deadline:
                     raise
                 last_number = _number_before(error)
+            except ParentNotFound:
+                if latest is None or wanted.parent_version != latest.wanted.workflow_version or time.monotonic() >= deadline:
+                    raise
+                # Another client deleted the latest version, from which this one was made: read again.
 
     def _latest(self, workflow_id: str) -> Version | None:
         """The latest version; in a transaction, with the steps so far applied."""

@@ -90,6 +90,7 @@ class KindOptions(_message.Message):
     ID_TEMPLATE_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
     READINESS_FIELD_NUMBER: _builtins.int
+    MAX_TEMPLATE_BYTES_FIELD_NUMBER: _builtins.int
     id_prefix: _builtins.str
     """The beginning of every id that the daemon makes for this kind."""
     id_style: Global___IdStyle.ValueType
@@ -100,6 +101,10 @@ class KindOptions(_message.Message):
     """The group of the kind, for stores that keep groups apart: `records`, `workflows`, `logs` or `metrics`."""
     id_template: _builtins.str
     """Composes the id from the record's fields, such as `{workflow_id}@{workflow_version}`. Overrides `id_style`."""
+    max_template_bytes: _builtins.int
+    """The largest size in bytes of what `id_template` makes; 0: 200, which is the limit of ids. From a longer text than 200 bytes the
+    id is made of its beginning and its hash.
+    """
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___UniqueKey]:
         """Sets of fields whose values are unique in a workspace. An upsert without an id finds its record by them."""
@@ -118,10 +123,11 @@ class KindOptions(_message.Message):
         id_template: _builtins.str = ...,
         keys: _abc.Iterable[Global___UniqueKey] | None = ...,
         readiness: Global___Readiness | None = ...,
+        max_template_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["readiness", b"readiness"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concern", b"concern", "id_prefix", b"id_prefix", "id_style", b"id_style", "id_template", b"id_template", "immutable", b"immutable", "keys", b"keys", "readiness", b"readiness"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concern", b"concern", "id_prefix", b"id_prefix", "id_style", b"id_style", "id_template", b"id_template", "immutable", b"immutable", "keys", b"keys", "max_template_bytes", b"max_template_bytes", "readiness", b"readiness"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -134,18 +140,26 @@ class UniqueKey(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FIELDS_FIELD_NUMBER: _builtins.int
+    UNSET_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the kind's fields."""
+
+    @_builtins.property
+    def unset(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The key applies only to records in which these fields are unset. The daemon holds such a key when it writes a record; the table
+        has no constraint for it, so a store may have records from before the key that violate it.
+        """
 
     def __init__(
         self,
         *,
         fields: _abc.Iterable[_builtins.str] | None = ...,
+        unset: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields", "unset", b"unset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -221,6 +235,7 @@ class Reference(_message.Message):
     KIND_FIELD_FIELD_NUMBER: _builtins.int
     ON_DELETE_FIELD_NUMBER: _builtins.int
     ACYCLIC_FIELD_NUMBER: _builtins.int
+    MAY_BE_MISSING_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """The kind of the target. Exactly one of `kind` and `kind_field` is set."""
     kind_field: _builtins.str
@@ -229,6 +244,8 @@ class Reference(_message.Message):
     """What happens to this record when the target is deleted."""
     acyclic: _builtins.bool
     """Whether references that would form a cycle are refused."""
+    may_be_missing: _builtins.bool
+    """Whether the target may be missing; the field is then only text. While there is such a record, `on_delete` applies to it."""
     def __init__(
         self,
         *,
@@ -236,10 +253,11 @@ class Reference(_message.Message):
         kind_field: _builtins.str = ...,
         on_delete: Global___OnDelete.ValueType = ...,
         acyclic: _builtins.bool = ...,
+        may_be_missing: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acyclic", b"acyclic", "kind", b"kind", "kind_field", b"kind_field", "on_delete", b"on_delete"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acyclic", b"acyclic", "kind", b"kind", "kind_field", b"kind_field", "may_be_missing", b"may_be_missing", "on_delete", b"on_delete"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -295,6 +313,9 @@ class FieldRules(_message.Message):
     OPTIONAL_SINCE_FIELD_NUMBER: _builtins.int
     IN_PLACE_OF_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_FIELD_NUMBER: _builtins.int
+    SET_ONCE_FIELD_NUMBER: _builtins.int
+    INHERITS_FROM_FIELD_NUMBER: _builtins.int
+    NUMBER_OF_FIELD_NUMBER: _builtins.int
     required: _builtins.bool
     """Whether an insert must set it."""
     output_only: _builtins.bool
@@ -310,7 +331,9 @@ class FieldRules(_message.Message):
     size_field: _builtins.str
     """For a blob: the field of the same message that the daemon sets to the size of the blob in bytes, uncompressed."""
     number_within: _builtins.str
-    """The daemon numbers the records that have the same value in this other field: 1, 2, 3 …, never reused."""
+    """The daemon numbers the records that have the same value in this other field: 1, 2, 3 …, never reused. The filter
+    `latest = true` matches the record with the highest number of each such value.
+    """
     search: _builtins.bool
     """Whether full-text search covers it."""
     computed: _builtins.bool
@@ -331,6 +354,17 @@ class FieldRules(_message.Message):
     """
     type_field: _builtins.str
     """For a blob of an entry: the field of the same message that holds its media type. It is set only together with the blob."""
+    set_once: _builtins.bool
+    """Whether an update may set it while it is unset. Once it is set, it cannot change."""
+    inherits_from: _builtins.str
+    """The reference field of the same message that names the record from which this one takes the value of the field of this name.
+    While the value is set there, it is set here, and no other value is accepted; when it is set there later, this record follows.
+    """
+    number_of: _builtins.str
+    """For a number: the numbered field (`number_within`) of the same message that has this number in another record with the same
+    value in the field within which it is numbered. 0: none. That record must exist; it is deleted only with `cascade`, which
+    clears this field.
+    """
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The values that it may have; empty means any."""
@@ -364,10 +398,13 @@ class FieldRules(_message.Message):
         optional_since: _builtins.int = ...,
         in_place_of: _builtins.str = ...,
         type_field: _builtins.str = ...,
+        set_once: _builtins.bool = ...,
+        inherits_from: _builtins.str = ...,
+        number_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "computed", b"computed", "default_value", b"default_value", "immutable", b"immutable", "in_place_of", b"in_place_of", "json", b"json", "number_within", b"number_within", "optional_since", b"optional_since", "output_only", b"output_only", "reference", b"reference", "required", b"required", "search", b"search", "since", b"since", "size_field", b"size_field", "type_field", b"type_field", "unique_by", b"unique_by", "values", b"values", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "computed", b"computed", "default_value", b"default_value", "immutable", b"immutable", "in_place_of", b"in_place_of", "inherits_from", b"inherits_from", "json", b"json", "number_of", b"number_of", "number_within", b"number_within", "optional_since", b"optional_since", "output_only", b"output_only", "reference", b"reference", "required", b"required", "search", b"search", "set_once", b"set_once", "since", b"since", "size_field", b"size_field", "type_field", b"type_field", "unique_by", b"unique_by", "values", b"values", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

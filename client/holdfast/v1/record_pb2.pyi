@@ -1178,7 +1178,7 @@ class Branch(_message.Message):
     version: _builtins.int
     """Output only."""
     name: _builtins.str
-    """Required. Its name; also its id. Immutable."""
+    """Required. Its name, of at most 1,024 bytes; also its id, if that is at most 200 bytes long. Immutable."""
     type: _builtins.str
     """Its type, such as `task` or `initiative`."""
     owner_id: _builtins.str
@@ -1452,7 +1452,7 @@ class Workflow(_message.Message):
     workflow_version: _builtins.int
     """Output only. The number of the version: 1, 2, 3 … within the workflow; never reused."""
     parent_version: _builtins.int
-    """The version that this one was made from; 0 for none."""
+    """The version that this one was made from; 0 for none. A delete of that version with `cascade` clears it."""
     name: _builtins.str
     """Its name, for people to read."""
     description: _builtins.str
@@ -1529,7 +1529,7 @@ class Run(_message.Message):
     workflow: _builtins.str
     """The id of the workflow version that runs, such as `ship@3`. Immutable."""
     task_id: _builtins.str
-    """The task that it works on, if any. Immutable."""
+    """The task that it works on, if any. It can be set while it is unset, and then no longer changes."""
     status: _builtins.str
     """Its status, in the caller's own terms."""
     current_phase: _builtins.str
@@ -1612,11 +1612,13 @@ class PhaseOutput(_message.Message):
     run_id: _builtins.str
     """The run, if any. Immutable."""
     task_id: _builtins.str
-    """The task, if any. Immutable."""
+    """The task, if any. An output of a run has the task of its run, also when the run gets its task later. It can be set while it is
+    unset, and then no longer changes.
+    """
     phase: _builtins.str
     """Required. The phase. Immutable."""
     variable: _builtins.str
-    """The name by which later phases refer to it. Immutable."""
+    """The name by which later phases refer to it. Each run, and each task for its own outputs, has it only once."""
     content: _builtins.str
     """The output. Empty when `content_digest` is set."""
     content_type: _builtins.str
@@ -1697,7 +1699,7 @@ class ExecutionLog(_message.Message):
     version: _builtins.int
     """Output only."""
     run_id: _builtins.str
-    """Required. The run; also the id."""
+    """Required. The run; also the id. If there is no such run, it is only text."""
     workflow_id: _builtins.str
     """The id that all versions of the workflow share."""
     workflow_version: _builtins.int

@@ -21,7 +21,17 @@ def template_id(kind: Kind, message: RecordMessage) -> str:
     for name, value in values.items():
         if not value:
             raise InvalidArgument(f"{kind.name}.{name} is required: it makes the id.", reason="FIELD_REQUIRED", field=name)
-    return check_id(kind.id_template.format_map(values), f"{kind.name}.id")
+    return check_id(kind.fitted_id(_bounded(kind, kind.id_template.format_map(values))), f"{kind.name}.id")
+
+
+def _bounded(kind: Kind, text: str) -> str:
+    if (limit := kind.max_template_bytes) and len(text.encode()) > limit:
+        raise InvalidArgument(
+            f"{kind.name}: {kind.id_template} is longer than {limit:,} bytes. Choose a shorter one.",
+            reason="TOO_LARGE",
+            limit=limit,
+        )
+    return text
 
 
 def was_given(kind: Kind, message: RecordMessage) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from holdfast.contract.ids import is_like_an_option
+from holdfast.contract.ids import MAX_ID_BYTES, is_like_an_option
 from holdfast.contract.kinds import JOURNALS, KINDS, Journal, Kind
 from holdfastd.errors import InvalidArgument
-
-MAX_ID_BYTES = 200
 
 
 def check_id(value: str, field: str) -> str:

@@ -58,9 +58,17 @@ def filterable_fields(shape: Shape) -> Mapping[str, Field]:
     """The fields that filters may name. Entries have `number`, `revision` and `create_time` as well as their own."""
     if isinstance(shape, Journal):
         return {**_entry_fields(), **{each.name: each for each in shape.columns}}
-    if isinstance(shape, Kind) and shape.readiness is not None:
-        return {**shape.by_name, READY.name: READY}
-    return shape.by_name
+    return _kind_fields(shape) if isinstance(shape, Kind) else shape.by_name
+
+
+@cache
+def _kind_fields(kind: Kind) -> Mapping[str, Field]:
+    found = dict(kind.by_name)
+    if kind.readiness is not None:
+        found[READY.name] = READY
+    if kind.numbered is not None:
+        found[LATEST.name] = LATEST
+    return found
 
 
 def _plain(name: str, kind: FieldType) -> Field:
@@ -69,6 +77,9 @@ def _plain(name: str, kind: FieldType) -> Field:
 
 # Computed, not a column: whether all records that this one waits for are done (`Kind.readiness`).
 READY = _plain("ready", FieldType.BOOLEAN)
+
+# Computed, not a column: whether no record that is numbered within the same value has a higher number (`Field.number_within`).
+LATEST = _plain("latest", FieldType.BOOLEAN)
 
 
 @cache

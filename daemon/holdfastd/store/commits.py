@@ -32,7 +32,7 @@ from holdfastd.model.mutations import (
 )
 from holdfastd.model.names import check_new_id
 from holdfastd.model.ordering import place_in_history
-from holdfastd.store import changes, deletes, journals, loading, records, vocabularies, workspaces
+from holdfastd.store import changes, deletes, inheritance, journals, lineages, loading, records, vocabularies, workspaces
 from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
 from holdfastd.store.unit import Unit as _Unit
@@ -72,6 +72,7 @@ def _insert(unit: _Unit, mutation: Insert | Upsert) -> Result:
     message: RecordMessage = kind.message_class()
     message.CopyFrom(mutation.message)
     complete(unit, kind, message)
+    lineages.check(unit.connection, unit.workspace, kind, message)
     is_chosen = bool(mutation.message.id or kind.id_template)  # the daemon's own ids are new
     newest = unit.newest(kind, message.id) if is_chosen else 0
     message.version = 1 + unit.last_version(kind, message.id, newest)
@@ -86,6 +87,7 @@ def complete(unit: _Unit, kind: Kind, message: RecordMessage) -> None:
     """Sets what the caller left out of a new record, loaded ones too: defaults, numbers and the id. Checks what it depends on."""
     vocabularies.prepare(unit.ledger.vocabularies, unit.connection, unit.workspace, kind, message)
     set_defaults(kind, message)
+    inheritance.settle(unit.connection, unit.workspace, kind, message)
     records.set_numbers(unit.connection, kind, unit.workspace, message)
     _set_id(unit, kind, message)
     check_new_id(message.id, f"{kind.name}.id")
@@ -139,16 +141,21 @@ def _update(unit: _Unit, mutation: Update) -> Result:
         _replace(kind, after, mutation.message, name)
     vocabularies.prepare(unit.ledger.vocabularies, unit.connection, unit.workspace, kind, after)
     set_defaults(kind, after)
+    inheritance.settle(unit.connection, unit.workspace, kind, after)
     check_size(after, MAX_RECORD_BYTES, f"{kind.name} record")  # the stored and the new fields were checked apart
     unit.stamp(after)
     image = records.update(unit.connection, kind, unit.workspace, before, after)
-    return unit.record(kind, UPDATE, after, image)
+    result = unit.record(kind, UPDATE, after, image)
+    for heir, message, heir_image in inheritance.follow(unit.connection, unit.workspace, kind, before, after, unit.stamp):
+        unit.record(heir, UPDATE, message, heir_image)
+    return result
 
 
 def _replace(kind: Kind, after: RecordMessage, values: RecordMessage, name: str) -> None:
-    before = getattr(after, name)
-    value = getattr(values, name)
-    if kind.by_name[name].immutable and before != value:
+    before, value, rules = getattr(after, name), getattr(values, name), kind.by_name[name]
+    if rules.inherits_from and not value:
+        return  # unset means: as inherited
+    if (rules.immutable or (rules.set_once and before)) and before != value:
         raise InvalidArgument(
             f"{kind.name}.{name} cannot be changed after the insert.", reason="FIELD_IMMUTABLE", kind=kind.name, field=name
         )

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from holdfast.contract.kinds import JOURNALS, KINDS, Field, FieldType, Kind, Shape
 from holdfastd.model.filters import And, Comparison, LiteralKind, Node, Not, Operator, Or
-from holdfastd.model.predicates import READY, Predicate, check
+from holdfastd.model.predicates import LATEST, READY, Predicate, check
 from holdfastd.store import vocabularies
 from holdfastd.store.dialect import Dialect, Where
 from holdfastd.store.sql import quoted
@@ -60,6 +60,8 @@ class _Compiler:
             return _negated(self._comparison(equal))
         if test.field is READY and isinstance(self.shape, Kind):
             return _ready(self.shape, test, self.alias)
+        if test.field is LATEST and isinstance(self.shape, Kind):
+            return _latest(self.shape, test, self.alias)
         if test.field.repeated:
             return self._member(test)
         return self._column(f"{quoted(self.alias)}.{quoted(test.field.name)}", test)
@@ -146,8 +148,21 @@ def _ready(kind: Kind, test: Predicate, alias: str) -> Where:
         f" AND other.workspace = edge.workspace AND other.id = edge.value AND NOT {done.sql})",
         done.parameters,
     )
-    wants_ready = bool(test.operand) or test.kind is LiteralKind.ANYTHING
-    return _negated(waiting) if wants_ready else waiting
+    return _negated(waiting) if _wanted(test) else waiting
+
+
+def _latest(kind: Kind, test: Predicate, alias: str) -> Where:
+    assert kind.numbered is not None
+    within, number, outer = quoted(kind.numbered.number_within), quoted(kind.numbered.name), quoted(alias)
+    later = Where(
+        f"EXISTS (SELECT 1 FROM {quoted(kind.name)} AS later WHERE later.workspace = {outer}.workspace"
+        f" AND later.{within} = {outer}.{within} AND later.{number} > {outer}.{number})"
+    )
+    return _negated(later) if _wanted(test) else later
+
+
+def _wanted(test: Predicate) -> bool:
+    return bool(test.operand) or test.kind is LiteralKind.ANYTHING
 
 
 def _present(column: str, field: Field) -> Where:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from holdfast.contract.kinds import Kind, RecordMessage, Referrer, referrers
 from holdfastd.errors import FailedPrecondition
 from holdfastd.model.mutations import DELETE, DROP, UPDATE, Change
-from holdfastd.store import journal_heads, journals, loading, records
+from holdfastd.store import journal_heads, journals, lineages, loading, records
 from holdfastd.store.engine import Connection
 from holdfastd.store.journal_heads import Heads
 from holdfastd.store.sql import referrers_sql
@@ -29,23 +29,38 @@ def _referring(connection: Connection, workspace: str, kind: Kind, id: str) -> I
             yield referrer, ids
 
 
-def _refuse_dependents(connection: Connection, heads: Heads, workspace: str, kind: Kind, id: str, cascade: bool) -> None:
-    counts: Counter[str] = Counter()
-    for referrer, ids in _referring(connection, workspace, kind, id):
+def _refuse_dependents(
+    connection: Connection, heads: Heads, workspace: str, kind: Kind, message: RecordMessage, cascade: bool
+) -> None:
+    firm: Counter[str] = Counter()  # they refuse the delete with `cascade` too
+    loose: Counter[str] = Counter()
+    for referrer, ids in _referring(connection, workspace, kind, message.id):
         assert referrer.field.reference is not None
-        if referrer.field.reference.refuses or not (cascade or referrer.field.reference.follows):
-            counts[referrer.kind.name] += len(ids)
+        if referrer.field.reference.refuses:
+            firm[referrer.kind.name] += len(ids)
+        elif not referrer.field.reference.follows:
+            loose[referrer.kind.name] += len(ids)
+    loose += Counter({kind.name: len(lineages.descendants(connection, workspace, kind, message))})
     if not cascade:
-        for journal, head in journal_heads.of_parent(connection, heads, workspace, kind.name, id):
-            counts[f"{journal.name} entries"] += head.last_number - head.first_number + 1
-    if counts:
-        told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        advice = "Delete these first." if cascade else "Use cascade to delete or unlink these too."
-        raise FailedPrecondition(
-            f"{kind.name} {id} cannot be deleted, because these depend on it: {told}. {advice}",
-            reason="HAS_DEPENDENTS",
-            **{name.replace(" ", "_"): count for name, count in counts.items()},
-        )
+        for journal, head in journal_heads.of_parent(connection, heads, workspace, kind.name, message.id):
+            loose[f"{journal.name} entries"] += head.last_number - head.first_number + 1
+    if firm or (loose and not cascade):
+        raise _has_dependents(kind, message.id, firm, Counter() if cascade else loose)
+
+
+def _has_dependents(kind: Kind, id: str, firm: Counter[str], loose: Counter[str]) -> FailedPrecondition:
+    counts = firm + loose
+    advice = f"Delete {_told(firm) if loose else 'these'} first. " if firm else ""
+    advice += f"Use cascade to delete or unlink {'the others' if firm else 'these'} too." if loose else ""
+    return FailedPrecondition(
+        f"{kind.name} {id} cannot be deleted, because these depend on it: {_told(counts)}. {advice.strip()}",
+        reason="HAS_DEPENDENTS",
+        **{name.replace(" ", "_"): count for name, count in counts.items()},
+    )
+
+
+def _told(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
 
 def delete(
@@ -57,15 +72,15 @@ def delete(
     Raises FAILED_PRECONDITION (HAS_DEPENDENTS), with the counts, when records depend on it and `cascade` is not set, or when a
     reference to it does not allow a cascade.
     """
-    _refuse_dependents(connection, heads, workspace, kind, message.id, cascade)
+    _refuse_dependents(connection, heads, workspace, kind, message, cascade)
     changes: list[Change] = []
     # An explicit stack: a chain of links may be deeper than Python's recursion limit.
-    stack = [(kind, message, _owned(connection, workspace, kind, message.id, stamp, changes))]
+    stack = [(kind, message, _owned(connection, workspace, kind, message, stamp, changes))]
     while stack:
         kind, message, owned = stack[-1]
         if (child := next(owned, None)) is not None:
-            _refuse_dependents(connection, heads, workspace, child[0], child[1].id, True)
-            stack.append((*child, _owned(connection, workspace, child[0], child[1].id, stamp, changes)))
+            _refuse_dependents(connection, heads, workspace, *child, True)
+            stack.append((*child, _owned(connection, workspace, *child, stamp, changes)))
         else:
             changes += _remove(connection, heads, workspace, kind, message)
             stack.pop()
@@ -83,10 +98,10 @@ def _remove(connection: Connection, heads: Heads, workspace: str, kind: Kind, me
 
 
 def _owned(
-    connection: Connection, workspace: str, kind: Kind, id: str, stamp: Stamp, changes: list[Change]
+    connection: Connection, workspace: str, kind: Kind, target: RecordMessage, stamp: Stamp, changes: list[Change]
 ) -> Iterator[tuple[Kind, RecordMessage]]:
     """Yields the records that must be deleted before this one. Clears the other references to it and adds their changes."""
-    for referrer, ids in _referring(connection, workspace, kind, id):
+    for referrer, ids in _referring(connection, workspace, kind, target.id):
         reference = referrer.field.reference
         assert reference is not None
         for other_id in ids:
@@ -98,7 +113,12 @@ def _owned(
             if is_deleted:
                 yield referrer.kind, message
             else:
-                changes.append(_clear(connection, workspace, referrer, message, id, stamp))
+                changes.append(_clear(connection, workspace, referrer, message, target.id, stamp))
+    for other_id in lineages.descendants(connection, workspace, kind, target):
+        assert kind.lineage is not None
+        found = loading.load(connection, kind, workspace, other_id)
+        if found is not None:
+            changes.append(_clear(connection, workspace, Referrer(kind, kind.lineage), found, target.id, stamp))
 
 
 def _clear(

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from holdfast.contract.kinds import KINDS, Field, Kind, RecordMessage
+from holdfast.contract.rules import Key
 from holdfastd.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from holdfastd.model import checksums, codec
 from holdfastd.model.checking import check_required
@@ -112,7 +113,9 @@ def update(connection: Connection, kind: Kind, workspace: str, before: RecordMes
     id = after.id
     _move_references(connection, kind, workspace, before, after, changed)
     _check_parents(connection, kind, workspace, after, [field for field in changed if field.reference is not None])
-    _check_keys(connection, kind, workspace, after, [key for key in kind.keys if any(each.name in key for each in changed)])
+    _check_keys(
+        connection, kind, workspace, after, [key for key in kind.keys if any(each.name in key.fields for each in changed)]
+    )
     encoded = after.SerializeToString()
     checksum = checksums.of_image(workspace, kind.name, id, encoded)
     connection.execute(kind_sql(kind).update, (*codec.to_row(kind, after), encoded, checksum, workspace, id))
@@ -167,8 +170,8 @@ def set_numbers(connection: Connection, kind: Kind, workspace: str, message: Rec
 
 
 def _check_number_free(connection: Connection, kind: Kind, workspace: str, message: RecordMessage, field: Field) -> None:
-    other = _holder(connection, kind, workspace, message, (field.number_within, field.name))
-    if other not in ("", message.id):
+    holders = _holders(connection, kind, workspace, message, Key((field.number_within, field.name)))
+    if other := next((each for each in holders if each != message.id), ""):
         number, owner = getattr(message, field.name), getattr(message, field.number_within)
         raise AlreadyExists(
             f"{kind.name} {other} has {field.name} {number} of {owner}. Leave {field.name} unset to get the next one.",
@@ -181,13 +184,14 @@ def _check_number_free(connection: Connection, kind: Kind, workspace: str, messa
 
 def find_by_key(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> str:
     """The id of the record with the message's values in a unique key. Empty when there is none, or no key has all its values."""
-    return next((id for key in kind.keys if (id := _holder(connection, kind, workspace, message, key))), "")
+    return next((id for key in kind.keys for id in _holders(connection, kind, workspace, message, key)), "")
 
 
-def _holder(connection: Connection, kind: Kind, workspace: str, message: RecordMessage, key: tuple[str, ...]) -> str:
-    values = [getattr(message, name) for name in key]
-    row = connection.execute(key_sql(kind, key), (workspace, *values)).fetchone() if all(values) else None
-    return "" if row is None else str(row[0])
+def _holders(connection: Connection, kind: Kind, workspace: str, message: RecordMessage, key: Key) -> list[str]:
+    values = [getattr(message, name) for name in key.fields]
+    if not all(values) or any(getattr(message, name) for name in key.unset):
+        return []
+    return [str(row[0]) for row in connection.execute(key_sql(kind, key), (workspace, *values))]
 
 
 def _set_blob_sizes(connection: Connection, kind: Kind, message: RecordMessage) -> None:
@@ -242,28 +246,26 @@ def _check_parents(
     """Checks that the referenced records exist. Skips references to the record itself; `_check_itself` refuses those."""
     for field in references:
         assert field.reference is not None
-        if field.reference.kind:
+        if field.reference.kind and not field.reference.may_be_missing:
             values = getattr(message, field.name)
             for value in values if field.repeated else [values]:
                 if value and (value != message.id or field.reference.kind != kind.name):
                     _require_parent(connection, field, KINDS[field.reference.kind], workspace, value)
 
 
-def _check_keys(
-    connection: Connection, kind: Kind, workspace: str, message: RecordMessage, keys: Iterable[tuple[str, ...]]
-) -> None:
+def _check_keys(connection: Connection, kind: Kind, workspace: str, message: RecordMessage, keys: Iterable[Key]) -> None:
     """Checks that no other record has the message's values in one of these unique keys."""
     for key in keys:
-        other = _holder(connection, kind, workspace, message, key)
-        if other not in ("", message.id):
-            raise AlreadyExists(
-                f"{kind.name} {other} has the same {' and '.join(key)}.", reason="KEY_TAKEN", kind=kind.name, id=other
-            )
+        for other in _holders(connection, kind, workspace, message, key):
+            if other != message.id:
+                raise AlreadyExists(
+                    f"{kind.name} {other} has the same {' and '.join(key.fields)}.", reason="KEY_TAKEN", kind=kind.name, id=other
+                )
 
 
 def _is_taken(kind: Kind, refused: Constraint | None) -> bool:
     """Whether an insert was refused because the id is taken. `_check_keys` has excluded that another record has a unique key."""
-    return refused is not None and refused.columns[1:] in (("id",), *kind.keys)
+    return refused is not None and refused.columns[1:] in (("id",), *(key.fields for key in kind.keys))
 
 
 def _check_itself(kind: Kind, message: RecordMessage) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from holdfast.contract.kinds import Field, Journal, Kind
+from holdfast.contract.rules import Key
 from holdfastd.model.codec import child_columns
 
 
@@ -113,7 +114,24 @@ def blob_entry_columns(journal: Journal) -> tuple[str, ...]:
 
 
 @cache
-def key_sql(kind: Kind, key: tuple[str, ...]) -> str:
-    """The id of the record with these values in the fields of a unique key."""
-    same = " AND ".join(f"{quoted(name)} = ?" for name in key)
-    return f"SELECT id FROM {quoted(kind.name)} WHERE workspace = ? AND {same}"
+def key_sql(kind: Kind, key: Key) -> str:
+    """The ids of the records with these values in the fields of a unique key, at most two.
+
+    There are two only in a store from before the key, if the key has no constraint.
+    """
+    same = " AND ".join([f"{quoted(name)} = ?" for name in key.fields] + [f"{quoted(name)} IS NULL" for name in key.unset])
+    return f"SELECT id FROM {quoted(kind.name)} WHERE workspace = ? AND {same} LIMIT 2"
+
+
+@cache
+def value_sql(kind: Kind, field: str) -> str:
+    """The value of a field of the record (workspace, id)."""
+    return f"SELECT {quoted(field)} FROM {quoted(kind.name)} WHERE workspace = ? AND id = ?"
+
+
+@cache
+def numbered_sql(kind: Kind, field: str) -> str:
+    """The ids of the records that have this number in the field: a numbered field, or one that refers to it (`number_of`)."""
+    rules = kind.by_name[field]
+    within = rules.number_within or kind.by_name[rules.number_of].number_within
+    return f"SELECT id FROM {quoted(kind.name)} WHERE workspace = ? AND {quoted(within)} = ? AND {quoted(field)} = ?"

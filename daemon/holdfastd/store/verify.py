@@ -144,21 +144,27 @@ def _held_against(connection: Connection, kind: Kind, workspace: str, id: str, a
         newest = kind.message_class.FromString(image)
     except DecodeError:
         return "history_damaged", "the newest change cannot be read, "
-    if record is not None and record != newest and record != _read_without_image(connection, kind, workspace, newest):
+    if record is not None and record != newest and record != _read_without_image(connection, kind, workspace, newest, record):
         return "record_differs", f"version {record.version} differs from its newest change, "
     if record is not None and not _image_agrees(connection, kind, workspace, id, (image, record.SerializeToString())):
         return "image_differs", f"the image of version {record.version} differs from its newest change, "
     return "", ""
 
 
-def _read_without_image(connection: Connection, kind: Kind, workspace: str, newest: RecordMessage) -> RecordMessage:
-    """The newest change as a row without an image has it: zero where a field was not optional yet when it was written."""
+def _read_without_image(
+    connection: Connection, kind: Kind, workspace: str, newest: RecordMessage, record: RecordMessage
+) -> RecordMessage:
+    """The newest change as a row without an image has it: zero where a field was not optional yet when it was written, and with
+    what the migration let the record inherit.
+    """
     (image, _) = connection.execute(kind_sql(kind).image, (workspace, newest.id)).fetchone() or (b"", None)
     found = type(newest)()
     found.CopyFrom(newest)
     for field in kind.columns:
         if image is None and field.optional_since and not newest.HasField(field.name):
             setattr(found, field.name, getattr(newest, field.name))
+        if image is None and field.inherits_from and not getattr(newest, field.name):
+            setattr(found, field.name, getattr(record, field.name))
     return found
 
 
