@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 
 import grpc
 import pytest
@@ -24,10 +25,18 @@ from tests.end_to_end.daemons import (
     is_reachable,
     is_serving,
     mode_of,
+    new_directory,
     run,
 )
 
 pytestmark = pytest.mark.slow  # processes of its own
+
+
+@pytest.fixture
+def directory() -> Iterator[Directory]:
+    """Its daemons are started by the command, as by users; those of other tests are forked."""
+    with new_directory(COMMAND) as made:
+        yield made
 
 
 def test_the_daemons_files_are_private_and_name_it(directory: Directory) -> None:
