@@ -16,7 +16,7 @@ SHELL := /bin/bash
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PYTEST := $(BIN)/python -m pytest
+PYTEST := $(BIN)/python -m pytest --dist worksteal
 FAST := -m "not slow and not foreign"
 GRPCURL_VERSION := v1.9.3
 NODE_PACKAGES := tests/foreign/node/package.json

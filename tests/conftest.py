@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import holdfast
 from holdfast.wire.autostart import answers
@@ -29,6 +30,10 @@ SLOW_FOLDERS = (
 
 MEMORY_DISK = Path("/dev/shm")  # Linux mounts a tmpfs there
 MEMORY_DISK_LEAST_BYTES = 4 << 30  # the slow tests hold up to 2 GiB at a time
+
+
+settings.register_profile("tests", deadline=None)  # a busy machine takes any time for an example
+settings.load_profile("tests")
 
 
 def pytest_configure() -> None:
