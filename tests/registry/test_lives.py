@@ -113,7 +113,7 @@ def verified(daemon: DaemonProcess) -> Iterator[None]:
     """Verifies the store after these tests, once: `verify` reads all of it, which takes longer than a test."""
     yield
     with Api(daemon.socket_path) as api:
-        assert api.problems() == [], "verify finds columns, images and history that disagree"
+        assert api.problems(timeout_s=110) == [], "verify finds columns, images and history that disagree"
 
 
 @kinds
