@@ -16,7 +16,7 @@ SHELL := /bin/bash
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PYTEST := $(BIN)/python -m pytest
+PYTEST := $(BIN)/python -m pytest --dist worksteal
 FAST := -m "not slow and not foreign"
 GRPCURL_VERSION := v1.9.3
 NODE_PACKAGES := tests/foreign/node/package.json
@@ -64,7 +64,7 @@ test-memory: setup ## Run the fast tests in memory
 test-files: setup ## Run those of the fast tests that use the shared daemon again, on files
 	HOLDFAST_TEST_PERSISTENCE=sqlite $(PYTEST) -m "shared_daemon and not slow and not foreign" -n $(JOBS) -q $(ARGS)
 
-# Runs the tests of every kind in memory (half a minute); test-slow runs them on files.
+# Runs the tests of every kind in memory (some seconds); test-slow runs them on files.
 test-registry: setup ## Run the tests of every kind, in memory
 	HOLDFAST_TEST_PERSISTENCE=memory $(PYTEST) tests/registry -n $(JOBS) -q $(ARGS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,16 +14,36 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import holdfast
 from holdfast.wire.autostart import answers
+from tests.support.forker import ForkedDaemon, shared_forker
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 45.0  # on a busy machine
 SLOW_FOLDERS = (
     "registry",
     "scenarios",
     "landed",
 )  # these take seconds each: every kind with random values, long scenarios, other versions
+
+
+MEMORY_DISK = Path("/dev/shm")  # Linux mounts a tmpfs there
+MEMORY_DISK_LEAST_BYTES = 4 << 30  # the slow tests hold up to 2 GiB at a time
+
+
+settings.register_profile("tests", deadline=None)  # a busy machine takes any time for an example
+settings.load_profile("tests")
+
+
+def pytest_configure() -> None:
+    """Puts temporary files into memory where there is room: no test cuts the power, and kills do not lose what a tmpfs has.
+
+    TMPDIR chooses another place. The processes that the tests start inherit it.
+    """
+    if "TMPDIR" not in os.environ and MEMORY_DISK.is_dir() and shutil.disk_usage(MEMORY_DISK).free >= MEMORY_DISK_LEAST_BYTES:
+        os.environ["TMPDIR"] = str(MEMORY_DISK)
+        tempfile.tempdir = None  # it may have been chosen before
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,18 +63,24 @@ class DaemonProcess:
         self.data_dir = directory / "data"
         self.environment: dict[str, str] | None = None  # for the next start; None: the environment of the tests
         self._flags = flags
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedDaemon | None = None
 
     def start(self) -> None:
         """Starts the daemon and returns when it serves."""
-        command = [sys.executable, "-m", "holdfastd", "--socket", str(self.socket_path), *self._flags]
-        with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environment)
+        self._process = self._started(["--socket", str(self.socket_path), *self._flags], self.directory / "log")
         deadline = time.monotonic() + START_TIMEOUT_S
         while not answers(self.socket_path):
             assert self._process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.01)
+
+    def _started(self, arguments: list[str], log_path: Path) -> subprocess.Popen[bytes] | ForkedDaemon:
+        """Forks the daemon from a process that has imported it, or starts the version that `environment` chooses."""
+        if self.environment is None and shared_forker().can_start(os.environ):
+            return shared_forker().start(arguments, log_path)
+        with log_path.open("ab") as log:
+            command = [sys.executable, "-m", "holdfastd", *arguments]
+            return subprocess.Popen(command, stdout=log, stderr=log, env=self.environment)
 
     def kill(self) -> None:
         """Sends SIGKILL."""

@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 
 from tests.abuse.honest import P99_LIMIT_MS, Answers
-from tests.end_to_end.daemons import DaemonProcess, Directory, is_reachable
+from tests.end_to_end.daemons import COMMAND, DaemonProcess, Directory, is_reachable
 from tests.support.api import Api
 from tests.support.memory import MIB, Peak
 
@@ -65,7 +65,7 @@ class Attack:
         """A directory whose daemons are killed at the end of the part. `prefix`: words before the daemon's command."""
         path = self.path / name
         path.mkdir(mode=0o700)
-        made = Directory(path, prefix)
+        made = Directory(path, [*prefix, *COMMAND])
         self._directories.append(made)
         return made
 

@@ -29,8 +29,8 @@ from tests.abuse.readings import Answer, Contents, differences, kinds_of, read_a
 from tests.abuse.rows import logical_content, roots, unread
 from tests.abuse.writes import check, write
 from tests.end_to_end.daemons import eventually, is_reachable
-from tests.powerfail.forker import Forker
 from tests.support.api import Api, append, insert
+from tests.support.forker import Forker
 
 FLIPS, SHORT_FLIPS = 1_000, 40  # of each sort
 WORKSPACE = "damage"

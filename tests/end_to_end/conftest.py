@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,18 +11,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import holdfast
 from holdfast.cli import main
 from tests.end_to_end.command_line import Ran, Run
-from tests.end_to_end.daemons import SERVING, DaemonProcess, Directory, connect
+from tests.end_to_end.daemons import SERVING, DaemonProcess, Directory, connect, new_directory
 
 
 @pytest.fixture
 def directory() -> Iterator[Directory]:
-    path = Path(tempfile.mkdtemp(prefix="hf-"))
-    made = Directory(path)
-    yield made
-    for daemon in made.daemons:
-        daemon.process.kill()
-        daemon.process.wait()
-    shutil.rmtree(path)
+    with new_directory() as made:
+        yield made
 
 
 @pytest.fixture

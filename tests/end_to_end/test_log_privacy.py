@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from holdfast.v1 import journal_service_pb2, store_service_pb2
-from tests.end_to_end import daemons
 from tests.end_to_end.daemons import Directory, eventually
 from tests.support.api import Api, insert, refused
 
@@ -55,8 +54,8 @@ def fail_on_every_floor(api: Api) -> None:
         assert refused(call).reason == "INTERNAL"
 
 
-def test_no_payload_gets_into_the_log(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(daemons, "COMMAND", [sys.executable, "-c", FAULTY])
+def test_no_payload_gets_into_the_log(directory: Directory) -> None:
+    directory.command = [sys.executable, "-c", FAULTY]
     flags = ("--log-level", "debug", "--sweep-interval", "1", "--checkpoint-interval", "1")
     daemon = directory.serve("store", "run/s.sock", *flags)
     with Api(daemon.socket, "") as api:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 
 import grpc
 import pytest
@@ -24,14 +25,22 @@ from tests.end_to_end.daemons import (
     is_reachable,
     is_serving,
     mode_of,
+    new_directory,
     run,
 )
 
 pytestmark = pytest.mark.slow  # processes of its own
 
 
-def test_the_daemons_files_are_private_and_name_it(directory: Directory) -> None:
-    daemon = directory.serve()
+@pytest.fixture
+def by_command() -> Iterator[Directory]:
+    """Its daemons are started by the command, as by users; those of `directory` are forked."""
+    with new_directory(COMMAND) as made:
+        yield made
+
+
+def test_the_daemons_files_are_private_and_name_it(by_command: Directory) -> None:
+    daemon = by_command.serve()
     assert is_reachable(daemon.socket)
     assert [mode_of(each) for each in (daemon.socket.parent, daemon.data_dir)] == [0o700, 0o700]
     assert [mode_of(each) for each in (daemon.socket, daemon.data_dir / "holdfast.db")] == [0o600, 0o600]
@@ -41,16 +50,16 @@ def test_the_daemons_files_are_private_and_name_it(directory: Directory) -> None
     assert {each.name for each in daemon.socket.parent.iterdir()} == {"s.sock", "s.sock.lock"}
 
 
-def test_two_daemons_on_one_directory(directory: Directory) -> None:
-    first = directory.serve()
-    said = directory.refused("store", "run/other.sock")
+def test_two_daemons_on_one_directory(by_command: Directory) -> None:
+    first = by_command.serve()
+    said = by_command.refused("store", "run/other.sock")
     assert f"Another daemon (pid {first.process.pid}, socket {first.socket}) owns {first.data_dir}" in said
     assert is_reachable(first.socket)
 
 
-def test_two_daemons_on_one_socket(directory: Directory) -> None:
-    first = directory.serve("one")
-    said = directory.refused("two")
+def test_two_daemons_on_one_socket(by_command: Directory) -> None:
+    first = by_command.serve("one")
+    said = by_command.refused("two")
     assert f"Another daemon (pid {first.process.pid}, data directory {first.data_dir}) listens on {first.socket}" in said
     assert is_reachable(first.socket)
 
@@ -154,8 +163,8 @@ def test_persist_db_path_names_the_database(directory: Directory) -> None:
     assert not (directory.path / "my.db.d" / "holdfast.db").exists()
 
 
-def test_what_is_in_the_log_is_one_line_an_event(directory: Directory) -> None:
-    daemon = directory.serve()
+def test_what_is_in_the_log_is_one_line_an_event(by_command: Directory) -> None:
+    daemon = by_command.serve()
     daemon.end()
     lines = daemon.log().splitlines()
     assert all(line.startswith("time=") and " level=" in line and " event=" in line for line in lines)

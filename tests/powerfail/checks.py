@@ -23,9 +23,9 @@ from tests.durability.oracle import Oracle
 from tests.powerfail import aftermath, records
 from tests.powerfail.cuts import Cut
 from tests.powerfail.disk import Disk
-from tests.powerfail.forker import Forker
 from tests.powerfail.recordings import STORE, Recording
 from tests.powerfail.states import draw, write_out
+from tests.support.forker import Forker
 
 MEMORY = Path("/dev/shm")
 _FLAGS = ("--log-level", "warning", "--grace", "5", "--sweep-interval", "3600")

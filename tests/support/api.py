@@ -107,9 +107,9 @@ class Api:
         request = admin_service_pb2.AdminServiceRunJobRequest(job=job, options=options)
         return dict(list(self.admin.RunJob(request, timeout=TIMEOUT_S))[-1].counts)
 
-    def problems(self) -> list[str]:
-        """Runs verify and returns the problems it finds."""
-        frames = self.admin.Verify(admin_service_pb2.AdminServiceVerifyRequest(read_blobs=True), timeout=TIMEOUT_S)
+    def problems(self, timeout_s: float = TIMEOUT_S) -> list[str]:
+        """Runs verify and returns the problems it finds. It reads the whole store."""
+        frames = self.admin.Verify(admin_service_pb2.AdminServiceVerifyRequest(read_blobs=True), timeout=timeout_s)
         return [f"{each.reason} {each.subject} {each.detail}" for frame in frames for each in frame.problems]
 
 

@@ -19,6 +19,7 @@ from holdfastd.service.feed import Feed
 from holdfastd.service.pending import Pending
 from holdfastd.settings import load_settings
 from holdfastd.store.commands import Handlers
+from tests.support.migrated import begin_database
 
 Row = tuple[Any, ...]
 PATIENCE_S = 10.0
@@ -63,6 +64,7 @@ class Engine:
         self.sync_failures: list[BaseException] = []
         self._exits = ExitStack()
         if store is None:
+            begin_database(settings.database_path)
             store = open_store(settings, self._exits, self.sync_failures.append)
             store.connection.execute("PRAGMA synchronous = OFF")  # these tests do not simulate a power failure
         self.connection, self.readers = store.connection, store.readers
