@@ -104,3 +104,33 @@ def test_the_first_match_and_one_state(store: holdfast.Store) -> None:
     with pytest.raises(holdfast.DataLoss):
         store.states.load("T-1", on_unreadable=lambda _: None)
     assert store.states.load_all(on_unreadable=lambda _: None)["T-2"].gates[0].approved
+
+
+def test_watches_tell_of_a_damaged_change_and_go_on(directory: Directory, caplog: pytest.LogCaptureFixture) -> None:
+    daemon = directory.serve()
+    with holdfast.connect(daemon.socket) as store:
+        store.tasks.create(id="T-1", title="one")
+        store.tasks.update("T-1", title="two")
+        store.tasks.update("T-1", title="three")
+        store.sessions.create(title="s", id="ses")
+        for each in "abc":
+            store.transcripts.append("ses", role="note", content=each)
+    assert daemon.end() == 0
+    with closing(sqlite3.connect(daemon.data_dir / "holdfast.db")) as connection:
+        connection.executescript("UPDATE changes SET image = x'07' WHERE revision = 2;")
+        connection.executescript("UPDATE changes SET version = 7 WHERE revision = 6;")
+    with holdfast.connect(directory.serve().socket) as store:
+        told: list[Unreadable] = []
+        assert [each.record.task.title for each in store.tasks.history("T-1", on_unreadable=told.append)] == ["one", "three"]
+        assert [(each.kind, each.id, each.revision, each.ordinal) for each in told] == [("task", "T-1", 2, 0)]
+        order: list[int] = []
+        with store.watch(since=0, replay_only=True, on_unreadable=lambda each: order.append(-each.revision)) as watch:
+            for each in watch:
+                order.append(each.revision)
+        assert order == [1, -2, 3, 4, 5, -6, 7]
+        assert [each.revision for each in watch.unreadable] == [2, 6]
+        with caplog.at_level(logging.WARNING, logger="holdfast"):
+            assert [each.content for each in store.transcripts.watch(since=0, replay_only=True)] == ["a", "c"]
+        assert "transcript ses cannot be read: its row or that of its commit is damaged in the history" in caplog.text
+        with pytest.raises(holdfast.DataLoss):
+            list(store.tasks.watch(since=1, on_unreadable=holdfast.raise_unreadable))

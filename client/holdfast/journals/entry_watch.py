@@ -92,6 +92,7 @@ class EntryWatch(Generic[E]):
     def _read(self) -> Generator[E, None, None]:
         for frame in self._stream:
             self._request.cursor = frame.cursor
+            self._gaps.note(frame.unreadable)
             for group in _groups(frame.changes):
                 yield from self._entries_of(group)
             if frame.revision >= self._position[0]:

@@ -102,23 +102,30 @@ class Records(RecordWrites[M]):
             raise TypeError(f"The id of a {self._kind.name} is made of its fields: {self._kind.id_template}")
         return new_id(self._scope, self._kind)
 
-    def watch(self, *, ids: Iterable[str] = (), since: int | None = None, cursor: str = "") -> Watch:
+    def watch(
+        self,
+        *,
+        ids: Iterable[str] = (),
+        since: int | None = None,
+        cursor: str = "",
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Watch:
         """Returns the changes of records of this kind; see `Store.watch`."""
-        return open_watch(self._scope, [self._kind.name], ids, since, cursor)
+        return open_watch(self._scope, [self._kind.name], ids, since, cursor, on_unreadable=on_unreadable)
 
-    def history(self, id: str, /) -> Iterator[views.Change]:
+    def history(self, id: str, /, *, on_unreadable: OnUnreadable | None = None) -> Iterator[views.Change]:
         """Yields the changes of one record, oldest first. Each holds the record as it was after the change.
 
         The changes come from a watch, so they begin with the oldest one that the job `compact` has kept. `store.audit.of(kind,
-        id)` has the whole history, as the fields that differ.
+        id)` has the whole history, as the fields that differ. A damaged change is left out, as in `Store.watch`.
         """
         try:
-            yield from self._replay(id, 0)
+            yield from self._replay(id, 0, on_unreadable)
         except Compacted as error:
-            yield from self._replay(id, error.oldest_revision)
+            yield from self._replay(id, error.oldest_revision, on_unreadable)
 
-    def _replay(self, id: str, since: int) -> Watch:
-        return open_watch(self._scope, [self._kind.name], [id], since, "", replay_only=True)
+    def _replay(self, id: str, since: int, on_unreadable: OnUnreadable | None) -> Watch:
+        return open_watch(self._scope, [self._kind.name], [id], since, "", replay_only=True, on_unreadable=on_unreadable)
 
     def _listed(
         self, filter: str, order_by: str, page_size: int, limit: int | None, on_unreadable: OnUnreadable | None = None

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from holdfast.v1 import options_pb2 as holdfast_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fholdfast/v1/admin_service.proto\x12\x0bholdfast.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19holdfast/v1/options.proto\"J\n\x1c\x41\x64minServiceGetStatusRequest\x12\x13\n\x0b\x61pi_version\x18\x01 \x01(\x05\x12\x15\n\x05\x62rief\x18\x02 \x01(\x08\x42\x06\xa2\xbb\x18\x02h\x03\"\xc4\x04\n\x1d\x41\x64minServiceGetStatusResponse\x12\x16\n\x0e\x64\x61\x65mon_version\x18\x01 \x01(\t\x12\x17\n\x0fmin_api_version\x18\x02 \x01(\x05\x12\x17\n\x0fmax_api_version\x18\x03 \x01(\x05\x12\x10\n\x08store_id\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x17\n\x0foldest_revision\x18\x06 \x01(\x03\x12\x16\n\x0eschema_version\x18\x07 \x01(\x05\x12\x0b\n\x03pid\x18\x08 \x01(\x03\x12\x10\n\x08\x64\x61ta_dir\x18\t \x01(\t\x12\x13\n\x0bsocket_path\x18\n \x01(\t\x12.\n\nstart_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x64\x61tabase_bytes\x18\x0c \x01(\x03\x12\x12\n\nblob_count\x18\r \x01(\x03\x12\x12\n\nblob_bytes\x18\x0e \x01(\x03\x12\x19\n\x11\x62lob_stored_bytes\x18\x0f \x01(\x03\x12\x16\n\x0equeued_commits\x18\x10 \x01(\x03\x12\x12\n\nworkspaces\x18\x11 \x03(\t\x12\x13\n\x0bpersistence\x18\x12 \x01(\t\x12\x0c\n\x04jobs\x18\x13 \x03(\t\x12\x10\n\x08warnings\x18\x14 \x03(\t\x12 \n\x10memory_max_bytes\x18\x15 \x01(\x03\x42\x06\xa2\xbb\x18\x02h\x03\x12!\n\x11memory_held_bytes\x18\x16 \x01(\x03\x42\x06\xa2\xbb\x18\x02h\x03\x12\x1f\n\x0fworkspace_count\x18\x17 \x01(\x03\x42\x06\xa2\xbb\x18\x02h\x03\"\xaf\x01\n\x19\x41\x64minServiceRunJobRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\x12\x44\n\x07options\x18\x03 \x03(\x0b\x32\x33.holdfast.v1.AdminServiceRunJobRequest.OptionsEntry\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xce\x01\n\x1a\x41\x64minServiceRunJobResponse\x12\r\n\x05phase\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\x12\x10\n\x08\x66inished\x18\x04 \x01(\x08\x12\x43\n\x06\x63ounts\x18\x05 \x03(\x0b\x32\x33.holdfast.v1.AdminServiceRunJobResponse.CountsEntry\x1a-\n\x0b\x43ountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"/\n\x19\x41\x64minServiceVerifyRequest\x12\x12\n\nread_blobs\x18\x01 \x01(\x08\"\xf6\x01\n\x1a\x41\x64minServiceVerifyResponse\x12\r\n\x05phase\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\x12&\n\x08problems\x18\x04 \x03(\x0b\x32\x14.holdfast.v1.Problem\x12\x10\n\x08\x66inished\x18\x05 \x01(\x08\x12\x43\n\x06\x63ounts\x18\x06 \x03(\x0b\x32\x33.holdfast.v1.AdminServiceVerifyResponse.CountsEntry\x1a-\n\x0b\x43ountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\":\n\x07Problem\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"J\n!AdminServiceListWorkspacesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"i\n\"AdminServiceListWorkspacesResponse\x12*\n\nworkspaces\x18\x01 \x03(\x0b\x32\x16.holdfast.v1.Workspace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x19\n\tWorkspace\x12\x0c\n\x04name\x18\x01 \x01(\t2\xa5\x03\n\x0c\x41\x64minService\x12\x62\n\tGetStatus\x12).holdfast.v1.AdminServiceGetStatusRequest\x1a*.holdfast.v1.AdminServiceGetStatusResponse\x12[\n\x06RunJob\x12&.holdfast.v1.AdminServiceRunJobRequest\x1a\'.holdfast.v1.AdminServiceRunJobResponse0\x01\x12[\n\x06Verify\x12&.holdfast.v1.AdminServiceVerifyRequest\x1a\'.holdfast.v1.AdminServiceVerifyResponse0\x01\x12w\n\x0eListWorkspaces\x12..holdfast.v1.AdminServiceListWorkspacesRequest\x1a/.holdfast.v1.AdminServiceListWorkspacesResponse\"\x04\xa0\xbb\x18\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fholdfast/v1/admin_service.proto\x12\x0bholdfast.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19holdfast/v1/options.proto\"J\n\x1c\x41\x64minServiceGetStatusRequest\x12\x13\n\x0b\x61pi_version\x18\x01 \x01(\x05\x12\x15\n\x05\x62rief\x18\x02 \x01(\x08\x42\x06\xa2\xbb\x18\x02h\x03\"\x9f\x05\n\x1d\x41\x64minServiceGetStatusResponse\x12\x16\n\x0e\x64\x61\x65mon_version\x18\x01 \x01(\t\x12\x17\n\x0fmin_api_version\x18\x02 \x01(\x05\x12\x17\n\x0fmax_api_version\x18\x03 \x01(\x05\x12\x10\n\x08store_id\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x17\n\x0foldest_revision\x18\x06 \x01(\x03\x12\x16\n\x0eschema_version\x18\x07 \x01(\x05\x12\x0b\n\x03pid\x18\x08 \x01(\x03\x12\x10\n\x08\x64\x61ta_dir\x18\t \x01(\t\x12\x13\n\x0bsocket_path\x18\n \x01(\t\x12.\n\nstart_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x64\x61tabase_bytes\x18\x0c \x01(\x03\x12\x12\n\nblob_count\x18\r \x01(\x03\x12\x12\n\nblob_bytes\x18\x0e \x01(\x03\x12\x19\n\x11\x62lob_stored_bytes\x18\x0f \x01(\x03\x12\x16\n\x0equeued_commits\x18\x10 \x01(\x03\x12\x12\n\nworkspaces\x18\x11 \x03(\t\x12\x13\n\x0bpersistence\x18\x12 \x01(\t\x12\x0c\n\x04jobs\x18\x13 \x03(\t\x12\x10\n\x08warnings\x18\x14 \x03(\t\x12 \n\x10memory_max_bytes\x18\x15 \x01(\x03\x42\x06\xa2\xbb\x18\x02h\x03\x12!\n\x11memory_held_bytes\x18\x16 \x01(\x03\x42\x06\xa2\xbb\x18\x02h\x03\x12\x1f\n\x0fworkspace_count\x18\x17 \x01(\x03\x42\x06\xa2\xbb\x18\x02h\x03\x12\x37\n\x0blast_verify\x18\x18 \x01(\x0b\x32\x1a.holdfast.v1.VerifySummaryB\x06\xa2\xbb\x18\x02h\x04\x12 \n\x10unreadable_count\x18\x19 \x01(\x03\x42\x06\xa2\xbb\x18\x02h\x04\"W\n\rVerifySummary\x12/\n\x0b\x66inish_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rproblem_count\x18\x02 \x01(\x03\"\xaf\x01\n\x19\x41\x64minServiceRunJobRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\x12\x44\n\x07options\x18\x03 \x03(\x0b\x32\x33.holdfast.v1.AdminServiceRunJobRequest.OptionsEntry\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xce\x01\n\x1a\x41\x64minServiceRunJobResponse\x12\r\n\x05phase\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\x12\x10\n\x08\x66inished\x18\x04 \x01(\x08\x12\x43\n\x06\x63ounts\x18\x05 \x03(\x0b\x32\x33.holdfast.v1.AdminServiceRunJobResponse.CountsEntry\x1a-\n\x0b\x43ountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"/\n\x19\x41\x64minServiceVerifyRequest\x12\x12\n\nread_blobs\x18\x01 \x01(\x08\"\xf6\x01\n\x1a\x41\x64minServiceVerifyResponse\x12\r\n\x05phase\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\x12&\n\x08problems\x18\x04 \x03(\x0b\x32\x14.holdfast.v1.Problem\x12\x10\n\x08\x66inished\x18\x05 \x01(\x08\x12\x43\n\x06\x63ounts\x18\x06 \x03(\x0b\x32\x33.holdfast.v1.AdminServiceVerifyResponse.CountsEntry\x1a-\n\x0b\x43ountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\":\n\x07Problem\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"J\n!AdminServiceListWorkspacesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"i\n\"AdminServiceListWorkspacesResponse\x12*\n\nworkspaces\x18\x01 \x03(\x0b\x32\x16.holdfast.v1.Workspace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x19\n\tWorkspace\x12\x0c\n\x04name\x18\x01 \x01(\t2\xa5\x03\n\x0c\x41\x64minService\x12\x62\n\tGetStatus\x12).holdfast.v1.AdminServiceGetStatusRequest\x1a*.holdfast.v1.AdminServiceGetStatusResponse\x12[\n\x06RunJob\x12&.holdfast.v1.AdminServiceRunJobRequest\x1a\'.holdfast.v1.AdminServiceRunJobResponse0\x01\x12[\n\x06Verify\x12&.holdfast.v1.AdminServiceVerifyRequest\x1a\'.holdfast.v1.AdminServiceVerifyResponse0\x01\x12w\n\x0eListWorkspaces\x12..holdfast.v1.AdminServiceListWorkspacesRequest\x1a/.holdfast.v1.AdminServiceListWorkspacesResponse\"\x04\xa0\xbb\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADMINSERVICEGETSTATUSRESPONSE'].fields_by_name['memory_held_bytes']._serialized_options = b'\242\273\030\002h\003'
   _globals['_ADMINSERVICEGETSTATUSRESPONSE'].fields_by_name['workspace_count']._loaded_options = None
   _globals['_ADMINSERVICEGETSTATUSRESPONSE'].fields_by_name['workspace_count']._serialized_options = b'\242\273\030\002h\003'
+  _globals['_ADMINSERVICEGETSTATUSRESPONSE'].fields_by_name['last_verify']._loaded_options = None
+  _globals['_ADMINSERVICEGETSTATUSRESPONSE'].fields_by_name['last_verify']._serialized_options = b'\242\273\030\002h\004'
+  _globals['_ADMINSERVICEGETSTATUSRESPONSE'].fields_by_name['unreadable_count']._loaded_options = None
+  _globals['_ADMINSERVICEGETSTATUSRESPONSE'].fields_by_name['unreadable_count']._serialized_options = b'\242\273\030\002h\004'
   _globals['_ADMINSERVICERUNJOBREQUEST_OPTIONSENTRY']._loaded_options = None
   _globals['_ADMINSERVICERUNJOBREQUEST_OPTIONSENTRY']._serialized_options = b'8\001'
   _globals['_ADMINSERVICERUNJOBRESPONSE_COUNTSENTRY']._loaded_options = None
@@ -52,29 +56,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADMINSERVICEGETSTATUSREQUEST']._serialized_start=108
   _globals['_ADMINSERVICEGETSTATUSREQUEST']._serialized_end=182
   _globals['_ADMINSERVICEGETSTATUSRESPONSE']._serialized_start=185
-  _globals['_ADMINSERVICEGETSTATUSRESPONSE']._serialized_end=765
-  _globals['_ADMINSERVICERUNJOBREQUEST']._serialized_start=768
-  _globals['_ADMINSERVICERUNJOBREQUEST']._serialized_end=943
-  _globals['_ADMINSERVICERUNJOBREQUEST_OPTIONSENTRY']._serialized_start=897
-  _globals['_ADMINSERVICERUNJOBREQUEST_OPTIONSENTRY']._serialized_end=943
-  _globals['_ADMINSERVICERUNJOBRESPONSE']._serialized_start=946
-  _globals['_ADMINSERVICERUNJOBRESPONSE']._serialized_end=1152
-  _globals['_ADMINSERVICERUNJOBRESPONSE_COUNTSENTRY']._serialized_start=1107
-  _globals['_ADMINSERVICERUNJOBRESPONSE_COUNTSENTRY']._serialized_end=1152
-  _globals['_ADMINSERVICEVERIFYREQUEST']._serialized_start=1154
-  _globals['_ADMINSERVICEVERIFYREQUEST']._serialized_end=1201
-  _globals['_ADMINSERVICEVERIFYRESPONSE']._serialized_start=1204
-  _globals['_ADMINSERVICEVERIFYRESPONSE']._serialized_end=1450
-  _globals['_ADMINSERVICEVERIFYRESPONSE_COUNTSENTRY']._serialized_start=1107
-  _globals['_ADMINSERVICEVERIFYRESPONSE_COUNTSENTRY']._serialized_end=1152
-  _globals['_PROBLEM']._serialized_start=1452
-  _globals['_PROBLEM']._serialized_end=1510
-  _globals['_ADMINSERVICELISTWORKSPACESREQUEST']._serialized_start=1512
-  _globals['_ADMINSERVICELISTWORKSPACESREQUEST']._serialized_end=1586
-  _globals['_ADMINSERVICELISTWORKSPACESRESPONSE']._serialized_start=1588
-  _globals['_ADMINSERVICELISTWORKSPACESRESPONSE']._serialized_end=1693
-  _globals['_WORKSPACE']._serialized_start=1695
-  _globals['_WORKSPACE']._serialized_end=1720
-  _globals['_ADMINSERVICE']._serialized_start=1723
-  _globals['_ADMINSERVICE']._serialized_end=2144
+  _globals['_ADMINSERVICEGETSTATUSRESPONSE']._serialized_end=856
+  _globals['_VERIFYSUMMARY']._serialized_start=858
+  _globals['_VERIFYSUMMARY']._serialized_end=945
+  _globals['_ADMINSERVICERUNJOBREQUEST']._serialized_start=948
+  _globals['_ADMINSERVICERUNJOBREQUEST']._serialized_end=1123
+  _globals['_ADMINSERVICERUNJOBREQUEST_OPTIONSENTRY']._serialized_start=1077
+  _globals['_ADMINSERVICERUNJOBREQUEST_OPTIONSENTRY']._serialized_end=1123
+  _globals['_ADMINSERVICERUNJOBRESPONSE']._serialized_start=1126
+  _globals['_ADMINSERVICERUNJOBRESPONSE']._serialized_end=1332
+  _globals['_ADMINSERVICERUNJOBRESPONSE_COUNTSENTRY']._serialized_start=1287
+  _globals['_ADMINSERVICERUNJOBRESPONSE_COUNTSENTRY']._serialized_end=1332
+  _globals['_ADMINSERVICEVERIFYREQUEST']._serialized_start=1334
+  _globals['_ADMINSERVICEVERIFYREQUEST']._serialized_end=1381
+  _globals['_ADMINSERVICEVERIFYRESPONSE']._serialized_start=1384
+  _globals['_ADMINSERVICEVERIFYRESPONSE']._serialized_end=1630
+  _globals['_ADMINSERVICEVERIFYRESPONSE_COUNTSENTRY']._serialized_start=1287
+  _globals['_ADMINSERVICEVERIFYRESPONSE_COUNTSENTRY']._serialized_end=1332
+  _globals['_PROBLEM']._serialized_start=1632
+  _globals['_PROBLEM']._serialized_end=1690
+  _globals['_ADMINSERVICELISTWORKSPACESREQUEST']._serialized_start=1692
+  _globals['_ADMINSERVICELISTWORKSPACESREQUEST']._serialized_end=1766
+  _globals['_ADMINSERVICELISTWORKSPACESRESPONSE']._serialized_start=1768
+  _globals['_ADMINSERVICELISTWORKSPACESRESPONSE']._serialized_end=1873
+  _globals['_WORKSPACE']._serialized_start=1875
+  _globals['_WORKSPACE']._serialized_end=1900
+  _globals['_ADMINSERVICE']._serialized_start=1903
+  _globals['_ADMINSERVICE']._serialized_end=2324
 # @@protoc_insertion_point(module_scope)
