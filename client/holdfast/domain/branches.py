@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -11,6 +10,7 @@ from holdfast.records.collection import Collection
 from holdfast.records.writes import CollectionWrites
 from holdfast.values import views
 from holdfast.values.filters import both, quoted_time
+from holdfast.wire.pages import Listing, OnUnreadable
 
 
 class BranchWrites(CollectionWrites["views.Branch"]):
@@ -37,9 +37,10 @@ class Branches(BranchWrites, Collection["views.Branch"]):
         order_by: str = "",
         page_size: int = 0,
         limit: int | None = None,
-    ) -> Iterator[views.Branch]:
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Listing[views.Branch]:
         """Yields the active branches without activity since `before`. A branch never touched counts from its creation."""
         time = quoted_time(before)
         untouched = f"(activity_time = null AND create_time < {time})"
         wanted = f'status = "active" AND (activity_time < {time} OR {untouched})'
-        return self._listed(both(wanted, filter), order_by, page_size, limit)
+        return self._listed(both(wanted, filter), order_by, page_size, limit, on_unreadable)

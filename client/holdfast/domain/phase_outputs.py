@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -21,7 +21,7 @@ from holdfast.values.fields import message_of
 from holdfast.values.filters import both, equal
 from holdfast.values.mutations import record_of
 from holdfast.values.view import copied
-from holdfast.wire.pages import raise_unreadable
+from holdfast.wire.pages import Listing, OnUnreadable, raise_unreadable
 from holdfast.wire.scope import Scope
 
 PAGE = 1000
@@ -176,17 +176,22 @@ class PhaseOutputs(PhaseOutputWrites, Collection["views.PhaseOutput"]):
         """
         return self._value(first_output(self._scope, Owner(run_id, task_id), variable=variable))
 
-    def all(self, run_id: str = "", *, task_id: str = "", filter: str = "") -> Iterator[views.PhaseOutput]:
+    def all(
+        self, run_id: str = "", *, task_id: str = "", filter: str = "", on_unreadable: OnUnreadable | None = None
+    ) -> Listing[views.PhaseOutput]:
         """Yields the outputs of a run, or a task's own, oldest first."""
-        return self._listed(both(Owner(run_id, task_id).filter(), filter), "", PAGE, None)
+        return self._listed(both(Owner(run_id, task_id).filter(), filter), "", PAGE, None, on_unreadable)
 
-    def as_map(self, run_id: str = "", *, task_id: str = "") -> dict[str, str]:
+    def as_map(self, run_id: str = "", *, task_id: str = "", on_unreadable: OnUnreadable | None = None) -> dict[str, str]:
         """Returns the contents of the outputs of a run, or a task's own, by variable, or by phase for those without one."""
-        return {each.variable or each.phase: self.text(each) for each in self.all(run_id, task_id=task_id)}
+        found = self.all(run_id, task_id=task_id, on_unreadable=on_unreadable)
+        return {each.variable or each.phase: self.text(each) for each in found}
 
-    def for_task(self, task_id: str, /, *, filter: str = "") -> Iterator[views.PhaseOutput]:
+    def for_task(
+        self, task_id: str, /, *, filter: str = "", on_unreadable: OnUnreadable | None = None
+    ) -> Listing[views.PhaseOutput]:
         """Yields all outputs of a task, those of its runs and its own, oldest first."""
-        return self._listed(both(_asked(task_id=task_id), filter), "", PAGE, None)
+        return self._listed(both(_asked(task_id=task_id), filter), "", PAGE, None, on_unreadable)
 
     def exists(self, id: str = "", /, phase: str = "", *, run_id: str = "", task_id: str = "") -> bool:
         """Whether an output exists: `exists(id)`, `exists(run_id, phase)`, or `exists(task_id=…, phase=…)` for a task's own."""

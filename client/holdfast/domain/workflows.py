@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from holdfast.domain.workflow_versions import WorkflowWrites, named, named_record, no_version
 from holdfast.records.collection import Records
 from holdfast.values import views
 from holdfast.values.filters import equal
+from holdfast.wire.pages import Listing, OnUnreadable
 
 if TYPE_CHECKING:
     from holdfast.domain.workflow_diff import WorkflowDiff
@@ -33,9 +33,9 @@ class Workflows(WorkflowWrites, Records["views.Workflow"]):
             return found.shown
         raise no_version(workflow_id)
 
-    def versions(self, workflow_id: str, /) -> Iterator[views.Workflow]:
+    def versions(self, workflow_id: str, /, *, on_unreadable: OnUnreadable | None = None) -> Listing[views.Workflow]:
         """Yields the versions of a workflow that are not deleted, oldest first."""
-        return self._listed(equal(workflow_id=named(workflow_id)), "workflow_version", PAGE, None)
+        return self._listed(equal(workflow_id=named(workflow_id)), "workflow_version", PAGE, None, on_unreadable)
 
     def lineage(self, workflow_id: str, version: int, /) -> list[views.Workflow]:
         """Returns a version, its parent, its parent's parent and so on. Ends before a deleted version. Raises NotFound."""

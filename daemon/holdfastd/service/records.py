@@ -18,6 +18,7 @@ from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record
 from holdfastd.service.decoding import check_count, workspace_of
 from holdfastd.service.reading import Reading, Snapshot, with_room
+from holdfastd.service.unread import Unread
 from holdfastd.store import loading, query, records, vocabularies
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.pages import DamagedImage, Image, fetch, image_of, images
@@ -40,8 +41,9 @@ RecordsResponse = pb.StoreServiceListResponse | pb.StoreServiceBatchGetResponse 
 class Records:
     """The reading use cases of records. Thread-safe."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, unread: Unread) -> None:
         self._reading = reading
+        self._unread = unread
 
     def get(self, request: pb.StoreServiceGetRequest, call: Call) -> pb.StoreServiceGetResponse:
         """One record."""
@@ -56,6 +58,7 @@ class Records:
             response.revision = snapshot.revision
             fill_record(response.record, kind, id, image)
         except ValueError as error:
+            self._unread.note(workspace_of(request.workspace), [pb.Unreadable(kind=kind.name, id=id)])
             raise loading.damaged(kind, id, error) from error
         return response
 
@@ -67,7 +70,9 @@ class Records:
             check_id(key.id, "id")
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             found, sought = _find(snapshot, request.keys)
-        return _batch(request.keys, found, sought, snapshot.revision)
+        response = _batch(request.keys, found, sought, snapshot.revision)
+        self._unread.note(snapshot.workspace, response.unreadable)
+        return response
 
     def list(self, request: pb.StoreServiceListRequest, call: Call) -> pb.StoreServiceListResponse:
         """One page of a kind's records."""
@@ -83,6 +88,7 @@ class Records:
             rows, all_rows = fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
             response = pb.StoreServiceListResponse(revision=snapshot.revision)
             taken = _fill_page(response, snapshot, kind, rows[:limit])
+        self._unread.note(scope[0], response.unreadable)
         if taken < len(rows) or not all_rows:
             response.next_page_token = _token(scope, rows[taken - 1][2:])
         return response
@@ -107,7 +113,9 @@ class Records:
 
         found, revision = with_room(read, call)
         for number, (each, rows) in enumerate(zip(asked, found, strict=True)):
-            yield from _frames(number, each.kind, rows, revision, call.claim)
+            for frame in _frames(number, each.kind, rows, revision, call.claim):
+                self._unread.note(workspace, frame.unreadable)
+                yield frame
 
     def count(self, request: pb.StoreServiceCountRequest, call: Call) -> pb.StoreServiceCountResponse:
         """The number of records of a kind that match a filter."""

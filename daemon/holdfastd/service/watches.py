@@ -14,6 +14,7 @@ from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record, fra
 from holdfastd.service.decoding import check_count, workspace_of
 from holdfastd.service.feed import Feed, Interest, follow
 from holdfastd.service.reading import Reading, Snapshot, with_room
+from holdfastd.service.unread import Unread
 from holdfastd.store import changes
 from holdfastd.store.changes import Damaged, Noted
 
@@ -26,13 +27,14 @@ UNREADABLE_SINCE = 4  # the API version in which a watch names a damaged change 
 class Watches:
     """Serves Watch. Thread-safe."""
 
-    def __init__(self, reading: Reading, feed: Feed) -> None:
+    def __init__(self, reading: Reading, feed: Feed, unread: Unread) -> None:
         self._reading = reading
         self._feed = feed
+        self._unread = unread
 
     def watch(self, request: pb.StoreServiceWatchRequest, call: Call) -> Iterator[pb.StoreServiceWatchResponse]:
         """Frames of changes. With `replay_only` the stream ends at the newest revision."""
-        cursor = _Cursor(self._reading, request, call)
+        cursor = _Cursor(self._reading, self._unread, request, call)
         if request.replay_only:
             return cursor.frames()
         return follow(self._feed, cursor.interest, call, cursor.frames, cursor.frame)
@@ -54,8 +56,9 @@ def _interest(request: pb.StoreServiceWatchRequest) -> Interest:
 class _Cursor:
     """A watch's position in the history: every change up to (revision, ordinal) has been sent."""
 
-    def __init__(self, reading: Reading, request: pb.StoreServiceWatchRequest, call: Call) -> None:
+    def __init__(self, reading: Reading, unread: Unread, request: pb.StoreServiceWatchRequest, call: Call) -> None:
         self.interest = _interest(request)
+        self._unread = unread
         self._reading = reading
         self._request = request
         self._call = call
@@ -123,6 +126,7 @@ class _Cursor:
         more = self._is_behind = more or taken < len(noted)
         self._place = (noted[taken - 1].revision, noted[taken - 1].ordinal) if more else (snapshot.revision, END_OF_REVISION)
         frame.MergeFrom(self.frame())
+        self._unread.note(self.interest.workspace, frame.unreadable)
         return frame, more
 
     def _page(self, snapshot: Snapshot) -> tuple[list[Noted | Damaged], bool]:
