@@ -222,7 +222,7 @@ class Parts:
     def _make_blobs(self) -> tuple[Blobs, BlobSweep]:
         settings, readers, files = self._settings, self._store.readers, self._files
         limits = BlobSettings(
-            inline_max_bytes=settings.inline_max_bytes,
+            inline=settings.inline_max_bytes,
             delta=settings.delta,
             lease_s=settings.lease_s,
             cache_bytes=self._memory.cache_bytes,

@@ -18,6 +18,7 @@ from holdfast.wire.streams import Stream
 
 READ_BUFFER_BYTES = 256 << 10
 SLOWEST_BYTES_PER_S = 1 << 20
+KIND_SINCE = 4  # the API version in which a Put states the kind
 
 
 class Blobs:
@@ -30,14 +31,16 @@ class Blobs:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def put(self, source: SourceLike, /, *, base_digest: str = "") -> blob_service_pb2.BlobServicePutResponse:
+    def put(self, source: SourceLike, /, *, base_digest: str = "", kind: str = "") -> blob_service_pb2.BlobServicePutResponse:
         """Stores bytes, or the content of a path (`str`, `Path`) or a binary file. The answer has `digest` and `size_bytes`.
 
-        `base_digest` may name a similar blob, to store only the difference. The blob is durable when this returns. After an
-        outage it is sent again from the start; if the source is a file that cannot seek, the error is raised instead.
+        `base_digest` may name a similar blob, to store only the difference. `kind` may name the kind of the record that will
+        refer to the blob: the daemon's setting `inline_max_bytes` may keep those of a kind in files.
+        The blob is durable when this returns. After an outage it is sent again from the start; if the source is a file that
+        cannot seek, the error is raised instead.
         """
         chosen = source_of(source)
-        header = blob_service_pb2.BlobPutHeader(base_digest=base_digest)
+        header = blob_service_pb2.BlobPutHeader(base_digest=base_digest, kind=kind)
         if chosen.size_bytes is not None:
             header.size_bytes = chosen.size_bytes
         return self.upload(header, chosen)
@@ -69,8 +72,11 @@ class Blobs:
         allowance_s = (source.size_bytes or 0) / SLOWEST_BYTES_PER_S
         patience = self._connection.patience(allowance_s)
         while True:
+            stubs = self._connection.stubs()
+            if header.kind and not self._connection.speaks(KIND_SINCE):
+                header.ClearField("kind")  # an older daemon has one limit for all kinds
             first = blob_service_pb2.BlobServicePutRequest(header=header)
-            stubs, metadata = self._connection.stubs(), self._connection.metadata_for(first)
+            metadata = self._connection.metadata_for(first)
             frames = _Frames(header, source)
             timeout_s = patience.remaining_s if source.size_bytes is not None else None
             try:

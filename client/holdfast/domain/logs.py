@@ -38,7 +38,7 @@ class LogWrites(CollectionWrites["views.ExecutionLog"]):
         if detail is None:
             return {}
         content, detail_type = encode_context(detail)
-        return {"detail_digest": self._sink.blobs.put(content).digest, "detail_type": detail_type}
+        return {"detail_digest": self._sink.blobs.put(content, kind=self._kind.name).digest, "detail_type": detail_type}
 
 
 class Logs(LogWrites, Collection["views.ExecutionLog"]):

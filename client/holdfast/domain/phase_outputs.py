@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from google.protobuf.message import Message
 
-from holdfast.blobs.contents import Contents, open_content, text_of, whole
+from holdfast.blobs.contents import Contents, open_content, text_of, whole_with_texts
 from holdfast.contract.kinds import KINDS
 from holdfast.errors import NotFound, VersionMismatch
 from holdfast.records.collection import Collection
@@ -17,6 +17,7 @@ from holdfast.records.sink import Step
 from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import record_pb2
 from holdfast.values import mutations, unfit, views
+from holdfast.values.exact import with_texts
 from holdfast.values.fields import message_of
 from holdfast.values.filters import both, equal
 from holdfast.values.mutations import record_of
@@ -129,7 +130,7 @@ class PhaseOutputWrites(CollectionWrites["views.PhaseOutput"]):
         fits = len(content) <= CONTENT_BYTES // 4 or len(unfit.bytes_of(content)) <= CONTENT_BYTES
         if fits and not unfit.is_unfit(content) and not unfit.has_surrogates(content):
             return None
-        return Contents(self._scope.connection).stored_text(content)
+        return Contents(self._scope.connection).stored_text(content, self._kind.name)
 
     def _holder(self, message: views.PhaseOutput | Message | None, fields: Mapping[str, object]) -> record_pb2.PhaseOutput | None:
         """The task's own output that now has the variable of the output to save.
@@ -152,7 +153,7 @@ class PhaseOutputs(PhaseOutputWrites, Collection["views.PhaseOutput"]):
     An output belongs to a run, or to a task itself if it was made without a run; its id is then `{phase}/{task_id}`. The outputs
     of a task's runs are not the task's own; `for_task` yields both. Each run, and each task itself, has at most one output for a
     phase and one for a variable. Methods take either `run_id`, or `task_id` for a task's own outputs.
-    Reads fill in a content that is in a blob. A message shows U+FFFD there for a lone surrogate; `text` is exact.
+    Reads fill in a content that is in a blob. A view is exact there; its message shows U+FFFD for a lone surrogate.
     """
 
     def text(self, output: views.PhaseOutput | Message, /) -> str:
@@ -202,7 +203,10 @@ class PhaseOutputs(PhaseOutputWrites, Collection["views.PhaseOutput"]):
 
     def _value(self, found: Any) -> views.PhaseOutput:
         """Makes the value that callers get, with a content that is in a blob filled in."""
-        return super()._value(whole(message_of(found), self._sink.blobs) if found.content_digest else found)
+        if not found.content_digest:
+            return super()._value(found)
+        message, texts = whole_with_texts(message_of(found), self._sink.blobs)
+        return with_texts(super()._value(message), texts)
 
 
 @dataclass(frozen=True, slots=True)

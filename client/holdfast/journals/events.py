@@ -163,7 +163,7 @@ class Events(EventWrites[int]):
     def text(self, event: entry_pb2.Entry, field: str = "message", /) -> str:
         """Returns the `message` of an event, or its `data` as JSON text, exactly as it was given. Raises DataLoss.
 
-        `entry.event.message` is the same, but shows U+FFFD for a lone surrogate, which a message cannot hold.
+        `entry.event.message` is the same; only the protobuf shows U+FFFD for a lone surrogate, which it cannot hold.
         """
         return text_of(event, self._calls.contents.blobs, field)
 
