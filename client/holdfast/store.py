@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.blobs.session_memory import SessionMemory
 from holdfast.contract.kinds import KINDS
+from holdfast.contract.messages import message_with
 from holdfast.domain.attachments import Attachments
 from holdfast.domain.audit import AuditLog
 from holdfast.domain.collections import COLLECTIONS
@@ -215,7 +216,7 @@ class Store(StoreNouns):
         self, job: str, /, *, dry_run: bool = False, options: Mapping[str, str] | None = None
     ) -> Iterator[admin_service_pb2.AdminServiceRunJobResponse]:
         """Runs a job in the daemon, such as `sweep`, and yields its progress. The last frame has the counts."""
-        request = admin_service_pb2.AdminServiceRunJobRequest(job=job, dry_run=dry_run, options=options)
+        request = message_with(admin_service_pb2.AdminServiceRunJobRequest, job=job, dry_run=dry_run, options=options)
         return iter(SingleStream(self._connection, lambda stubs: stubs.admin.RunJob, lambda: request))
 
     def verify(self, *, read_blobs: bool = False) -> Iterator[admin_service_pb2.AdminServiceVerifyResponse]:

@@ -10,6 +10,7 @@ from typing import BinaryIO, cast
 import grpc
 
 from holdfast.blobs.sources import Source, SourceLike, source_of
+from holdfast.contract.messages import message_with
 from holdfast.errors import DataLoss, HoldfastError, InvalidArgument, NotFound
 from holdfast.v1 import blob_service_pb2
 from holdfast.wire.connection import Connection
@@ -40,7 +41,7 @@ class Blobs:
         cannot seek, the error is raised instead.
         """
         chosen = source_of(source)
-        header = blob_service_pb2.BlobPutHeader(base_digest=base_digest, kind=kind)
+        header = message_with(blob_service_pb2.BlobPutHeader, base_digest=base_digest, kind=kind)
         if chosen.size_bytes is not None:
             header.size_bytes = chosen.size_bytes
         return self.upload(header, chosen)
@@ -56,7 +57,7 @@ class Blobs:
 
     def stat(self, digest: str, /) -> blob_service_pb2.BlobServiceStatResponse:
         """Returns a blob's sizes, its storage form and the end of its lease. Raises NotFound."""
-        request = blob_service_pb2.BlobServiceStatRequest(digest=digest)
+        request = message_with(blob_service_pb2.BlobServiceStatRequest, digest=digest)
         return self._connection.call(lambda stubs: stubs.blob.Stat, request)
 
     def exists(self, digest: str, /) -> bool:
@@ -102,7 +103,7 @@ class Blobs:
         """Yields the same bytes as `get`, in chunks of at most 3 MiB, as they arrive."""
         if offset < 0 or length < 0:
             raise InvalidArgument("offset and length may not be negative.", reason="VALUE_INVALID")
-        request = blob_service_pb2.BlobServiceGetRequest(digest=digest, offset=offset, length=length)
+        request = message_with(blob_service_pb2.BlobServiceGetRequest, digest=digest, offset=offset, length=length)
         stream: Stream[blob_service_pb2.BlobServiceGetRequest, blob_service_pb2.BlobServiceGetResponse]
         stream = Stream(self._connection, lambda stubs: stubs.blob.Get, lambda: request)
         end = offset + length if length else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from holdfast.contract.messages import message_with
 from holdfast.errors import Compacted, WorkspaceNotFound
 from holdfast.records.listing import first_message, list_records, record_page
 from holdfast.records.sink import new_id
@@ -93,7 +94,9 @@ class Records(RecordWrites[M]):
 
     def count(self, filter: str = "") -> int:
         """Returns the number of records that match a filter."""
-        request = store_service_pb2.StoreServiceCountRequest(workspace=self._scope.workspace, kind=self._kind.name, filter=filter)
+        request = message_with(
+            store_service_pb2.StoreServiceCountRequest, workspace=self._scope.workspace, kind=self._kind.name, filter=filter
+        )
         return self._scope.connection.call(lambda stubs: stubs.store.Count, request).count
 
     def next_id(self) -> str:
@@ -133,10 +136,10 @@ class Records(RecordWrites[M]):
         return list_records(self._scope, self._kind, self._value, filter, order_by, page_size, limit, on_unreadable)
 
     def _found(self, ids: Sequence[str], gaps: Gaps) -> dict[str, M]:
-        keys = [store_service_pb2.RecordKey(kind=self._kind.name, id=each) for each in ids]
+        keys = [message_with(store_service_pb2.RecordKey, kind=self._kind.name, id=each) for each in ids]
         found: dict[str, M] = {}
         while keys:
-            request = store_service_pb2.StoreServiceBatchGetRequest(workspace=self._scope.workspace, keys=keys)
+            request = message_with(store_service_pb2.StoreServiceBatchGetRequest, workspace=self._scope.workspace, keys=keys)
             answer = self._scope.connection.call(lambda stubs: stubs.store.BatchGet, request)
             gaps.note(answer.unreadable)
             found.update((record.id, self._value(getattr(record, self._kind.name))) for record in answer.records)

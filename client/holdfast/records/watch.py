@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 
+from holdfast.contract.messages import message_with
 from holdfast.v1 import admin_service_pb2, store_service_pb2
 from holdfast.values import views
 from holdfast.values.view_classes import view_of
@@ -36,8 +37,14 @@ class Watch:
         on_unreadable: OnUnreadable | None,
     ) -> None:
         self._gaps = Gaps(on_unreadable)
-        self._request = store_service_pb2.StoreServiceWatchRequest(
-            workspace=workspace, kinds=kinds, ids=ids, after_revision=after_revision, cursor=cursor, replay_only=replay_only
+        self._request = message_with(
+            store_service_pb2.StoreServiceWatchRequest,
+            workspace=workspace,
+            kinds=kinds,
+            ids=ids,
+            after_revision=after_revision,
+            cursor=cursor,
+            replay_only=replay_only,
         )
         self._cursor = cursor
         self._stream: Stream[store_service_pb2.StoreServiceWatchRequest, store_service_pb2.StoreServiceWatchResponse]
