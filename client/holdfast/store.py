@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.blobs.session_memory import SessionMemory
 from holdfast.contract.kinds import KINDS
+from holdfast.contract.messages import message_with
 from holdfast.domain.attachments import Attachments
 from holdfast.domain.audit import AuditLog
 from holdfast.domain.collections import COLLECTIONS
@@ -29,7 +30,7 @@ from holdfast.wire.address import explicit_socket, user_place
 from holdfast.wire.autostart import find_or_start
 from holdfast.wire.cancellation import Cancellation
 from holdfast.wire.connection import Connection
-from holdfast.wire.pages import LARGEST_PAGE
+from holdfast.wire.pages import LARGEST_PAGE, OnUnreadable
 from holdfast.wire.scope import Scope
 from holdfast.wire.streams import SingleStream
 
@@ -179,15 +180,17 @@ class Store(StoreNouns):
         since: int | None = None,
         cursor: str = "",
         replay_only: bool = False,
+        on_unreadable: OnUnreadable | None = None,
     ) -> Watch:
         """Returns the workspace's changes as they are committed, each once and in order, until `Watch.close()`.
 
         `kinds` selects kinds and journals (`transcript`, `event`); `ids` selects records, or journals by their parents' ids.
         Empty means all. The watch begins after the revision `since`, at a `cursor` of an earlier watch, or (with neither) now.
-        With `replay_only` it ends at the present.
+        With `replay_only` it ends at the present. A damaged change is left out: it is in `unreadable` of the watch, and is logged
+        as a warning or given to `on_unreadable`, which may raise. (An older daemon ends the watch there with DataLoss.)
         Raises Compacted when the changes after `since` are no longer kept, OutOfRange when `since` is after the last revision.
         """
-        return open_watch(self._scope, kinds, ids, since, cursor, replay_only=replay_only)
+        return open_watch(self._scope, kinds, ids, since, cursor, replay_only=replay_only, on_unreadable=on_unreadable)
 
     def sync(self) -> None:
         """Waits until every entry that the client's open writers have taken is durable. Returns at once if none waits.
@@ -244,7 +247,7 @@ class Store(StoreNouns):
         self, job: str, /, *, dry_run: bool = False, options: Mapping[str, str] | None = None
     ) -> Iterator[admin_service_pb2.AdminServiceRunJobResponse]:
         """Runs a job in the daemon, such as `sweep`, and yields its progress. The last frame has the counts."""
-        request = admin_service_pb2.AdminServiceRunJobRequest(job=job, dry_run=dry_run, options=options)
+        request = message_with(admin_service_pb2.AdminServiceRunJobRequest, job=job, dry_run=dry_run, options=options)
         return iter(SingleStream(self._connection, lambda stubs: stubs.admin.RunJob, lambda: request))
 
     def verify(self, *, read_blobs: bool = False) -> Iterator[admin_service_pb2.AdminServiceVerifyResponse]:

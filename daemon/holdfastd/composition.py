@@ -51,6 +51,7 @@ from holdfastd.service.loads import Loads
 from holdfastd.service.pending import NeverWaits
 from holdfastd.service.reading import MayBeLong, Reading
 from holdfastd.service.records import Records, is_long_list
+from holdfastd.service.unread import Unread
 from holdfastd.service.watches import Watches
 from holdfastd.settings import Settings
 from holdfastd.store import blobs as blob_rows
@@ -186,9 +187,10 @@ class Parts:
         self.blobs, self.blob_sweep = self._make_blobs()
         self.commits = Commits(self.writer)
         self.loads = Loads(self.writer)
-        self.records = Records(self.reading)
-        self.journals = Journals(self.reading, self.feed)
-        self.watches = Watches(self.reading, self.feed)
+        self._unread = Unread()
+        self.records = Records(self.reading, self._unread)
+        self.journals = Journals(self.reading, self.feed, self._unread)
+        self.watches = Watches(self.reading, self.feed, self._unread)
         self.scheduler = Scheduler(self._make_jobs(was_clean))
         self.admin = self._make_admin(start_time_ns)
         self.gate = self._make_gate()
@@ -222,7 +224,7 @@ class Parts:
     def _make_blobs(self) -> tuple[Blobs, BlobSweep]:
         settings, readers, files = self._settings, self._store.readers, self._files
         limits = BlobSettings(
-            inline_max_bytes=settings.inline_max_bytes,
+            inline=settings.inline_max_bytes,
             delta=settings.delta,
             lease_s=settings.lease_s,
             cache_bytes=self._memory.cache_bytes,
@@ -271,12 +273,13 @@ class Parts:
             database_bytes=self._store.engine.size_bytes,
             memory=self._memory,
             warnings=self._warnings,
+            unread=self._unread,
         )
 
     def _warnings(self) -> list[str]:
         clock = self.ledger.clock_warnings(time.time_ns())
         disk = filesystem.low_disk_warnings(self._settings, self._room)
-        return disk + self._missing_files.warnings() + clock + self.gate.warnings()
+        return disk + self._missing_files.warnings() + self._unread.warnings() + clock + self.gate.warnings()
 
     def use_cases(self) -> dict[str, dict[str, UseCase]]:
         """The function that answers each method of the contract, by service and method."""

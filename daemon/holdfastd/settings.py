@@ -16,6 +16,7 @@ from typing import Any
 
 from holdfast.contract.places import runtime_dir
 from holdfastd.errors import SetupError
+from holdfastd.model.inline_limits import InlineLimits
 
 Validate = Callable[[Any], Any]
 """Converts text or a TOML value to the setting's type. Raises ValueError with what is allowed."""
@@ -25,6 +26,7 @@ _ENVIRONMENT_PREFIX = "HOLDFAST_"
 _PLAIN_NAMES = {"persistence": "PERSISTENCE", "persist_db_path": "PERSIST_DB_PATH"}
 _UNITS = {"": 1, "K": 1 << 10, "KIB": 1 << 10, "M": 1 << 20, "MIB": 1 << 20, "G": 1 << 30, "GIB": 1 << 30}
 _SIZE = re.compile(r"\s*(\d+)\s*((?:[KMG](?:iB)?)?)\s*", re.IGNORECASE | re.ASCII)
+_DEFAULT = "default"
 _TRUE, _FALSE = ("true", "on", "yes", "1"), ("false", "off", "no", "0")
 
 
@@ -56,6 +58,44 @@ def size_text(size_bytes: int) -> str:
     """The size in the largest unit in which it is a whole number: 32 KiB, 1 GiB; without a unit if that is bytes."""
     unit = next((each for each in ("GiB", "MiB", "KiB") if size_bytes and size_bytes % _UNITS[each.upper()] == 0), "")
     return f"{size_bytes // _UNITS[unit.upper()]} {unit}" if unit else str(size_bytes)
+
+
+def _inline_limits(low: int, high: int) -> Validate:
+    """A size, `SIZE,KIND=SIZE` in text, or a table with `default` and kinds. `default` is the size of the other kinds."""
+    size = _size(low, high)
+
+    def check(value: Any) -> InlineLimits:
+        try:
+            given = value if isinstance(value, dict) else _named_values(value)
+            limits = {name: size(each) for name, each in given.items()}
+            if limits.keys() - {_DEFAULT, *kinds_with_blobs()}:
+                raise ValueError
+            return InlineLimits(limits.pop(_DEFAULT, _INLINE_LIMITS.default), limits)
+        except ValueError:
+            kinds = ", ".join(sorted(kinds_with_blobs()))
+            raise ValueError(
+                f"a size from {size_text(low)} to {size_text(high)}, in bytes or as 64K, and others for chosen kinds, as"
+                f" 32K,checkpoint=0 (kinds with blobs: {kinds})"
+            ) from None
+
+    return check
+
+
+def _named_values(value: Any) -> dict[str, Any]:
+    """The parts of a text by their names; `default` for the part without one. ValueError when two have the same name."""
+    parts = value.split(",") if isinstance(value, str) else [value]
+    pairs = [each.partition("=") if isinstance(each, str) and "=" in each else (_DEFAULT, "=", each) for each in parts]
+    found = {name.strip(): size for name, _, size in pairs}
+    if len(found) < len(pairs):
+        raise ValueError
+    return found
+
+
+def kinds_with_blobs() -> set[str]:
+    """The kinds and journals with fields that name blobs."""
+    from holdfast.contract.kinds import KINDS, STORED_JOURNALS  # imported late: few starts need it here
+
+    return {each.name for each in (*KINDS.values(), *STORED_JOURNALS.values()) if each.blobs}
 
 
 def _zero_or(check: Validate) -> Validate:
@@ -110,7 +150,11 @@ _MEMORY = (
 )
 _DATA_DIR = "$XDG_DATA_HOME/holdfast, else ~/.local/share/holdfast"
 _SOCKET = "$XDG_RUNTIME_DIR/holdfast/holdfast.sock, else /tmp/holdfast-UID/holdfast.sock"
-_INLINE = "blobs up to this compressed size, at most 1 MiB, are stored in the database"
+_INLINE = (
+    "blobs up to this compressed size, at most 1 MiB, are stored in the database; with KIND=SIZE those of a kind, such as"
+    " 32K,checkpoint=0"
+)
+_INLINE_LIMITS = InlineLimits()
 
 
 def _setting(default: Any, check: Validate, text: str, metavar: str = "N") -> Any:
@@ -143,7 +187,9 @@ class Settings:
     readers: int = _setting(6, _whole(1, 64), "read-only connections to the database")
     writer_queue_max: int = _setting(10_000, _whole(1, 1_000_000), "commits that may be queued for the writer")
     batch_max: int = _setting(1_000, _whole(1, 100_000), "commits in one batch of the writer")
-    inline_max_bytes: int = _setting(32 << 10, _size(0, 1 << 20), _INLINE, "SIZE")
+    inline_max_bytes: InlineLimits = field(
+        default=_INLINE_LIMITS, metadata={"check": _inline_limits(0, 1 << 20), "help": _INLINE, "metavar": "SIZE,KIND=SIZE"}
+    )
     delta: bool = _setting(True, _switch, "whether blobs may be stored as the difference from a base", "on|off")
     lease_s: float = _setting(3600.0, _seconds(1, 1e9), "how long a blob that no record refers to is kept", "SECONDS")
     sweep_interval_s: float = _setting(300.0, _seconds(1, 1e9), "time between blob sweeps", "SECONDS")
@@ -292,6 +338,8 @@ def shown_default(setting: Field[Any]) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, InlineLimits):
+        return size_text(value.default)
     return ("on" if value else "off") if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 

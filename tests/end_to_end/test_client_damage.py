@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 import holdfast
+from holdfast.cli import main
 from holdfast.v1.store_service_pb2 import Unreadable
 from tests.end_to_end.daemons import Directory
 
@@ -104,3 +106,96 @@ def test_the_first_match_and_one_state(store: holdfast.Store) -> None:
     with pytest.raises(holdfast.DataLoss):
         store.states.load("T-1", on_unreadable=lambda _: None)
     assert store.states.load_all(on_unreadable=lambda _: None)["T-2"].gates[0].approved
+
+
+def test_watches_tell_of_a_damaged_change_and_go_on(directory: Directory, caplog: pytest.LogCaptureFixture) -> None:
+    daemon = directory.serve()
+    with holdfast.connect(daemon.socket) as store:
+        store.tasks.create(id="T-1", title="one")
+        store.tasks.update("T-1", title="two")
+        store.tasks.update("T-1", title="three")
+        store.sessions.create(title="s", id="ses")
+        for each in "abc":
+            store.transcripts.append("ses", role="note", content=each)
+    assert daemon.end() == 0
+    with closing(sqlite3.connect(daemon.data_dir / "holdfast.db")) as connection:
+        connection.executescript("UPDATE changes SET image = x'07' WHERE revision = 2;")
+        connection.executescript("UPDATE changes SET version = 7 WHERE revision = 6;")
+    with holdfast.connect(directory.serve().socket) as store:
+        told: list[Unreadable] = []
+        assert [each.record.task.title for each in store.tasks.history("T-1", on_unreadable=told.append)] == ["one", "three"]
+        assert [(each.kind, each.id, each.revision, each.ordinal) for each in told] == [("task", "T-1", 2, 0)]
+        order: list[int] = []
+        with store.watch(since=0, replay_only=True, on_unreadable=lambda each: order.append(-each.revision)) as watch:
+            for each in watch:
+                order.append(each.revision)
+        assert order == [1, -2, 3, 4, 5, -6, 7]
+        assert [each.revision for each in watch.unreadable] == [2, 6]
+        with caplog.at_level(logging.WARNING, logger="holdfast"):
+            assert [each.content for each in store.transcripts.watch(since=0, replay_only=True)] == ["a", "c"]
+        assert "transcript ses cannot be read: its row or that of its commit is damaged in the history" in caplog.text
+        with pytest.raises(holdfast.DataLoss):
+            list(store.tasks.watch(since=1, on_unreadable=holdfast.raise_unreadable))
+
+
+def test_the_status_names_the_count(store: holdfast.Store, capsys: pytest.CaptureFixture[str]) -> None:
+    before = store.status()
+    assert (before.unreadable_count, before.HasField("last_verify"), list(before.warnings)) == (0, False, [])
+    for _ in range(2):
+        list(store.tasks.list())
+        list(store.transcripts.read("ses"))
+        list(store.transcripts.list())
+        with pytest.raises(holdfast.DataLoss):
+            store.phase_outputs.get("spec/T-1")
+    store.states.load_all()
+    assert store.status().unreadable_count == 4
+    problems = sum(len(frame.problems) for frame in store.verify())
+    found = store.status()
+    assert found.last_verify.problem_count == problems > 0
+    assert found.last_verify.finish_time.ToNanoseconds() > found.start_time.ToNanoseconds()
+    assert any("4 records, entries and changes could not be read" in each for each in found.warnings)
+    assert main(["--socket", store.status().socket_path, "status"]) == 0
+    told = capsys.readouterr().out
+    assert "unreadable 4 records, entries and changes since the start" in told
+    assert f": {problems} problems" in told
+
+
+def test_lists_of_the_domain_tell_what_they_could_not_read(directory: Directory) -> None:
+    daemon = directory.serve()
+    with holdfast.connect(daemon.socket) as store:
+        store.initiatives.create(id="I-1", title="i")
+        store.tasks.create(id="T-1", title="t", initiative_id="I-1")
+        store.tasks.create(id="T-2", title="t", blocked_by=["T-1"])
+        store.comments.create(task_id="T-1", body="c", type="review")
+        store.attachments.save("T-1", "a", b"a")
+        store.branches.create(name="main", activity_time=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
+        workflow = store.workflows.create(workflow_id="ship", phases=[{"name": "build"}])
+        run = store.runs.start("ship", workflow.workflow_version, task_id="T-1")
+        store.specs.save("T-1", "the spec")
+        store.phase_outputs.save(run_id=run.id, phase="build", content="x")
+        store.logs.store(run.id)
+    assert daemon.end() == 0
+    kinds = ("task", "comment", "artifact", "branch", "workflow", "phase_output", "execution_log")
+    with closing(sqlite3.connect(daemon.data_dir / "holdfast.db")) as connection:
+        connection.executescript("".join(f"UPDATE {kind} SET image = x'07';" for kind in kinds))
+    with holdfast.connect(directory.serve().socket) as store:
+        lists: dict[str, list[Callable[..., Any]]] = {
+            "comment": [lambda **how: store.comments.for_task("T-1", **how), lambda **how: store.comments.reviews("T-1", **how)],
+            "artifact": [lambda **how: store.attachments.list("T-1", **how), lambda **how: store.attachments.page("T-1", **how)],
+            "branch": [lambda **how: store.branches.stale(datetime.datetime.now(datetime.UTC), **how)],
+            "execution_log": [store.logs.query, lambda **how: store.logs.recent("ship", **how)],
+            "workflow": [lambda **how: store.workflows.versions("ship", **how)],
+            "task": [store.tasks.ready, store.tasks.blocked, lambda **how: store.initiatives.tasks("I-1", **how)],
+            "phase_output": [
+                lambda **how: store.phase_outputs.all(run.id, **how),
+                lambda **how: store.phase_outputs.for_task("T-1", **how),
+                lambda **how: store.phase_outputs.as_map(run.id, **how),
+            ],
+        }
+        for kind, found in lists.items():
+            for each in found:
+                told: list[Unreadable] = []
+                assert not consumed(each(on_unreadable=told.append))
+                assert {every.kind for every in told} == {kind}
+                with pytest.raises(holdfast.DataLoss):
+                    consumed(each(on_unreadable=holdfast.raise_unreadable))

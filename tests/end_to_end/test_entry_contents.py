@@ -69,9 +69,10 @@ def test_a_text_comes_back_whole(store: holdfast.Store, session: str, text: str)
     assert store.transcripts.append(session, role="response", content=text) == 1
     entry = only(store.transcripts.read(session))
     assert store.transcripts.text(entry) == text
-    assert entry.transcript.content == as_a_message_holds_it(text)
+    assert entry.content == entry.transcript.content == text
+    assert entry.message.transcript.content == as_a_message_holds_it(text)
     listed = only(store.transcripts.list(parent_id=session))
-    assert (store.transcripts.text(listed), listed.transcript.content) == (text, as_a_message_holds_it(text))
+    assert (store.transcripts.text(listed), listed.transcript.content) == (text, text)
     bare = only(store.transcripts.read(session, contents=False))
     assert text_of(bare, store.blobs) == text
     with open_content(bare, store.blobs) as file:
@@ -175,7 +176,7 @@ def test_an_entry_that_was_read_is_appended_again(store: holdfast.Store, session
     other = store.sessions.create(title="copy").id
     store.transcripts.append_many(other, found)
     assert [store.transcripts.text(each) for each in store.transcripts.read(other)] == given
-    assert [each.transcript.content for each in found] == [as_a_message_holds_it(text) for text in given], "they were changed"
+    assert [each.transcript.content for each in found] == given, "they were changed"
     assert {store.blobs.stat(each.transcript.content_digest).reference_count for each in found} == {2}
     found[0].transcript.content, found[2].transcript.content = LARGE + "more", "changed"
     store.transcripts.append_many(other, found, expected_last_number=4)
@@ -188,9 +189,9 @@ def test_a_phase_output_comes_back_whole(store: holdfast.Store, text: str, tmp_p
     outputs, task = store.phase_outputs, store.tasks.create(title="work").id
     text = text * 3 if len(text) > MIB else text
     saved = outputs.save(task_id=task, phase="spec", variable="SPEC", content=text)
-    assert saved.content == as_a_message_holds_it(text)
+    assert (saved.content, saved.message.content) == (text, as_a_message_holds_it(text))
     found = [outputs.get(task_id=task, phase="spec"), outputs.by_var(task_id=task, variable="SPEC"), *outputs.for_task(task)]
-    assert [(outputs.text(each), each.content) for each in found] == [(text, as_a_message_holds_it(text))] * 3
+    assert [(outputs.text(each), each.content) for each in found] == [(text, text)] * 3
     assert outputs.as_map(task_id=task) == {"SPEC": text}
     assert store.specs.get(task) == text
     with outputs.open_content(saved) as file:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
 import holdfast
 from holdfast.contract.kinds import KINDS
 from holdfast.errors import FailedPrecondition, InvalidArgument
+from holdfast.v1 import store_service_pb2 as pb
+from holdfastd import errors as daemon_errors
+from holdfastd.model.call import Call
+from tests.support.engine import Engine
 
 TRACKER = [("todo", "open"), ("doing", "active"), ("done", "done"), ("dropped", "failed")]
 
@@ -125,3 +130,42 @@ def test_the_values_that_the_contract_calls_done_make_a_record_ready() -> None:
         if kind.readiness is not None:
             field = kind.by_name[kind.readiness.status_field]
             assert kind.readiness.done_values == tuple(each for each, means in field.vocabulary.items() if means == "done")
+
+
+@pytest.mark.parametrize("filter", ['status = "doen"', 'status != "doen"', 'title = "x" AND NOT (status = "doen" OR id = "y")'])
+def test_a_filter_on_a_status_that_no_record_can_have_is_refused(store: holdfast.Store, filter: str) -> None:
+    use(store, *TRACKER)
+    store.tasks.create(title="t", status="done")
+    for read in (lambda: list(store.tasks.list(filter=filter)), lambda: store.tasks.count(filter)):
+        with pytest.raises(
+            InvalidArgument, match=r"status is never 'doen'\. Its values in workspace .*: todo, doing, done, dropped"
+        ):
+            read()
+    other = store.in_workspace(store.workspace + "-other")
+    other.tasks.create(title="t")
+    with pytest.raises(InvalidArgument, match="are: created, classifying"):
+        other.tasks.count(filter)
+
+
+def test_a_filter_takes_the_statuses_of_the_workspace(store: holdfast.Store) -> None:
+    use(store, ("todo", "open"), ("over", "done"))
+    store.tasks.create(id="T-1", title="t")
+    assert store.tasks.count('status = "todo"') == store.tasks.count('status != "over"') == store.tasks.count('status:"tod"') == 1
+    assert store.tasks.count('status = ""') == 0
+    assert [each.id for each in store.tasks.ready()] == ["T-1"]  # it leaves out the contract's value for done, too
+    with pytest.raises(InvalidArgument, match="status is never 'created'"):
+        store.tasks.count('status = "created"')
+
+
+def test_a_filter_of_an_older_client_matches_nothing_instead(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    try:
+        request = pb.StoreServiceCountRequest(kind="task", filter='status = "doen"')
+        assert engine.records.count(request, Call(api_version=3)).count == 0
+        with pytest.raises(daemon_errors.InvalidArgument, match="status is never 'doen'"):
+            engine.records.count(request, Call())
+        lists = [pb.ScanList(kind="task", filter='status != "doen"')]
+        with pytest.raises(daemon_errors.InvalidArgument, match="status is never 'doen'"):
+            list(engine.records.scan(pb.StoreServiceScanRequest(lists=lists), Call()))
+    finally:
+        engine.close()

@@ -117,16 +117,22 @@ def plain_content(path: Path) -> bytes:
     return subprocess.run(["zstd", "-dcq", str(path)], capture_output=True, check=True).stdout
 
 
-def test_people_read_the_context_files_with_ordinary_tools(directory: Directory) -> None:
-    daemon = directory.serve("store", "run/s.sock", *PLAIN_FILES)
+@pytest.mark.parametrize("inline", ["0", "checkpoint=0", "1M,checkpoint=0"])
+def test_people_read_the_context_files_with_ordinary_tools(directory: Directory, inline: str) -> None:
+    daemon = directory.serve("store", "run/s.sock", "--inline-max-bytes", inline, "--delta", "off")
     saved = {}
     with holdfast.connect(daemon.socket) as store:
         session = store.sessions.create(title="To be looked at")
+        store.tasks.create(id="T-1", title="t")
+        inlined = [store.attachments.save("T-1", "a", json.dumps({"small": True}, separators=(",", ":")).encode())]
+        inlined += [store.attachments.save("T-1", "b", b"another")] if inline != "0" else []
+        assert all(bool(store.blobs.stat(each.content_digest).path) == (inline == "0") for each in inlined)
         for step in range(1, 4):
             context = {"step": step, "notes": "the same words again " * 20_000}
             saved[store.checkpoints.save(session.id, context=context).context_digest] = context
         small = store.checkpoints.save(session.id, context={"small": True})
         saved[small.context_digest] = {"small": True}
+        assert small.context_digest == inlined[0].content_digest  # it was in the database before
         hint = [store.blobs.stat(digest).path for digest in saved]
     read = {}
     for path in files_below(daemon.data_dir / "blobs"):

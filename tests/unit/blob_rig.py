@@ -11,6 +11,7 @@ from holdfastd.blobs.files import BlobFiles
 from holdfastd.jobs.sweep import RecoveryJob, SweepJob
 from holdfastd.model.blobs import PutHeader, PutResult
 from holdfastd.model.call import Call
+from holdfastd.model.inline_limits import InlineLimits
 from holdfastd.model.jobs import JobRun
 from holdfastd.service.blobs.calls import Blobs
 from holdfastd.service.blobs.draft import BlobSettings
@@ -104,7 +105,8 @@ class Rig:
 @contextmanager
 def rig(data_dir: Path, **settings: object) -> Iterator[Rig]:
     """Opens a rig and closes it at the end."""
-    made = Rig(data_dir, BlobSettings(**settings))  # type: ignore[arg-type]
+    inline = InlineLimits(settings.pop("inline_max_bytes", 32 << 10), settings.pop("inline_by_kind", {}))  # type: ignore[arg-type]
+    made = Rig(data_dir, BlobSettings(inline=inline, **settings))  # type: ignore[arg-type]
     try:
         yield made
     finally:

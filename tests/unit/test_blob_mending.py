@@ -197,8 +197,8 @@ def test_of_two_puts_that_replace_the_same_bytes_one_file_stays(store: Rig, monk
     contents = store.blobs._contents
     look, looked = contents.is_stored, []
 
-    def put_meanwhile(of: str, call: Call) -> bool:
-        found = look(of, call)
+    def put_meanwhile(of: str, call: Call, inline_max_bytes: int | None) -> bool:
+        found = look(of, call, inline_max_bytes)
         if not looked:
             looked.append(of)
             assert not store.put(TEXT).existed
@@ -286,3 +286,47 @@ def test_nothing_of_a_damaged_row_is_used_when_its_bytes_are_replaced(store: Rig
     assert (store.get(digest), store.get(other.digest)) == (TEXT, BASE)
     store.restarted()
     assert store.blobs.stat(digest, Call()).row.lease_expire_time > store.now_ns
+
+
+@pytest.mark.parametrize("put", ["streamed", "announced", "with a base", "as a delta"])
+@pytest.mark.parametrize("content", [b"", SMALL, TEXT[:20_000]])
+def test_a_put_for_a_kind_with_a_limit_of_0_moves_bytes_from_the_database_to_a_file(
+    tmp_path: Path, content: bytes, put: str
+) -> None:
+    with rig(tmp_path, inline_by_kind={"checkpoint": 0}, inline_max_bytes=1 << 20) as store:
+        digest = store.put(content).digest
+        assert not store.blobs.stat(digest, Call()).row.path
+        assert store.send(PutHeader(digest=digest, kind="artifact"), [content]).existed
+        base = store.put(BASE).digest
+        prefix, suffix = trim(BASE, content)
+        chunks, headers = (
+            [content],
+            {
+                "streamed": PutHeader(kind="checkpoint"),
+                "announced": PutHeader(digest=digest, size_bytes=len(content), kind="checkpoint"),
+                "with a base": PutHeader(base_digest=base, kind="checkpoint"),
+                "as a delta": PutHeader(digest, len(content), base, (prefix, suffix), "checkpoint"),
+            },
+        )
+        if put == "as a delta":
+            chunks = [content[prefix : len(content) - suffix]]
+        assert not store.send(headers[put], chunks).existed
+        assert file_of(store, digest).is_file()
+        assert store.send(headers[put], chunks).existed
+        assert store.put(content).existed
+        store.restarted()
+        assert store.get(digest) == content
+        assert store.problems() == []
+
+
+def test_a_delta_for_a_kind_with_a_limit_of_0_has_a_file(tmp_path: Path) -> None:
+    with rig(tmp_path, inline_by_kind={"checkpoint": 0}) as store:
+        base = store.put(BASE).digest
+        prefix, suffix = trim(BASE, TEXT)
+        middle = TEXT[prefix : len(TEXT) - suffix]
+        for kind, has_file in (("artifact", False), ("checkpoint", True)):
+            content = TEXT[:prefix] + middle + kind.encode() + TEXT[len(TEXT) - suffix :]
+            header = PutHeader(digest_of(content), len(content), base, (prefix, suffix), kind)
+            stored = store.send(header, [middle + kind.encode()])
+            row = store.blobs.stat(stored.digest, Call()).row
+            assert (row.codec, bool(row.path)) == ("delta", has_file)

@@ -115,6 +115,15 @@ def test_no_revision_is_given_behind_a_damaged_key(damaged: Damaged, index: str,
     assert found.record.task.title == "kept"
 
 
+def test_a_commit_that_only_a_scan_finds_is_data_loss_of_a_watch(damaged: Damaged) -> None:
+    """The key of revision 3 repeats 2. The index has as many keys as before; a search for 3, as in a join, finds nothing."""
+    key = bytes([3, 1, 1, 3, 3])
+    engine = damaged("sqlite_autoindex_commits_1", key, 3, 0)
+    with pytest.raises(DataLoss, match="4 of the 4 revisions from 1 to 4 are whole, and an index does not find all commits"):
+        engine.changes()
+    assert [each.revision for each in engine.changes(after=3)] == [4, 4]
+
+
 def test_a_key_that_repeats_another_hides_no_change(tmp_path: Path) -> None:
     engine = Engine(tmp_path)
     engine.submit(*[insert_task(f"T{number}") for number in range(20)])

@@ -14,6 +14,7 @@ from holdfast.contract.kinds import JOURNALS, KINDS
 from holdfast.v1 import admin_service_pb2, entry_pb2
 from holdfast.v1 import journal_service_pb2 as journal_pb
 from holdfast.v1 import store_service_pb2 as pb
+from holdfastd import MAX_API_VERSION
 from holdfastd.errors import DataLoss
 from holdfastd.model import checksums
 from holdfastd.model.call import Call
@@ -191,12 +192,39 @@ CHANGES = [
 ]
 
 
+def watched(engine: Engine, api_version: int = MAX_API_VERSION) -> Iterator[pb.StoreServiceWatchResponse]:
+    request = pb.StoreServiceWatchRequest(after_revision=0, replay_only=True)
+    return engine.watches.watch(request, Call(api_version=api_version))
+
+
 @pytest.mark.parametrize("damage", CHANGES)
-def test_a_damaged_change_is_data_loss_of_a_watch(engine: Engine, damage: str) -> None:
+def test_a_watch_names_a_damaged_change_and_goes_on(engine: Engine, damage: str) -> None:
+    engine.submit(update_task("T1", 2, title="the last"))
+    change(engine, f"UPDATE changes SET {damage} WHERE revision = 4")
+    frames = list(watched(engine))
+    assert [(each.revision, each.ordinal) for frame in frames for each in frame.changes] == [
+        *((1, 0), (1, 1), (2, 0), (3, 0)),
+        (5, 0),
+    ]
+    (named,) = [each for frame in frames for each in frame.unreadable]
+    row = dict(zip(("kind", "id"), engine.query("SELECT kind, id FROM changes WHERE revision = 4")[0], strict=True))
+    assert (named.revision, named.ordinal, named.kind, named.id) == (4, 0, row["kind"], row["id"])
+    assert "damaged in the history" in named.reason
+    assert frames[-1].revision == 5
+
+
+def test_a_watch_names_an_image_that_is_no_message(engine: Engine) -> None:
+    change(engine, "UPDATE changes SET image = x'07', image_checksum = NULL, checksum = NULL WHERE revision = 4")
+    frames = list(watched(engine))
+    assert [(each.revision, each.kind, each.id) for frame in frames for each in frame.unreadable] == [(4, "task", "T1")]
+
+
+@pytest.mark.parametrize("damage", CHANGES)
+def test_a_damaged_change_is_data_loss_of_a_watch_of_an_older_client(engine: Engine, damage: str) -> None:
     change(engine, f"UPDATE changes SET {damage} WHERE revision = 4")
     found: list[int] = []
     with pytest.raises(DataLoss) as lost:
-        for frame in engine.watches.watch(pb.StoreServiceWatchRequest(after_revision=0, replay_only=True), Call()):
+        for frame in watched(engine, 3):
             found += [each.revision for each in frame.changes]
     assert (lost.value.reason, lost.value.metadata["revision"], found[-1]) == ("HISTORY_DAMAGED", "4", 3)
     assert "4.1" in [each.id for each in listed(engine, "audit").unreadable]
@@ -205,10 +233,12 @@ def test_a_damaged_change_is_data_loss_of_a_watch(engine: Engine, damage: str) -
 
 
 @pytest.mark.parametrize("damage", ["actor = 'other'", "commit_time = commit_time + 1", "peer_uid = 4321", "peer_pid = 1"])
-def test_a_damaged_commit_is_data_loss_of_a_watch(engine: Engine, damage: str) -> None:
+def test_a_watch_names_the_changes_of_a_damaged_commit(engine: Engine, damage: str) -> None:
     change(engine, f"UPDATE commits SET {damage} WHERE revision = 2")
+    (named,) = [each for frame in watched(engine) for each in frame.unreadable]
+    assert (named.revision, named.ordinal, named.kind, named.id) == (2, 0, "transcript", "S")
     with pytest.raises(DataLoss, match="Change 0 of revision 2"):
-        engine.changes()
+        list(watched(engine, 3))
     assert [each.id for each in listed(engine, "audit").unreadable] == ["2.1"]
     assert ("history_damaged", "transcript/S") in problems(engine)
 

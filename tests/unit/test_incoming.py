@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +15,7 @@ from holdfastd.errors import DeadlineExceeded
 from holdfastd.model.budget import Budget, Claim, NoRoom
 from holdfastd.model.call import Peer
 from holdfastd.rpc import incoming as module
+from holdfastd.rpc import receipts as receipts_module
 from holdfastd.rpc.incoming import Incoming
 from holdfastd.rpc.receipts import Receipts
 
@@ -88,6 +89,38 @@ def test_an_upload_that_is_refused_while_it_waits_ends_at_once(receipts: Receipt
     with pytest.raises(NoRoom):
         next(messages)
     assert time.monotonic() - began < 5.0
+
+
+def test_a_message_is_late_only_after_a_while(receipts: Receipts, budget: Budget, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A late message occupies memory of the largest size; one that is on its way does not, for longer than that of a call."""
+    assert module.LATE_S > receipts_module.LATE_S
+    monkeypatch.setattr(receipts_module, "STALLED_S", 1e9)
+    monkeypatch.setattr(module, "LATE_S", 1e9)
+    messages, waiting = (Incoming(Requests(), receipts, claim_of(budget, "a"), stalled_s=30.0) for _ in range(2))
+    threads = [threading.Thread(target=receive, args=(each,)) for each in (messages, waiting)]
+    threads[0].start()
+    assert eventually(lambda: messages in receipts._receiving)
+    threads[1].start()  # of the same connection, so it waits for the permit
+    time.sleep(4 * (receipts_module.LATE_S + receipts_module.LOOK_S))
+    assert (messages.has_stalled(), messages.claim.held_bytes) == (False, 0)
+    monkeypatch.setattr(module, "LATE_S", 0.2)
+    assert eventually(lambda: messages.claim.held_bytes == 16 * MIB)
+    for each in (messages, waiting):
+        each.refuse(NoRoom(1))
+    for thread in threads:
+        thread.join()
+
+
+def receive(messages: Incoming) -> None:
+    with pytest.raises(NoRoom):
+        next(messages)
+
+
+def eventually(is_true: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 5.0
+    while not is_true() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return is_true()
 
 
 def wake(requests: Requests) -> None:

@@ -189,3 +189,39 @@ def test_a_wrong_value_in_the_environment_is_a_refused_start(tmp_path: Path, mon
 
     monkeypatch.setenv("HOLDFAST_MEMORY_MAX_BYTES", "1X")
     assert main(["--data-dir", str(tmp_path)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "default", "by_kind"),
+    [
+        ("64K", 65536, {}),
+        (0, 0, {}),
+        ("checkpoint=0", 32 << 10, {"checkpoint": 0}),
+        ("1K, checkpoint=0, transcript=64K", 1024, {"checkpoint": 0, "transcript": 65536}),
+        ("default=1K,phase_output=0", 1024, {"phase_output": 0}),
+        ({"default": "1K", "checkpoint": 0}, 1024, {"checkpoint": 0}),
+        ({"artifact": 5}, 32 << 10, {"artifact": 5}),
+    ],
+)
+def test_chosen_kinds_have_a_limit_of_their_own_in_the_database(given: object, default: int, by_kind: dict[str, int]) -> None:
+    limits = load_settings({"inline_max_bytes": given}, {}).inline_max_bytes
+    assert (limits.default, dict(limits.by_kind)) == (default, by_kind)
+    assert (limits.of("checkpoint"), limits.of("")) == (by_kind.get("checkpoint", default), default)
+
+
+def test_the_file_and_the_environment_set_the_limits_of_kinds(tmp_path: Path) -> None:
+    config = write(tmp_path, "inline_max_bytes = { default = '64K', checkpoint = 0 }")
+    limits = load_settings({}, {}, config).inline_max_bytes
+    assert (limits.default, dict(limits.by_kind)) == (65536, {"checkpoint": 0})
+    limits = load_settings({}, {"HOLDFAST_INLINE_MAX_BYTES": "artifact=0"}, config).inline_max_bytes
+    assert (limits.default, dict(limits.by_kind)) == (32 << 10, {"artifact": 0})
+
+
+@pytest.mark.parametrize(
+    "given", ["tusk=0", "task=0", "checkpoint=2M", "checkpoint=", "1K,2K", "checkpoint=1,checkpoint=2", "1K,", {"x": 1}, True]
+)
+def test_wrong_limits_of_kinds_are_refused_with_the_kinds(given: object) -> None:
+    with pytest.raises(
+        SetupError, match=r"from 0 to 1 MiB.*\(kinds with blobs: artifact, checkpoint, .*\)\. The default is 32 KiB"
+    ):
+        load_settings({"inline_max_bytes": given}, {})

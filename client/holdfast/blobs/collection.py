@@ -10,6 +10,7 @@ from typing import BinaryIO, cast
 import grpc
 
 from holdfast.blobs.sources import Source, SourceLike, source_of
+from holdfast.contract.messages import message_with
 from holdfast.errors import DataLoss, HoldfastError, InvalidArgument, NotFound
 from holdfast.v1 import blob_service_pb2
 from holdfast.wire.connection import Connection
@@ -18,6 +19,7 @@ from holdfast.wire.streams import Stream
 
 READ_BUFFER_BYTES = 256 << 10
 SLOWEST_BYTES_PER_S = 1 << 20
+KIND_SINCE = 4  # the API version in which a Put states the kind
 
 
 class Blobs:
@@ -30,14 +32,16 @@ class Blobs:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def put(self, source: SourceLike, /, *, base_digest: str = "") -> blob_service_pb2.BlobServicePutResponse:
+    def put(self, source: SourceLike, /, *, base_digest: str = "", kind: str = "") -> blob_service_pb2.BlobServicePutResponse:
         """Stores bytes, or the content of a path (`str`, `Path`) or a binary file. The answer has `digest` and `size_bytes`.
 
-        `base_digest` may name a similar blob, to store only the difference. The blob is durable when this returns. After an
-        outage it is sent again from the start; if the source is a file that cannot seek, the error is raised instead.
+        `base_digest` may name a similar blob, to store only the difference. `kind` may name the kind of the record that will
+        refer to the blob: the daemon's setting `inline_max_bytes` may keep those of a kind in files.
+        The blob is durable when this returns. After an outage it is sent again from the start; if the source is a file that
+        cannot seek, the error is raised instead.
         """
         chosen = source_of(source)
-        header = blob_service_pb2.BlobPutHeader(base_digest=base_digest)
+        header = message_with(blob_service_pb2.BlobPutHeader, base_digest=base_digest, kind=kind)
         if chosen.size_bytes is not None:
             header.size_bytes = chosen.size_bytes
         return self.upload(header, chosen)
@@ -53,7 +57,7 @@ class Blobs:
 
     def stat(self, digest: str, /) -> blob_service_pb2.BlobServiceStatResponse:
         """Returns a blob's sizes, its storage form and the end of its lease. Raises NotFound."""
-        request = blob_service_pb2.BlobServiceStatRequest(digest=digest)
+        request = message_with(blob_service_pb2.BlobServiceStatRequest, digest=digest)
         return self._connection.call(lambda stubs: stubs.blob.Stat, request)
 
     def exists(self, digest: str, /) -> bool:
@@ -69,8 +73,11 @@ class Blobs:
         allowance_s = (source.size_bytes or 0) / SLOWEST_BYTES_PER_S
         patience = self._connection.patience(allowance_s)
         while True:
+            stubs = self._connection.stubs()
+            if header.kind and not self._connection.speaks(KIND_SINCE):
+                header.ClearField("kind")  # an older daemon has one limit for all kinds
             first = blob_service_pb2.BlobServicePutRequest(header=header)
-            stubs, metadata = self._connection.stubs(), self._connection.metadata_for(first)
+            metadata = self._connection.metadata_for(first)
             frames = _Frames(header, source)
             timeout_s = patience.remaining_s if source.size_bytes is not None else None
             try:
@@ -96,7 +103,7 @@ class Blobs:
         """Yields the same bytes as `get`, in chunks of at most 3 MiB, as they arrive."""
         if offset < 0 or length < 0:
             raise InvalidArgument("offset and length may not be negative.", reason="VALUE_INVALID")
-        request = blob_service_pb2.BlobServiceGetRequest(digest=digest, offset=offset, length=length)
+        request = message_with(blob_service_pb2.BlobServiceGetRequest, digest=digest, offset=offset, length=length)
         stream: Stream[blob_service_pb2.BlobServiceGetRequest, blob_service_pb2.BlobServiceGetResponse]
         stream = Stream(self._connection, lambda stubs: stubs.blob.Get, lambda: request)
         end = offset + length if length else 0

@@ -2,7 +2,8 @@
 
 An entry holds at most 1 MiB and no NUL characters or lone surrogates, a phase output at most 2 MiB. The contract names for each
 such field the blob that may stand in place of it (`in_place_of`). The functions take an entry, or the message of an entry or
-record. A message cannot hold lone surrogates, so `whole` shows U+FFFD in place of each; `text_of` and `open_content` are exact.
+record. A message cannot hold lone surrogates, so `whole` shows U+FFFD in place of each; views (`values/exact.py`), `text_of` and
+`open_content` are exact.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from holdfast.v1 import entry_pb2
 from holdfast.v1.store_service_pb2 import Unreadable
 from holdfast.values import unfit
 from holdfast.values.entries import ENTRY_LIMIT_BYTES, EntryLike, check_entry, entry_of, unchecked
+from holdfast.values.exact import with_texts
 from holdfast.values.fields import json_field, message_of
 from holdfast.values.view import View
 from holdfast.wire.agreement import UPGRADE_DAEMON
@@ -96,13 +98,22 @@ def whole(entry: M, blobs: Blobs) -> M:
 
     Raises DataLoss, which names the entry or record, if a blob is damaged or missing.
     """
+    return whole_with_texts(entry, blobs)[0]
+
+
+def whole_with_texts(entry: M, blobs: Blobs) -> tuple[M, dict[str, str]]:
+    """As `whole`, and the texts that the message cannot hold exactly, by field; for `exact.with_texts`."""
     filled = type(entry)()
     filled.CopyFrom(entry)
-    message = value_of(filled)
+    message, texts = value_of(filled), dict[str, str]()
     digests = {name: digest for name, place in places_of(message).items() if (digest := getattr(message, place.name))}
     for name, digest in digests.items():
-        setattr(message, name, unfit.shown(unfit.text_from(_bytes(blobs, digest, entry))))
-    return filled if digests else entry
+        text = unfit.text_from(_bytes(blobs, digest, entry))
+        shown = unfit.shown(text)
+        setattr(message, name, shown)
+        if shown != text:
+            texts[name] = text
+    return (filled if digests else entry), texts
 
 
 def _default(message: Message) -> str:
@@ -138,9 +149,9 @@ def as_stored(made: MakeValues[Made]) -> ValuesOf[Made]:
     return values_of
 
 
-def _whole_or_noted(entry: entry_pb2.Entry, blobs: Blobs, gaps: Gaps) -> entry_pb2.Entry | None:
+def _whole_or_noted(entry: entry_pb2.Entry, blobs: Blobs, gaps: Gaps) -> tuple[entry_pb2.Entry, dict[str, str]] | None:
     try:
-        return whole(entry, blobs)
+        return whole_with_texts(entry, blobs)
     except DataLoss as error:
         gaps.note([Unreadable(kind=entry.WhichOneof("value") or "", id=str(entry.number), reason=error.message)])
         return None
@@ -168,8 +179,8 @@ class Contents:
                     yield from made(some)
                     continue
                 for entry in some:
-                    if (whole_entry := _whole_or_noted(entry, blobs, gaps)) is not None:
-                        yield from made([whole_entry])
+                    if (found := _whole_or_noted(entry, blobs, gaps)) is not None:
+                        yield from (with_texts(each, found[1]) for each in made([found[0]]))
 
         return values_of
 
@@ -184,9 +195,12 @@ class Contents:
             return self._stored_apart(value, journal, error)
         return self._stored_apart(value, journal, None) if _needs_more(journal)(getattr(entry, journal)) else entry
 
-    def stored_text(self, text: str) -> str | None:
-        """Puts a text into a blob and returns the digest; None if the daemon is too old to keep it in place of a field."""
-        return self.blobs.put(unfit.bytes_of(text)).digest if self._connection.supports(SINCE) else None
+    def stored_text(self, text: str, kind: str) -> str | None:
+        """Puts a text of a record of that kind into a blob and returns the digest.
+
+        None if the daemon is too old to keep it in place of a field.
+        """
+        return self.blobs.put(unfit.bytes_of(text), kind=kind).digest if self._connection.supports(SINCE) else None
 
     def settle(self, message: Message) -> None:
         """Clears one of a field and its blob if a message has both: the field if it says the same as the blob."""
@@ -217,11 +231,11 @@ class Contents:
         if apart and not self._connection.supports(SINCE):
             raise _too_old(error, journal, apart)
         for name, content in apart.items():
-            self._put(message, places_of(message)[name], content)
+            self._put(message, places_of(message)[name], content, journal)
         return entry
 
-    def _put(self, message: Message, place: Field, content: bytes) -> None:
-        setattr(message, place.name, self.blobs.put(content).digest)
+    def _put(self, message: Message, place: Field, content: bytes, journal: str) -> None:
+        setattr(message, place.name, self.blobs.put(content, kind=journal).digest)
         if place.type_field:
             setattr(message, place.type_field, unfit.media_type(content))
 

@@ -90,9 +90,19 @@ def _described(found: admin_service_pb2.AdminServiceGetStatusResponse) -> Iterab
     yield "queued", f"{found.queued_commits} commits"
     if found.memory_max_bytes:  # an older daemon does not tell
         yield "memory", f"{size_text(found.memory_held_bytes)} of {size_text(found.memory_max_bytes)} for requests and answers"
+    yield from _damage(found)
     yield "workspaces", _some_workspaces(found)
     for warning in found.warnings:
         yield "warning", warning
+
+
+def _damage(found: admin_service_pb2.AdminServiceGetStatusResponse) -> Iterable[tuple[str, str]]:
+    """What reads and the last verify found; nothing of a daemon before API version 4, which does not tell."""
+    if found.max_api_version >= 4:
+        yield "unreadable", f"{found.unreadable_count:,} records, entries and changes since the start"
+    if found.HasField("last_verify"):
+        problems, when = found.last_verify.problem_count, time_text(found.last_verify.finish_time.ToJsonString())
+        yield "verified", f"{when}: " + (f"{problems:,} problems" if problems != 1 else "1 problem")
 
 
 def _some_workspaces(found: admin_service_pb2.AdminServiceGetStatusResponse) -> str:

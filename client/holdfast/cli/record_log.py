@@ -24,6 +24,7 @@ from holdfast.cli.terminal import Line
 from holdfast.cli.text import one_line, time_text
 from holdfast.cli.unreadable import counted
 from holdfast.contract.kinds import KINDS, Kind
+from holdfast.contract.messages import message_with
 from holdfast.errors import DataLoss, FailedPrecondition, HoldfastError, NotFound
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from holdfast.values.fields import json_value
@@ -108,8 +109,12 @@ def _history(store: Store, kinds: list[str], id: str) -> Iterator[entry_pb2.Entr
 
     scope = store.transaction().scope
     for kind in kinds:
-        request = journal_service_pb2.JournalServiceListRequest(
-            workspace=scope.workspace, journal=JOURNAL, parent_kind=kind, parent_id=id
+        request = message_with(
+            journal_service_pb2.JournalServiceListRequest,
+            workspace=scope.workspace,
+            journal=JOURNAL,
+            parent_kind=kind,
+            parent_id=id,
         )
         yield from entry_pages(scope, request, None, as_stored(list))
 

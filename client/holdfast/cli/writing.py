@@ -49,14 +49,14 @@ def target(kind: Kind, id: str | None, words: Sequence[str]) -> tuple[str, Seque
 def create(store: Store, kind: Kind, values: Mapping[str, Any]) -> Any:
     """Uploads the files among the values and adds the record."""
     try:
-        return records_of(store, kind).create(**_in_blobs(store, kind, _uploaded(store, values)))
+        return records_of(store, kind).create(**_in_blobs(store, kind, _uploaded(store, kind, values)))
     except TypeError as error:  # JSON with a number where the field takes text; the message names the field
         raise InvalidArgument(str(error), reason="VALUE_INVALID") from None
 
 
 def update(store: Store, kind: Kind, id: str, version: int, values: Mapping[str, Any]) -> Any:
     """Uploads the files among the values and changes the record."""
-    return records_of(store, kind).update(id, version=version, **_uploaded(store, values))
+    return records_of(store, kind).update(id, version=version, **_uploaded(store, kind, values))
 
 
 def _values(kind: Kind, words: Sequence[str], files: Files) -> dict[str, Any]:
@@ -102,9 +102,9 @@ def _described(kind: Kind, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": name, "content_type": content_type_of(name), **fields}
 
 
-def _uploaded(store: Store, values: Mapping[str, Any]) -> dict[str, Any]:
+def _uploaded(store: Store, kind: Kind, values: Mapping[str, Any]) -> dict[str, Any]:
     """Uploads the files among the values and returns the values with the digests in their place."""
-    return {name: _digest(store, each) if isinstance(each, Upload) else each for name, each in values.items()}
+    return {name: _digest(store, kind, each) if isinstance(each, Upload) else each for name, each in values.items()}
 
 
 def _in_blobs(store: Store, kind: Kind, values: dict[str, Any]) -> dict[str, Any]:
@@ -117,9 +117,9 @@ def _in_blobs(store: Store, kind: Kind, values: dict[str, Any]) -> dict[str, Any
         if isinstance(text, str) and text:
             from holdfast.values.unfit import bytes_of
 
-            values |= {field.name: store.blobs.put(bytes_of(text)).digest, field.in_place_of: None}
+            values |= {field.name: store.blobs.put(bytes_of(text), kind=kind.name).digest, field.in_place_of: None}
     return values
 
 
-def _digest(store: Store, upload: Upload) -> str:
-    return store.blobs.put(sys.stdin.buffer if upload.path == STDIN else Path(upload.path)).digest
+def _digest(store: Store, kind: Kind, upload: Upload) -> str:
+    return store.blobs.put(sys.stdin.buffer if upload.path == STDIN else Path(upload.path), kind=kind.name).digest

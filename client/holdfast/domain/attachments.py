@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from typing import BinaryIO, cast
 
 from holdfast.blobs.sources import SourceLike
@@ -15,7 +14,7 @@ from holdfast.records.sink import Sink
 from holdfast.values import views
 from holdfast.values.filters import equal
 from holdfast.values.view_classes import view_of
-from holdfast.wire.pages import Page
+from holdfast.wire.pages import Listing, OnUnreadable, Page
 from holdfast.wire.scope import Scope
 
 TYPE = "attachment"
@@ -72,13 +71,18 @@ class Attachments(AttachmentWrites):
         """The attachment of that name. Raises NotFound."""
         return _stored(self._sink.scope, task_id, name)
 
-    def list(self, task_id: str, /) -> Iterator[views.Artifact]:
+    def list(self, task_id: str, /, *, on_unreadable: OnUnreadable | None = None) -> Listing[views.Artifact]:
         """The attachments of a task, by name."""
-        return self._stored.list(filter=_of(task_id), order_by="name", page_size=PAGE)
+        return self._stored.list(filter=_of(task_id), order_by="name", page_size=PAGE, on_unreadable=on_unreadable)
 
-    def page(self, task_id: str, /, *, page_size: int = 0, page_token: str = "") -> Page[views.Artifact]:
+    def page(
+        self, task_id: str, /, *, page_size: int = 0, page_token: str = "", on_unreadable: OnUnreadable | None = None
+    ) -> Page[views.Artifact]:
         """Returns one page of what `list` yields; see `Records.page`."""
-        return self._stored.page(filter=_of(task_id), order_by="name", page_size=page_size, page_token=page_token)
+        wanted = _of(task_id)
+        return self._stored.page(
+            filter=wanted, order_by="name", page_size=page_size, page_token=page_token, on_unreadable=on_unreadable
+        )
 
     def open(self, task_id: str, name: str, /) -> BinaryIO:
         """The content of an attachment as a readable, seekable binary file. Raises NotFound."""

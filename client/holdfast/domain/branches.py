@@ -14,7 +14,7 @@ from holdfast.records.watch import Watch
 from holdfast.records.writes import CollectionWrites
 from holdfast.values import views
 from holdfast.values.filters import both, quoted_time
-from holdfast.wire.pages import Found, OnUnreadable
+from holdfast.wire.pages import Found, Listing, OnUnreadable
 
 
 class BranchWrites(CollectionWrites["views.Branch"]):
@@ -60,13 +60,15 @@ class Branches(BranchWrites, Collection["views.Branch"]):
         found.unreadable = stored.unreadable
         return found
 
-    def watch(self, *, ids: Iterable[str] = (), since: int | None = None, cursor: str = "") -> Watch:
+    def watch(
+        self, *, ids: Iterable[str] = (), since: int | None = None, cursor: str = "", on_unreadable: OnUnreadable | None = None
+    ) -> Watch:
         """As `watch` of every record; `ids` may be names."""
-        return super().watch(ids=[branch_id(each) for each in ids], since=since, cursor=cursor)
+        return super().watch(ids=[branch_id(each) for each in ids], since=since, cursor=cursor, on_unreadable=on_unreadable)
 
-    def history(self, id: str, /) -> Iterator[views.Change]:
+    def history(self, id: str, /, *, on_unreadable: OnUnreadable | None = None) -> Iterator[views.Change]:
         """As `history` of every record; `id` may be the branch's name."""
-        return super().history(branch_id(id))
+        return super().history(branch_id(id), on_unreadable=on_unreadable)
 
     def stale(
         self,
@@ -77,12 +79,13 @@ class Branches(BranchWrites, Collection["views.Branch"]):
         order_by: str = "",
         page_size: int = 0,
         limit: int | None = None,
-    ) -> Iterator[views.Branch]:
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Listing[views.Branch]:
         """Yields the active branches without activity since `before`. A branch never touched counts from its creation."""
         time = quoted_time(before)
         untouched = f"(activity_time = null AND create_time < {time})"
         wanted = f'status = "active" AND (activity_time < {time} OR {untouched})'
-        return self._listed(both(wanted, filter), order_by, page_size, limit)
+        return self._listed(both(wanted, filter), order_by, page_size, limit, on_unreadable)
 
 
 def branch_id(name: str) -> str:

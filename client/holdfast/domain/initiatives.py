@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -16,6 +15,7 @@ from holdfast.v1 import record_pb2
 from holdfast.values import views
 from holdfast.values.fields import timestamp
 from holdfast.values.filters import both, equal
+from holdfast.wire.pages import Listing, OnUnreadable
 
 
 class InitiativeWrites(CollectionWrites["views.Initiative"]):
@@ -49,11 +49,21 @@ class Initiatives(InitiativeWrites, Waiting["views.Initiative"]):
     """The initiatives of one workspace. Thread-safe."""
 
     def tasks(
-        self, initiative_id: str, /, *, filter: str = "", order_by: str = "", page_size: int = 0, limit: int | None = None
-    ) -> Iterator[views.Task]:
+        self,
+        initiative_id: str,
+        /,
+        *,
+        filter: str = "",
+        order_by: str = "",
+        page_size: int = 0,
+        limit: int | None = None,
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Listing[views.Task]:
         """Yields the tasks of an initiative. The options are those of `Records.list`."""
         wanted = both(equal(initiative_id=initiative_id), filter)
-        return Tasks(self._sink, KINDS["task"]).list(filter=wanted, order_by=order_by, page_size=page_size, limit=limit)
+        return Tasks(self._sink, KINDS["task"]).list(
+            filter=wanted, order_by=order_by, page_size=page_size, limit=limit, on_unreadable=on_unreadable
+        )
 
 
 def decided(decision: str, rationale: str, actor: str, time: datetime.datetime | Timestamp | None) -> record_pb2.Decision:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,6 +14,7 @@ from holdfast.records.writes import CollectionWrites
 from holdfast.values import views
 from holdfast.values.contexts import decode_context, encode_context
 from holdfast.values.filters import both, equal, quoted_time
+from holdfast.wire.pages import Listing, OnUnreadable
 
 
 class LogWrites(CollectionWrites["views.ExecutionLog"]):
@@ -47,7 +47,7 @@ class LogWrites(CollectionWrites["views.ExecutionLog"]):
         if detail is None:
             return {}
         content, detail_type = encode_context(detail)
-        return {"detail_digest": self._sink.blobs.put(content).digest, "detail_type": detail_type}
+        return {"detail_digest": self._sink.blobs.put(content, kind=self._kind.name).digest, "detail_type": detail_type}
 
 
 class Logs(LogWrites, Collection["views.ExecutionLog"]):
@@ -75,7 +75,8 @@ class Logs(LogWrites, Collection["views.ExecutionLog"]):
         order_by: str = "",
         page_size: int = 0,
         limit: int | None = None,
-    ) -> Iterator[views.ExecutionLog]:
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Listing[views.ExecutionLog]:
         """Yields logs by workflow, version, status and the start of the run: from `since`, before `until`.
 
         A log without a `start_time` is compared by its `create_time`. The other options are those of `Records.list`.
@@ -83,13 +84,16 @@ class Logs(LogWrites, Collection["views.ExecutionLog"]):
         wanted = both(equal(workflow_id=workflow_id, workflow_version=version, status=status), filter)
         wanted = both(wanted, _began(">=", since) if since is not None else "")
         wanted = both(wanted, _began("<", until) if until is not None else "")
-        return self._listed(wanted, order_by, page_size, limit)
+        return self._listed(wanted, order_by, page_size, limit, on_unreadable)
 
-    def recent(self, workflow_id: str, version: int | None = None, /, *, limit: int = 10) -> Iterator[views.ExecutionLog]:
+    def recent(
+        self, workflow_id: str, version: int | None = None, /, *, limit: int = 10, on_unreadable: OnUnreadable | None = None
+    ) -> Listing[views.ExecutionLog]:
         """Yields the last `limit` logs of a workflow, or of one version of it, newest first."""
         if not workflow_id:
             raise TypeError("logs: name the workflow.")
-        return self.query(workflow_id=workflow_id, version=version or 0, order_by="create_time desc", limit=limit)
+        wanted, newest = equal(workflow_id=workflow_id, workflow_version=version or 0), "create_time desc"
+        return self._listed(wanted, newest, 0, limit, on_unreadable)
 
 
 def of_workflow(workflow: str, fields: dict[str, object]) -> dict[str, object]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from google.protobuf.message import Message
 
-from holdfast.blobs.contents import Contents, open_content, text_of, whole
+from holdfast.blobs.contents import Contents, open_content, text_of, whole_with_texts
 from holdfast.contract.ids import can_be_id, hashed_id
 from holdfast.contract.kinds import KINDS
 from holdfast.errors import AlreadyExists, NotFound, VersionMismatch, WorkspaceNotFound
@@ -18,11 +18,12 @@ from holdfast.records.sink import Step
 from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import record_pb2
 from holdfast.values import mutations, unfit, views
+from holdfast.values.exact import with_texts
 from holdfast.values.fields import message_of
 from holdfast.values.filters import both, equal
 from holdfast.values.mutations import record_of
 from holdfast.values.view import copied
-from holdfast.wire.pages import raise_unreadable
+from holdfast.wire.pages import Listing, OnUnreadable, raise_unreadable
 from holdfast.wire.scope import Scope
 
 PAGE = 1000
@@ -136,7 +137,7 @@ class PhaseOutputWrites(CollectionWrites["views.PhaseOutput"]):
         fits = len(content) <= CONTENT_BYTES // 4 or len(unfit.bytes_of(content)) <= CONTENT_BYTES
         if fits and not unfit.is_unfit(content) and not unfit.has_surrogates(content):
             return None
-        return Contents(self._scope.connection).stored_text(content)
+        return Contents(self._scope.connection).stored_text(content, self._kind.name)
 
     def _holders(self, message: views.PhaseOutput | Message | None, fields: Mapping[str, object]) -> list[record_pb2.PhaseOutput]:
         """The task's own outputs that now have the variable of the output to save: one, or more in a store from before 0.4.
@@ -162,7 +163,7 @@ class PhaseOutputs(PhaseOutputWrites, Collection["views.PhaseOutput"]):
     that where a phase's name has blanks. An output of a run has the task of its run. The outputs of a task's runs are not the
     task's own; `for_task` yields both. Each run, and each task itself, has at most one output for a phase and one for a variable.
     Methods take either `run_id`, or `task_id` for a task's own outputs.
-    Reads fill in a content that is in a blob. A message shows U+FFFD there for a lone surrogate; `text` is exact.
+    Reads fill in a content that is in a blob. A view is exact there; its message shows U+FFFD for a lone surrogate.
     """
 
     def text(self, output: views.PhaseOutput | Message, /) -> str:
@@ -186,17 +187,22 @@ class PhaseOutputs(PhaseOutputWrites, Collection["views.PhaseOutput"]):
         """
         return self._value(first_output(self._scope, Owner(run_id, task_id), variable=variable))
 
-    def all(self, run_id: str = "", *, task_id: str = "", filter: str = "") -> Iterator[views.PhaseOutput]:
+    def all(
+        self, run_id: str = "", *, task_id: str = "", filter: str = "", on_unreadable: OnUnreadable | None = None
+    ) -> Listing[views.PhaseOutput]:
         """Yields the outputs of a run, or a task's own, oldest first."""
-        return self._listed(both(Owner(run_id, task_id).filter(), filter), "", PAGE, None)
+        return self._listed(both(Owner(run_id, task_id).filter(), filter), "", PAGE, None, on_unreadable)
 
-    def as_map(self, run_id: str = "", *, task_id: str = "") -> dict[str, str]:
+    def as_map(self, run_id: str = "", *, task_id: str = "", on_unreadable: OnUnreadable | None = None) -> dict[str, str]:
         """Returns the contents of the outputs of a run, or a task's own, by variable, or by phase for those without one."""
-        return {each.variable or each.phase: self.text(each) for each in self.all(run_id, task_id=task_id)}
+        found = self.all(run_id, task_id=task_id, on_unreadable=on_unreadable)
+        return {each.variable or each.phase: self.text(each) for each in found}
 
-    def for_task(self, task_id: str, /, *, filter: str = "") -> Iterator[views.PhaseOutput]:
+    def for_task(
+        self, task_id: str, /, *, filter: str = "", on_unreadable: OnUnreadable | None = None
+    ) -> Listing[views.PhaseOutput]:
         """Yields all outputs of a task, those of its runs and its own, oldest first."""
-        return self._listed(both(_asked(task_id=task_id), filter), "", PAGE, None)
+        return self._listed(both(_asked(task_id=task_id), filter), "", PAGE, None, on_unreadable)
 
     def exists(self, id: str = "", /, phase: str = "", *, run_id: str = "", task_id: str = "") -> bool:
         """Whether an output exists: `exists(id)`, `exists(run_id, phase)`, or `exists(task_id=…, phase=…)` for a task's own."""
@@ -207,7 +213,10 @@ class PhaseOutputs(PhaseOutputWrites, Collection["views.PhaseOutput"]):
 
     def _value(self, found: Any) -> views.PhaseOutput:
         """Makes the value that callers get, with a content that is in a blob filled in."""
-        return super()._value(whole(message_of(found), self._sink.blobs) if found.content_digest else found)
+        if not found.content_digest:
+            return super()._value(found)
+        message, texts = whole_with_texts(message_of(found), self._sink.blobs)
+        return with_texts(super()._value(message), texts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from holdfast.domain.workflow_versions import WorkflowWrites, named, named_record, no_version
@@ -12,7 +11,7 @@ from holdfast.records.scans import scan
 from holdfast.v1 import record_pb2
 from holdfast.values import views
 from holdfast.values.filters import both, equal
-from holdfast.wire.pages import Found, Gaps, OnUnreadable
+from holdfast.wire.pages import Found, Gaps, Listing, OnUnreadable
 
 if TYPE_CHECKING:
     from holdfast.domain.workflow_diff import WorkflowDiff
@@ -57,9 +56,9 @@ class Workflows(WorkflowWrites, Records["views.Workflow"]):
         except WorkspaceNotFound:
             return []
 
-    def versions(self, workflow_id: str, /) -> Iterator[views.Workflow]:
+    def versions(self, workflow_id: str, /, *, on_unreadable: OnUnreadable | None = None) -> Listing[views.Workflow]:
         """Yields the versions of a workflow that are not deleted, oldest first."""
-        return self._listed(equal(workflow_id=named(workflow_id)), "workflow_version", PAGE, None)
+        return self._listed(equal(workflow_id=named(workflow_id)), "workflow_version", PAGE, None, on_unreadable)
 
     def lineage(self, workflow_id: str, version: int, /) -> list[views.Workflow]:
         """Returns a version, its parent, its parent's parent and so on. Ends before a deleted version. Raises NotFound."""

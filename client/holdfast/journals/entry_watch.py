@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from holdfast.contract.messages import message_with
 from holdfast.errors import InvalidArgument, NotFound
 from holdfast.journals.calls import JournalCalls
 from holdfast.records.watch import revision_now
@@ -53,8 +54,13 @@ class EntryWatch(Generic[E]):
         else:
             self._position, self._exact = (revision_now(scope) if since is None else since, 0, 0), False
         after = self._position[0] - self._exact
-        self._request = store_service_pb2.StoreServiceWatchRequest(
-            workspace=scope.workspace, kinds=[journal], ids=ids, after_revision=after, replay_only=replay_only
+        self._request = message_with(
+            store_service_pb2.StoreServiceWatchRequest,
+            workspace=scope.workspace,
+            kinds=[journal],
+            ids=ids,
+            after_revision=after,
+            replay_only=replay_only,
         )
         self._calls: JournalCalls[E] = JournalCalls(scope, journal)
         self._gaps = Gaps(on_unreadable)
@@ -92,6 +98,7 @@ class EntryWatch(Generic[E]):
     def _read(self) -> Generator[E, None, None]:
         for frame in self._stream:
             self._request.cursor = frame.cursor
+            self._gaps.note(frame.unreadable)
             for group in _groups(frame.changes):
                 yield from self._entries_of(group)
             if frame.revision >= self._position[0]:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Generic, TypeVar, Union
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.blobs.contents import Contents, open_content, text_of
+from holdfast.contract.messages import message_with
 from holdfast.errors import InvalidArgument
 from holdfast.journals.calls import JournalCalls, JournalSink
 from holdfast.journals.entry_watch import EntryWatch, OnSkipped
@@ -163,7 +164,7 @@ class Events(EventWrites[int]):
     def text(self, event: entry_pb2.Entry, field: str = "message", /) -> str:
         """Returns the `message` of an event, or its `data` as JSON text, exactly as it was given. Raises DataLoss.
 
-        `entry.event.message` is the same, but shows U+FFFD for a lone surrogate, which a message cannot hold.
+        `entry.event.message` is the same; only the protobuf shows U+FFFD for a lone surrogate, which it cannot hold.
         """
         return text_of(event, self._calls.contents.blobs, field)
 
@@ -210,7 +211,7 @@ def event_of(contents: Contents, value: EventLike, parent_kind: str, parent_id: 
     """Returns an event to append. If its parent is a task, `task_id` defaults to the parent. Raises the errors of `stored`."""
     entry: entry_pb2.Entry = copied(contents.stored(value, JOURNAL))
     if parent_kind == "task" and not entry.event.task_id:
-        entry.event.task_id = parent_id
+        entry.event.MergeFrom(message_with(entry_pb2.Event, task_id=parent_id))
     return entry
 
 

@@ -135,7 +135,7 @@ class Transcripts(TranscriptWrites[int, range]):
     def text(self, entry: entry_pb2.Entry, /) -> str:
         """Returns the content of an entry exactly as it was given, wherever it is. Raises DataLoss.
 
-        `entry.transcript.content` is the same, but shows U+FFFD for a lone surrogate, which a message cannot hold.
+        `entry.content` is the same; only the message shows U+FFFD for a lone surrogate, which it cannot hold.
         """
         return text_of(entry, self._calls.contents.blobs)
 

@@ -20,6 +20,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.blobs.contents import Contents
 from holdfast.contract.ids import request_id
+from holdfast.contract.messages import message_with
 from holdfast.errors import Closed, DeadlineExceeded, HoldfastError, InvalidArgument
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from holdfast.values.entries import check_entry, check_text
@@ -234,7 +235,8 @@ class TranscriptWriter:
         return f"Of {self._written:,} entries written to the {journal}, {self._acknowledged:,} are durable"
 
     def _fresh_batch(self) -> None:
-        self._batch = journal_service_pb2.JournalServiceAppendRequest(
+        self._batch = message_with(
+            journal_service_pb2.JournalServiceAppendRequest,
             workspace=self._scope.workspace,
             actor=self._scope.actor,
             request_id=request_id(),

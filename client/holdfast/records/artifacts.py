@@ -43,7 +43,7 @@ def stored_content(blobs: Blobs, source: SourceLike, fields: dict[str, object]) 
         about["name"] = chosen.name
     if not about.get("content_type"):
         about["content_type"] = content_type_of(str(about["name"]))
-    header = blob_service_pb2.BlobPutHeader()
+    header = blob_service_pb2.BlobPutHeader(kind="artifact")
     if chosen.size_bytes is not None:
         header.size_bytes = chosen.size_bytes
     return {**about, "content_digest": blobs.upload(header, chosen).digest}

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from google.protobuf.message import Message
 
 from holdfast.blobs.session_memory import Content
-from holdfast.blobs.uploads import upload_context
+from holdfast.blobs.uploads import is_file, upload_context, upload_file
 from holdfast.errors import NotFound, ParentNotFound
 from holdfast.records.collection import Records
 from holdfast.records.listing import first_message
 from holdfast.records.writes import RecordWrites
 from holdfast.v1 import record_pb2
 from holdfast.values import mutations, views
-from holdfast.values.contexts import decode_context, encode_context
+from holdfast.values.contexts import BYTES, decode_context, encode_context
 from holdfast.values.fields import message_of
 from holdfast.values.filters import both, equal, quoted
 from holdfast.values.view import restored
@@ -38,6 +39,10 @@ class SavedCheckpoint(views.Checkpoint):
     def load(self) -> Any:
         """Returns the context as it was saved: bytes, text, or an equal JSON value. Raises DataLoss when it is damaged."""
         return self._checkpoints.load(self)
+
+    def open(self) -> BinaryIO:
+        """Returns the bytes of the context as a readable, seekable binary file; see `Checkpoints.open`."""
+        return self._checkpoints.open(self)
 
     def _of(self, message: Message) -> SavedCheckpoint:
         return SavedCheckpoint(message, self._checkpoints)
@@ -65,13 +70,16 @@ class CheckpointWrites(RecordWrites[C]):
         metadata: object = None,
         id: str = "",
     ) -> C:
-        """Saves a context: bytes, text, or a JSON value. It is durable when this returns (in a transaction: after the commit).
+        """Saves a context: bytes, text, a JSON value, or the bytes of a binary file or of a path (`Path`), which are streamed.
+
+        It is durable when this returns (in a transaction: after the commit). A file is read from its current position and takes
+        constant memory; `load` returns its bytes, `open` streams them. A `str` is a text, never a path.
 
         `parent` is the checkpoint that this one continues. None selects the checkpoint that this transaction last saved in the
         session, else the one that this client last saved or loaded in it, else the session's latest. An empty string means no
         parent. A JSON value is loaded as an equal value, except that tuples become lists.
         Raises ParentNotFound when the session or the parent does not exist; TypeError and InvalidArgument for contexts that
-        could not be loaded as they are.
+        could not be loaded as they are, or are files open for text; OSError.
         """
         about = {"id": id, "name": name, "summary": summary, "tags": list(tags), "metadata": metadata}
         fields = {**about, **self._stored_context(session_id, context)}
@@ -86,8 +94,12 @@ class CheckpointWrites(RecordWrites[C]):
 
     def _stored_context(self, session_id: str, context: object) -> dict[str, object]:
         """Uploads a context and returns the checkpoint's fields that describe it."""
+        last = self._sink.memory.content(session_id)
+        if is_file(context):
+            digest = upload_file(self._sink.blobs, context, last, self._kind.name)
+            return {"session_id": session_id, "context_digest": digest, "context_type": BYTES}
         data, context_type = encode_context(context)
-        content = upload_context(self._sink.blobs, data, self._sink.memory.content(session_id))
+        content = upload_context(self._sink.blobs, data, last, self._kind.name)
         self._sink.memory.remember_content(session_id, content)
         return {"session_id": session_id, "context_digest": content.digest, "context_type": context_type}
 
@@ -120,6 +132,14 @@ class Checkpoints(CheckpointWrites[SavedCheckpoint], Records[SavedCheckpoint]):
             self._sink.memory.remember_content(found.session_id, known)
         self._sink.memory.remember_head(found.session_id, found.id)
         return decode_context(known.data, found.context_type)
+
+    def open(self, checkpoint: str | views.Checkpoint | record_pb2.Checkpoint, /) -> BinaryIO:
+        """Returns the bytes of a checkpoint's context as a readable, seekable binary file, which fetches what is read of it.
+
+        Takes the id or the checkpoint. Raises NotFound; reading raises DataLoss for damage.
+        """
+        found = self.get(checkpoint) if isinstance(checkpoint, str) else checkpoint
+        return self._sink.blobs.open(found.context_digest) if found.context_digest else io.BytesIO()
 
     def latest(self, session_id: str, /, *, tag: str | None = None) -> SavedCheckpoint:
         """Returns the session's newest checkpoint, or the newest one with a tag. Raises NotFound when there is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from holdfast.contract.messages import message_with
 from holdfast.errors import Compacted, WorkspaceNotFound
 from holdfast.records.listing import first_message, list_records, record_page
 from holdfast.records.sink import new_id
@@ -93,7 +94,9 @@ class Records(RecordWrites[M]):
 
     def count(self, filter: str = "") -> int:
         """Returns the number of records that match a filter."""
-        request = store_service_pb2.StoreServiceCountRequest(workspace=self._scope.workspace, kind=self._kind.name, filter=filter)
+        request = message_with(
+            store_service_pb2.StoreServiceCountRequest, workspace=self._scope.workspace, kind=self._kind.name, filter=filter
+        )
         return self._scope.connection.call(lambda stubs: stubs.store.Count, request).count
 
     def next_id(self) -> str:
@@ -102,23 +105,30 @@ class Records(RecordWrites[M]):
             raise TypeError(f"The id of a {self._kind.name} is made of its fields: {self._kind.id_template}")
         return new_id(self._scope, self._kind)
 
-    def watch(self, *, ids: Iterable[str] = (), since: int | None = None, cursor: str = "") -> Watch:
+    def watch(
+        self,
+        *,
+        ids: Iterable[str] = (),
+        since: int | None = None,
+        cursor: str = "",
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Watch:
         """Returns the changes of records of this kind; see `Store.watch`."""
-        return open_watch(self._scope, [self._kind.name], ids, since, cursor)
+        return open_watch(self._scope, [self._kind.name], ids, since, cursor, on_unreadable=on_unreadable)
 
-    def history(self, id: str, /) -> Iterator[views.Change]:
+    def history(self, id: str, /, *, on_unreadable: OnUnreadable | None = None) -> Iterator[views.Change]:
         """Yields the changes of one record, oldest first. Each holds the record as it was after the change.
 
         The changes come from a watch, so they begin with the oldest one that the job `compact` has kept. `store.audit.of(kind,
-        id)` has the whole history, as the fields that differ.
+        id)` has the whole history, as the fields that differ. A damaged change is left out, as in `Store.watch`.
         """
         try:
-            yield from self._replay(id, 0)
+            yield from self._replay(id, 0, on_unreadable)
         except Compacted as error:
-            yield from self._replay(id, error.oldest_revision)
+            yield from self._replay(id, error.oldest_revision, on_unreadable)
 
-    def _replay(self, id: str, since: int) -> Watch:
-        return open_watch(self._scope, [self._kind.name], [id], since, "", replay_only=True)
+    def _replay(self, id: str, since: int, on_unreadable: OnUnreadable | None) -> Watch:
+        return open_watch(self._scope, [self._kind.name], [id], since, "", replay_only=True, on_unreadable=on_unreadable)
 
     def _listed(
         self, filter: str, order_by: str, page_size: int, limit: int | None, on_unreadable: OnUnreadable | None = None
@@ -126,10 +136,10 @@ class Records(RecordWrites[M]):
         return list_records(self._scope, self._kind, self._value, filter, order_by, page_size, limit, on_unreadable)
 
     def _found(self, ids: Sequence[str], gaps: Gaps) -> dict[str, M]:
-        keys = [store_service_pb2.RecordKey(kind=self._kind.name, id=each) for each in ids]
+        keys = [message_with(store_service_pb2.RecordKey, kind=self._kind.name, id=each) for each in ids]
         found: dict[str, M] = {}
         while keys:
-            request = store_service_pb2.StoreServiceBatchGetRequest(workspace=self._scope.workspace, keys=keys)
+            request = message_with(store_service_pb2.StoreServiceBatchGetRequest, workspace=self._scope.workspace, keys=keys)
             answer = self._scope.connection.call(lambda stubs: stubs.store.BatchGet, request)
             gaps.note(answer.unreadable)
             found.update((record.id, self._value(getattr(record, self._kind.name))) for record in answer.records)

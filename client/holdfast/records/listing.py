@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from holdfast.contract.kinds import Kind
+from holdfast.contract.messages import message_with
 from holdfast.errors import InvalidArgument, WorkspaceNotFound
 from holdfast.v1 import store_service_pb2
 from holdfast.wire.pages import LARGEST_PAGE, Converted, Gaps, Items, Listing, OnUnreadable, Page, one_page, page_items
@@ -47,8 +48,7 @@ def record_page(
     on_unreadable: OnUnreadable | None,
 ) -> Page[V]:
     """Returns one page of the records that match a filter."""
-    request = _request(scope, kind, filter, order_by, page_size, None)
-    request.page_token = page_token
+    request = _request(scope, kind, filter, order_by, page_size, None, page_token)
     values_of = _values_of(kind, value_of)
     return one_page(scope.connection, lambda stubs: stubs.store.List, request, values_of, Gaps(on_unreadable))
 
@@ -65,12 +65,18 @@ def first_message(
 
 
 def _request(
-    scope: Scope, kind: Kind, filter: str, order_by: str, page_size: int, limit: int | None
+    scope: Scope, kind: Kind, filter: str, order_by: str, page_size: int, limit: int | None, page_token: str = ""
 ) -> store_service_pb2.StoreServiceListRequest:
     if page_size < 0 or (limit is not None and limit < 0):
         raise InvalidArgument("page_size and limit may not be negative.", reason="VALUE_INVALID")
-    return store_service_pb2.StoreServiceListRequest(
-        workspace=scope.workspace, kind=kind.name, filter=filter, order_by=order_by, page_size=page_size
+    return message_with(
+        store_service_pb2.StoreServiceListRequest,
+        workspace=scope.workspace,
+        kind=kind.name,
+        filter=filter,
+        order_by=order_by,
+        page_size=page_size,
+        page_token=page_token,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from holdfast.contract.messages import message_with
 from holdfast.errors import HoldfastError
 from holdfast.v1 import record_pb2, store_service_pb2
 from holdfast.wire.connection import Connection
@@ -38,8 +39,10 @@ class Scan(Stream[store_service_pb2.StoreServiceScanRequest, store_service_pb2.S
 
 def scan_request(workspace: str, lists: Sequence[tuple[str, str]]) -> store_service_pb2.StoreServiceScanRequest:
     """Returns the request for (kind, filter) lists. Each list is in the order of creation."""
-    return store_service_pb2.StoreServiceScanRequest(
-        workspace=workspace, lists=[store_service_pb2.ScanList(kind=kind, filter=filter) for kind, filter in lists]
+    return message_with(
+        store_service_pb2.StoreServiceScanRequest,
+        workspace=workspace,
+        lists=[message_with(store_service_pb2.ScanList, kind=kind, filter=filter) for kind, filter in lists],
     )
 
 

@@ -13,6 +13,7 @@ from holdfast.blobs.collection import Blobs
 from holdfast.blobs.session_memory import SessionMemory, TransactionMemory
 from holdfast.contract.ids import random_id
 from holdfast.contract.kinds import KINDS, Kind
+from holdfast.contract.messages import message_with
 from holdfast.v1 import store_service_pb2
 from holdfast.v1.store_service_pb2 import Mutation, MutationResult
 from holdfast.values.mutations import record_of
@@ -79,7 +80,7 @@ class CommitSink:
 
     def read(self, kind: Kind, id: str) -> Any:
         """Returns the message of a stored record. Raises NotFound."""
-        request = store_service_pb2.StoreServiceGetRequest(workspace=self.scope.workspace, kind=kind.name, id=id)
+        request = message_with(store_service_pb2.StoreServiceGetRequest, workspace=self.scope.workspace, kind=kind.name, id=id)
         return getattr(self.scope.connection.call(lambda stubs: stubs.store.Get, request).record, kind.name)
 
     def steps(self, kind: Kind) -> Sequence[Step]:

@@ -10,6 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from holdfast.blobs.contents import Contents
 from holdfast.blobs.session_memory import TransactionMemory
 from holdfast.contract.kinds import KINDS, Kind
+from holdfast.contract.messages import message_with
 from holdfast.errors import Closed, NotFound
 from holdfast.records.sink import CommitSink, Step, new_id
 from holdfast.v1 import entry_pb2
@@ -47,7 +48,9 @@ class Steps:
     ) -> list[Any]:
         """Adds an append; returns views of copies of its entries, in which the commit sets the numbers."""
         expected = expected_last_number
-        append = Append(parent_kind=parent_kind, parent_id=parent_id, entries=entries, expected_last_number=expected)
+        append = message_with(
+            Append, parent_kind=parent_kind, parent_id=parent_id, entries=entries, expected_last_number=expected
+        )
         return self.append_all([append])[0]
 
     def append_all(self, appends: Sequence[Append]) -> list[list[Any]]:

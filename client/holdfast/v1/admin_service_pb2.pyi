@@ -108,6 +108,8 @@ class AdminServiceGetStatusResponse(_message.Message):
     MEMORY_MAX_BYTES_FIELD_NUMBER: _builtins.int
     MEMORY_HELD_BYTES_FIELD_NUMBER: _builtins.int
     WORKSPACE_COUNT_FIELD_NUMBER: _builtins.int
+    LAST_VERIFY_FIELD_NUMBER: _builtins.int
+    UNREADABLE_COUNT_FIELD_NUMBER: _builtins.int
     daemon_version: _builtins.str
     """The daemon's version."""
     min_api_version: _builtins.int
@@ -146,6 +148,8 @@ class AdminServiceGetStatusResponse(_message.Message):
     """How much of it they occupy now, in bytes, without what is kept for messages that are being received."""
     workspace_count: _builtins.int
     """How many workspaces there are."""
+    unreadable_count: _builtins.int
+    """How many different records, entries and changes reads of this daemon could not read since it started; at most 10,000."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the daemon started."""
@@ -161,6 +165,10 @@ class AdminServiceGetStatusResponse(_message.Message):
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Current problems of the daemon, such as a full disk. Empty when there are none."""
+
+    @_builtins.property
+    def last_verify(self) -> Global___VerifySummary:
+        """The last Verify that this daemon finished; unset when there was none since it started."""
 
     def __init__(
         self,
@@ -188,14 +196,44 @@ class AdminServiceGetStatusResponse(_message.Message):
         memory_max_bytes: _builtins.int = ...,
         memory_held_bytes: _builtins.int = ...,
         workspace_count: _builtins.int = ...,
+        last_verify: Global___VerifySummary | None = ...,
+        unreadable_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_verify", b"last_verify", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob_bytes", b"blob_bytes", "blob_count", b"blob_count", "blob_stored_bytes", b"blob_stored_bytes", "daemon_version", b"daemon_version", "data_dir", b"data_dir", "database_bytes", b"database_bytes", "jobs", b"jobs", "max_api_version", b"max_api_version", "memory_held_bytes", b"memory_held_bytes", "memory_max_bytes", b"memory_max_bytes", "min_api_version", b"min_api_version", "oldest_revision", b"oldest_revision", "persistence", b"persistence", "pid", b"pid", "queued_commits", b"queued_commits", "revision", b"revision", "schema_version", b"schema_version", "socket_path", b"socket_path", "start_time", b"start_time", "store_id", b"store_id", "warnings", b"warnings", "workspace_count", b"workspace_count", "workspaces", b"workspaces"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob_bytes", b"blob_bytes", "blob_count", b"blob_count", "blob_stored_bytes", b"blob_stored_bytes", "daemon_version", b"daemon_version", "data_dir", b"data_dir", "database_bytes", b"database_bytes", "jobs", b"jobs", "last_verify", b"last_verify", "max_api_version", b"max_api_version", "memory_held_bytes", b"memory_held_bytes", "memory_max_bytes", b"memory_max_bytes", "min_api_version", b"min_api_version", "oldest_revision", b"oldest_revision", "persistence", b"persistence", "pid", b"pid", "queued_commits", b"queued_commits", "revision", b"revision", "schema_version", b"schema_version", "socket_path", b"socket_path", "start_time", b"start_time", "store_id", b"store_id", "unreadable_count", b"unreadable_count", "warnings", b"warnings", "workspace_count", b"workspace_count", "workspaces", b"workspaces"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AdminServiceGetStatusResponse: _TypeAlias = AdminServiceGetStatusResponse  # noqa: Y015
+
+@_typing.final
+class VerifySummary(_message.Message):
+    """What a finished Verify found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINISH_TIME_FIELD_NUMBER: _builtins.int
+    PROBLEM_COUNT_FIELD_NUMBER: _builtins.int
+    problem_count: _builtins.int
+    """How many problems it found."""
+    @_builtins.property
+    def finish_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended."""
+
+    def __init__(
+        self,
+        *,
+        finish_time: _timestamp_pb2.Timestamp | None = ...,
+        problem_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["finish_time", b"finish_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_time", b"finish_time", "problem_count", b"problem_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifySummary: _TypeAlias = VerifySummary  # noqa: Y015
 
 @_typing.final
 class AdminServiceRunJobRequest(_message.Message):

@@ -23,31 +23,34 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from holdfast.v1 import options_pb2 as holdfast_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eholdfast/v1/blob_service.proto\x12\x0bholdfast.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"7\n\tBlobDelta\x12\x14\n\x0cprefix_bytes\x18\x01 \x01(\x03\x12\x14\n\x0csuffix_bytes\x18\x02 \x01(\x03\"\x83\x01\n\rBlobPutHeader\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x17\n\nsize_bytes\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x0b\x62\x61se_digest\x18\x03 \x01(\t\x12%\n\x05\x64\x65lta\x18\x04 \x01(\x0b\x32\x16.holdfast.v1.BlobDeltaB\r\n\x0b_size_bytes\"_\n\x15\x42lobServicePutRequest\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.holdfast.v1.BlobPutHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05\x66rame\"\xac\x01\n\x16\x42lobServicePutResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cstored_bytes\x18\x03 \x01(\x03\x12\x0f\n\x07\x65xisted\x18\x04 \x01(\x08\x12\x35\n\x11lease_expire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x06 \x01(\x03\"G\n\x15\x42lobServiceGetRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0e\n\x06length\x18\x03 \x01(\x03\";\n\x16\x42lobServiceGetResponse\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\"(\n\x16\x42lobServiceStatRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"\x95\x02\n\x17\x42lobServiceStatResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cstored_bytes\x18\x03 \x01(\x03\x12\r\n\x05\x63odec\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x13\n\x0b\x62\x61se_digest\x18\x06 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x07 \x01(\x05\x12\x17\n\x0freference_count\x18\x08 \x01(\x03\x12\x35\n\x11lease_expire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x84\x02\n\x0b\x42lobService\x12P\n\x03Put\x12\".holdfast.v1.BlobServicePutRequest\x1a#.holdfast.v1.BlobServicePutResponse(\x01\x12P\n\x03Get\x12\".holdfast.v1.BlobServiceGetRequest\x1a#.holdfast.v1.BlobServiceGetResponse0\x01\x12Q\n\x04Stat\x12#.holdfast.v1.BlobServiceStatRequest\x1a$.holdfast.v1.BlobServiceStatResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eholdfast/v1/blob_service.proto\x12\x0bholdfast.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19holdfast/v1/options.proto\"7\n\tBlobDelta\x12\x14\n\x0cprefix_bytes\x18\x01 \x01(\x03\x12\x14\n\x0csuffix_bytes\x18\x02 \x01(\x03\"\x99\x01\n\rBlobPutHeader\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x17\n\nsize_bytes\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x0b\x62\x61se_digest\x18\x03 \x01(\t\x12%\n\x05\x64\x65lta\x18\x04 \x01(\x0b\x32\x16.holdfast.v1.BlobDelta\x12\x14\n\x04kind\x18\x05 \x01(\tB\x06\xa2\xbb\x18\x02h\x04\x42\r\n\x0b_size_bytes\"_\n\x15\x42lobServicePutRequest\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.holdfast.v1.BlobPutHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05\x66rame\"\xac\x01\n\x16\x42lobServicePutResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cstored_bytes\x18\x03 \x01(\x03\x12\x0f\n\x07\x65xisted\x18\x04 \x01(\x08\x12\x35\n\x11lease_expire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x06 \x01(\x03\"G\n\x15\x42lobServiceGetRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0e\n\x06length\x18\x03 \x01(\x03\";\n\x16\x42lobServiceGetResponse\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\"(\n\x16\x42lobServiceStatRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"\x95\x02\n\x17\x42lobServiceStatResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cstored_bytes\x18\x03 \x01(\x03\x12\r\n\x05\x63odec\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x13\n\x0b\x62\x61se_digest\x18\x06 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x07 \x01(\x05\x12\x17\n\x0freference_count\x18\x08 \x01(\x03\x12\x35\n\x11lease_expire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x84\x02\n\x0b\x42lobService\x12P\n\x03Put\x12\".holdfast.v1.BlobServicePutRequest\x1a#.holdfast.v1.BlobServicePutResponse(\x01\x12P\n\x03Get\x12\".holdfast.v1.BlobServiceGetRequest\x1a#.holdfast.v1.BlobServiceGetResponse0\x01\x12Q\n\x04Stat\x12#.holdfast.v1.BlobServiceStatRequest\x1a$.holdfast.v1.BlobServiceStatResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holdfast.v1.blob_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BLOBDELTA']._serialized_start=80
-  _globals['_BLOBDELTA']._serialized_end=135
-  _globals['_BLOBPUTHEADER']._serialized_start=138
-  _globals['_BLOBPUTHEADER']._serialized_end=269
-  _globals['_BLOBSERVICEPUTREQUEST']._serialized_start=271
-  _globals['_BLOBSERVICEPUTREQUEST']._serialized_end=366
-  _globals['_BLOBSERVICEPUTRESPONSE']._serialized_start=369
-  _globals['_BLOBSERVICEPUTRESPONSE']._serialized_end=541
-  _globals['_BLOBSERVICEGETREQUEST']._serialized_start=543
-  _globals['_BLOBSERVICEGETREQUEST']._serialized_end=614
-  _globals['_BLOBSERVICEGETRESPONSE']._serialized_start=616
-  _globals['_BLOBSERVICEGETRESPONSE']._serialized_end=675
-  _globals['_BLOBSERVICESTATREQUEST']._serialized_start=677
-  _globals['_BLOBSERVICESTATREQUEST']._serialized_end=717
-  _globals['_BLOBSERVICESTATRESPONSE']._serialized_start=720
-  _globals['_BLOBSERVICESTATRESPONSE']._serialized_end=997
-  _globals['_BLOBSERVICE']._serialized_start=1000
-  _globals['_BLOBSERVICE']._serialized_end=1260
+  _globals['_BLOBPUTHEADER'].fields_by_name['kind']._loaded_options = None
+  _globals['_BLOBPUTHEADER'].fields_by_name['kind']._serialized_options = b'\242\273\030\002h\004'
+  _globals['_BLOBDELTA']._serialized_start=107
+  _globals['_BLOBDELTA']._serialized_end=162
+  _globals['_BLOBPUTHEADER']._serialized_start=165
+  _globals['_BLOBPUTHEADER']._serialized_end=318
+  _globals['_BLOBSERVICEPUTREQUEST']._serialized_start=320
+  _globals['_BLOBSERVICEPUTREQUEST']._serialized_end=415
+  _globals['_BLOBSERVICEPUTRESPONSE']._serialized_start=418
+  _globals['_BLOBSERVICEPUTRESPONSE']._serialized_end=590
+  _globals['_BLOBSERVICEGETREQUEST']._serialized_start=592
+  _globals['_BLOBSERVICEGETREQUEST']._serialized_end=663
+  _globals['_BLOBSERVICEGETRESPONSE']._serialized_start=665
+  _globals['_BLOBSERVICEGETRESPONSE']._serialized_end=724
+  _globals['_BLOBSERVICESTATREQUEST']._serialized_start=726
+  _globals['_BLOBSERVICESTATREQUEST']._serialized_end=766
+  _globals['_BLOBSERVICESTATRESPONSE']._serialized_start=769
+  _globals['_BLOBSERVICESTATRESPONSE']._serialized_end=1046
+  _globals['_BLOBSERVICE']._serialized_start=1049
+  _globals['_BLOBSERVICE']._serialized_end=1309
 # @@protoc_insertion_point(module_scope)

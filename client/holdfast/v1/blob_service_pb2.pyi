@@ -55,6 +55,7 @@ class BlobPutHeader(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     BASE_DIGEST_FIELD_NUMBER: _builtins.int
     DELTA_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
     """The digest of the whole content. Required for a delta; otherwise checked when set."""
     size_bytes: _builtins.int
@@ -63,6 +64,10 @@ class BlobPutHeader(_message.Message):
     """
     base_digest: _builtins.str
     """The digest of a similar blob, such as the previous context. Required for a delta; otherwise a hint."""
+    kind: _builtins.str
+    """The kind of the record, or the journal of the entry, that will refer to the blob; empty: not stated. The daemon's setting
+    `inline_max_bytes` may say for each of them up to which size it keeps blobs in the database.
+    """
     @_builtins.property
     def delta(self) -> Global___BlobDelta:
         """Set when the chunks are only the middle of the content."""
@@ -74,10 +79,11 @@ class BlobPutHeader(_message.Message):
         size_bytes: _builtins.int | None = ...,
         base_digest: _builtins.str = ...,
         delta: Global___BlobDelta | None = ...,
+        kind: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "delta", b"delta", "size_bytes", b"size_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "base_digest", b"base_digest", "delta", b"delta", "digest", b"digest", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "base_digest", b"base_digest", "delta", b"delta", "digest", b"digest", "kind", b"kind", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__size_bytes: _TypeAlias = _typing.Literal["size_bytes"]  # noqa: Y015
     _WhichOneofArgType__size_bytes: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes"]  # noqa: Y015

@@ -87,29 +87,37 @@ Global___RecordKey: _TypeAlias = RecordKey  # noqa: Y015
 
 @_typing.final
 class Unreadable(_message.Message):
-    """A record or an entry that exists and cannot be read."""
+    """A record, an entry or a change that exists and cannot be read."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     KIND_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    ORDINAL_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """The kind or journal."""
     id: _builtins.str
-    """The record's id, or the journal's parent and the entry's number."""
+    """The record's id, or the journal's parent and the entry's number; for a change of a journal, the id of its parent."""
     reason: _builtins.str
     """Why it cannot be read."""
+    revision: _builtins.int
+    """For a change: the commit's revision."""
+    ordinal: _builtins.int
+    """For a change: its place within the commit."""
     def __init__(
         self,
         *,
         kind: _builtins.str = ...,
         id: _builtins.str = ...,
         reason: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        ordinal: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "kind", b"kind", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "kind", b"kind", "ordinal", b"ordinal", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -273,7 +281,9 @@ class StoreServiceListRequest(_message.Message):
     kind: _builtins.str
     """Required. The kind's name."""
     filter: _builtins.str
-    """AIP-160: `status = "running" AND tags:"urgent" AND create_time > "2026-01-01T00:00:00Z"`. Empty matches all."""
+    """AIP-160: `status = "running" AND tags:"urgent" AND create_time > "2026-01-01T00:00:00Z"`. Empty matches all. A field with
+    a vocabulary is compared (`=`, `!=`) only with its values, else INVALID_ARGUMENT (FILTER_INVALID); since API version 4.
+    """
     order_by: _builtins.str
     """`field` or `field desc`, several separated by commas; ties are in the order of the inserts, in the direction of the last
     field. Empty means `create_time`. Records that one commit inserted have the same time and come in the order of its mutations.
@@ -968,13 +978,20 @@ class StoreServiceWatchResponse(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Where to resume after this frame. Opaque."""
     revision: _builtins.int
-    """Every matching change up to this revision has been sent."""
+    """Every matching change up to this revision has been sent, or is named in `unreadable`."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
         """Ordered by revision and ordinal. A frame without changes is a keep-alive; its cursor may have advanced."""
+
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedCompositeFieldContainer[Global___Unreadable]:
+        """The changes between those of this frame that are damaged, with revision and ordinal. Where the damage is in the change's row,
+        kind and id may be wrong. To callers of API versions 1 to 3, the watch ends there with DATA_LOSS (HISTORY_DAMAGED).
+        """
 
     def __init__(
         self,
@@ -982,10 +999,11 @@ class StoreServiceWatchResponse(_message.Message):
         changes: _abc.Iterable[Global___Change] | None = ...,
         cursor: _builtins.str = ...,
         revision: _builtins.int = ...,
+        unreadable: _abc.Iterable[Global___Unreadable] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "cursor", b"cursor", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "cursor", b"cursor", "revision", b"revision", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

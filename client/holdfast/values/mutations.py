@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from holdfast.contract.ids import is_like_an_option
 from holdfast.contract.kinds import Kind
+from holdfast.contract.messages import message_with
 from holdfast.errors import InvalidArgument
 from holdfast.v1 import record_pb2
 from holdfast.v1.store_service_pb2 import Delete, Insert, Mutation, Update, Upsert
@@ -75,7 +76,7 @@ def update(kind: Kind, target: object, version: int, fields: Mapping[str, object
 
 def delete(kind: Kind, id: str, version: int, cascade: bool) -> Mutation:
     """Returns a mutation that deletes the record with that id."""
-    return Mutation(delete=Delete(kind=kind.name, id=id, version=version, cascade=cascade))
+    return Mutation(delete=message_with(Delete, kind=kind.name, id=id, version=version, cascade=cascade))
 
 
 def record_of(mutation: Mutation) -> record_pb2.Record | None:

@@ -194,6 +194,10 @@ class Connection:
             self._ask_again()
         return self._line.agreement.has >= version
 
+    def speaks(self, version: int) -> bool:
+        """Whether the daemon had an API version when it was asked last."""
+        return self._line.agreement.has >= version
+
     def attempt(
         self, method: Any, sent: Any, request: Message, patience: Patience, metadata: Metadata, timeout_s: float | None
     ) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.contract.ids import request_id as new_request_id
+from holdfast.contract.messages import message_with
 from holdfast.v1 import store_service_pb2
 from holdfast.wire.connection import Connection
 
@@ -22,7 +23,8 @@ class Scope:
         self, mutations: Sequence[store_service_pb2.Mutation], *, return_records: bool = True, request_id: str = ""
     ) -> store_service_pb2.StoreServiceCommitResponse:
         """Applies the mutations as one commit. A request id makes them apply once even if the call is repeated."""
-        request = store_service_pb2.StoreServiceCommitRequest(
+        request = message_with(
+            store_service_pb2.StoreServiceCommitRequest,
             workspace=self.workspace,
             actor=self.actor,
             request_id=request_id or new_request_id(),
@@ -33,7 +35,12 @@ class Scope:
 
     def allocate(self, kind: str, count: int) -> list[str]:
         """Returns `count` new ids of a kind whose ids are numbered. The daemon gives each id to one caller only."""
-        request = store_service_pb2.StoreServiceAllocateIdRequest(
-            workspace=self.workspace, actor=self.actor, request_id=new_request_id(), kind=kind, count=count
+        request = message_with(
+            store_service_pb2.StoreServiceAllocateIdRequest,
+            workspace=self.workspace,
+            actor=self.actor,
+            request_id=new_request_id(),
+            kind=kind,
+            count=count,
         )
         return list(self.connection.call(lambda stubs: stubs.store.AllocateId, request).ids)

@@ -84,12 +84,16 @@ _CHECKED = attrgetter(*[each.name for each in fields(BlobRow)][:-1])
 
 @dataclass(frozen=True, slots=True)
 class PutHeader:
-    """The header of a Put. `delta`: number of bytes to copy from the base's start and from its end; None: a full upload."""
+    """The header of a Put. `delta`: number of bytes to copy from the base's start and from its end; None: a full upload.
+
+    `kind`: of the record or entry that will refer to the blob; empty: not stated.
+    """
 
     digest: str = ""
     size_bytes: int | None = None
     base_digest: str = ""
     delta: tuple[int, int] | None = None
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

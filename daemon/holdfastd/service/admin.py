@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from holdfastd.model.turns import Turns
 from holdfastd.service.blobs.calls import Blobs
 from holdfastd.service.decoding import check_api_version
 from holdfastd.service.reading import Reading
+from holdfastd.service.unread import Unread
 from holdfastd.store import changes, verify_checksums, workspaces
 from holdfastd.store.engine import Readers
 from holdfastd.store.verify import CHECK_BYTES, Problem, TableCheck
@@ -85,6 +87,7 @@ class Admin:
         database_bytes: Callable[[], int],
         memory: MemoryUse,
         warnings: Callable[[], list[str]],
+        unread: Unread,
     ) -> None:
         self._identity = identity
         self._reading = reading
@@ -95,6 +98,8 @@ class Admin:
         self._database_bytes = database_bytes
         self._memory = memory
         self._warnings = warnings
+        self._unread = unread
+        self._last_verify: pb.VerifySummary | None = None
         self._verifying = Turns(1)
 
     def get_status(self, request: pb.AdminServiceGetStatusRequest, call: Call) -> pb.AdminServiceGetStatusResponse:
@@ -118,6 +123,8 @@ class Admin:
             memory_held_bytes=self._memory.held_bytes,
             jobs=self._jobs.names,
             warnings=self._warnings(),
+            last_verify=self._last_verify,
+            unreadable_count=self._unread.count,
         )
         codec.set_time(response.start_time, identity.start_time_ns)
         self._fill_revisions(response, call)
@@ -197,6 +204,9 @@ class Admin:
             for start in range(0, len(found), PROBLEMS_A_FRAME):
                 yield _problems(phase, found[start : start + PROBLEMS_A_FRAME])
         yield from self._verify_blobs(request.read_blobs, call, counts)
+        summary = pb.VerifySummary(problem_count=counts["problems"])
+        codec.set_time(summary.finish_time, time.time_ns())
+        self._last_verify = summary
         yield pb.AdminServiceVerifyResponse(finished=True, counts=counts)
 
     def _found(self, check: TableCheck, phase: str, call: Call) -> list[Problem]:

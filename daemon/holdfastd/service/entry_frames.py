@@ -6,10 +6,11 @@ these for each image, and after them the encoded other fields.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from holdfast.contract.kinds import Journal
 from holdfast.v1 import journal_service_pb2 as pb
+from holdfast.v1.store_service_pb2 import Unreadable
 from holdfastd.model.entry_images import varint
 from holdfastd.service.answers import MAX_ANSWER_BYTES, ROOM_FOR_THE_REST, Encoded
 from holdfastd.store.pages import DamagedImage, Image
@@ -28,9 +29,9 @@ class EntryFrame:
         self.entries = 0
 
     @property
-    def unreadable(self) -> int:
-        """The number of entries that could not be read."""
-        return len(self._rest.unreadable)
+    def unreadable(self) -> Sequence[Unreadable]:
+        """The entries that could not be read."""
+        return self._rest.unreadable
 
     def fill(self, journal: Journal, images: Iterable[tuple[int, Image]]) -> int:
         """Adds entries until the frame is full. Returns how many were taken, readable or not. The first always fits."""

@@ -19,6 +19,7 @@ from holdfastd.service.decoding import check_parent, workspace_of
 from holdfastd.service.entry_frames import EntryFrame
 from holdfastd.service.feed import Feed, Interest, follow
 from holdfastd.service.reading import Reading, Snapshot, with_room
+from holdfastd.service.unread import Unread
 from holdfastd.store import entries, entry_gaps, journal_heads, loading, query, records
 from holdfastd.store.audits import AUDIT
 from holdfastd.store.journal_heads import JournalHead
@@ -34,14 +35,15 @@ ListedEntry = tuple[str, str, int, Image]  # parent kind, parent id, number, ima
 class Journals:
     """The reading use cases of journals. Thread-safe."""
 
-    def __init__(self, reading: Reading, feed: Feed) -> None:
+    def __init__(self, reading: Reading, feed: Feed, unread: Unread) -> None:
         self._reading = reading
         self._feed = feed
+        self._unread = unread
         self._audits = Audits(reading)
 
     def read(self, request: pb.JournalServiceReadRequest, call: Call) -> Iterator[Frame]:
         """Frames with one journal's entries. With `follow` the stream continues until the caller ends the call."""
-        cursor = _Cursor(self._reading, request, call)
+        cursor = _Cursor(self._reading, self._unread, request, call)
         if not request.follow:
             return cursor.frames()
         # The parent too: deleting the parent of an empty journal is no change of the journal.
@@ -52,8 +54,11 @@ class Journals:
     def list(self, request: pb.JournalServiceListRequest, call: Call) -> pb.JournalServiceListResponse:
         """One page of entries of many parents, ordered by journal id and number. `Audits.list` answers for the audit."""
         journal = journal_named(request.journal)
-        if journal.derived:
-            return self._audits.list(request, call)
+        response = self._audits.list(request, call) if journal.derived else self._list(journal, request, call)
+        self._unread.note(workspace_of(request.workspace), response.unreadable)
+        return response
+
+    def _list(self, journal: Journal, request: pb.JournalServiceListRequest, call: Call) -> pb.JournalServiceListResponse:
         scope = list_scope(request, journal)
         after = place_of(decode_token(request.page_token, scope, 2))
         limit = page_size(request.page_size)
@@ -92,7 +97,7 @@ def is_long_list(request: pb.JournalServiceListRequest) -> bool:
 class _Cursor:
     """The position of one reader in a journal. Each page is read in a snapshot of its own."""
 
-    def __init__(self, reading: Reading, request: pb.JournalServiceReadRequest, call: Call) -> None:
+    def __init__(self, reading: Reading, unread: Unread, request: pb.JournalServiceReadRequest, call: Call) -> None:
         self.journal = stored_journal(request.journal)
         check_parent(self.journal, request.parent_kind)
         check_id(request.parent_id, "parent_id")
@@ -101,6 +106,7 @@ class _Cursor:
         if min(request.start, request.end, request.limit) < 0:
             raise InvalidArgument("start, end and limit must not be negative.", reason="VALUE_INVALID", field="start")
         self._reading = reading
+        self._unread = unread
         self._request = request
         self._call = call
         self._filter: Node | None = parse_filter(request.filter)
@@ -146,6 +152,7 @@ class _Cursor:
         self._revision, self._last, self._page = snapshot.revision, head.last_number, ROWS_A_FRAME
         frame = EntryFrame(head.first_number, head.last_number, snapshot.revision)
         taken = frame.fill(self.journal, images)
+        self._unread.note(snapshot.workspace, frame.unreadable, f"{self._request.parent_kind}/{self._request.parent_id}/")
         more = self._is_behind = taken < len(rows) or len(rows) == limit or not all_rows
         self._advance(rows, taken, head, more)
         return frame, more

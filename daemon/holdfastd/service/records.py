@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.contract.kinds import Kind
 from holdfast.v1 import store_service_pb2 as pb
 from holdfastd.errors import Exhausted, InvalidArgument
 from holdfastd.model.budget import Claim, NoRoom
 from holdfastd.model.call import Call
-from holdfastd.model.filters import parse_filter
+from holdfastd.model.filters import Node, parse_filter
 from holdfastd.model.names import check_id, kind_named
 from holdfastd.model.ordering import parse_order
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record
 from holdfastd.service.decoding import check_count, workspace_of
 from holdfastd.service.reading import Reading, Snapshot, with_room
-from holdfastd.store import loading, query, records
+from holdfastd.service.unread import Unread
+from holdfastd.store import loading, query, records, vocabularies
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.pages import DamagedImage, Image, fetch, image_of, images
 
@@ -31,6 +32,7 @@ ROWS_AT_ONCE = 500
 BYTES_AT_ONCE = 4 * 2**20  # of the rows that are read before they are counted
 KEYS_AT_ONCE = 20
 MAX_TOKEN_BYTES = 64 * 2**10
+VOCABULARY_FILTERS_SINCE = 4  # the API version in which a status that is in no vocabulary is refused in filters
 
 
 RecordsResponse = pb.StoreServiceListResponse | pb.StoreServiceBatchGetResponse | pb.StoreServiceScanResponse
@@ -39,8 +41,9 @@ RecordsResponse = pb.StoreServiceListResponse | pb.StoreServiceBatchGetResponse 
 class Records:
     """The reading use cases of records. Thread-safe."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, unread: Unread) -> None:
         self._reading = reading
+        self._unread = unread
 
     def get(self, request: pb.StoreServiceGetRequest, call: Call) -> pb.StoreServiceGetResponse:
         """One record."""
@@ -55,6 +58,7 @@ class Records:
             response.revision = snapshot.revision
             fill_record(response.record, kind, id, image)
         except ValueError as error:
+            self._unread.note(workspace_of(request.workspace), [pb.Unreadable(kind=kind.name, id=id)])
             raise loading.damaged(kind, id, error) from error
         return response
 
@@ -66,7 +70,9 @@ class Records:
             check_id(key.id, "id")
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             found, sought = _find(snapshot, request.keys)
-        return _batch(request.keys, found, sought, snapshot.revision)
+        response = _batch(request.keys, found, sought, snapshot.revision)
+        self._unread.note(snapshot.workspace, response.unreadable)
+        return response
 
     def list(self, request: pb.StoreServiceListRequest, call: Call) -> pb.StoreServiceListResponse:
         """One page of a kind's records."""
@@ -78,9 +84,11 @@ class Records:
         limit = page_size(request.page_size)
         sql, parameters = query.select_page(self._reading.dialect, kind, scope[0], node, order, after, limit + 1)
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
+            _check_filter(snapshot, kind, node, call)
             rows, all_rows = fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
             response = pb.StoreServiceListResponse(revision=snapshot.revision)
             taken = _fill_page(response, snapshot, kind, rows[:limit])
+        self._unread.note(scope[0], response.unreadable)
         if taken < len(rows) or not all_rows:
             response.next_page_token = _token(scope, rows[taken - 1][2:])
         return response
@@ -91,25 +99,31 @@ class Records:
             raise InvalidArgument("lists is required.", reason="FIELD_REQUIRED", field="lists")
         check_count(len(request.lists), MAX_LISTS, "lists")
         workspace = workspace_of(request.workspace)
-        asked = [(kind_named(each.kind), *_whole_list(self._reading.dialect, workspace, each)) for each in request.lists]
+        asked = [_whole_list(self._reading.dialect, workspace, each) for each in request.lists]
         call.claim.take_when_free(SCAN_FRAME_BYTES, call)
         call.is_long = True
 
         def read() -> tuple[list[deque[tuple[str, Image]]], int]:
             with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
+                for each in asked:
+                    _check_filter(snapshot, each.kind, each.node, call)
                 budget = _ScanBudget(call)
-                found = [_read_whole(snapshot, kind, sql, parameters, budget, call) for kind, sql, parameters in asked]
+                found = [_read_whole(snapshot, each.kind, *each.query, budget, call) for each in asked]
                 return found, snapshot.revision
 
         found, revision = with_room(read, call)
-        for number, ((kind, _, _), rows) in enumerate(zip(asked, found, strict=True)):
-            yield from _frames(number, kind, rows, revision, call.claim)
+        for number, (each, rows) in enumerate(zip(asked, found, strict=True)):
+            for frame in _frames(number, each.kind, rows, revision, call.claim):
+                self._unread.note(workspace, frame.unreadable)
+                yield frame
 
     def count(self, request: pb.StoreServiceCountRequest, call: Call) -> pb.StoreServiceCountResponse:
         """The number of records of a kind that match a filter."""
         kind = kind_named(request.kind)
-        sql, parameters = query.count(self._reading.dialect, kind, workspace_of(request.workspace), parse_filter(request.filter))
+        node = parse_filter(request.filter)
+        sql, parameters = query.count(self._reading.dialect, kind, workspace_of(request.workspace), node)
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
+            _check_filter(snapshot, kind, node, call)
             return _count(snapshot, sql, parameters)
 
 
@@ -162,9 +176,24 @@ def _add(response: RecordsResponse, kind: Kind, id: str, image: Image) -> None:
         response.unreadable.add(kind=kind.name, id=id, reason=str(error))
 
 
-def _whole_list(dialect: Dialect, workspace: str, asked: pb.ScanList) -> query.Query:
-    kind = kind_named(asked.kind)
-    return query.select_page(dialect, kind, workspace, parse_filter(asked.filter), parse_order(kind, asked.order_by), None, None)
+def _check_filter(snapshot: Snapshot, kind: Kind, node: Node | None, call: Call) -> None:
+    """INVALID_ARGUMENT when the filter has a status that is in no vocabulary; older callers get what matches it: nothing."""
+    if call.api_version >= VOCABULARY_FILTERS_SINCE:
+        vocabularies.check_filter(snapshot.connection, snapshot.workspace, kind, node)
+
+
+class _WholeList(NamedTuple):
+    """One list of a scan."""
+
+    kind: Kind
+    node: Node | None
+    query: query.Query
+
+
+def _whole_list(dialect: Dialect, workspace: str, asked: pb.ScanList) -> _WholeList:
+    kind, node = kind_named(asked.kind), parse_filter(asked.filter)
+    made = query.select_page(dialect, kind, workspace, node, parse_order(kind, asked.order_by), None, None)
+    return _WholeList(kind, node, made)
 
 
 class _ScanBudget:

@@ -14,24 +14,27 @@ from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record, fra
 from holdfastd.service.decoding import check_count, workspace_of
 from holdfastd.service.feed import Feed, Interest, follow
 from holdfastd.service.reading import Reading, Snapshot, with_room
+from holdfastd.service.unread import Unread
 from holdfastd.store import changes
-from holdfastd.store.changes import Noted
+from holdfastd.store.changes import Damaged, Noted
 
 ROWS_A_FRAME = 500
 MAX_NAMES = 1_000
 END_OF_REVISION = 2**62
+UNREADABLE_SINCE = 4  # the API version in which a watch names a damaged change and goes on
 
 
 class Watches:
     """Serves Watch. Thread-safe."""
 
-    def __init__(self, reading: Reading, feed: Feed) -> None:
+    def __init__(self, reading: Reading, feed: Feed, unread: Unread) -> None:
         self._reading = reading
         self._feed = feed
+        self._unread = unread
 
     def watch(self, request: pb.StoreServiceWatchRequest, call: Call) -> Iterator[pb.StoreServiceWatchResponse]:
         """Frames of changes. With `replay_only` the stream ends at the newest revision."""
-        cursor = _Cursor(self._reading, request, call)
+        cursor = _Cursor(self._reading, self._unread, request, call)
         if request.replay_only:
             return cursor.frames()
         return follow(self._feed, cursor.interest, call, cursor.frames, cursor.frame)
@@ -53,8 +56,9 @@ def _interest(request: pb.StoreServiceWatchRequest) -> Interest:
 class _Cursor:
     """A watch's position in the history: every change up to (revision, ordinal) has been sent."""
 
-    def __init__(self, reading: Reading, request: pb.StoreServiceWatchRequest, call: Call) -> None:
+    def __init__(self, reading: Reading, unread: Unread, request: pb.StoreServiceWatchRequest, call: Call) -> None:
         self.interest = _interest(request)
+        self._unread = unread
         self._reading = reading
         self._request = request
         self._call = call
@@ -101,31 +105,31 @@ class _Cursor:
         more = True
         while more:
             frame, more = self._next()
-            if frame.changes or (self._request.replay_only and not more):
+            if frame.changes or frame.unreadable or (self._request.replay_only and not more):
                 yield frame
             self._call.claim.release()  # the frame was sent
 
     def _next(self) -> tuple[pb.StoreServiceWatchResponse, bool]:
         self._call.is_long = self._is_behind  # a replay of which little matches walks the history
 
-        def read() -> tuple[Snapshot, list[Noted], bool]:
+        def read() -> tuple[Snapshot, list[Noted | Damaged], bool]:
             with self._reading.snapshot(self._call, "") as snapshot:
                 noted, more = self._page(snapshot)
                 read_until = noted[-1].revision if more else snapshot.revision
                 changes.check_revisions(snapshot.connection, self._place[0], read_until)
-            self._call.claim.take(frame_bytes([each.change for each in noted]))
+            self._call.claim.take(frame_bytes([each.change for each in noted if isinstance(each, Noted)]))
             return snapshot, noted, more
 
         snapshot, noted, more = with_room(read, self._call)
-        sent: list[pb.Change] = []
-        taken = _fill(noted, sent, self.interest.workspace)
+        frame = pb.StoreServiceWatchResponse()
+        taken = _fill(noted, frame, self.interest.workspace, self._call.api_version)
         more = self._is_behind = more or taken < len(noted)
         self._place = (noted[taken - 1].revision, noted[taken - 1].ordinal) if more else (snapshot.revision, END_OF_REVISION)
-        frame = self.frame()
-        frame.changes.extend(sent)
+        frame.MergeFrom(self.frame())
+        self._unread.note(self.interest.workspace, frame.unreadable)
         return frame, more
 
-    def _page(self, snapshot: Snapshot) -> tuple[list[Noted], bool]:
+    def _page(self, snapshot: Snapshot) -> tuple[list[Noted | Damaged], bool]:
         return changes.page(
             snapshot.connection,
             self.interest.workspace,
@@ -145,18 +149,37 @@ def _parse_cursor(text: str) -> tuple[int, int]:
     return int(revision), min(int(ordinal), END_OF_REVISION)
 
 
-def _fill(noted: list[Noted], sent: list[pb.Change], workspace: str) -> int:
-    """Adds changes until the frame is full. Returns the number added."""
+def _fill(noted: list[Noted | Damaged], frame: pb.StoreServiceWatchResponse, workspace: str, api_version: int) -> int:
+    """Adds changes until the frame is full. Returns the number added.
+
+    Names damaged ones in `unreadable`. To callers of an API version without that field, raises DATA_LOSS when the first is
+    damaged, and else ends the frame before it.
+    """
     budget = Budget()
     for taken, each in enumerate(noted):
-        change = _change(each, workspace)
-        if not budget.takes(change.ByteSize()):
+        found = _change(each, workspace) if isinstance(each, Noted) else each
+        if isinstance(found, Damaged):
+            if api_version < UNREADABLE_SINCE and not taken:
+                raise changes.damaged(each.revision, each.ordinal)
+            if api_version < UNREADABLE_SINCE or not _name(found, frame, budget):
+                return taken
+        elif budget.takes(found.ByteSize()):
+            frame.changes.append(found)
+        else:
             return taken
-        sent.append(change)
     return len(noted)
 
 
-def _change(noted: Noted, workspace: str) -> pb.Change:
+def _name(found: Damaged, frame: pb.StoreServiceWatchResponse, budget: Budget) -> bool:
+    """Names a damaged change in the frame, if it fits."""
+    named = pb.Unreadable(kind=found.kind, id=found.id, reason=found.reason, revision=found.revision, ordinal=found.ordinal)
+    if fits := budget.takes(named.ByteSize()):
+        frame.unreadable.append(named)
+    return fits
+
+
+def _change(noted: Noted, workspace: str) -> pb.Change | Damaged:
+    """The change as a message; Damaged when its image, of a row without checksums, is no message of its kind."""
     each = noted.change
     change = pb.Change(
         revision=noted.revision,
@@ -173,5 +196,8 @@ def _change(noted: Noted, workspace: str) -> pb.Change:
     )
     codec.set_time(change.commit_time, noted.commit_time)
     if each.image is not None and each.kind in KINDS:
-        fill_record(change.record, KINDS[each.kind], each.id, each.image)
+        try:
+            fill_record(change.record, KINDS[each.kind], each.id, each.image)
+        except ValueError as error:
+            return Damaged(noted.revision, noted.ordinal, each.kind, each.id, f"{error} in the history")
     return change

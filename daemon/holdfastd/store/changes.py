@@ -53,6 +53,17 @@ class Noted:
     commit_time: int
 
 
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A change that cannot be read, as its row names it. `kind` and `id` may be wrong where the row itself is damaged."""
+
+    revision: int
+    ordinal: int
+    kind: str
+    id: str
+    reason: str
+
+
 def newest(connection: Connection) -> tuple[int, int]:
     """The newest revision and its commit's time; zeros in an empty store. DATA_LOSS (HISTORY_DAMAGED) without a valid revision.
 
@@ -216,24 +227,17 @@ def page(
     until: int,
     limit: int,
     limit_bytes: int,
-) -> tuple[list[Noted], bool]:
+) -> tuple[list[Noted | Damaged], bool]:
     """Changes after the place `after` (revision, ordinal) and up to the revision `until`, in order, and whether more follow.
 
-    Empty `kinds` or `ids` mean all. At most `limit` changes; fewer when their rows exceed `limit_bytes`, and those before a
-    damaged one. DATA_LOSS (HISTORY_DAMAGED) when the first is damaged.
+    Empty `kinds` or `ids` mean all. At most `limit` changes; fewer when their rows exceed `limit_bytes`. DATA_LOSS
+    (HISTORY_DAMAGED) when one is damaged and its row does not even have a place.
     """
     cursor = connection.execute(
         page_sql(connection.dialect, len(kinds), len(ids)), (*after, until, workspace, *kinds, *ids, limit)
     )
     rows, all_rows = fetch(cursor, limit_bytes)
-    found: list[Noted] = []
-    for row in rows:
-        noted = _noted(workspace, row)
-        if noted is None and not found:
-            raise damaged(*row[:2])
-        if noted is None:
-            return found, True
-        found.append(noted)
+    found = [_noted(workspace, row) or _damaged_row(workspace, row) for row in rows]
     return found, len(rows) == limit or not all_rows
 
 
@@ -263,6 +267,16 @@ def check_revisions(connection: Connection, after: int, until: int) -> None:
             reason="HISTORY_DAMAGED",
             revision=after + 1,
         )
+
+
+def _damaged_row(workspace: str, row: Sequence[Any]) -> Damaged:
+    """The change of a row of `page_sql` that `_noted` refuses."""
+    revision, ordinal, kind, id, *_, image, image_checksum, _, _, _, _, _, _ = row
+    if not isinstance(revision, int) or not isinstance(ordinal, int):
+        raise damaged(revision, ordinal)
+    is_image = not is_intact(workspace, kind, id, image, image_checksum)
+    what = "its image" if is_image else "its row or that of its commit"
+    return Damaged(revision, ordinal, str(kind), str(id), f"{what} is damaged in the history")
 
 
 def _noted(workspace: str, row: Sequence[Any]) -> Noted | None:

@@ -8,10 +8,14 @@ is rolled back. Each value has a meaning: open, active, done or failed. The filt
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from holdfast.contract.kinds import KINDS, Field, Kind, RecordMessage
 from holdfastd.errors import FailedPrecondition, InvalidArgument
+from holdfastd.model.filter_tokens import quoted as quoted_text
+from holdfastd.model.filter_tokens import refuse
+from holdfastd.model.filters import Comparison, Node, Operator, comparisons
 from holdfastd.store.dialect import Where
 from holdfastd.store.engine import Connection
 from holdfastd.store.sql import quoted
@@ -110,6 +114,33 @@ def _refuse_use(connection: Connection, workspace: str, kind: str, field: Field,
             id=row[0],
             value=gone,
         )
+
+
+def check_filter(connection: Connection, workspace: str, kind: Kind, node: Node | None) -> None:
+    """INVALID_ARGUMENT (FILTER_INVALID) when a filter compares a status with a value that no record of the workspace can have.
+
+    `!=` also takes the values of the contract where the workspace has others: that leaves out what is not there.
+    """
+    for field, each in _compared(kind.name, node) if kind.vocabularies and node is not None else ():
+        own = dict(connection.execute(_TERMS, (workspace, f"{kind.name}.{field.name}")).fetchall())
+        known, value = own or field.vocabulary, each.literal.value
+        if value not in known and not (each.operator is Operator.NOT_EQUAL and value in field.vocabulary):
+            refuse(
+                f"{field.name} is never {quoted_text(str(value))}. Its values in workspace {workspace} are: {', '.join(known)}."
+                f" The vocabulary {kind.name}.{field.name} can have others.",
+                each.literal.position,
+            )
+
+
+@lru_cache(maxsize=128)
+def _compared(kind: str, node: Node) -> tuple[tuple[Field, Comparison], ...]:
+    """The comparisons by `=` and `!=` of fields with a vocabulary. Empty text stands for an unset field."""
+    fields = {each.name: each for each in KINDS[kind].vocabularies}
+    return tuple(
+        (fields[each.path[0]], each)
+        for each in comparisons(node)
+        if each.path[0] in fields and each.operator in (Operator.EQUAL, Operator.NOT_EQUAL) and each.literal.value
+    )
 
 
 def is_done(field: Field, kind: str, alias: str) -> Where:

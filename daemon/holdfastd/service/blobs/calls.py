@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 
+from holdfast.contract.kinds import STORED_JOURNALS
 from holdfast.v1 import blob_service_pb2 as pb
 from holdfastd.blobs.cache import ContentCache
 from holdfastd.blobs.files import BlobFiles
@@ -13,6 +14,7 @@ from holdfastd.errors import DataLoss, InvalidArgument, NotFound
 from holdfastd.model import codec
 from holdfastd.model.blobs import BlobProblem, BlobStat, BlobTotals, PutHeader, check_digest
 from holdfastd.model.call import Call
+from holdfastd.model.names import kind_named
 from holdfastd.service.blobs.contents import CHUNK_BYTES, BlobContents, BlobRange
 from holdfastd.service.blobs.draft import MIB, BlobSettings, Uploads
 from holdfastd.service.blobs.upload import Upload, begin
@@ -163,7 +165,9 @@ def _header(request: pb.BlobServicePutRequest | None) -> PutHeader:
     header = request.header
     delta = (header.delta.prefix_bytes, header.delta.suffix_bytes) if header.HasField("delta") else None
     size = header.size_bytes if header.HasField("size_bytes") else None
-    return PutHeader(header.digest, size, header.base_digest, delta)
+    if header.kind and header.kind not in STORED_JOURNALS:
+        kind_named(header.kind)
+    return PutHeader(header.digest, size, header.base_digest, delta, header.kind)
 
 
 def _wait_for_end(call: Call) -> None:

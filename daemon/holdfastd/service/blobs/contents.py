@@ -99,14 +99,15 @@ class BlobContents:
                 raise _damaged(digest, row.digest, "its row in the database is damaged")
         return links
 
-    def is_stored(self, digest: str, call: Call) -> bool:
+    def is_stored(self, digest: str, call: Call, inline_max_bytes: int | None = None) -> bool:
         """Whether the blob has a row, and the bytes of it and of its bases are there. A Put asks this before it drops its own.
 
         They are not when they are missing, have another size than was stored, or were found damaged. Reads no content.
+        inline_max_bytes: nor when the blob has no file and more stored bytes than this; None: it needs no file.
         """
         with self._readers.snapshot(call) as connection:
             links = rows.chain_sizes(connection, digest)
-        return self.are_stored(links)
+        return self.are_stored(links) and (inline_max_bytes is None or _is_kept_well(links[0][0], inline_max_bytes))
 
     def are_stored(self, links: Sequence[tuple[BlobRow, int | None]]) -> bool:
         """As `is_stored`, for the chain of a blob as `rows.chain_sizes` reads it."""
@@ -280,6 +281,11 @@ class BlobContents:
 def _links_from(links: Sequence[Link], digest: str) -> Sequence[Link]:
     """The chain from this blob on; empty when the blob is not in it."""
     return next((links[place:] for place, link in enumerate(links) if link.row.digest == digest), ())
+
+
+def _is_kept_well(row: BlobRow, inline_max_bytes: int) -> bool:
+    """Whether the blob is where the limit wants it. A limit of 0 wants a file for the empty blob, too."""
+    return bool(row.path) or (0 < inline_max_bytes >= row.stored_bytes)
 
 
 def _damaged(digest: str, culprit: str, why: str) -> DataLoss:

@@ -66,12 +66,21 @@ def read_base(uploads: Uploads, digest: str, base_digest: str, call: Call) -> Ba
         return Base(exists, row, place, step, () if cached else rows.chain(connection, base_digest))
 
 
-def store_content(uploads: Uploads, digest: str, content: bytes, base: Base, sent: SentBase | None, call: Call) -> StoredBlob:
-    """Stores a content that is in memory: as a delta when that is small enough, otherwise whole."""
-    stored = uploads.renew_stored(digest, call) if base.exists else None
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A content that is in memory, its digest, and the kind that the Put states."""
+
+    digest: str
+    content: bytes
+    kind: str
+
+
+def store_content(uploads: Uploads, new: Gathered, base: Base, sent: SentBase | None, call: Call) -> StoredBlob:
+    """Stores a content: as a delta when that is small enough, otherwise whole."""
+    stored = uploads.renew_stored(new.digest, new.kind, call) if base.exists else None
     if stored is None:
-        stored = _store(uploads, digest, content, base, sent, call)
-    uploads.contents.remember(digest, content)
+        stored = _store(uploads, new, base, sent, call)
+    uploads.contents.remember(new.digest, new.content)
     return stored
 
 
@@ -84,19 +93,20 @@ def _place(connection: Connection, row: BlobRow) -> tuple[BlobRow | None, int]:
     return (place if place is not None and place.depth < MAX_DEPTH else None), step
 
 
-def _store(uploads: Uploads, digest: str, content: bytes, base: Base, sent: SentBase | None, call: Call) -> StoredBlob:
+def _store(uploads: Uploads, new: Gathered, base: Base, sent: SentBase | None, call: Call) -> StoredBlob:
+    content = new.content
     payload = _encode(uploads, content, base, sent, call)
     if payload is not None and len(payload) <= _SURELY_PAYS * len(content):
-        if (stored := _commit_delta(uploads, digest, len(content), payload, base, call)) is not None:
+        if (stored := _commit_delta(uploads, new, payload, base, call)) is not None:
             return stored
         payload = None
-    whole = WholeDraft(uploads)
+    whole = WholeDraft(uploads, new.kind)
     try:
         whole.encoder.feed(content)
         whole.encoder.finish()
         if payload is None or len(payload) > _PAYS * whole.encoder.stored_bytes:
             return whole.commit(call)
-        return _commit_delta(uploads, digest, len(content), payload, base, call) or whole.commit(call)
+        return _commit_delta(uploads, new, payload, base, call) or whole.commit(call)
     finally:
         whole.discard()
 
@@ -117,7 +127,7 @@ def _encode(uploads: Uploads, content: bytes, base: Base, sent: SentBase | None,
     return encode_delta(sent.content, content, sent.cut)
 
 
-def _commit_delta(uploads: Uploads, digest: str, size_bytes: int, payload: bytes, base: Base, call: Call) -> StoredBlob | None:
+def _commit_delta(uploads: Uploads, new: Gathered, payload: bytes, base: Base, call: Call) -> StoredBlob | None:
     """Stores the delta. None when the content must be stored whole.
 
     It must be when the base is gone by now, and when the blob has a row but has lost its bytes: the base may itself be based on
@@ -125,8 +135,8 @@ def _commit_delta(uploads: Uploads, digest: str, size_bytes: int, payload: bytes
     """
     assert base.place is not None
     blob = StoreBlob(
-        digest=digest,
-        size_bytes=size_bytes,
+        digest=new.digest,
+        size_bytes=len(new.content),
         stored_bytes=len(payload),
         stored_digest=digest_of(payload),
         codec=DELTA,
@@ -137,11 +147,11 @@ def _commit_delta(uploads: Uploads, digest: str, size_bytes: int, payload: bytes
         depth=base.place.depth + 1,
         step=base.step,
     )
-    draft = Draft(uploads)
+    draft = Draft(uploads, new.kind)
     try:
         draft.write(payload)
         stored = draft.commit(blob, call)
-        return None if stored.existed and not uploads.contents.is_stored(digest, call) else stored
+        return None if stored.existed and not uploads.is_stored(new.digest, new.kind, call) else stored
     except NotFound:
         return None
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from holdfastd import failpoints
 from holdfastd.blobs.codec import Encoder
@@ -12,6 +12,7 @@ from holdfastd.blobs.spool import Spool
 from holdfastd.errors import NotFound
 from holdfastd.model.call import Call
 from holdfastd.model.commands import RenewBlob, StoreBlob, StoredBlob
+from holdfastd.model.inline_limits import InlineLimits
 from holdfastd.service.blobs.contents import BlobContents
 from holdfastd.store.engine import Readers
 from holdfastd.writer.writer import Writer
@@ -24,7 +25,7 @@ GIB = 1024**3
 class BlobSettings:
     """Limits of blobs, in bytes unless named otherwise."""
 
-    inline_max_bytes: int = 32 * 1024  # up to this many stored bytes are kept in the database; 0: every blob has a file
+    inline: InlineLimits = field(default_factory=InlineLimits)  # up to how many stored bytes are kept in the database
     delta: bool = True
     lease_s: float = 3600.0
     max_blob_bytes: int = 16 * GIB
@@ -51,18 +52,23 @@ class Uploads:
         """Renews the lease of a blob; None when there is no such blob."""
         return self.writer.submit(RenewBlob(digest, self.settings.lease_ns), call)
 
-    def renew_stored(self, digest: str, call: Call) -> StoredBlob | None:
-        """Renews the lease of a blob that has its bytes; None when the caller must store them."""
-        return self.renew(digest, call) if self.contents.is_stored(digest, call) else None
+    def renew_stored(self, digest: str, kind: str, call: Call) -> StoredBlob | None:
+        """Renews the lease of a blob that has its bytes, where those of the kind are kept; None when they must be stored."""
+        return self.renew(digest, call) if self.is_stored(digest, kind, call) else None
+
+    def is_stored(self, digest: str, kind: str, call: Call) -> bool:
+        """As `BlobContents.is_stored`. Not when they are in the database, but too many for the kind's own limit."""
+        return self.contents.is_stored(digest, call, self.settings.inline.by_kind.get(kind))
 
 
 class Draft:
     """The stored bytes of one blob until they are committed. Used by one thread. Always end it with `discard`."""
 
-    def __init__(self, uploads: Uploads) -> None:
-        self._writer = uploads.writer
-        self._contents = uploads.contents
-        self._spool = Spool(uploads.files.create, uploads.settings.inline_max_bytes, uploads.room)
+    def __init__(self, uploads: Uploads, kind: str) -> None:
+        """kind: that of the record or entry that will refer to the blob; empty: not known."""
+        self._uploads = uploads
+        self._kind = kind
+        self._spool = Spool(uploads.files.create, uploads.settings.inline.of(kind), uploads.room)
 
     def write(self, data: bytes) -> None:
         """Appends the next stored bytes, to memory or to the temporary file. Raises DiskFull."""
@@ -71,14 +77,15 @@ class Draft:
     def commit(self, blob: StoreBlob, call: Call) -> StoredBlob:
         """Makes the written bytes durable, then the row that names them. Each step ends before the next begins:
 
-        1. `write` has put the bytes into a temporary file. (Up to `inline_max_bytes` they are in memory; go to step 5.)
+        1. `write` has put the bytes into a temporary file. (Up to the limit of the kind they are in memory; go to step 5.)
         2. Sync the temporary file.
         3. Rename it to its final path.
         4. Sync the directory.
         5. Commit the row with the path, or with the bytes.
 
         `blob` is the row without `path` and `content`. When the digest has a row already, that row's lease is renewed and the
-        file is removed; but when the row's bytes are lost or damaged, a whole blob takes their place. Raises NOT_FOUND
+        file is removed; but when the row's bytes are lost or damaged, or must have a file and have none, a whole blob takes their
+        place. Raises NOT_FOUND
         (BASE_NOT_FOUND) when the base of a delta is gone; the file is removed. Raises DiskFull or SyncFailed in steps 2 to 4.
         After any other error of the writer the file is doubtful: the sweep decides about it.
         """
@@ -108,10 +115,11 @@ class Draft:
 
     def _commit_row(self, blob: StoreBlob, file: FileDraft | None, call: Call) -> StoredBlob:
         try:
-            stored = self._writer.submit(blob, call)
-            if stored.existed and blob.base_digest is None and not self._contents.is_stored(blob.digest, call):
-                stored = self._writer.submit(replace(blob, in_place_of=stored.row.path), call)
-                self._contents.forget_damage(blob.digest)
+            writer, uploads = self._uploads.writer, self._uploads
+            stored = writer.submit(blob, call)
+            if stored.existed and blob.base_digest is None and not uploads.is_stored(blob.digest, self._kind, call):
+                stored = writer.submit(replace(blob, in_place_of=stored.row.path), call)
+                uploads.contents.forget_damage(blob.digest)
             return stored
         except NotFound:
             if file is not None:
@@ -126,9 +134,10 @@ class Draft:
 class WholeDraft:
     """A blob that is stored whole: each chunk is hashed, compressed and written as it arrives. Used by one thread."""
 
-    def __init__(self, uploads: Uploads) -> None:
+    def __init__(self, uploads: Uploads, kind: str) -> None:
+        """kind: as for `Draft`."""
         self._lease_ns = uploads.settings.lease_ns
-        self._draft = Draft(uploads)
+        self._draft = Draft(uploads, kind)
         self.encoder = Encoder(self._draft)
 
     def commit(self, call: Call) -> StoredBlob:

@@ -20,7 +20,7 @@ from holdfastd.model.blobs import PutHeader, PutResult, check_digest, digest_of,
 from holdfastd.model.budget import Claim
 from holdfastd.model.call import Call
 from holdfastd.model.commands import StoredBlob
-from holdfastd.service.blobs.delta import Base, SentBase, read_base, store_content
+from holdfastd.service.blobs.delta import Base, Gathered, SentBase, read_base, store_content
 from holdfastd.service.blobs.draft import Uploads, WholeDraft
 
 GATHERED_COPIES = 2  # of a content: the bytes gathered, and their copy when it is complete
@@ -47,7 +47,7 @@ def begin(uploads: Uploads, header: PutHeader, call: Call) -> Upload:
     _check_header(uploads, header)
     if header.delta is not None:
         return DeltaUpload(uploads, header, call)
-    if header.digest and uploads.renew_stored(header.digest, call) is not None:
+    if header.digest and uploads.renew_stored(header.digest, header.kind, call) is not None:
         return KnownUpload(uploads, header)
     if header.base_digest and uploads.settings.delta:
         return GatheredUpload(uploads, header, call.claim)
@@ -60,7 +60,7 @@ class StreamUpload:
     def __init__(self, uploads: Uploads, header: PutHeader) -> None:
         self._uploads = uploads
         self._header = header
-        self._whole = WholeDraft(uploads)
+        self._whole = WholeDraft(uploads, header.kind)
 
     def feed(self, chunk: bytes) -> None:
         _check_growth(self._uploads, self._header.size_bytes, self._whole.encoder.size_bytes + len(chunk))
@@ -143,7 +143,8 @@ class GatheredUpload:
         digest = digest_of(content)
         _check_outcome(self._header, len(content), digest)
         base = read_base(self._uploads, digest, self._header.base_digest, call)
-        return _result_of(store_content(self._uploads, digest, content, base, None, call))
+        new = Gathered(digest, content, self._header.kind)
+        return _result_of(store_content(self._uploads, new, base, None, call))
 
     def abort(self) -> None:
         self._gathered.clear()
@@ -182,7 +183,8 @@ class DeltaUpload:
         self._middle.clear()
         hashed = hash_content(content, contents.hashed(self._header.base_digest), sent.cut.prefix)
         _check_outcome(self._header, len(content), hashed.digest)
-        stored = store_content(self._uploads, hashed.digest, content, self._base, sent, call)
+        new = Gathered(hashed.digest, content, self._header.kind)
+        stored = store_content(self._uploads, new, self._base, sent, call)
         contents.remember_hash(hashed)
         return _result_of(stored)
 

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from holdfast.blobs.contents import Contents, as_stored
 from holdfast.contract.ids import request_id
 from holdfast.contract.kinds import JOURNALS
+from holdfast.contract.messages import message_with
 from tests.async_client.generated.journals.entry_pages import entry_page, entry_pages
 from tests.async_client.generated.journals.reader import Reader
 from holdfast.v1 import entry_pb2, journal_service_pb2
@@ -57,7 +58,8 @@ class JournalCalls(Generic[E]):
         self, parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entry], expected_last_number: int | None = None
     ) -> range:
         """Appends entries, all or none, and returns their numbers; an empty range if there are no entries."""
-        request = journal_service_pb2.JournalServiceAppendRequest(
+        request = message_with(
+            journal_service_pb2.JournalServiceAppendRequest,
             workspace=self._scope.workspace,
             actor=self._scope.actor,
             request_id=request_id(),
@@ -80,8 +82,13 @@ class JournalCalls(Generic[E]):
         self, parent_kind: str, parent_id: str, *, contents: bool = True, on_unreadable: OnUnreadable | None = None, **fields: Any
     ) -> Reader[E]:
         """Returns the entries of one parent as a stream, `contents` whole. `fields` are fields of the request."""
-        request = journal_service_pb2.JournalServiceReadRequest(
-            workspace=self._scope.workspace, journal=self._journal, parent_kind=parent_kind, parent_id=parent_id, **fields
+        request = message_with(
+            journal_service_pb2.JournalServiceReadRequest,
+            workspace=self._scope.workspace,
+            journal=self._journal,
+            parent_kind=parent_kind,
+            parent_id=parent_id,
+            **fields,
         )
         return Reader(self._scope.connection, request, self.whole if contents else self._stored, on_unreadable)
 
@@ -102,4 +109,6 @@ class JournalCalls(Generic[E]):
         return cast(Sequence[E], views_of(entry_class_of(JOURNALS[self._journal]), entries))
 
     def _list_request(self, fields: dict[str, Any]) -> journal_service_pb2.JournalServiceListRequest:
-        return journal_service_pb2.JournalServiceListRequest(workspace=self._scope.workspace, journal=self._journal, **fields)
+        return message_with(
+            journal_service_pb2.JournalServiceListRequest, workspace=self._scope.workspace, journal=self._journal, **fields
+        )

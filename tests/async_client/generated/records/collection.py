@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, AsyncIterator, Sequence
 from typing import TypeVar
 
+from holdfast.contract.messages import message_with
 from holdfast.errors import Compacted, WorkspaceNotFound
 from tests.async_client.generated.records.listing import first_message, list_records, record_page
 from tests.async_client.generated.records.sink import new_id
@@ -94,7 +95,9 @@ class Records(RecordWrites[M]):
 
     async def count(self, filter: str = "") -> int:
         """Returns the number of records that match a filter."""
-        request = store_service_pb2.StoreServiceCountRequest(workspace=self._scope.workspace, kind=self._kind.name, filter=filter)
+        request = message_with(
+            store_service_pb2.StoreServiceCountRequest, workspace=self._scope.workspace, kind=self._kind.name, filter=filter
+        )
         return (await self._scope.connection.call(lambda stubs: stubs.store.Count, request)).count
 
     async def next_id(self) -> str:
@@ -103,25 +106,32 @@ class Records(RecordWrites[M]):
             raise TypeError(f"The id of a {self._kind.name} is made of its fields: {self._kind.id_template}")
         return await new_id(self._scope, self._kind)
 
-    async def watch(self, *, ids: Iterable[str] = (), since: int | None = None, cursor: str = "") -> Watch:
+    async def watch(
+        self,
+        *,
+        ids: Iterable[str] = (),
+        since: int | None = None,
+        cursor: str = "",
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Watch:
         """Returns the changes of records of this kind; see `Store.watch`."""
-        return await open_watch(self._scope, [self._kind.name], ids, since, cursor)
+        return await open_watch(self._scope, [self._kind.name], ids, since, cursor, on_unreadable=on_unreadable)
 
-    async def history(self, id: str, /) -> AsyncIterator[views.Change]:
+    async def history(self, id: str, /, *, on_unreadable: OnUnreadable | None = None) -> AsyncIterator[views.Change]:
         """Yields the changes of one record, oldest first. Each holds the record as it was after the change.
 
         The changes come from a watch, so they begin with the oldest one that the job `compact` has kept. `store.audit.of(kind,
-        id)` has the whole history, as the fields that differ.
+        id)` has the whole history, as the fields that differ. A damaged change is left out, as in `Store.watch`.
         """
         try:
-            async for each in await self._replay(id, 0):
+            async for each in await self._replay(id, 0, on_unreadable):
                 yield each
         except Compacted as error:
-            async for each in await self._replay(id, error.oldest_revision):
+            async for each in await self._replay(id, error.oldest_revision, on_unreadable):
                 yield each
 
-    async def _replay(self, id: str, since: int) -> Watch:
-        return await open_watch(self._scope, [self._kind.name], [id], since, "", replay_only=True)
+    async def _replay(self, id: str, since: int, on_unreadable: OnUnreadable | None) -> Watch:
+        return await open_watch(self._scope, [self._kind.name], [id], since, "", replay_only=True, on_unreadable=on_unreadable)
 
     def _listed(
         self, filter: str, order_by: str, page_size: int, limit: int | None, on_unreadable: OnUnreadable | None = None
@@ -129,10 +139,10 @@ class Records(RecordWrites[M]):
         return list_records(self._scope, self._kind, self._value, filter, order_by, page_size, limit, on_unreadable)
 
     async def _found(self, ids: Sequence[str], gaps: Gaps) -> dict[str, M]:
-        keys = [store_service_pb2.RecordKey(kind=self._kind.name, id=each) for each in ids]
+        keys = [message_with(store_service_pb2.RecordKey, kind=self._kind.name, id=each) for each in ids]
         found: dict[str, M] = {}
         while keys:
-            request = store_service_pb2.StoreServiceBatchGetRequest(workspace=self._scope.workspace, keys=keys)
+            request = message_with(store_service_pb2.StoreServiceBatchGetRequest, workspace=self._scope.workspace, keys=keys)
             answer = await self._scope.connection.call(lambda stubs: stubs.store.BatchGet, request)
             gaps.note(answer.unreadable)
             found.update((record.id, self._value(getattr(record, self._kind.name))) for record in answer.records)

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncGenerator, Iterable, AsyncIterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 
+from holdfast.contract.messages import message_with
 from holdfast.v1 import admin_service_pb2, store_service_pb2
 from holdfast.values import views
 from holdfast.values.view_classes import view_of
 from tests.async_client.connection import Connection
+from tests.async_client.generated.wire.pages import Gaps, OnUnreadable
 from tests.async_client.generated.wire.scope import Scope
 from tests.async_client.streams import Stream
 
@@ -18,7 +21,8 @@ from tests.async_client.streams import Stream
 class Watch:
     """An iterator of changes. One thread iterates; any thread may `close`, which ends the iteration.
 
-    After an outage it resumes at the cursor of the last frame, so it neither misses nor repeats a change.
+    After an outage it resumes at the cursor of the last frame, so it neither misses nor repeats a change. A damaged change is
+    left out: it is in `unreadable`, and is logged as a warning or given to `on_unreadable`, which may raise.
     """
 
     def __init__(
@@ -31,9 +35,17 @@ class Watch:
         after_revision: int,
         cursor: str,
         replay_only: bool,
+        on_unreadable: OnUnreadable | None,
     ) -> None:
-        self._request = store_service_pb2.StoreServiceWatchRequest(
-            workspace=workspace, kinds=kinds, ids=ids, after_revision=after_revision, cursor=cursor, replay_only=replay_only
+        self._gaps = Gaps(on_unreadable)
+        self._request = message_with(
+            store_service_pb2.StoreServiceWatchRequest,
+            workspace=workspace,
+            kinds=kinds,
+            ids=ids,
+            after_revision=after_revision,
+            cursor=cursor,
+            replay_only=replay_only,
         )
         self._cursor = cursor
         self._stream: Stream[store_service_pb2.StoreServiceWatchRequest, store_service_pb2.StoreServiceWatchResponse]
@@ -48,6 +60,11 @@ class Watch:
         was consumed.
         """
         return self._cursor
+
+    @property
+    def unreadable(self) -> list[store_service_pb2.Unreadable]:
+        """The damaged changes that the watch has come to, with their revision and ordinal."""
+        return self._gaps.unreadable
 
     def __aiter__(self) -> AsyncIterator[views.Change]:
         return self
@@ -72,9 +89,23 @@ class Watch:
     async def _read(self) -> AsyncGenerator[views.Change, None]:
         async for frame in self._stream:
             self._request.cursor = frame.cursor
-            for each in map(view_of, frame.changes):
-                yield each
+            if frame.unreadable:
+                for each in self._around_damage(frame):
+                    yield each
+            else:
+                for each in map(view_of, frame.changes):
+                    yield each
             self._cursor = frame.cursor
+
+    def _around_damage(self, frame: store_service_pb2.StoreServiceWatchResponse) -> AsyncGenerator[views.Change, None]:
+        """Yields the changes of a frame and tells of the damaged ones between them, in order."""
+        damaged = deque(frame.unreadable)
+        for each in frame.changes:
+            while damaged and (damaged[0].revision, damaged[0].ordinal) < (each.revision, each.ordinal):
+                self._gaps.note([damaged.popleft()])
+            yield view_of(each)
+        for each_damaged in damaged:
+            self._gaps.note([each_damaged])
 
 
 async def revision_now(scope: Scope) -> int:
@@ -84,7 +115,14 @@ async def revision_now(scope: Scope) -> int:
 
 
 async def open_watch(
-    scope: Scope, kinds: Iterable[str], ids: Iterable[str], since: int | None, cursor: str, *, replay_only: bool = False
+    scope: Scope,
+    kinds: Iterable[str],
+    ids: Iterable[str],
+    since: int | None,
+    cursor: str,
+    *,
+    replay_only: bool = False,
+    on_unreadable: OnUnreadable | None = None,
 ) -> Watch:
     """Opens a watch at a cursor, after a revision, or (with neither) after the present revision, which this call reads."""
     if since is None and not cursor:
@@ -97,4 +135,5 @@ async def open_watch(
         after_revision=since or 0,
         cursor=cursor,
         replay_only=replay_only,
+        on_unreadable=on_unreadable,
     )
