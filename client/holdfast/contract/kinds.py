@@ -21,6 +21,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from holdfast.v1 import entry_pb2, options_pb2, record_pb2
 
 COMMON_FIELDS = ("id", "version", "create_time", "update_time")
+WORKSPACE = "workspace"  # the kind and the id of the parent of a workspace's own journal
 TIMESTAMP = "google.protobuf.Timestamp"
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class Reference:
     kind_field: str
     on_delete: int
     acyclic: bool
+    reverse: str = ""  # the name by which filters of the target's kind ask who refers to a record
+
+    @property
+    def clears(self) -> bool:
+        return self.on_delete == options_pb2.ON_DELETE_CLEAR
 
     @property
     def owned(self) -> bool:
@@ -214,6 +220,13 @@ class Journal(Shape):
 
     parents: tuple[str, ...] = field(default=())
     derived: bool = False
+    of_workspace: bool = False  # a workspace may own one: its parent is then WORKSPACE, both by kind and by id
+    by_revision: bool = False  # entries of many parents can be listed in the order of commits
+
+    @property
+    def parent_kinds(self) -> tuple[str, ...]:
+        """What may stand as the kind of a parent."""
+        return (*self.parents, WORKSPACE) if self.of_workspace else self.parents
 
     @cached_property
     def own_columns(self) -> tuple[Field, ...]:
@@ -259,7 +272,7 @@ def _read_field(descriptor: FieldDescriptor) -> Field:
         vocabulary={each.value: each.meaning for each in rules.vocabulary},
         unique_by=rules.unique_by,
         default_value=rules.default_value,
-        reference=Reference(refers.kind, refers.kind_field, refers.on_delete, refers.acyclic) if refers else None,
+        reference=Reference(refers.kind, refers.kind_field, refers.on_delete, refers.acyclic, refers.reverse) if refers else None,
         blob=rules.blob,
         size_field=rules.size_field,
         type_field=rules.type_field,
@@ -336,7 +349,12 @@ def _read_journals() -> dict[str, Journal]:
     for name, descriptor in _members(entry_pb2.Entry.DESCRIPTOR):
         options = descriptor.GetOptions().Extensions[options_pb2.journal]
         journals[name] = Journal(
-            name, message_factory.GetMessageClass(descriptor), parents=tuple(options.parents), derived=options.derived
+            name,
+            message_factory.GetMessageClass(descriptor),
+            parents=tuple(options.parents),
+            derived=options.derived,
+            of_workspace=options.of_workspace,
+            by_revision=options.by_revision,
         )
     return journals
 
@@ -364,6 +382,13 @@ def referrers() -> Mapping[str, tuple[Referrer, ...]]:
             for target in [each.reference.kind] if each.reference.kind else list(KINDS):
                 found[target].append(Referrer(kind, each))
     return {name: tuple(each) for name, each in found.items()}
+
+
+@cache
+def reverses(kind: str) -> Mapping[str, Referrer]:
+    """The lists of references to records of a kind of which its filters can ask, by the name that filters use."""
+    found = {each.field.reference.reverse: each for each in referrers().get(kind, ()) if each.field.reference is not None}
+    return {name: each for name, each in found.items() if name}
 
 
 KINDS_BY_MESSAGE: Mapping[str, Kind] = {each.message_class.DESCRIPTOR.full_name: each for each in KINDS.values()}

@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19holdfast/v1/options.proto\x12\x0bholdfast.v1\x1a google/protobuf/descriptor.proto\"\xd2\x01\n\x0bKindOptions\x12\x11\n\tid_prefix\x18\x01 \x01(\t\x12&\n\x08id_style\x18\x02 \x01(\x0e\x32\x14.holdfast.v1.IdStyle\x12\x11\n\timmutable\x18\x03 \x01(\x08\x12\x0f\n\x07\x63oncern\x18\x04 \x01(\t\x12\x13\n\x0bid_template\x18\x05 \x01(\t\x12$\n\x04keys\x18\x06 \x03(\x0b\x32\x16.holdfast.v1.UniqueKey\x12)\n\treadiness\x18\x07 \x01(\x0b\x32\x16.holdfast.v1.Readiness\"\x1b\n\tUniqueKey\x12\x0e\n\x06\x66ields\x18\x01 \x03(\t\"I\n\tReadiness\x12\x11\n\twaits_for\x18\x01 \x01(\t\x12\x14\n\x0cstatus_field\x18\x02 \x01(\t\x12\x13\n\x0b\x64one_values\x18\x03 \x03(\t\"2\n\x0eJournalOptions\x12\x0f\n\x07parents\x18\x01 \x03(\t\x12\x0f\n\x07\x64\x65rived\x18\x02 \x01(\x08\"h\n\tReference\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x12\n\nkind_field\x18\x02 \x01(\t\x12(\n\ton_delete\x18\x03 \x01(\x0e\x32\x15.holdfast.v1.OnDelete\x12\x0f\n\x07\x61\x63yclic\x18\x04 \x01(\x08\"1\n\x0fVocabularyValue\x12\r\n\x05value\x18\x01 \x01(\t\x12\x0f\n\x07meaning\x18\x02 \x01(\t\"\x96\x03\n\nFieldRules\x12\x10\n\x08required\x18\x01 \x01(\x08\x12\x13\n\x0boutput_only\x18\x02 \x01(\x08\x12\x11\n\timmutable\x18\x03 \x01(\x08\x12\x0c\n\x04json\x18\x04 \x01(\x08\x12\x0e\n\x06values\x18\x05 \x03(\t\x12\x15\n\rdefault_value\x18\x06 \x01(\t\x12)\n\treference\x18\x07 \x01(\x0b\x32\x16.holdfast.v1.Reference\x12\x0c\n\x04\x62lob\x18\x08 \x01(\x08\x12\x12\n\nsize_field\x18\t \x01(\t\x12\x15\n\rnumber_within\x18\n \x01(\t\x12\x0e\n\x06search\x18\x0b \x01(\x08\x12\x10\n\x08\x63omputed\x18\x0c \x01(\x08\x12\r\n\x05since\x18\r \x01(\x05\x12\x30\n\nvocabulary\x18\x0e \x03(\x0b\x32\x1c.holdfast.v1.VocabularyValue\x12\x11\n\tunique_by\x18\x0f \x01(\t\x12\x16\n\x0eoptional_since\x18\x10 \x01(\x05\x12\x13\n\x0bin_place_of\x18\x12 \x01(\t\x12\x12\n\ntype_field\x18\x11 \x01(\t*O\n\x07IdStyle\x12\x18\n\x14ID_STYLE_UNSPECIFIED\x10\x00\x12\x13\n\x0fID_STYLE_RANDOM\x10\x01\x12\x15\n\x11ID_STYLE_SEQUENCE\x10\x02*~\n\x08OnDelete\x12\x19\n\x15ON_DELETE_UNSPECIFIED\x10\x00\x12\x16\n\x12ON_DELETE_RESTRICT\x10\x01\x12\x13\n\x0fON_DELETE_OWNED\x10\x02\x12\x14\n\x10ON_DELETE_FOLLOW\x10\x03\x12\x14\n\x10ON_DELETE_REFUSE\x10\x04:I\n\x04kind\x12\x1f.google.protobuf.MessageOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x18.holdfast.v1.KindOptions:O\n\x07journal\x12\x1f.google.protobuf.MessageOptions\x18\xb5\x87\x03 \x01(\x0b\x32\x1b.holdfast.v1.JournalOptions:G\n\x05rules\x12\x1d.google.protobuf.FieldOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x17.holdfast.v1.FieldRules:/\n\x05since\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19holdfast/v1/options.proto\x12\x0bholdfast.v1\x1a google/protobuf/descriptor.proto\"\xd2\x01\n\x0bKindOptions\x12\x11\n\tid_prefix\x18\x01 \x01(\t\x12&\n\x08id_style\x18\x02 \x01(\x0e\x32\x14.holdfast.v1.IdStyle\x12\x11\n\timmutable\x18\x03 \x01(\x08\x12\x0f\n\x07\x63oncern\x18\x04 \x01(\t\x12\x13\n\x0bid_template\x18\x05 \x01(\t\x12$\n\x04keys\x18\x06 \x03(\x0b\x32\x16.holdfast.v1.UniqueKey\x12)\n\treadiness\x18\x07 \x01(\x0b\x32\x16.holdfast.v1.Readiness\"\x1b\n\tUniqueKey\x12\x0e\n\x06\x66ields\x18\x01 \x03(\t\"I\n\tReadiness\x12\x11\n\twaits_for\x18\x01 \x01(\t\x12\x14\n\x0cstatus_field\x18\x02 \x01(\t\x12\x13\n\x0b\x64one_values\x18\x03 \x03(\t\"]\n\x0eJournalOptions\x12\x0f\n\x07parents\x18\x01 \x03(\t\x12\x0f\n\x07\x64\x65rived\x18\x02 \x01(\x08\x12\x14\n\x0cof_workspace\x18\x03 \x01(\x08\x12\x13\n\x0b\x62y_revision\x18\x04 \x01(\x08\"y\n\tReference\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x12\n\nkind_field\x18\x02 \x01(\t\x12(\n\ton_delete\x18\x03 \x01(\x0e\x32\x15.holdfast.v1.OnDelete\x12\x0f\n\x07\x61\x63yclic\x18\x04 \x01(\x08\x12\x0f\n\x07reverse\x18\x06 \x01(\t\"1\n\x0fVocabularyValue\x12\r\n\x05value\x18\x01 \x01(\t\x12\x0f\n\x07meaning\x18\x02 \x01(\t\"\x96\x03\n\nFieldRules\x12\x10\n\x08required\x18\x01 \x01(\x08\x12\x13\n\x0boutput_only\x18\x02 \x01(\x08\x12\x11\n\timmutable\x18\x03 \x01(\x08\x12\x0c\n\x04json\x18\x04 \x01(\x08\x12\x0e\n\x06values\x18\x05 \x03(\t\x12\x15\n\rdefault_value\x18\x06 \x01(\t\x12)\n\treference\x18\x07 \x01(\x0b\x32\x16.holdfast.v1.Reference\x12\x0c\n\x04\x62lob\x18\x08 \x01(\x08\x12\x12\n\nsize_field\x18\t \x01(\t\x12\x15\n\rnumber_within\x18\n \x01(\t\x12\x0e\n\x06search\x18\x0b \x01(\x08\x12\x10\n\x08\x63omputed\x18\x0c \x01(\x08\x12\r\n\x05since\x18\r \x01(\x05\x12\x30\n\nvocabulary\x18\x0e \x03(\x0b\x32\x1c.holdfast.v1.VocabularyValue\x12\x11\n\tunique_by\x18\x0f \x01(\t\x12\x16\n\x0eoptional_since\x18\x10 \x01(\x05\x12\x13\n\x0bin_place_of\x18\x12 \x01(\t\x12\x12\n\ntype_field\x18\x11 \x01(\t*O\n\x07IdStyle\x12\x18\n\x14ID_STYLE_UNSPECIFIED\x10\x00\x12\x13\n\x0fID_STYLE_RANDOM\x10\x01\x12\x15\n\x11ID_STYLE_SEQUENCE\x10\x02*\x93\x01\n\x08OnDelete\x12\x19\n\x15ON_DELETE_UNSPECIFIED\x10\x00\x12\x16\n\x12ON_DELETE_RESTRICT\x10\x01\x12\x13\n\x0fON_DELETE_OWNED\x10\x02\x12\x14\n\x10ON_DELETE_FOLLOW\x10\x03\x12\x14\n\x10ON_DELETE_REFUSE\x10\x04\x12\x13\n\x0fON_DELETE_CLEAR\x10\x05:I\n\x04kind\x12\x1f.google.protobuf.MessageOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x18.holdfast.v1.KindOptions:O\n\x07journal\x12\x1f.google.protobuf.MessageOptions\x18\xb5\x87\x03 \x01(\x0b\x32\x1b.holdfast.v1.JournalOptions:G\n\x05rules\x12\x1d.google.protobuf.FieldOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x17.holdfast.v1.FieldRules:/\n\x05since\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holdfast.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IDSTYLE']._serialized_start=1011
-  _globals['_IDSTYLE']._serialized_end=1090
-  _globals['_ONDELETE']._serialized_start=1092
-  _globals['_ONDELETE']._serialized_end=1218
+  _globals['_IDSTYLE']._serialized_start=1071
+  _globals['_IDSTYLE']._serialized_end=1150
+  _globals['_ONDELETE']._serialized_start=1153
+  _globals['_ONDELETE']._serialized_end=1300
   _globals['_KINDOPTIONS']._serialized_start=77
   _globals['_KINDOPTIONS']._serialized_end=287
   _globals['_UNIQUEKEY']._serialized_start=289
@@ -43,11 +43,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READINESS']._serialized_start=318
   _globals['_READINESS']._serialized_end=391
   _globals['_JOURNALOPTIONS']._serialized_start=393
-  _globals['_JOURNALOPTIONS']._serialized_end=443
-  _globals['_REFERENCE']._serialized_start=445
-  _globals['_REFERENCE']._serialized_end=549
-  _globals['_VOCABULARYVALUE']._serialized_start=551
-  _globals['_VOCABULARYVALUE']._serialized_end=600
-  _globals['_FIELDRULES']._serialized_start=603
-  _globals['_FIELDRULES']._serialized_end=1009
+  _globals['_JOURNALOPTIONS']._serialized_end=486
+  _globals['_REFERENCE']._serialized_start=488
+  _globals['_REFERENCE']._serialized_end=609
+  _globals['_VOCABULARYVALUE']._serialized_start=611
+  _globals['_VOCABULARYVALUE']._serialized_end=660
+  _globals['_FIELDRULES']._serialized_start=663
+  _globals['_FIELDRULES']._serialized_end=1069
 # @@protoc_insertion_point(module_scope)

@@ -165,6 +165,7 @@ class Initiative(View):
     decisions: list[Decision]
     blocked_by: list[str]
     metadata: Any
+    task_ids: list[str]
     @property
     def message(self) -> record_pb2.Initiative: ...
 

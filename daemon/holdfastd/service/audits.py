@@ -40,7 +40,8 @@ class Audits:
             kind_named(request.parent_kind)
         node = parse_filter(request.filter)
         scope = list_scope(request, AUDIT)
-        after = place_of(decode_token(request.page_token, scope, 2))
+        token = place_of(decode_token(request.page_token, scope, 2))
+        after = (token[0], token[1]) if token else None
         limit = page_size(request.page_size)
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             rows, all_rows = _rows(snapshot, request, node, after, limit + 1)
@@ -55,19 +56,20 @@ class Audits:
 def list_scope(request: pb.JournalServiceListRequest, journal: Journal) -> tuple[str, ...]:
     """The scope of the list's page tokens; the workspace comes first."""
     names = (workspace_of(request.workspace), journal.name, request.parent_kind, request.parent_id, request.filter)
-    return (*names, "descending") if request.descending else names
+    orders = ("descending" if request.descending else "", "by_revision" if request.by_revision else "")
+    return (*names, *filter(None, orders))
 
 
-def place_of(key: Sequence[object] | None) -> Place | None:
-    """The two numbers of a page token. INVALID_ARGUMENT when they are none."""
+def place_of(key: Sequence[object] | None) -> tuple[int, ...] | None:
+    """The numbers of a page token. INVALID_ARGUMENT when they are none."""
     if key is None:
         return None
-    revision, ordinal = key
-    if not (isinstance(revision, int) and isinstance(ordinal, int)):
+    place = tuple(each for each in key if isinstance(each, int))
+    if len(place) != len(key):
         raise InvalidArgument(
             "page_token is not one that this daemon gave out. Start again without page_token.", reason="PAGE_TOKEN_INVALID"
         )
-    return revision, ordinal
+    return place
 
 
 def _rows(

@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind, RecordMessage
+from holdfast.contract.kinds import KINDS, STORED_JOURNALS, WORKSPACE, Journal, Kind, RecordMessage
 from holdfast.v1 import entry_pb2, record_pb2, store_service_pb2
 from holdfastd import MAX_API_VERSION, MIN_API_VERSION
 from holdfastd.errors import FailedPrecondition, InvalidArgument
@@ -135,8 +135,7 @@ def append_of(parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entr
     """An append whose entries are checked and converted to rows."""
     check_count(len(entries), MAX_ENTRIES, "entries")
     journal = _journal_of(entries)
-    check_parent(journal, parent_kind)
-    check_id(parent_id, "parent_id")
+    check_parent(journal, parent_kind, parent_id)
     name, codec = journal.name, entry_codec(journal)
     row_of, blob_values, no_blobs = codec.row, codec.blob_values, codec.no_blobs  # a call may have 10,000 entries
     rows, with_blobs = [], []
@@ -162,11 +161,20 @@ def _journal_of(entries: Sequence[entry_pb2.Entry]) -> Journal:
     return stored_journal(name)
 
 
-def check_parent(journal: Journal, parent_kind: str) -> None:
-    """INVALID_ARGUMENT when records of that kind have no such journal."""
-    if parent_kind not in journal.parents:
+def check_parent(journal: Journal, parent_kind: str, parent_id: str) -> None:
+    """INVALID_ARGUMENT when records of that kind have no such journal, or when the id cannot be that of a parent."""
+    check_id(parent_id, "parent_id")
+    if parent_kind == WORKSPACE != parent_id and journal.of_workspace:
         raise InvalidArgument(
-            f"A {parent_kind or 'record without a kind'} has no {journal.name}. These have one: {', '.join(journal.parents)}.",
+            f"The workspace itself has one {journal.name} journal: its parent_kind and its parent_id are {WORKSPACE!r}, the"
+            " workspace is that of the request.",
+            reason="VALUE_INVALID",
+            field="parent_id",
+        )
+    if parent_kind not in journal.parent_kinds:
+        raise InvalidArgument(
+            f"A {parent_kind or 'record without a kind'} has no {journal.name}."
+            f" These have one: {', '.join(journal.parent_kinds)}.",
             reason="VALUE_INVALID",
             field="parent_kind",
         )

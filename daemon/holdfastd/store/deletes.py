@@ -32,8 +32,9 @@ def _referring(connection: Connection, workspace: str, kind: Kind, id: str) -> I
 def _refuse_dependents(connection: Connection, heads: Heads, workspace: str, kind: Kind, id: str, cascade: bool) -> None:
     counts: Counter[str] = Counter()
     for referrer, ids in _referring(connection, workspace, kind, id):
-        assert referrer.field.reference is not None
-        if referrer.field.reference.refuses or not (cascade or referrer.field.reference.follows):
+        reference = referrer.field.reference
+        assert reference is not None
+        if reference.refuses or not (cascade or reference.follows or reference.clears):
             counts[referrer.kind.name] += len(ids)
     if not cascade:
         for journal, head in journal_heads.of_parent(connection, heads, workspace, kind.name, id):
@@ -53,7 +54,8 @@ def delete(
 ) -> list[Change]:
     """Deletes a record. Returns the changes in the order in which they were made; the record's own change is the last.
 
-    stamp: raises a message's version and sets its update time; called for records that lose a reference.
+    stamp: raises a message's version and sets its update time; called for records that lose a reference, with cascade
+    or because the reference is of the kind that is always cleared.
     Raises FAILED_PRECONDITION (HAS_DEPENDENTS), with the counts, when records depend on it and `cascade` is not set, or when a
     reference to it does not allow a cascade.
     """

@@ -1,0 +1,1 @@
+-- Reserved for another part of the same change, which brings its own file under this number.
