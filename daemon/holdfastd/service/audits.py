@@ -10,11 +10,13 @@ from google.protobuf.message import DecodeError
 from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal
 from holdfast.v1 import entry_pb2
 from holdfast.v1 import journal_service_pb2 as pb
+from holdfast.v1.store_service_pb2 import Note
 from holdfastd.errors import InvalidArgument
 from holdfastd.model.call import Call
 from holdfastd.model.diffs import diff_json
 from holdfastd.model.entries import create_time, entry_codec
 from holdfastd.model.filters import Node, parse_filter
+from holdfastd.model.mutations import OWN_ACTIONS
 from holdfastd.model.names import kind_named
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget
@@ -115,9 +117,12 @@ def _add(response: pb.JournalServiceListResponse, workspace: str, row: Row) -> e
     revision, _, number, created, *columns = row[:-_CHECKED_COLUMNS]
     kind = KINDS.get(columns[1])
     diff = ""
-    if kind is not None and image is not None:
+    if image is not None and columns[3] not in OWN_ACTIONS:
+        diff = Note.FromString(image).diff
+    elif kind is not None and image is not None:
         deleted = columns[3] == "delete"
         diff = diff_json(kind, image if deleted else before, None if deleted else image)
     entry = entry_codec(AUDIT).add(response.entries, number, revision, create_time(created), columns)
     entry.parent_kind, entry.parent_id, entry.audit.diff = columns[1], columns[2], diff
+    entry.audit.key = f"{revision}.{number}"
     return entry

@@ -13,9 +13,18 @@ from holdfast.v1 import entry_pb2, record_pb2, store_service_pb2
 from holdfastd import MAX_API_VERSION, MIN_API_VERSION
 from holdfastd.errors import FailedPrecondition, InvalidArgument
 from holdfastd.model import entry_blobs
-from holdfastd.model.checking import check_mask, check_record, check_required, clear_output_only, refuse_output_only
+from holdfastd.model.checking import (
+    MAX_ENTRY_BYTES,
+    check_mask,
+    check_record,
+    check_required,
+    check_size,
+    clear_output_only,
+    refuse_output_only,
+)
+from holdfastd.model.codec import canonical_json
 from holdfastd.model.entries import entry_codec
-from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update, Upsert
+from holdfastd.model.mutations import OWN_ACTIONS, Append, Delete, Insert, Mutation, Note, Update, Upsert
 from holdfastd.model.names import check_id, check_name, kind_named, stored_journal
 
 DEFAULT_WORKSPACE = "default"
@@ -180,12 +189,28 @@ def check_parent(journal: Journal, parent_kind: str, parent_id: str) -> None:
         )
 
 
+def _note(operation: store_service_pb2.Note, api_version: int) -> Note:
+    kind, id = kind_named(operation.kind), check_id(operation.id, "id")
+    action = check_name(operation.action, "action") or check_id("", "action")
+    if action in OWN_ACTIONS:
+        raise InvalidArgument(
+            f"The action {action!r} is the daemon's own. Choose another name than {', '.join(OWN_ACTIONS)}.",
+            reason="VALUE_INVALID",
+            field="action",
+        )
+    diff = canonical_json(operation.diff, "diff") if operation.diff else ""
+    note = store_service_pb2.Note(kind=kind.name, id=id, action=action, diff=diff)
+    check_size(note, MAX_ENTRY_BYTES, "action in the audit")
+    return Note(kind, id, action, note.SerializeToString())
+
+
 _OPERATIONS: dict[str, Callable[[Any, int], Mutation]] = {
     "insert": _insert,
     "upsert": _upsert,
     "update": _update,
     "delete": _delete,
     "append": _append,
+    "note": _note,
 }
 
 

@@ -9,6 +9,7 @@ from holdfast.v1 import store_service_pb2 as pb
 from holdfastd.errors import InvalidArgument, OutOfRange
 from holdfastd.model import codec
 from holdfastd.model.call import Call
+from holdfastd.model.mutations import NOTE
 from holdfastd.model.names import check_length, kind_named
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record, frame_bytes
 from holdfastd.service.decoding import check_count, workspace_of
@@ -20,6 +21,7 @@ from holdfastd.store.changes import Noted
 ROWS_A_FRAME = 500
 MAX_NAMES = 1_000
 END_OF_REVISION = 2**62
+NOTES_SINCE = 4  # the API version
 
 
 class Watches:
@@ -118,7 +120,7 @@ class _Cursor:
 
         snapshot, noted, more = with_room(read, self._call)
         sent: list[pb.Change] = []
-        taken = _fill(noted, sent, self.interest.workspace)
+        taken = _fill(noted, sent, self.interest.workspace, self._call.api_version >= NOTES_SINCE)
         more = self._is_behind = more or taken < len(noted)
         self._place = (noted[taken - 1].revision, noted[taken - 1].ordinal) if more else (snapshot.revision, END_OF_REVISION)
         frame = self.frame()
@@ -145,10 +147,12 @@ def _parse_cursor(text: str) -> tuple[int, int]:
     return int(revision), min(int(ordinal), END_OF_REVISION)
 
 
-def _fill(noted: list[Noted], sent: list[pb.Change], workspace: str) -> int:
-    """Adds changes until the frame is full. Returns the number added."""
+def _fill(noted: list[Noted], sent: list[pb.Change], workspace: str, notes: bool) -> int:
+    """Adds changes until the frame is full. Returns the number used. notes: whether the caller knows of them."""
     budget = Budget()
     for taken, each in enumerate(noted):
+        if each.change.action == NOTE and not notes:
+            continue
         change = _change(each, workspace)
         if not budget.takes(change.ByteSize()):
             return taken
@@ -172,6 +176,9 @@ def _change(noted: Noted, workspace: str) -> pb.Change:
         actor=noted.actor,
     )
     codec.set_time(change.commit_time, noted.commit_time)
-    if each.image is not None and each.kind in KINDS:
+    if each.image is not None and each.action == NOTE:
+        change.parent_kind = ""
+        change.note.MergeFromString(each.image)
+    elif each.image is not None and each.kind in KINDS:
         fill_record(change.record, KINDS[each.kind], each.id, each.image)
     return change

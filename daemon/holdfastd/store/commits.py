@@ -21,12 +21,14 @@ from holdfastd.model.mutations import (
     APPEND,
     DELETE,
     INSERT,
+    NOTE,
     UPDATE,
     Append,
     Change,
     Delete,
     Insert,
     Mutation,
+    Note,
     Result,
     Update,
     Upsert,
@@ -36,6 +38,7 @@ from holdfastd.model.ordering import place_in_history
 from holdfastd.store import changes, deletes, journals, loading, records, vocabularies, workspaces
 from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
+from holdfastd.store.sql import kind_sql
 
 # Each update adds the whole record to the history, so a few small updates of a large record make a large commit.
 MAX_COMMIT_IMAGE_BYTES = 64 * 2**20
@@ -71,9 +74,14 @@ class _Unit:
         codec.set_time(message.update_time, self.now_ns)
 
     def record(self, kind: Kind, action: int, message: RecordMessage, image: bytes) -> Result:
-        """Adds the change of a record. INVALID_ARGUMENT (TOO_LARGE) when the commit's images are too large together."""
+        """Adds the change of a record."""
         change = Change(kind.name, message.id, action, version=message.version, image=image)
         self.changes.append(change)
+        self.count_image(image)
+        return Result(kind.name, change.id, change.version, image=change.image, ordinal=len(self.changes) - 1)
+
+    def count_image(self, image: bytes) -> None:
+        """Counts an image of the history. INVALID_ARGUMENT (TOO_LARGE) when the commit's are too large together."""
         self.image_bytes += len(image)
         if self.image_bytes > MAX_COMMIT_IMAGE_BYTES:
             raise InvalidArgument(
@@ -81,7 +89,6 @@ class _Unit:
                 reason="TOO_LARGE",
                 limit=MAX_COMMIT_IMAGE_BYTES,
             )
-        return Result(kind.name, change.id, change.version, image=change.image, ordinal=len(self.changes) - 1)
 
     def check_absent(self, kind: Kind, id: str, newest: int) -> None:
         """Call when the table has no such record. DATA_LOSS (RECORD_DAMAGED) when the history has it: an index hides it.
@@ -266,12 +273,26 @@ def _append(unit: _Unit, mutation: Append) -> Result:
     return Result(name, parent_id, first_number=first, last_number=last)
 
 
+def _note(unit: _Unit, mutation: Note) -> Result:
+    """Adds a caller's action to the history of a record, which may be deleted."""
+    kind, id = mutation.kind, mutation.id
+    row = unit.connection.execute(kind_sql(kind).version, (unit.workspace, id)).fetchone()
+    newest = 0 if row else unit.newest(kind, id)
+    version = row[0] if row else unit.last_version(kind, id, newest)
+    if not (version or newest):
+        raise records.not_found(kind, unit.workspace, id)
+    unit.changes.append(Change(kind.name, id, NOTE, version=version, parent_kind=mutation.action, image=mutation.image))
+    unit.count_image(mutation.image)
+    return Result(kind.name, id, version)
+
+
 _APPLY: dict[type[Mutation], Callable[[_Unit, Any], Result]] = {
     Insert: _insert,
     Upsert: _upsert,
     Update: _update,
     Delete: _delete,
     Append: _append,
+    Note: _note,
 }
 
 
