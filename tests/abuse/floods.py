@@ -41,6 +41,7 @@ class Flood:
     reads: bool = True
     settings: bytes = b""
     pause_s: float = 0.0
+    hangs_up: bool = False  # the caller ends each connection when it has sent everything, and opens the next
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ class _Pour:
             self._rest = next(self._chunks, b"")
         if self._rest:
             self._rest = self._rest[self._socket.send(self._rest) :]
+        elif self._flood.hangs_up:
+            raise ConnectionError
         elif self._chunks is not None:  # everything is sent: the connection stays open, silent
             self._chunks = None
             if self._flood.reads:
@@ -215,6 +218,16 @@ def _unfinished_requests(_: Material) -> Chunks:
     begun = b"\0" + (17 << 20).to_bytes(4, "big") + b"\x7a" + bytes(16_000)
     return _streams(
         lambda stream: frame(frames.HEADERS, END_HEADERS, stream, block) + frame(frames.DATA, 0, stream, begun), at_once=60
+    )
+
+
+def _begun_connections(_: Material) -> Chunks:
+    """Some calls, each of them begun and no more."""
+    block = frames.call_headers(_GET_BLOB)
+    begun = b"\0" + (17 << 20).to_bytes(4, "big") + b"\x7a" + bytes(1_000)
+    yield _begun()
+    yield b"".join(
+        frame(frames.HEADERS, END_HEADERS, each, block) + frame(frames.DATA, 0, each, begun) for each in range(1, 120, 2)
     )
 
 
@@ -297,8 +310,9 @@ FLOODS = (
     Flood("open streams", _open_streams),
     Flood("streams without request", _streams_without_request, connections=4),
     Flood("unfinished requests", _unfinished_requests, connections=4),
+    Flood("connection after connection", _begun_connections, connections=4, hangs_up=True),
     Flood("reflection without request", _reflection_without_request),
-    Flood("small answers", _small_answers, connections=30),
+    Flood("small answers", _small_answers, connections=400),
     Flood("large headers", _large_headers),
     Flood("continuations", _continuations),
     Flood("empty data", _empty_data),

@@ -10,7 +10,7 @@ from holdfastd.model.budget import Budget, Claim
 from holdfastd.model.call import Call, Peer
 from holdfastd.model.commands import Command
 from holdfastd.writer.batch import Waiter
-from holdfastd.writer.line import BATCH_BYTES, BATCH_ROWS, LIGHT_BYTES, LIGHT_ROWS, REST, Line
+from holdfastd.writer.line import BATCH_BYTES, BATCH_ROWS, LIGHT_BATCH_BYTES, LIGHT_BYTES, LIGHT_ROWS, REST, Line
 
 
 class Rows(Command[None]):
@@ -70,9 +70,11 @@ def test_a_batch_of_heavy_commands_has_a_limit_of_rows_and_bytes() -> None:
     assert names(line_of(*[waiter("b", 1, BATCH_BYTES // 2) for _ in range(5)]).take(10)) == "bb"
 
 
-def test_a_batch_of_light_commands_has_the_same_limits() -> None:
+def test_a_batch_of_light_commands_has_limits_of_its_own() -> None:
     assert names(line_of(*[waiter("r", LIGHT_ROWS) for _ in range(40)]).take(1_000)) == "r" * (BATCH_ROWS // LIGHT_ROWS)
-    assert names(line_of(*[waiter("b", 1, LIGHT_BYTES) for _ in range(80)]).take(1_000)) == "b" * (BATCH_BYTES // LIGHT_BYTES)
+    assert names(line_of(*[waiter("b", 1, LIGHT_BYTES) for _ in range(80)]).take(1_000)) == "b" * (
+        LIGHT_BATCH_BYTES // LIGHT_BYTES
+    )
 
 
 def test_when_more_light_commands_wait_than_fit_they_are_taken_in_turn() -> None:

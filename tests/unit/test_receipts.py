@@ -23,8 +23,8 @@ MIB = 2**20
 class Call:
     """A call whose message arrives when the test says so."""
 
-    def __init__(self, budget: Budget, connection: str, has_ended: bool = False) -> None:
-        self.claim = Claim(budget, Peer(connection, 1, 1000, 1000))
+    def __init__(self, budget: Budget, connection: str, has_ended: bool = False, pid: int = 1) -> None:
+        self.claim = Claim(budget, Peer(connection, pid, 1000, 1000))
         self.has_ended = has_ended
         self.begun = 0
         self.has_arrived = False  # though the serving thread has not seen it
@@ -124,6 +124,17 @@ def test_a_message_that_does_not_arrive_gives_its_permit_back(receipts: Receipts
     assert counted
     assert all(each.claim.held_bytes == 16 * MIB for each in counted)
     assert receipts.done(counted[0])
+
+
+def test_a_process_with_late_messages_leaves_half_of_the_permits_to_others(receipts: Receipts, budget: Budget) -> None:
+    slow = [ask(receipts, Call(budget, f"s{number}", pid=2)) for number in range(12)]
+    assert [each.begun for each in slow] == [1] * 4 + [0] * 8
+    assert eventually(lambda: sum(each.begun for each in slow) > 4)  # the first ones were late
+    for _ in range(20):
+        honest = ask(receipts, Call(budget, "honest"))
+        assert honest.begun == 1
+        receipts.done(honest)
+        time.sleep(0.01)
 
 
 def test_a_late_message_is_refused_when_the_share_is_used_up(receipts: Receipts, budget: Budget) -> None:

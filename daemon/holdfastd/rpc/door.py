@@ -23,6 +23,7 @@ from holdfastd import descriptors, logs
 from holdfastd.errors import Exhausted
 from holdfastd.model.call import Peer
 from holdfastd.rpc import relay
+from holdfastd.rpc.begun import Begun, Spent
 from holdfastd.rpc.peers import Peers, new_name, peer_of
 from holdfastd.rpc.refusal import PREFACE, READ_BYTES, Refusal
 
@@ -79,6 +80,9 @@ class Door:
         self._callers: dict[socket.socket, Peer] = {}  # every connection; its socket to the caller
         self._by_user: Counter[int] = Counter()
         self._by_process: Counter[int] = Counter()
+        self._spent = Spent()
+        self._waits: list[tuple[int, Callable[[], None]]] = []  # what goes on when a process may begin more calls, with its pid
+        self._waits_until = 0.0  # when the first of them goes on, or later
         self._refused: deque[_Opening] = deque()  # those of `_openings` that are kept to be told why, oldest first
         self._left: list[socket.socket] = []  # closed after the present batch of events, so that no descriptor is reused in it
         self._complains_again = 0.0
@@ -129,7 +133,7 @@ class Door:
                     self._handle_other(descriptor)
                     continue
                 try:
-                    if end.move(events):
+                    if end.move(events) if end.begun is None else self._move_new(end, end.begun, events):
                         continue
                 except OSError:
                     log.debug("connection_lost", exc_info=True)
@@ -149,13 +153,15 @@ class Door:
     def _patience_s(self) -> float | None:
         """How long to wait for events; None: until one arrives."""
         due = [self._listens_again] if self._listens_again else []
+        if self._waits:
+            due.append(self._waits_until)
         if self._openings:
             due.append(next(iter(self._openings.values())).since + self._limits.preface_s)
         return max(0.0, min(due) - self._clock()) + 0.001 if due else None
 
     def _finish_batch(self) -> None:
         """Does what is due by the clock, and closes what was dropped."""
-        if self._openings or self._listens_again:
+        if self._openings or self._listens_again or self._waits:
             self._look_at_clock()
         for each in self._left:
             each.close()
@@ -167,6 +173,8 @@ class Door:
             self._listens_again = 0.0
             if self._listening is not None:
                 self._poll.register(self._listening, select.EPOLLIN)
+        if self._waits and now >= self._waits_until:
+            self._end_waits(now)
         while self._openings:
             oldest = next(iter(self._openings.values()))
             if now - oldest.since < self._limits.preface_s:
@@ -221,8 +229,49 @@ class Door:
         self._callers[caller] = peer
         self._by_user[peer.uid] += 1
         self._by_process[peer.pid] += 1
-        self._openings[caller.fileno()] = opening
-        self._poll.register(caller, select.EPOLLIN)
+        if self._spent.free_at(peer.pid) > opening.since:
+            self._wait(peer.pid, lambda: self._await_preface(opening))
+        else:
+            self._await_preface(opening)
+
+    def _await_preface(self, opening: _Opening) -> None:
+        opening.since = self._clock()
+        self._openings[opening.socket.fileno()] = opening
+        self._poll.register(opening.socket, select.EPOLLIN)
+
+    def _move_new(self, end: relay.End, begun: Begun, events: int) -> bool:
+        """As `End.move`, and counts the calls. The connection is not read as long as its process has begun too many."""
+        if events & select.EPOLLIN and self._spent.free_at(begun.pid) > self._clock():
+            end.pause(True)
+            self._wait(begun.pid, lambda: self._go_on(end))
+            return True
+        try:
+            return end.move(events)
+        finally:
+            self._count(end, begun)
+
+    def _count(self, end: relay.End, begun: Begun) -> None:
+        if calls := begun.take():
+            self._spent.add(begun.pid, calls, self._clock())
+        if begun.is_over:
+            end.begun = None
+
+    def _go_on(self, end: relay.End) -> None:
+        if end.socket in self._callers:
+            end.pause(False)
+
+    def _wait(self, pid: int, then: Callable[[], None]) -> None:
+        until = self._spent.free_at(pid)
+        self._waits_until = min(self._waits_until, until) if self._waits else until
+        self._waits.append((pid, then))
+
+    def _end_waits(self, now: float) -> None:
+        waits, self._waits = self._waits, []
+        for pid, then in waits:
+            if self._spent.free_at(pid) <= now:
+                then()
+            else:
+                self._wait(pid, then)
 
     def _refusal(self, descriptor: int, peer: Peer) -> str:
         """Why a new connection is refused; empty when it is not."""
@@ -311,6 +360,9 @@ class Door:
         here.other, there.other = there, here
         self._ends[caller.fileno()], self._ends[server.fileno()] = here, there
         self._poll.register(server, select.EPOLLIN)
+        here.begun = Begun(self._callers[caller].pid)
+        here.begun.read(memoryview(received))
+        self._count(here, here.begun)
         there.send(received)
 
     def _drop(self, end: relay.End) -> None:
@@ -338,6 +390,7 @@ class Door:
             counter[key] -= 1
             if not counter[key]:
                 del counter[key]
+        self._spent.forget_old(self._clock())
         self._leave(caller)
 
     def _leave(self, connection: socket.socket) -> None:
@@ -349,4 +402,6 @@ class Door:
             self._drop(end)
         for opening in list(self._openings.values()):
             self._drop_opening(opening)
+        for caller in list(self._callers):  # those that wait
+            self._forget(caller)
         self._closes = True

@@ -31,6 +31,7 @@ from holdfastd import logs
 from holdfastd.errors import HoldfastError
 from holdfastd.model.budget import Claim, NoRoom
 from holdfastd.rpc.incoming import STALLED_S, Incoming
+from holdfastd.rpc.outstanding import Outstanding
 from holdfastd.rpc.receipts import Receipts
 from holdfastd.rpc.request_sizes import is_quick, memory_of, memory_of_fields
 
@@ -117,6 +118,7 @@ class MessageFirst:
 
     def __init__(self, version: str = grpc.__version__, receipts: Receipts | None = None) -> None:
         self.receipts = receipts or Receipts(None, permits=_PERMITS_WITHOUT_BUDGET, largest_bytes=0)
+        self.outstanding = Outstanding()
         self._version = version
         self._lock = threading.Lock()
         self._warning = ""
@@ -206,6 +208,7 @@ class _Call:
         self._context = self._make_context()
         try:
             self.claim = self._handler.admit(self._context)
+            self._path.outstanding.begin(self.claim.holder, self._context)
             if self._has_permit():
                 self.begin()
         except HoldfastError as error:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import select
 import socket
 
+from holdfastd.rpc.begun import Begun
+
 CHUNK_BYTES = 64 * 1024
 # When all connections together hold `HELD_MAX_BYTES`, each reads at most `SMALL_CHUNK_BYTES` at a time.
 HELD_MAX_BYTES = 16 * 2**20
@@ -33,7 +35,19 @@ class Scratch:
 class End:
     """One end of a relayed connection. `held` is what was read from the other end and waits to be sent to this one."""
 
-    __slots__ = ("_events", "_is_deaf", "_poll", "_registered", "_scratch", "held", "is_caller", "other", "socket")
+    __slots__ = (
+        "_events",
+        "_is_deaf",
+        "_is_paused",
+        "_poll",
+        "_registered",
+        "_scratch",
+        "begun",
+        "held",
+        "is_caller",
+        "other",
+        "socket",
+    )
 
     other: End
 
@@ -46,6 +60,8 @@ class End:
         self._events = READABLE
         self._registered = True
         self._is_deaf = False
+        self._is_paused = False
+        self.begun: Begun | None = None  # of the caller's end, while its calls are counted
 
     def move(self, events: int) -> bool:
         """Passes on what can be passed on. Returns False when the connection is over. Raises OSError as sockets do."""
@@ -53,11 +69,16 @@ class End:
             return False
         if events & READABLE:
             return self._pass_on()
-        return not events & _GONE or self._pause()
+        return not events & _GONE or self._outlasts()
 
     def let_go(self) -> None:
         """Counts what the connection held as free. Call it once, when the connection is dropped."""
         self._scratch.held_bytes -= len(self.held) + len(self.other.held)
+
+    def pause(self, is_paused: bool) -> None:
+        """Reads nothing from this end until it is called again."""
+        self._is_paused = is_paused
+        self._watch()
 
     def _pass_on(self) -> bool:
         if self.other.held:  # an event from before the pause
@@ -69,7 +90,10 @@ class End:
             return True
         if not size:  # its end; nothing is held for the other one, or this one would not be read
             return False
-        return self.other.send(scratch.view[:size])
+        data = scratch.view[:size]
+        if self.begun is not None:
+            self.begun.read(data)
+        return self.other.send(data)
 
     def send(self, data: memoryview | bytes) -> bool:
         """Sends what the socket takes and holds the rest. Returns False when the connection is over."""
@@ -108,7 +132,7 @@ class End:
         self.other._watch()
         return True
 
-    def _pause(self) -> bool:
+    def _outlasts(self) -> bool:
         """This end was closed by its process while it is not read. Nobody is left when it was the caller's."""
         if self.is_caller:
             return False
@@ -119,7 +143,7 @@ class End:
 
     def _watch(self) -> None:
         """Asks epoll for what this end now waits for, when that has changed."""
-        reads = not (self.other.held or self.other._is_deaf)
+        reads = not (self.other.held or self.other._is_deaf or self._is_paused)
         events = (READABLE if reads else 0) | (WRITABLE if self.held else 0)
         if not self._registered:
             if reads:
