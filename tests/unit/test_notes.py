@@ -58,3 +58,14 @@ def test_notes_count_for_the_limit_of_a_commit(engine: Engine) -> None:
     with pytest.raises(Exception, match="Split it"):
         for count in (60, 70):
             note(engine, "large", size=1_000_000, count=count)
+
+
+def test_a_damaged_record_is_restored_from_its_newest_change_and_not_from_a_note(engine: Engine) -> None:
+    insert(engine)
+    note(engine, "approved")
+    engine.connection.execute("UPDATE task SET image = X'00' WHERE id = 'T'")
+    mutation = pb.Mutation(update=pb.Update())
+    mutation.update.record.task.id, mutation.update.record.task.description = "T", "restored"
+    request = pb.StoreServiceCommitRequest(mutations=[mutation], return_records=True)
+    answer = answered(engine.commits.commit(request, Call(30)))
+    assert (answer.results[0].record.task.title, answer.results[0].version) == ("t", 2)
