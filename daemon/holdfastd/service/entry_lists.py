@@ -26,15 +26,20 @@ Key = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order of entries. key_of: the values of a row by which it is ordered; `key_length` tells how many they are."""
+    """An order of entries.
+
+    key_of: the values of a row by which it is ordered; `key_length` tells how many they are. numbers: the places in a row of those
+    that an entry itself has.
+    """
 
     key_length: int
+    numbers: tuple[int, ...]
     key_of: Callable[[Row], Key]
     select: Callable[..., query.Query]
 
 
-BY_JOURNAL = Order(2, lambda row: (row[0], row[3]), query.list_entries)
-BY_REVISION = Order(3, lambda row: (row[6], row[0], row[3]), query.list_by_revision)
+BY_JOURNAL = Order(2, (3,), lambda row: (row[0], row[3]), query.list_entries)
+BY_REVISION = Order(3, (3, 6), lambda row: (row[6], row[0], row[3]), query.list_by_revision)
 
 
 class EntryLists:
@@ -62,7 +67,7 @@ class EntryLists:
         )
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             rows, all_rows = fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
-            journal_heads.check_numbers(journal, [each for row in rows for each in order.key_of(row)])
+            journal_heads.check_numbers(journal, [row[place] for place in order.numbers for row in rows])
             if not request.filter:
                 until = order.key_of(rows[-1]) if len(rows) > limit or not all_rows else None
                 _check_gaps(snapshot, journal, request, order, rows, after, until)
