@@ -28,8 +28,8 @@ Key = tuple[int, ...]
 class Order:
     """An order of entries.
 
-    key_of: the values of a row by which it is ordered; `key_length` tells how many they are. numbers: the places in a row of those
-    that an entry itself has.
+    key_of: the values of a row by which it is ordered; `key_length` tells how many they are. numbers: the places in a row of
+    those that an entry itself has.
     """
 
     key_length: int
