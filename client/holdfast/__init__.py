@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from holdfast import testing as testing
     from holdfast.blobs.collection import Blobs as Blobs
+    from holdfast.domain.initiatives import InitiativeTasks as InitiativeTasks
     from holdfast.domain.manifest import Manifest as Manifest
     from holdfast.domain.states import State as State
     from holdfast.domain.workflow_diff import WorkflowDiff as WorkflowDiff
@@ -77,6 +78,7 @@ _HOMES = {
     "records.checkpoints": ("Checkpoints", "SavedCheckpoint"),
     "records.collection": ("Collection",),
     "domain.manifest": ("Manifest",),
+    "domain.initiatives": ("InitiativeTasks",),
     "domain.states": ("State",),
     "domain.workflow_diff": ("WorkflowDiff",),
     "errors": (

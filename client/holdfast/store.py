@@ -93,7 +93,7 @@ class Store(StoreNouns):
         self.blobs = self._sink.blobs
         self.transcripts = Transcripts(self._scope)
         self.events = Events(self._scope)
-        self.audit = AuditLog(self._scope)
+        self.audit = AuditLog(self._sink)
         self.logs = self.execution_logs
         self.states = States(self._sink, self.task_states)
         self.specs = Specs(self.phase_outputs)

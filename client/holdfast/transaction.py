@@ -6,6 +6,7 @@ from types import TracebackType
 
 from holdfast.contract.kinds import KINDS
 from holdfast.domain.attachments import AttachmentWrites
+from holdfast.domain.audit import AuditWrites
 from holdfast.domain.collections import WRITES
 from holdfast.domain.specs import SpecWrites
 from holdfast.domain.states import StateWrites
@@ -38,6 +39,7 @@ class Transaction(TransactionNouns):
         self.transcripts = TranscriptWrites["views.TranscriptEntry", "list[views.TranscriptEntry]"](self._steps)
         self.events = EventWrites["views.EventEntry"](self._steps)
         self.logs = self.execution_logs
+        self.audit = AuditWrites(self._steps)
         self.states = StateWrites(self._steps)
         self.specs = SpecWrites(self.phase_outputs)
         self.attachments = AttachmentWrites(self._steps, self.artifacts)

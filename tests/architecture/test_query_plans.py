@@ -6,13 +6,14 @@ The plans come from SQLite itself (https://sqlite.org/eqp.html), without statist
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from holdfast.contract.kinds import JOURNALS, KINDS, STORED_JOURNALS, FieldType, Journal, Kind, referrers
 from holdfastd.model.filters import parse_filter
 from holdfastd.model.ordering import Order, parse_order
-from holdfastd.store import audits, changes, query
+from holdfastd.store import audits, changes, entry_gaps, query
 from holdfastd.store.changes import Era
 from holdfastd.store.sql import child_sql, cycle_sql, key_sql, kind_sql, referrers_sql
 from holdfastd.store.sqlite.connection import Connection
@@ -194,6 +195,33 @@ def test_the_entries_of_a_task_or_type_are_found_over_all_parents(
     assert_no_scan(steps)
     assert steps[0].startswith(f"SEARCH e USING INDEX {entered}"), steps
     assert not [each for each in steps if "TEMP B-TREE" in each], steps
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("after", [None, (2, 3, 4)])
+def test_entries_of_all_parents_are_read_in_the_order_of_commits(
+    database: Connection, after: tuple[int, int, int] | None, descending: bool
+) -> None:
+    for journal in (each for each in STORED_JOURNALS.values() if each.by_revision):
+        asked: dict[str, Any] = {"after": after, "descending": descending, "limit": 100}
+        first, *others = plan(database, query.list_by_revision(SQLITE, journal, "default", None, **asked))
+        assert f" e USING INDEX {journal.name}_by_revision" in first, first
+        assert len(others) == 1 and others[0].startswith("SEARCH j USING ") and "journal_id=?)" in others[0], others
+        (steps,) = [plan(database, (entry_gaps.neighbours_sql(journal), (1, 2, 3)))]
+        assert_no_scan(steps)
+
+
+def test_the_tasks_of_an_initiative_are_looked_up_in_one_list(database: Connection) -> None:
+    for steps in page_plans(database, "task", 'initiatives:"INIT-001"', ""):
+        assert_no_scan(steps)
+        assert "SEARCH namer USING COVERING INDEX initiative_task_ids_by_id (id=?)" in steps, steps
+        assert not [each for each in steps if "TEMP B-TREE" in each or "CORRELATED" in each], steps
+
+
+def test_a_field_of_the_record_referred_to_is_looked_up_by_its_key(database: Connection) -> None:
+    for steps in page_plans(database, "artifact", 'session_id.construct_id = "c"', ""):
+        assert_no_scan(steps)
+        assert any("target" in each and "sqlite_autoindex_session_1 (workspace=? AND id=?)" in each for each in steps), steps
 
 
 @pytest.mark.parametrize(("text", "index"), [("ready = true", "task_by_create_time"), ("ready = false", "task_by_create_time")])

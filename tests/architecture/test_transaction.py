@@ -58,6 +58,7 @@ READS = {
     "watch",
 }
 NO_STEPS = {
+    "artifacts.of_construct": "reads",
     "blobs.chunks": "reads",
     "blobs.put": "has no step: the content is uploaded at once, and kept if a record of the commit refers to it",
     "blobs.upload": "as `put`",

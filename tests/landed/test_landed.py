@@ -35,10 +35,15 @@ def start(daemon: DaemonProcess, tree: Tree | None) -> None:
 PRESENCE = ("task_id", "proposed_fix", "superseded_by", "approved", "variable", "duration_ms")
 
 
+# Fields of this tree's contract that the landed one does not have, and that the landed client leaves empty.
+ADDED = ("task_ids",)
+
+
 def in_landed_terms(found: Any) -> Any:
-    """What a client dumped, without the difference between an unset field and an empty one."""
+    """What a client dumped, without the difference between an unset field and an empty one, and without new empty fields."""
     if isinstance(found, dict):
-        return {name: each or None if name in PRESENCE else in_landed_terms(each) for name, each in found.items()}
+        known = {name: each for name, each in found.items() if name not in ADDED or each}
+        return {name: each or None if name in PRESENCE else in_landed_terms(each) for name, each in known.items()}
     return [in_landed_terms(each) for each in found] if isinstance(found, list) else found
 
 
@@ -140,6 +145,25 @@ def test_what_an_older_daemon_lacks_is_named(before_scan: Tree, old_daemon: Daem
             )
             assert caught.value.metadata.items() >= {"needs": "2", "min": "1", "max": "1", "client": str(API_VERSION)}.items()
         assert store.tasks.create(title="Next").title == "Next", "the connection fails after a refusal"
+
+
+def test_what_needs_version_4_is_named_and_the_rest_works_with_the_landed_daemon(landed: Tree, old_daemon: DaemonProcess) -> None:
+    start(old_daemon, landed)
+    with holdfast.connect(old_daemon.socket_path, actor="tester") as store:
+        initiative = store.initiatives.create(title="i")
+        task = store.tasks.create(title="t", initiative_id=initiative.id)
+        assert [each.id for each in store.initiatives.tasks(initiative.id)] == [task.id]
+        assert [each.id for each in store.initiatives.load_all()[initiative.id].tasks] == [task.id]
+        store.events.save(task.id, type="x")
+        assert [each.action for each in store.audit.of("task", task.id)] == ["insert"]
+        assert store.transcripts.append_batch([{"task_id": task.id, "role": "chunk"}]) == [1]
+        for call, named in {
+            lambda: store.initiatives.save(initiative, tasks=[task]): "`task_ids`",
+            lambda: store.audit.record(task, action="approved"): "`note`",
+            lambda: list(store.events.query(by_revision=True)): "`by_revision`",
+        }.items():
+            with pytest.raises(holdfast.VersionSkew, match=named):
+                call()
 
 
 def test_a_client_notices_that_its_daemon_was_upgraded(before_scan: Tree, old_daemon: DaemonProcess) -> None:

@@ -184,8 +184,8 @@ class Backend:
     def AddTranscript(self, task_id: str, **transcript: Any) -> int:
         return self.store.transcripts.append(task_id, parent_kind="task", **transcript)
 
-    def AddTranscriptBatch(self, task_id: str, transcripts: Iterable[Mapping[str, object]]) -> range:
-        return self.store.transcripts.append_many(task_id, transcripts, parent_kind="task")
+    def AddTranscriptBatch(self, transcripts: Iterable[Mapping[str, object]]) -> list[int]:
+        return self.store.transcripts.append_batch(transcripts)
 
     def GetTranscripts(self, task_id: str) -> list[entry_pb2.Entry]:
         return list(self.store.transcripts.read(task_id, parent_kind="task"))

@@ -231,6 +231,22 @@ def test_initiatives(backend: Backend) -> None:
     assert backend.LoadTask(task.id).initiative_id == "", "its tasks must stay"
 
 
+def test_a_saved_initiative_has_its_tasks_and_a_task_may_be_in_several(backend: Backend) -> None:
+    tasks = [backend.SaveTask(record_pb2.Task(id=backend.GetNextTaskID(), title=title)).id for title in ("a", "b", "c")]
+    backend.SaveInitiative(id="INIT-001", title="One", tasks=tasks[::-1], decisions=[{"decision": "go"}])
+    backend.SaveInitiative(id="INIT-002", title="Two", tasks=tasks[:1], blocked_by=["INIT-001"])
+    loaded = backend.store.initiatives.load_all()
+    assert {id: [task.id for task in each.tasks] for id, each in loaded.items()} == {
+        "INIT-001": tasks[::-1],
+        "INIT-002": tasks[:1],
+    }
+    with pytest.raises(holdfast.ParentNotFound):
+        backend.SaveInitiative(id="INIT-001", title="Torn", tasks=["TASK-404"], decisions=[])
+    assert backend.store.initiatives.load("INIT-001") == loaded["INIT-001"], "a refused save must change none of its tables"
+    backend.DeleteTask(tasks[0])
+    assert [backend.LoadInitiative(id).task_ids for id in ("INIT-001", "INIT-002")] == [[tasks[2], tasks[1]], []]
+
+
 def test_an_initiative_and_its_tasks_are_one_transaction(backend: Backend) -> None:
     with backend.store.transaction() as step:
         initiative = step.initiatives.create(title="One login", decisions=[{"decision": "OAuth"}])
@@ -295,8 +311,9 @@ def test_transcripts(backend: Backend, task: record_pb2.Task) -> None:
     said = datetime.datetime(2026, 1, 2, tzinfo=UTC)
     assert backend.AddTranscript(task.id, role="prompt", content="Do it.", phase="implement", iteration=1, time=said) == 1
     roles = ["response", "chunk", "combined", "tool_call"]
-    batch = [{"role": role, "content": f"{role}: the token", "phase": "implement", "iteration": 2} for role in roles]
-    assert backend.AddTranscriptBatch(task.id, batch) == range(2, 6)
+    about = {"task_id": task.id, "phase": "implement", "iteration": 2}
+    batch = [{**about, "role": role, "content": f"{role}: the token"} for role in roles]
+    assert backend.AddTranscriptBatch(batch) == [2, 3, 4, 5]
     found = backend.GetTranscripts(task.id)
     assert [each.transcript.role for each in found] == ["prompt", *roles]
     first = holdfast.plain(found[0])
@@ -317,18 +334,19 @@ def test_runs_and_sessions_have_transcripts_too(backend: Backend, task: record_p
 
 
 def test_a_batch_of_transcripts_is_atomic_and_an_empty_one_does_nothing(backend: Backend, task: record_pb2.Task) -> None:
-    assert len(backend.AddTranscriptBatch(task.id, [])) == 0
+    assert backend.AddTranscriptBatch([]) == []
     with pytest.raises(holdfast.InvalidArgument):
-        backend.AddTranscriptBatch(task.id, [{"role": "prompt", "content": "good"}, {"role": "", "content": "nobody"}])
+        roles = {"good": "prompt", "nobody": ""}
+        backend.AddTranscriptBatch([{"task_id": task.id, "role": role, "content": text} for text, role in roles.items()])
     assert backend.GetTranscripts(task.id) == []
     assert list(backend.store.audit.query(kind="transcript")) == [], "neither may change anything"
 
 
 def test_a_batch_over_several_tasks_is_one_transaction(backend: Backend, task: record_pb2.Task) -> None:
     other = backend.SaveTask(record_pb2.Task(id=backend.GetNextTaskID(), title="Other"))
-    with backend.store.transaction() as step:
-        step.transcripts.append(task.id, parent_kind="task", role="prompt", content="one")
-        step.transcripts.append(other.id, parent_kind="task", role="prompt", content="two")
+    batch = [{"task_id": id, "role": "prompt", "content": f"of {id}"} for id in (task.id, other.id)]
+    assert backend.AddTranscriptBatch(batch) == [1, 1]
+    assert [backend.GetTranscripts(id)[0].content for id in (task.id, other.id)] == [each["content"] for each in batch]
     assert len({backend.GetTranscripts(each.id)[0].revision for each in (task, other)}) == 1
     with pytest.raises(holdfast.ParentNotFound), backend.store.transaction() as step:
         step.transcripts.append(task.id, parent_kind="task", role="prompt", content="three")

@@ -336,6 +336,7 @@ def written(dialect: Dialect) -> Iterator[str]:
         verify_checksums.PARENTS,
     )  # needed only after damage
     yield from (sql for journal in STORED_JOURNALS.values() for sql in verify_checksums.by_number_sql(journal))
+    yield from (entry_gaps.neighbours_sql(journal) for journal in STORED_JOURNALS.values() if journal.by_revision)
     yield from (entry_gaps.places_sql((kind, id)) for kind, id in (("", ""), ("session", ""), ("", "S")))
     yield from (ledger._find_sql(count) for count in (1, 2, ledger.KEYS_A_STATEMENT))
 
@@ -369,6 +370,9 @@ def _paths(field: Field) -> Iterator[tuple[str, ...]]:
     yield (field.name,)
     if field.type is FieldType.JSON and not field.repeated:
         yield from ((field.name, "k"), (field.name, "k", 'odd "key'))
+    if field.reference is not None and field.reference.kind and not field.repeated:
+        inside = KINDS[field.reference.kind].by_name.values()
+        yield from ((field.name, each.name) for each in inside if not (each.repeated or each.computed))
     if field.member is not None:
         yield from ((field.name, *inner) for each in field.member.fields for inner in _paths(each))
 
@@ -409,6 +413,11 @@ def _entries(dialect: Dialect, journal: Journal) -> Iterator[query.Query]:
                 yield query.read_entries(dialect, journal, 1, node, descending=descending, limit=1)
                 for after, names in itertools.product((None, (1, 1)), ({}, {"parent_kind": "task", "parent_id": "t"})):
                     yield query.list_entries(dialect, journal, "w", node, after=after, descending=descending, limit=1, **names)
+                for after in (None, (1, 1, 1)) if journal.by_revision else ():
+                    asked: dict[str, Any] = {"parent_kind": "task"} if after else {}
+                    yield query.list_by_revision(
+                        dialect, journal, "w", node, after=after, descending=descending, limit=1, **asked
+                    )
 
 
 def _audits(dialect: Dialect) -> Iterator[query.Query]:

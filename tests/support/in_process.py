@@ -52,6 +52,10 @@ class DirectConnection:
     def check_cancelled(self, request: object, patience: Patience) -> None:
         """Does nothing: nobody cancels."""
 
+    def supports(self, version: int) -> bool:
+        """Always: the engine is this tree's."""
+        return True
+
     def stubs(self) -> Any:
         return self._stubs
 

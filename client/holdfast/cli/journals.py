@@ -197,7 +197,9 @@ def _label(change: store_service_pb2.Change) -> str:
 
 
 def _action_of(change: store_service_pb2.Change) -> str:
-    """The action: insert, update, delete, append or drop."""
+    """The action: insert, update, delete, append or drop, or the name that a caller gave to its own."""
     from holdfast.v1 import store_service_pb2
 
+    if change.HasField("note"):
+        return change.note.action
     return store_service_pb2.Action.Name(change.action).removeprefix("ACTION_").lower()

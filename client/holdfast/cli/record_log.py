@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from holdfast.cli.field_values import is_message
 from holdfast.cli.fields import descriptor_of, rules_of
-from holdfast.cli.json_form import json_form
+from holdfast.cli.json_form import json_form, json_line
 from holdfast.cli.kind_names import is_kind, kind_named
 from holdfast.cli.options import Options
 from holdfast.cli.reach import open_store
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from holdfast.store import Store
 
 
+_OWN_ACTIONS = ("insert", "update", "delete")
 _CLOCK_NOTE = "holdfast: The clock was set back between these changes: they are ordered by revision, not by time."
 
 
@@ -50,6 +51,7 @@ class Entry:
     peer_uid: int | None
     peer_pid: int | None
     fields: list[FieldChange]
+    diff: Any = None  # of an action that a caller added: what the caller gave with it
 
 
 def entries(options: Options, what: str, id: str | None, limit: int | None) -> Iterator[Entry]:
@@ -121,12 +123,22 @@ def _history(store: Store, kinds: list[str], id: str) -> Iterator[entry_pb2.Entr
 
 def _entry(told: entry_pb2.Entry) -> Entry:
     audit = told.audit
+    if audit.action not in _OWN_ACTIONS:
+        return _own(told)
     before, after = _side(audit, "before"), _side(audit, "after")
     before, after = ({} if audit.action == "insert" else before), ({} if audit.action == "delete" else after)
     fields = changes_between(KINDS[audit.kind], before, after)
     time = audit.time.ToJsonString()
     uid, pid = (getattr(audit, each) if audit.HasField(each) else None for each in ("peer_uid", "peer_pid"))
     return Entry(told.revision, time, audit.action, audit.kind, audit.id, audit.version, audit.actor, uid, pid, fields)
+
+
+def _own(told: entry_pb2.Entry) -> Entry:
+    """An action that a caller added to the audit. It changed no field."""
+    audit = told.audit
+    uid, pid = (getattr(audit, each) if audit.HasField(each) else None for each in ("peer_uid", "peer_pid"))
+    time, note = audit.time.ToJsonString(), json_value(audit.diff)
+    return Entry(told.revision, time, audit.action, audit.kind, audit.id, audit.version, audit.actor, uid, pid, [], note)
 
 
 def _side(audit: entry_pb2.Audit, side: str) -> dict[str, Any]:
@@ -168,6 +180,7 @@ def form(entry: Entry) -> dict[str, Any]:
         "id": entry.id,
         "version": entry.version,
         "fields": {each.name: _told("before", each.before) | _told("after", each.after) for each in entry.fields},
+        **({} if entry.diff is None else {"diff": entry.diff}),
     }
 
 
@@ -182,6 +195,8 @@ def lines(entry: Entry) -> Iterator[Line]:
     yield Line(one_line(f"revision {entry.revision}  {time_text(entry.time)}  {subject}{by}"), "bold")
     for change in entry.fields:
         yield from lines_of(KINDS[entry.kind], change)
+    if entry.diff is not None:
+        yield Line(one_line(f"  {json_line(entry.diff)}"))
     yield Line("")
 
 

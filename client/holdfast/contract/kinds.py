@@ -23,6 +23,7 @@ from holdfast.contract.rules import Key, Readiness, Reference, read_readiness, r
 from holdfast.v1 import entry_pb2, options_pb2, record_pb2
 
 COMMON_FIELDS = ("id", "version", "create_time", "update_time")
+WORKSPACE = "workspace"  # the kind and the id of the parent of a workspace's own journal
 TIMESTAMP = "google.protobuf.Timestamp"
 
 if TYPE_CHECKING:
@@ -208,6 +209,13 @@ class Journal(Shape):
 
     parents: tuple[str, ...] = field(default=())
     derived: bool = False
+    of_workspace: bool = False  # a workspace may own one: its parent is then WORKSPACE, both by kind and by id
+    by_revision: bool = False  # entries of many parents can be listed in the order of commits
+
+    @property
+    def parent_kinds(self) -> tuple[str, ...]:
+        """What may stand as the kind of a parent."""
+        return (*self.parents, WORKSPACE) if self.of_workspace else self.parents
 
     @cached_property
     def own_columns(self) -> tuple[Field, ...]:
@@ -327,7 +335,12 @@ def _read_journals() -> dict[str, Journal]:
     for name, descriptor in _members(entry_pb2.Entry.DESCRIPTOR):
         options = descriptor.GetOptions().Extensions[options_pb2.journal]
         journals[name] = Journal(
-            name, message_factory.GetMessageClass(descriptor), parents=tuple(options.parents), derived=options.derived
+            name,
+            message_factory.GetMessageClass(descriptor),
+            parents=tuple(options.parents),
+            derived=options.derived,
+            of_workspace=options.of_workspace,
+            by_revision=options.by_revision,
         )
     return journals
 
@@ -355,6 +368,13 @@ def referrers() -> Mapping[str, tuple[Referrer, ...]]:
             for target in [each.reference.kind] if each.reference.kind else list(KINDS):
                 found[target].append(Referrer(kind, each))
     return {name: tuple(each) for name, each in found.items()}
+
+
+@cache
+def reverses(kind: str) -> Mapping[str, Referrer]:
+    """The lists of references to records of a kind of which its filters can ask, by the name that filters use."""
+    found = {each.field.reference.reverse: each for each in referrers().get(kind, ()) if each.field.reference is not None}
+    return {name: each for name, each in found.items() if name}
 
 
 KINDS_BY_MESSAGE: Mapping[str, Kind] = {each.message_class.DESCRIPTOR.full_name: each for each in KINDS.values()}

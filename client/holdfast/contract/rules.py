@@ -19,6 +19,11 @@ class Reference:
     on_delete: int
     acyclic: bool
     may_be_missing: bool = False
+    reverse: str = ""  # the name by which filters of the target's kind ask who refers to a record
+
+    @property
+    def clears(self) -> bool:
+        return self.on_delete == options_pb2.ON_DELETE_CLEAR
 
     @property
     def owned(self) -> bool:
@@ -53,7 +58,7 @@ class Readiness:
 def read_reference(reference: options_pb2.Reference) -> Reference:
     """Returns the rule of a reference field."""
     return Reference(
-        reference.kind, reference.kind_field, reference.on_delete, reference.acyclic, may_be_missing=reference.may_be_missing
+        reference.kind, reference.kind_field, reference.on_delete, reference.acyclic, reference.may_be_missing, reference.reverse
     )
 
 

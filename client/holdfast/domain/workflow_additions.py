@@ -31,7 +31,7 @@ class Additions:
     def __init__(self, sink: Sink, kind: Kind) -> None:
         self._sink = sink
         self._kind = kind
-        self._audit = AuditLog(sink.scope)
+        self._audit = AuditLog(sink)
         self._last_stored: dict[str, int] = {}  # by workflow; read once
         self._taken = 0  # the number of the sink's steps that `_added` and `_deleted` include
         self._added: dict[str, list[Version]] = {}

@@ -1,4 +1,4 @@
-"""The events of tasks, runs and sessions: save one or many, query in pages, follow."""
+"""The events of tasks, runs, sessions, constructs and the workspace: save one or many, query in pages, follow."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.blobs.contents import Contents, open_content, text_of
 from holdfast.contract.messages import message_with
-from holdfast.errors import InvalidArgument
+from holdfast.journals.batches import Grouped, grouped, in_order, parent_of
 from holdfast.journals.calls import JournalCalls, JournalSink
 from holdfast.journals.entry_watch import EntryWatch, OnSkipped
 from holdfast.journals.reader import Reader
 from holdfast.v1 import entry_pb2
-from holdfast.v1.store_service_pb2 import Append
 from holdfast.values import views
 from holdfast.values.filters import both, equal, quoted, quoted_time
 from holdfast.values.view import copied
@@ -37,16 +36,20 @@ class EventWrites(Generic[Number]):
     def __init__(self, sink: JournalSink[Sequence[Any]]) -> None:
         self._sink = sink
 
-    def save(self, parent_id: str, /, *, type: str, parent_kind: str = "task", **fields: object) -> Number:
-        """Saves one event of a task (or a run, or a session) and returns its number. It is durable when this returns.
+    def save(self, parent_id: str = "", /, *, type: str, parent_kind: str = "task", **fields: object) -> Number:
+        """Saves one event of a task and returns its number. It is durable when this returns.
+
+        With `parent_kind` it is one of a run, a session or a construct, or (`parent_kind="workspace"`, without an id) of the
+        workspace itself.
 
         `message` and `data` may have any size and any characters: what an event cannot hold is put into a blob, which is kept
         with the event.
 
         Raises ParentNotFound, TooLarge, InvalidArgument.
         """
-        event = event_of(self._sink.contents, {"type": type, **fields}, parent_kind, parent_id)
-        saved: Number = self._sink.append(parent_kind, parent_id, [event])[0]
+        owner = parent_of(parent_kind, parent_id)
+        event = event_of(self._sink.contents, {"type": type, **fields}, parent_kind, owner)
+        saved: Number = self._sink.append(parent_kind, owner, [event])[0]
         return saved
 
     def save_many(self, events: Iterable[EventLike], /, *, parent_id: str = "", parent_kind: str = "task") -> list[Number]:
@@ -56,17 +59,15 @@ class EventWrites(Generic[Number]):
         10,000 events of each, and 16 MiB; without events it does nothing. Raises the errors of `save`.
         """
         appends = appends_of(self._sink.contents, events, parent_kind, parent_id)
-        numbers: dict[int, Number] = {}
-        for (_, places), saved in zip(appends, self._sink.append_all([append for append, _ in appends]), strict=True):
-            numbers.update(zip(places, saved, strict=True))
-        return [numbers[place] for place in range(len(numbers))]
+        return in_order(appends, self._sink.append_all([append for append, _ in appends]))
 
 
 class Events(EventWrites[int]):
     """The events of one workspace. Thread-safe.
 
     An event has a `type` (required), `task_id`, `phase`, `iteration`, `source`, `message`, `data` (any JSON value), `duration_ms`
-    and `time` (when it happened). Its parent is a task, a run or a session; the events of a parent are numbered 1, 2, 3 …
+    and `time` (when it happened). Its parent is a task, a run, a session, a construct or the workspace itself; the events
+    of a parent are numbered 1, 2, 3 … Those of the workspace belong to no record, so no delete removes them.
     An event has at most 1 MiB, its `message` and `data` any size: what it cannot hold is in blobs, which it names
     (`message_digest`, `data_digest`). Reads fill it in; with `contents=False` they leave it there, and `text` and `open_content`
     fetch it.
@@ -90,6 +91,7 @@ class Events(EventWrites[int]):
         parent_kind: str = "",
         parent_id: str = "",
         descending: bool = False,
+        by_revision: bool = False,
         page_size: int = 0,
         limit: int | None = None,
         contents: bool = True,
@@ -98,8 +100,10 @@ class Events(EventWrites[int]):
         """Yields the events that match all conditions; pages are requested as they are consumed. Each event names its parent.
 
         `type` may be several types; an event must have one of them. `since` (inclusive) and `until` (exclusive) compare the
-        event's `time`, or the time it was saved if it has none. Events are ordered by parent, then by number; `descending`
-        reverses this. For damaged events see `read`. If the filter does not parse, the first `next` raises InvalidArgument.
+        event's `time`, or the time it was saved if it has none. Events are ordered by parent, then by number; with
+        `by_revision`, by the commits that saved them, whatever their parent; `descending` reverses either, so that with both the
+        newest event of all comes first. For damaged events see `read`. If the filter does not parse, the first `next` raises
+        InvalidArgument.
         """
         return self._calls.list(
             limit,
@@ -108,6 +112,7 @@ class Events(EventWrites[int]):
             parent_id=parent_id,
             filter=_conditions(task_id, type, phase, source, since, until, filter),
             descending=descending,
+            by_revision=by_revision,
             page_size=page_size,
             on_unreadable=on_unreadable,
         )
@@ -125,6 +130,7 @@ class Events(EventWrites[int]):
         parent_kind: str = "",
         parent_id: str = "",
         descending: bool = False,
+        by_revision: bool = False,
         page_size: int = 0,
         page_token: str = "",
         contents: bool = True,
@@ -136,6 +142,7 @@ class Events(EventWrites[int]):
             parent_id=parent_id,
             filter=_conditions(task_id, type, phase, source, since, until, filter),
             descending=descending,
+            by_revision=by_revision,
             page_size=page_size,
             page_token=page_token,
             contents=contents,
@@ -144,7 +151,7 @@ class Events(EventWrites[int]):
 
     def read(
         self,
-        parent_id: str,
+        parent_id: str = "",
         /,
         *,
         start: int = 0,
@@ -159,7 +166,8 @@ class Events(EventWrites[int]):
     ) -> Reader[views.EventEntry]:
         """Returns the events of one parent with numbers `start` to `end`, in order, at most `limit`; see `Transcripts.read`."""
         how = {"start": start, "end": end, "limit": limit, "descending": descending, "filter": filter, "follow": follow}
-        return self._calls.read(parent_kind, parent_id, contents=contents, on_unreadable=on_unreadable, **how)
+        owner = parent_of(parent_kind, parent_id)
+        return self._calls.read(parent_kind, owner, contents=contents, on_unreadable=on_unreadable, **how)
 
     def text(self, event: entry_pb2.Entry, field: str = "message", /) -> str:
         """Returns the `message` of an event, or its `data` as JSON text, exactly as it was given. Raises DataLoss.
@@ -173,10 +181,10 @@ class Events(EventWrites[int]):
         return open_content(event, self._calls.contents.blobs, field)
 
     def follow(
-        self, parent_id: str, /, *, start: int = 0, filter: str = "", parent_kind: str = "task"
+        self, parent_id: str = "", /, *, start: int = 0, filter: str = "", parent_kind: str = "task"
     ) -> Reader[views.EventEntry]:
         """Returns the events of one parent from number `start`, then new ones as they are saved, until `Reader.close()`."""
-        return self._calls.read(parent_kind, parent_id, start=start, filter=filter, follow=True)
+        return self._calls.read(parent_kind, parent_of(parent_kind, parent_id), start=start, filter=filter, follow=True)
 
     def watch(
         self,
@@ -215,24 +223,11 @@ def event_of(contents: Contents, value: EventLike, parent_kind: str, parent_id: 
     return entry
 
 
-def appends_of(
-    contents: Contents, events: Iterable[EventLike], parent_kind: str, parent_id: str
-) -> list[tuple[Append, list[int]]]:
-    """Groups events by parent: returns an append for each parent, and the positions of its events in `events`."""
-    appends: dict[str, tuple[Append, list[int]]] = {}
-    for place, value in enumerate(events):
-        entry = event_of(contents, value, parent_kind, parent_id)
-        owner = parent_id or (entry.event.task_id if parent_kind == "task" else "")
-        if not owner:
-            raise InvalidArgument(
-                "The event names no parent: set its task_id, or pass a parent_id for all events.",
-                reason="VALUE_INVALID",
-                metadata={"field": "parent_id"},
-            )
-        append, places = appends.setdefault(owner, (Append(parent_kind=parent_kind, parent_id=owner), []))
-        append.entries.append(entry)
-        places.append(place)
-    return list(appends.values())
+def appends_of(contents: Contents, events: Iterable[EventLike], parent_kind: str, parent_id: str) -> Grouped:
+    """Groups events by parent; without a `parent_id`, by the tasks that they name."""
+    given = parent_of(parent_kind, parent_id)
+    made = (event_of(contents, each, parent_kind, given) for each in events)
+    return grouped(parent_kind, ((given or (each.event.task_id if parent_kind == "task" else ""), each) for each in made))
 
 
 def _conditions(

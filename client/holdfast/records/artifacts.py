@@ -11,6 +11,8 @@ from holdfast.records.collection import Collection
 from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import blob_service_pb2, record_pb2
 from holdfast.values import views
+from holdfast.values.filters import both, quoted
+from holdfast.wire.pages import Listing
 
 
 class ArtifactWrites(CollectionWrites["views.Artifact"]):
@@ -28,6 +30,17 @@ class ArtifactWrites(CollectionWrites["views.Artifact"]):
 
 class Artifacts(ArtifactWrites, Collection["views.Artifact"]):
     """The artifacts of one workspace. Thread-safe."""
+
+    def of_construct(
+        self, construct_id: str, /, *, filter: str = "", order_by: str = "", page_size: int = 0, limit: int | None = None
+    ) -> Listing[views.Artifact]:
+        """Yields the artifacts of a construct: those that name it, and those that name a session of it.
+
+        The options are those of `list`.
+        """
+        named = quoted(construct_id)
+        wanted = both(f"construct_id = {named} OR session_id.construct_id = {named}", filter)
+        return self.list(filter=wanted, order_by=order_by, page_size=page_size, limit=limit)
 
     def open(self, artifact: str | views.Artifact | record_pb2.Artifact, /) -> BinaryIO:
         """Returns an artifact's content as a readable, seekable binary file. Takes the id or the artifact. Raises NotFound."""

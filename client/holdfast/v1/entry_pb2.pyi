@@ -228,7 +228,7 @@ Global___Event: _TypeAlias = Event  # noqa: Y015
 @_typing.final
 class Audit(_message.Message):
     """One change of the store: who changed which record, when, and what it was before. Derived from the history that every
-    commit writes; clients cannot append to it. JournalService.List serves it, the newest last; `parent_kind` and `parent_id`
+    commit writes; clients add to it only actions of their own (`Note`). JournalService.List serves it, the newest last; `parent_kind` and `parent_id`
     there are the kind and the id of what changed.
     """
 
@@ -247,6 +247,7 @@ class Audit(_message.Message):
     DIFF_FIELD_NUMBER: _builtins.int
     PEER_UID_FIELD_NUMBER: _builtins.int
     PEER_PID_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
     actor: _builtins.str
     """The `actor` of the request."""
     kind: _builtins.str
@@ -254,7 +255,9 @@ class Audit(_message.Message):
     id: _builtins.str
     """The id of the record; of a journal, of its parent."""
     action: _builtins.str
-    """What was done. `append` and `drop` apply to journals, the others to records."""
+    """What was done: `insert`, `update` or `delete` of a record, `append` or `drop` of a journal's entries, or an action of a caller's
+    own name (`Note`).
+    """
     version: _builtins.int
     """The record's version after it; of a delete, its last. 0 for a journal."""
     parent_kind: _builtins.str
@@ -270,7 +273,7 @@ class Audit(_message.Message):
     zero, or empty) on one side has no value there, so an insert has only `after` and a delete only `before`. Fields that
     hold JSON are in it as they are, times as in RFC 3339, lists whole. `id`, `version`, `create_time` and `update_time`
     are left out. When it would pass 1 MiB, values above 32 KiB are given by their length as JSON: `before_bytes` and
-    `after_bytes`. Empty for a journal.
+    `after_bytes`. Empty for a journal. For an action of a caller's own name: the JSON that the caller gave.
     """
     peer_uid: _builtins.int
     """The user id of the process that made the commit, as the kernel gave it when the process connected. Unset when the commit
@@ -278,6 +281,8 @@ class Audit(_message.Message):
     """
     peer_pid: _builtins.int
     """The id of that process; another process may have it now. Unset as `peer_uid`, and when the kernel gave none."""
+    key: _builtins.str
+    """The key of the entry: its revision, a dot, and its number within the commit, such as `41.2`. It never changes."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was committed. Later revisions may have earlier times where the clock was set back; a filter on times then finds the
@@ -300,10 +305,11 @@ class Audit(_message.Message):
         diff: _builtins.str = ...,
         peer_uid: _builtins.int | None = ...,
         peer_pid: _builtins.int | None = ...,
+        key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_peer_pid", b"_peer_pid", "_peer_uid", b"_peer_uid", "peer_pid", b"peer_pid", "peer_uid", b"peer_uid", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_peer_pid", b"_peer_pid", "_peer_uid", b"_peer_uid", "action", b"action", "actor", b"actor", "diff", b"diff", "first_number", b"first_number", "id", b"id", "kind", b"kind", "last_number", b"last_number", "parent_kind", b"parent_kind", "peer_pid", b"peer_pid", "peer_uid", b"peer_uid", "request_id", b"request_id", "time", b"time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_peer_pid", b"_peer_pid", "_peer_uid", b"_peer_uid", "action", b"action", "actor", b"actor", "diff", b"diff", "first_number", b"first_number", "id", b"id", "key", b"key", "kind", b"kind", "last_number", b"last_number", "parent_kind", b"parent_kind", "peer_pid", b"peer_pid", "peer_uid", b"peer_uid", "request_id", b"request_id", "time", b"time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__peer_pid: _TypeAlias = _typing.Literal["peer_pid"]  # noqa: Y015
     _WhichOneofArgType__peer_pid: _TypeAlias = _typing.Literal["_peer_pid", b"_peer_pid"]  # noqa: Y015

@@ -226,6 +226,7 @@ class JournalServiceListRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     MIN_REVISION_FIELD_NUMBER: _builtins.int
     DESCENDING_FIELD_NUMBER: _builtins.int
+    BY_REVISION_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Empty means `default`."""
     journal: _builtins.str
@@ -244,6 +245,11 @@ class JournalServiceListRequest(_message.Message):
     """As in StoreService.Get."""
     descending: _builtins.bool
     """Whether the order is reversed, so that the newest entries of one parent, or of the audit, come first."""
+    by_revision: _builtins.bool
+    """Whether the order is that of the commits, over all parents: by revision, and within a commit by journal and number. With
+    `descending`, the newest entry of all comes first. Events have this order; the audit always does. INVALID_ARGUMENT
+    (ORDER_INVALID) for other journals.
+    """
     def __init__(
         self,
         *,
@@ -256,10 +262,11 @@ class JournalServiceListRequest(_message.Message):
         page_token: _builtins.str = ...,
         min_revision: _builtins.int = ...,
         descending: _builtins.bool = ...,
+        by_revision: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["descending", b"descending", "filter", b"filter", "journal", b"journal", "min_revision", b"min_revision", "page_size", b"page_size", "page_token", b"page_token", "parent_id", b"parent_id", "parent_kind", b"parent_kind", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_revision", b"by_revision", "descending", b"descending", "filter", b"filter", "journal", b"journal", "min_revision", b"min_revision", "page_size", b"page_size", "page_token", b"page_token", "parent_id", b"parent_id", "parent_kind", b"parent_kind", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

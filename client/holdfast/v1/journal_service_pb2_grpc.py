@@ -77,8 +77,8 @@ class JournalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def List(self, request, context):
-        """Lists entries over one or all parents, filtered and in pages, ordered by journal and number. Also the `audit`, ordered
-        by revision and number.
+        """Lists entries over one or all parents, filtered and in pages, ordered by journal and number, or in the order of the
+        commits (`by_revision`). Also the `audit`, ordered by revision and number.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

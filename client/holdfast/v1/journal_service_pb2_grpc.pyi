@@ -45,8 +45,8 @@ class JournalServiceStub:
     Reading past the end gives no entries and no error.
     """
     List: _grpc.UnaryUnaryMultiCallable[_journal_service_pb2.JournalServiceListRequest, _journal_service_pb2.JournalServiceListResponse]
-    """Lists entries over one or all parents, filtered and in pages, ordered by journal and number. Also the `audit`, ordered
-    by revision and number.
+    """Lists entries over one or all parents, filtered and in pages, ordered by journal and number, or in the order of the
+    commits (`by_revision`). Also the `audit`, ordered by revision and number.
     """
 
 @_typing.type_check_only
@@ -66,8 +66,8 @@ class JournalServiceAsyncStub(JournalServiceStub):
     Reading past the end gives no entries and no error.
     """
     List: _aio.UnaryUnaryMultiCallable[_journal_service_pb2.JournalServiceListRequest, _journal_service_pb2.JournalServiceListResponse]  # type: ignore[assignment]
-    """Lists entries over one or all parents, filtered and in pages, ordered by journal and number. Also the `audit`, ordered
-    by revision and number.
+    """Lists entries over one or all parents, filtered and in pages, ordered by journal and number, or in the order of the
+    commits (`by_revision`). Also the `audit`, ordered by revision and number.
     """
 
 class JournalServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -102,8 +102,8 @@ class JournalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _journal_service_pb2.JournalServiceListRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_journal_service_pb2.JournalServiceListResponse, _abc.Awaitable[_journal_service_pb2.JournalServiceListResponse]]:
-        """Lists entries over one or all parents, filtered and in pages, ordered by journal and number. Also the `audit`, ordered
-        by revision and number.
+        """Lists entries over one or all parents, filtered and in pages, ordered by journal and number, or in the order of the
+        commits (`by_revision`). Also the `audit`, ordered by revision and number.
         """
 
 def add_JournalServiceServicer_to_server(servicer: JournalServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

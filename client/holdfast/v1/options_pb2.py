@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19holdfast/v1/options.proto\x12\x0bholdfast.v1\x1a google/protobuf/descriptor.proto\"\xee\x01\n\x0bKindOptions\x12\x11\n\tid_prefix\x18\x01 \x01(\t\x12&\n\x08id_style\x18\x02 \x01(\x0e\x32\x14.holdfast.v1.IdStyle\x12\x11\n\timmutable\x18\x03 \x01(\x08\x12\x0f\n\x07\x63oncern\x18\x04 \x01(\t\x12\x13\n\x0bid_template\x18\x05 \x01(\t\x12$\n\x04keys\x18\x06 \x03(\x0b\x32\x16.holdfast.v1.UniqueKey\x12)\n\treadiness\x18\x07 \x01(\x0b\x32\x16.holdfast.v1.Readiness\x12\x1a\n\x12max_template_bytes\x18\x0b \x01(\x05\"*\n\tUniqueKey\x12\x0e\n\x06\x66ields\x18\x01 \x03(\t\x12\r\n\x05unset\x18\x02 \x03(\t\"I\n\tReadiness\x12\x11\n\twaits_for\x18\x01 \x01(\t\x12\x14\n\x0cstatus_field\x18\x02 \x01(\t\x12\x13\n\x0b\x64one_values\x18\x03 \x03(\t\"2\n\x0eJournalOptions\x12\x0f\n\x07parents\x18\x01 \x03(\t\x12\x0f\n\x07\x64\x65rived\x18\x02 \x01(\x08\"\x80\x01\n\tReference\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x12\n\nkind_field\x18\x02 \x01(\t\x12(\n\ton_delete\x18\x03 \x01(\x0e\x32\x15.holdfast.v1.OnDelete\x12\x0f\n\x07\x61\x63yclic\x18\x04 \x01(\x08\x12\x16\n\x0emay_be_missing\x18\x05 \x01(\x08\"1\n\x0fVocabularyValue\x12\r\n\x05value\x18\x01 \x01(\t\x12\x0f\n\x07meaning\x18\x02 \x01(\t\"\xd2\x03\n\nFieldRules\x12\x10\n\x08required\x18\x01 \x01(\x08\x12\x13\n\x0boutput_only\x18\x02 \x01(\x08\x12\x11\n\timmutable\x18\x03 \x01(\x08\x12\x0c\n\x04json\x18\x04 \x01(\x08\x12\x0e\n\x06values\x18\x05 \x03(\t\x12\x15\n\rdefault_value\x18\x06 \x01(\t\x12)\n\treference\x18\x07 \x01(\x0b\x32\x16.holdfast.v1.Reference\x12\x0c\n\x04\x62lob\x18\x08 \x01(\x08\x12\x12\n\nsize_field\x18\t \x01(\t\x12\x15\n\rnumber_within\x18\n \x01(\t\x12\x0e\n\x06search\x18\x0b \x01(\x08\x12\x10\n\x08\x63omputed\x18\x0c \x01(\x08\x12\r\n\x05since\x18\r \x01(\x05\x12\x30\n\nvocabulary\x18\x0e \x03(\x0b\x32\x1c.holdfast.v1.VocabularyValue\x12\x11\n\tunique_by\x18\x0f \x01(\t\x12\x16\n\x0eoptional_since\x18\x10 \x01(\x05\x12\x13\n\x0bin_place_of\x18\x12 \x01(\t\x12\x12\n\ntype_field\x18\x11 \x01(\t\x12\x10\n\x08set_once\x18\x18 \x01(\x08\x12\x15\n\rinherits_from\x18\x19 \x01(\t\x12\x11\n\tnumber_of\x18\x1a \x01(\t*O\n\x07IdStyle\x12\x18\n\x14ID_STYLE_UNSPECIFIED\x10\x00\x12\x13\n\x0fID_STYLE_RANDOM\x10\x01\x12\x15\n\x11ID_STYLE_SEQUENCE\x10\x02*~\n\x08OnDelete\x12\x19\n\x15ON_DELETE_UNSPECIFIED\x10\x00\x12\x16\n\x12ON_DELETE_RESTRICT\x10\x01\x12\x13\n\x0fON_DELETE_OWNED\x10\x02\x12\x14\n\x10ON_DELETE_FOLLOW\x10\x03\x12\x14\n\x10ON_DELETE_REFUSE\x10\x04:I\n\x04kind\x12\x1f.google.protobuf.MessageOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x18.holdfast.v1.KindOptions:O\n\x07journal\x12\x1f.google.protobuf.MessageOptions\x18\xb5\x87\x03 \x01(\x0b\x32\x1b.holdfast.v1.JournalOptions:G\n\x05rules\x12\x1d.google.protobuf.FieldOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x17.holdfast.v1.FieldRules:/\n\x05since\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19holdfast/v1/options.proto\x12\x0bholdfast.v1\x1a google/protobuf/descriptor.proto\"\xee\x01\n\x0bKindOptions\x12\x11\n\tid_prefix\x18\x01 \x01(\t\x12&\n\x08id_style\x18\x02 \x01(\x0e\x32\x14.holdfast.v1.IdStyle\x12\x11\n\timmutable\x18\x03 \x01(\x08\x12\x0f\n\x07\x63oncern\x18\x04 \x01(\t\x12\x13\n\x0bid_template\x18\x05 \x01(\t\x12$\n\x04keys\x18\x06 \x03(\x0b\x32\x16.holdfast.v1.UniqueKey\x12)\n\treadiness\x18\x07 \x01(\x0b\x32\x16.holdfast.v1.Readiness\x12\x1a\n\x12max_template_bytes\x18\x0b \x01(\x05\"*\n\tUniqueKey\x12\x0e\n\x06\x66ields\x18\x01 \x03(\t\x12\r\n\x05unset\x18\x02 \x03(\t\"I\n\tReadiness\x12\x11\n\twaits_for\x18\x01 \x01(\t\x12\x14\n\x0cstatus_field\x18\x02 \x01(\t\x12\x13\n\x0b\x64one_values\x18\x03 \x03(\t\"]\n\x0eJournalOptions\x12\x0f\n\x07parents\x18\x01 \x03(\t\x12\x0f\n\x07\x64\x65rived\x18\x02 \x01(\x08\x12\x14\n\x0cof_workspace\x18\x03 \x01(\x08\x12\x13\n\x0b\x62y_revision\x18\x04 \x01(\x08\"\x91\x01\n\tReference\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x12\n\nkind_field\x18\x02 \x01(\t\x12(\n\ton_delete\x18\x03 \x01(\x0e\x32\x15.holdfast.v1.OnDelete\x12\x0f\n\x07\x61\x63yclic\x18\x04 \x01(\x08\x12\x16\n\x0emay_be_missing\x18\x05 \x01(\x08\x12\x0f\n\x07reverse\x18\x06 \x01(\t\"1\n\x0fVocabularyValue\x12\r\n\x05value\x18\x01 \x01(\t\x12\x0f\n\x07meaning\x18\x02 \x01(\t\"\xd2\x03\n\nFieldRules\x12\x10\n\x08required\x18\x01 \x01(\x08\x12\x13\n\x0boutput_only\x18\x02 \x01(\x08\x12\x11\n\timmutable\x18\x03 \x01(\x08\x12\x0c\n\x04json\x18\x04 \x01(\x08\x12\x0e\n\x06values\x18\x05 \x03(\t\x12\x15\n\rdefault_value\x18\x06 \x01(\t\x12)\n\treference\x18\x07 \x01(\x0b\x32\x16.holdfast.v1.Reference\x12\x0c\n\x04\x62lob\x18\x08 \x01(\x08\x12\x12\n\nsize_field\x18\t \x01(\t\x12\x15\n\rnumber_within\x18\n \x01(\t\x12\x0e\n\x06search\x18\x0b \x01(\x08\x12\x10\n\x08\x63omputed\x18\x0c \x01(\x08\x12\r\n\x05since\x18\r \x01(\x05\x12\x30\n\nvocabulary\x18\x0e \x03(\x0b\x32\x1c.holdfast.v1.VocabularyValue\x12\x11\n\tunique_by\x18\x0f \x01(\t\x12\x16\n\x0eoptional_since\x18\x10 \x01(\x05\x12\x13\n\x0bin_place_of\x18\x12 \x01(\t\x12\x12\n\ntype_field\x18\x11 \x01(\t\x12\x10\n\x08set_once\x18\x18 \x01(\x08\x12\x15\n\rinherits_from\x18\x19 \x01(\t\x12\x11\n\tnumber_of\x18\x1a \x01(\t*O\n\x07IdStyle\x12\x18\n\x14ID_STYLE_UNSPECIFIED\x10\x00\x12\x13\n\x0fID_STYLE_RANDOM\x10\x01\x12\x15\n\x11ID_STYLE_SEQUENCE\x10\x02*\x93\x01\n\x08OnDelete\x12\x19\n\x15ON_DELETE_UNSPECIFIED\x10\x00\x12\x16\n\x12ON_DELETE_RESTRICT\x10\x01\x12\x13\n\x0fON_DELETE_OWNED\x10\x02\x12\x14\n\x10ON_DELETE_FOLLOW\x10\x03\x12\x14\n\x10ON_DELETE_REFUSE\x10\x04\x12\x13\n\x0fON_DELETE_CLEAR\x10\x05:I\n\x04kind\x12\x1f.google.protobuf.MessageOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x18.holdfast.v1.KindOptions:O\n\x07journal\x12\x1f.google.protobuf.MessageOptions\x18\xb5\x87\x03 \x01(\x0b\x32\x1b.holdfast.v1.JournalOptions:G\n\x05rules\x12\x1d.google.protobuf.FieldOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x17.holdfast.v1.FieldRules:/\n\x05since\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holdfast.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IDSTYLE']._serialized_start=1139
-  _globals['_IDSTYLE']._serialized_end=1218
-  _globals['_ONDELETE']._serialized_start=1220
-  _globals['_ONDELETE']._serialized_end=1346
+  _globals['_IDSTYLE']._serialized_start=1199
+  _globals['_IDSTYLE']._serialized_end=1278
+  _globals['_ONDELETE']._serialized_start=1281
+  _globals['_ONDELETE']._serialized_end=1428
   _globals['_KINDOPTIONS']._serialized_start=77
   _globals['_KINDOPTIONS']._serialized_end=315
   _globals['_UNIQUEKEY']._serialized_start=317
@@ -43,11 +43,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READINESS']._serialized_start=361
   _globals['_READINESS']._serialized_end=434
   _globals['_JOURNALOPTIONS']._serialized_start=436
-  _globals['_JOURNALOPTIONS']._serialized_end=486
-  _globals['_REFERENCE']._serialized_start=489
-  _globals['_REFERENCE']._serialized_end=617
-  _globals['_VOCABULARYVALUE']._serialized_start=619
-  _globals['_VOCABULARYVALUE']._serialized_end=668
-  _globals['_FIELDRULES']._serialized_start=671
-  _globals['_FIELDRULES']._serialized_end=1137
+  _globals['_JOURNALOPTIONS']._serialized_end=529
+  _globals['_REFERENCE']._serialized_start=532
+  _globals['_REFERENCE']._serialized_end=677
+  _globals['_VOCABULARYVALUE']._serialized_start=679
+  _globals['_VOCABULARYVALUE']._serialized_end=728
+  _globals['_FIELDRULES']._serialized_start=731
+  _globals['_FIELDRULES']._serialized_end=1197
 # @@protoc_insertion_point(module_scope)

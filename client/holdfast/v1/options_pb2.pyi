@@ -61,6 +61,8 @@ class _OnDeleteEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnDelete.Val
     """This record is deleted first, with or without `cascade`."""
     ON_DELETE_REFUSE: _OnDelete.ValueType  # 4
     """The delete is refused, with or without `cascade`, because this record cannot be used without the other."""
+    ON_DELETE_CLEAR: _OnDelete.ValueType  # 5
+    """The reference is cleared, with or without `cascade`."""
 
 class OnDelete(_OnDelete, metaclass=_OnDeleteEnumTypeWrapper):
     """What happens to a record when the record that it refers to is deleted."""
@@ -75,6 +77,8 @@ ON_DELETE_FOLLOW: OnDelete.ValueType  # 3
 """This record is deleted first, with or without `cascade`."""
 ON_DELETE_REFUSE: OnDelete.ValueType  # 4
 """The delete is refused, with or without `cascade`, because this record cannot be used without the other."""
+ON_DELETE_CLEAR: OnDelete.ValueType  # 5
+"""The reference is cleared, with or without `cascade`."""
 Global___OnDelete: _TypeAlias = OnDelete  # noqa: Y015
 
 @_typing.final
@@ -205,8 +209,14 @@ class JournalOptions(_message.Message):
 
     PARENTS_FIELD_NUMBER: _builtins.int
     DERIVED_FIELD_NUMBER: _builtins.int
+    OF_WORKSPACE_FIELD_NUMBER: _builtins.int
+    BY_REVISION_FIELD_NUMBER: _builtins.int
     derived: _builtins.bool
     """Whether its entries are derived from the history of the store. Clients cannot append to it, and only List reads it."""
+    of_workspace: _builtins.bool
+    """Whether a workspace itself may own one. Its parent is then of the kind `workspace`, with the id `workspace`."""
+    by_revision: _builtins.bool
+    """Whether entries of many parents can be listed in the order of commits. The table has an index on revision, journal and number."""
     @_builtins.property
     def parents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Kinds whose records may own such a journal."""
@@ -216,10 +226,12 @@ class JournalOptions(_message.Message):
         *,
         parents: _abc.Iterable[_builtins.str] | None = ...,
         derived: _builtins.bool = ...,
+        of_workspace: _builtins.bool = ...,
+        by_revision: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["derived", b"derived", "parents", b"parents"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_revision", b"by_revision", "derived", b"derived", "of_workspace", b"of_workspace", "parents", b"parents"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -236,6 +248,7 @@ class Reference(_message.Message):
     ON_DELETE_FIELD_NUMBER: _builtins.int
     ACYCLIC_FIELD_NUMBER: _builtins.int
     MAY_BE_MISSING_FIELD_NUMBER: _builtins.int
+    REVERSE_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """The kind of the target. Exactly one of `kind` and `kind_field` is set."""
     kind_field: _builtins.str
@@ -246,6 +259,10 @@ class Reference(_message.Message):
     """Whether references that would form a cycle are refused."""
     may_be_missing: _builtins.bool
     """Whether the target may be missing; the field is then only text. While there is such a record, `on_delete` applies to it."""
+    reverse: _builtins.str
+    """For a list of references: the name by which filters of the target's kind ask who refers to a record, as in
+    `initiatives:"INIT-001"` for tasks. It names no field.
+    """
     def __init__(
         self,
         *,
@@ -254,10 +271,11 @@ class Reference(_message.Message):
         on_delete: Global___OnDelete.ValueType = ...,
         acyclic: _builtins.bool = ...,
         may_be_missing: _builtins.bool = ...,
+        reverse: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acyclic", b"acyclic", "kind", b"kind", "kind_field", b"kind_field", "may_be_missing", b"may_be_missing", "on_delete", b"on_delete"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acyclic", b"acyclic", "kind", b"kind", "kind_field", b"kind_field", "may_be_missing", b"may_be_missing", "on_delete", b"on_delete", "reverse", b"reverse"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -746,6 +746,7 @@ class Initiative(_message.Message):
     DECISIONS_FIELD_NUMBER: _builtins.int
     BLOCKED_BY_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    TASK_IDS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The initiative's id."""
     version: _builtins.int
@@ -776,6 +777,12 @@ class Initiative(_message.Message):
     def blocked_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The initiatives that must be completed before this one. References that would form a cycle are refused."""
 
+    @_builtins.property
+    def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its tasks, in order. A task may be in several initiatives. When a task is deleted, it leaves them. Tasks whose own
+        `initiative_id` names the initiative belong to it too, and need not be here. Filters of tasks: `initiatives:"INIT-001"`.
+        """
+
     def __init__(
         self,
         *,
@@ -790,10 +797,11 @@ class Initiative(_message.Message):
         decisions: _abc.Iterable[Global___Decision] | None = ...,
         blocked_by: _abc.Iterable[_builtins.str] | None = ...,
         metadata: _builtins.str = ...,
+        task_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "create_time", b"create_time", "decisions", b"decisions", "id", b"id", "metadata", b"metadata", "owner", b"owner", "status", b"status", "title", b"title", "update_time", b"update_time", "version", b"version", "vision", b"vision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "create_time", b"create_time", "decisions", b"decisions", "id", b"id", "metadata", b"metadata", "owner", b"owner", "status", b"status", "task_ids", b"task_ids", "title", b"title", "update_time", b"update_time", "version", b"version", "vision", b"vision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

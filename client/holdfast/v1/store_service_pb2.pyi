@@ -41,6 +41,8 @@ class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Action.ValueTy
     """Entries were appended."""
     ACTION_DROP: _Action.ValueType  # 5
     """The entries up to `last_number` were removed."""
+    ACTION_NOTE: _Action.ValueType  # 6
+    """A caller added an action of its own to the audit of a record. Not sent to clients that speak an API version below 4."""
 
 class Action(_Action, metaclass=_ActionEnumTypeWrapper):
     """What happened to a record or a journal."""
@@ -57,6 +59,8 @@ ACTION_APPEND: Action.ValueType  # 4
 """Entries were appended."""
 ACTION_DROP: Action.ValueType  # 5
 """The entries up to `last_number` were removed."""
+ACTION_NOTE: Action.ValueType  # 6
+"""A caller added an action of its own to the audit of a record. Not sent to clients that speak an API version below 4."""
 Global___Action: _TypeAlias = Action  # noqa: Y015
 
 @_typing.final
@@ -676,6 +680,43 @@ class Append(_message.Message):
 Global___Append: _TypeAlias = Append  # noqa: Y015
 
 @_typing.final
+class Note(_message.Message):
+    """Adds an action of the caller's own name to the audit of a record, which it does not change: an approval, a call to another system.
+    It is part of the history, in order with the changes of the record, and stays when the record is deleted. NOT_FOUND when there
+    never was such a record.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    DIFF_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """The record's kind."""
+    id: _builtins.str
+    """The record's id."""
+    action: _builtins.str
+    """Required. The name of the action, such as `approved`. At most 200 bytes; the names of the audit's own actions are refused."""
+    diff: _builtins.str
+    """JSON. What the caller wants to keep with it, at most 1 MiB."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        id: _builtins.str = ...,
+        action: _builtins.str = ...,
+        diff: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "diff", b"diff", "id", b"id", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Note: _TypeAlias = Note  # noqa: Y015
+
+@_typing.final
 class Mutation(_message.Message):
     """One step of a commit."""
 
@@ -686,6 +727,7 @@ class Mutation(_message.Message):
     UPDATE_FIELD_NUMBER: _builtins.int
     DELETE_FIELD_NUMBER: _builtins.int
     APPEND_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def insert(self) -> Global___Insert:
         """Add a record."""
@@ -706,6 +748,10 @@ class Mutation(_message.Message):
     def append(self) -> Global___Append:
         """Append entries."""
 
+    @_builtins.property
+    def note(self) -> Global___Note:
+        """Add an action to the audit of a record."""
+
     def __init__(
         self,
         *,
@@ -714,12 +760,13 @@ class Mutation(_message.Message):
         update: Global___Update | None = ...,
         delete: Global___Delete | None = ...,
         append: Global___Append | None = ...,
+        note: Global___Note | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "delete", b"delete", "insert", b"insert", "operation", b"operation", "update", b"update", "upsert", b"upsert"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "delete", b"delete", "insert", b"insert", "note", b"note", "operation", b"operation", "update", b"update", "upsert", b"upsert"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "delete", b"delete", "insert", b"insert", "operation", b"operation", "update", b"update", "upsert", b"upsert"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "delete", b"delete", "insert", b"insert", "note", b"note", "operation", b"operation", "update", b"update", "upsert", b"upsert"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["insert", "upsert", "update", "delete", "append"]  # noqa: Y015
+    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["insert", "upsert", "update", "delete", "append", "note"]  # noqa: Y015
     _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_operation) -> _WhichOneofReturnType_operation | None: ...
 
@@ -866,6 +913,7 @@ class Change(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     COMMIT_TIME_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The commit's revision."""
     ordinal: _builtins.int
@@ -890,11 +938,15 @@ class Change(_message.Message):
     """The `actor` of the request."""
     @_builtins.property
     def record(self) -> _record_pb2.Record:
-        """The record at this revision; for a deleted record, as it was last. Unset for journals."""
+        """The record at this revision; for a deleted record, as it was last. Unset for journals and notes."""
 
     @_builtins.property
     def commit_time(self) -> _timestamp_pb2.Timestamp:
         """When it was committed."""
+
+    @_builtins.property
+    def note(self) -> Global___Note:
+        """The action that a caller added to the audit; unset for other changes."""
 
     def __init__(
         self,
@@ -912,10 +964,11 @@ class Change(_message.Message):
         record: _record_pb2.Record | None = ...,
         actor: _builtins.str = ...,
         commit_time: _timestamp_pb2.Timestamp | None = ...,
+        note: Global___Note | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commit_time", b"commit_time", "record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commit_time", b"commit_time", "note", b"note", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "commit_time", b"commit_time", "first_number", b"first_number", "id", b"id", "kind", b"kind", "last_number", b"last_number", "ordinal", b"ordinal", "parent_kind", b"parent_kind", "record", b"record", "revision", b"revision", "version", b"version", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "commit_time", b"commit_time", "first_number", b"first_number", "id", b"id", "kind", b"kind", "last_number", b"last_number", "note", b"note", "ordinal", b"ordinal", "parent_kind", b"parent_kind", "record", b"record", "revision", b"revision", "version", b"version", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -165,6 +165,7 @@ class Initiative(View):
     decisions: list[Decision]
     blocked_by: list[str]
     metadata: Any
+    task_ids: list[str]
     @property
     def message(self) -> record_pb2.Initiative: ...
 
@@ -514,6 +515,7 @@ class Audit(View):
     diff: Any
     peer_uid: int | None
     peer_pid: int | None
+    key: str
     @property
     def message(self) -> entry_pb2.Audit: ...
 
@@ -547,8 +549,17 @@ class Change(View):
     record: Record | None
     actor: str
     commit_time: datetime.datetime | None
+    note: Note | None
     @property
     def message(self) -> store_service_pb2.Change: ...
+
+class Note(View):
+    kind: str
+    id: str
+    action: str
+    diff: Any
+    @property
+    def message(self) -> store_service_pb2.Note: ...
 
 class TranscriptEntry(Entry):
     transcript: Transcript
@@ -580,6 +591,7 @@ class AuditEntry(Entry):
     diff: Any
     peer_uid: int | None
     peer_pid: int | None
+    key: str
     @property
     def message(self) -> entry_pb2.Entry: ...
 

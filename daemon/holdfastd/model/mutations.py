@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from holdfast.contract.kinds import Journal, Kind, RecordMessage
 
 # Action numbers as in the contract (`holdfast.v1.Action`) and in the column `changes.action`.
-INSERT, UPDATE, DELETE, APPEND, DROP = 1, 2, 3, 4, 5
+INSERT, UPDATE, DELETE, APPEND, DROP, NOTE = 1, 2, 3, 4, 5, 6
+# The names of the daemon's actions in the audit. Callers cannot give them to their own.
+OWN_ACTIONS = {"insert": INSERT, "update": UPDATE, "delete": DELETE, "append": APPEND, "drop": DROP}
 
 
 def record_rows(kind: Kind, message: RecordMessage) -> int:
@@ -94,13 +96,27 @@ class Append:
         return len(self.rows) + len(self.blobs)
 
 
-Mutation = Insert | Upsert | Update | Delete | Append
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Add an action of the caller's own to the audit of a record. `image` is the encoded message."""
+
+    kind: Kind
+    id: str
+    action: str
+    image: bytes
+
+    @property
+    def row_count(self) -> int:
+        return 1
+
+
+Mutation = Insert | Upsert | Update | Delete | Append | Note
 
 
 class Change(NamedTuple):
     """What a commit did to one record or journal. The fields are in the order of the columns of `changes`.
 
-    `image` is None for a journal.
+    `image` is None for a journal. Of a note, `parent_kind` is the name of the action.
     """
 
     kind: str

@@ -9,7 +9,11 @@
   Inside JSON it matches a key whose value is null.
 - `:*` matches such a field when it is set, also to "" or zero. Of the others it matches strings that are not empty, and numbers
   and booleans that are not zero.
+- A field of the record that a reference names, such as `session_id.construct_id = "c"`, matches when that record does; an unset
+  reference matches only `!=` and NOT.
 - A field of the elements of a list, such as `phases.status = "failed"`, matches when any element does.
+- A list of references may be asked about from its targets (`Reference.reverse`): `initiatives:"INIT-001"` matches the tasks that
+  this initiative names, `initiatives:*` those that any names.
 - `:` with a value is membership for repeated fields, a substring for strings, `=` for the rest. Inside JSON it asks an
   object for a key, an array for an element, a string for a substring.
 - Strings are compared by code points, case-sensitively. Inside JSON only values of the literal's own type match;
@@ -23,7 +27,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NoReturn
 
-from holdfast.contract.kinds import COMMON_FIELDS, Field, FieldType, Journal, Kind, Shape
+from holdfast.contract.kinds import COMMON_FIELDS, KINDS, Field, FieldType, Journal, Kind, Shape, reverses
 from holdfastd.model.filter_tokens import quoted, refuse
 from holdfastd.model.filters import Comparison, Literal, LiteralKind, Operator
 from holdfastd.model.rfc3339 import parse_time_ns
@@ -68,6 +72,8 @@ def _kind_fields(kind: Kind) -> Mapping[str, Field]:
         found[READY.name] = READY
     if kind.numbered is not None:
         found[LATEST.name] = LATEST
+    for name in reverses(kind.name):
+        found[name] = Field(name, FieldType.STRING, repeated=True, output_only=True)
     return found
 
 
@@ -101,8 +107,10 @@ def check(shape: Shape, comparison: Comparison) -> Predicate:
     keys = comparison.path[1:]
     if field.member is not None:
         return _within(field, field.member, comparison)
+    if keys and (target := _target(field)) is not None:
+        return _through(field, target, comparison)
     if keys and field.type is not FieldType.JSON:
-        refuse(f"{field.name} has nothing inside: dots lead only into JSON fields.", comparison.position)
+        refuse(f"{field.name} has nothing inside: dots lead only into JSON fields and references.", comparison.position)
     operand = _operand(field, comparison)
     return Predicate(field, keys, comparison.operator, comparison.literal.kind, operand)
 
@@ -117,6 +125,25 @@ def _within(field: Field, member: Shape, comparison: Comparison) -> Predicate:
         return Predicate(field, (), comparison.operator, literal.kind, None)
     inner = check(member, Comparison(comparison.path[1:], comparison.operator, literal, comparison.position))
     return Predicate(field, comparison.path[1:], inner.operator, inner.kind, inner.operand)
+
+
+def _target(field: Field) -> Kind | None:
+    """The kind of the record to which dots lead."""
+    return KINDS[field.reference.kind] if field.reference is not None and field.reference.kind and not field.repeated else None
+
+
+def _through(field: Field, target: Kind, comparison: Comparison) -> Predicate:
+    """A comparison of a field of the record that a reference names. Unset references match nothing."""
+    inner_path = comparison.path[1:]
+    inner_field = target.by_name.get(inner_path[0])
+    if inner_field is not None and (
+        inner_field.repeated or inner_field.computed or (len(inner_path) > 1 and not inner_field.json)
+    ):
+        refuse(f"{'.'.join(comparison.path)}: of another record, filters compare single values.", comparison.position)
+    inner = check(target, Comparison(inner_path, comparison.operator, comparison.literal, comparison.position))
+    if inner.field.name not in target.by_name:
+        refuse(f"{inner.field.name} can be asked of a {target.name} only in a list of them.", comparison.position)
+    return Predicate(field, inner_path, inner.operator, inner.kind, inner.operand)
 
 
 def _field(shape: Shape, comparison: Comparison) -> Field:

@@ -10,11 +10,13 @@ from google.protobuf.message import DecodeError
 from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal
 from holdfast.v1 import entry_pb2
 from holdfast.v1 import journal_service_pb2 as pb
+from holdfast.v1.store_service_pb2 import Note
 from holdfastd.errors import InvalidArgument
 from holdfastd.model.call import Call
 from holdfastd.model.diffs import diff_json
 from holdfastd.model.entries import create_time, entry_codec
 from holdfastd.model.filters import Node, parse_filter
+from holdfastd.model.mutations import OWN_ACTIONS
 from holdfastd.model.names import kind_named
 from holdfastd.model.pages import decode_token, encode_token, page_size
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget
@@ -40,7 +42,8 @@ class Audits:
             kind_named(request.parent_kind)
         node = parse_filter(request.filter)
         scope = list_scope(request, AUDIT)
-        after = place_of(decode_token(request.page_token, scope, 2))
+        token = place_of(decode_token(request.page_token, scope, 2))
+        after = (token[0], token[1]) if token else None
         limit = page_size(request.page_size)
         with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
             rows, all_rows = _rows(snapshot, request, node, after, limit + 1)
@@ -55,19 +58,20 @@ class Audits:
 def list_scope(request: pb.JournalServiceListRequest, journal: Journal) -> tuple[str, ...]:
     """The scope of the list's page tokens; the workspace comes first."""
     names = (workspace_of(request.workspace), journal.name, request.parent_kind, request.parent_id, request.filter)
-    return (*names, "descending") if request.descending else names
+    orders = ("descending" if request.descending else "", "by_revision" if request.by_revision else "")
+    return (*names, *filter(None, orders))
 
 
-def place_of(key: Sequence[object] | None) -> Place | None:
-    """The two numbers of a page token. INVALID_ARGUMENT when they are none."""
+def place_of(key: Sequence[object] | None) -> tuple[int, ...] | None:
+    """The numbers of a page token. INVALID_ARGUMENT when they are none."""
     if key is None:
         return None
-    revision, ordinal = key
-    if not (isinstance(revision, int) and isinstance(ordinal, int)):
+    place = tuple(each for each in key if isinstance(each, int))
+    if len(place) != len(key):
         raise InvalidArgument(
             "page_token is not one that this daemon gave out. Start again without page_token.", reason="PAGE_TOKEN_INVALID"
         )
-    return revision, ordinal
+    return place
 
 
 def _rows(
@@ -113,9 +117,12 @@ def _add(response: pb.JournalServiceListResponse, workspace: str, row: Row) -> e
     revision, _, number, created, *columns = row[:-_CHECKED_COLUMNS]
     kind = KINDS.get(columns[1])
     diff = ""
-    if kind is not None and image is not None:
+    if image is not None and columns[3] not in OWN_ACTIONS:
+        diff = Note.FromString(image).diff
+    elif kind is not None and image is not None:
         deleted = columns[3] == "delete"
         diff = diff_json(kind, image if deleted else before, None if deleted else image)
     entry = entry_codec(AUDIT).add(response.entries, number, revision, create_time(created), columns)
     entry.parent_kind, entry.parent_id, entry.audit.diff = columns[1], columns[2], diff
+    entry.audit.key = f"{revision}.{number}"
     return entry

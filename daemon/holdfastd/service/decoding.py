@@ -8,14 +8,23 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal, Kind, RecordMessage
+from holdfast.contract.kinds import KINDS, STORED_JOURNALS, WORKSPACE, Journal, Kind, RecordMessage
 from holdfast.v1 import entry_pb2, record_pb2, store_service_pb2
 from holdfastd import MAX_API_VERSION, MIN_API_VERSION
 from holdfastd.errors import FailedPrecondition, InvalidArgument
 from holdfastd.model import entry_blobs
-from holdfastd.model.checking import check_mask, check_record, check_required, clear_output_only, refuse_output_only
+from holdfastd.model.checking import (
+    MAX_ENTRY_BYTES,
+    check_mask,
+    check_record,
+    check_required,
+    check_size,
+    clear_output_only,
+    refuse_output_only,
+)
+from holdfastd.model.codec import canonical_json
 from holdfastd.model.entries import entry_codec
-from holdfastd.model.mutations import Append, Delete, Insert, Mutation, Update, Upsert
+from holdfastd.model.mutations import OWN_ACTIONS, Append, Delete, Insert, Mutation, Note, Update, Upsert
 from holdfastd.model.names import check_id, check_name, kind_named, stored_journal
 
 DEFAULT_WORKSPACE = "default"
@@ -136,8 +145,7 @@ def append_of(parent_kind: str, parent_id: str, entries: Sequence[entry_pb2.Entr
     """An append whose entries are checked and converted to rows."""
     check_count(len(entries), MAX_ENTRIES, "entries")
     journal = _journal_of(entries)
-    check_parent(journal, parent_kind)
-    check_id(parent_id, "parent_id")
+    check_parent(journal, parent_kind, parent_id)
     name, codec = journal.name, entry_codec(journal)
     row_of, blob_values, no_blobs = codec.row, codec.blob_values, codec.no_blobs  # a call may have 10,000 entries
     rows, with_blobs = [], []
@@ -163,14 +171,38 @@ def _journal_of(entries: Sequence[entry_pb2.Entry]) -> Journal:
     return stored_journal(name)
 
 
-def check_parent(journal: Journal, parent_kind: str) -> None:
-    """INVALID_ARGUMENT when records of that kind have no such journal."""
-    if parent_kind not in journal.parents:
+def check_parent(journal: Journal, parent_kind: str, parent_id: str) -> None:
+    """INVALID_ARGUMENT when records of that kind have no such journal, or when the id cannot be that of a parent."""
+    check_id(parent_id, "parent_id")
+    if parent_kind == WORKSPACE != parent_id and journal.of_workspace:
         raise InvalidArgument(
-            f"A {parent_kind or 'record without a kind'} has no {journal.name}. These have one: {', '.join(journal.parents)}.",
+            f"The workspace itself has one {journal.name} journal: its parent_kind and its parent_id are {WORKSPACE!r}, the"
+            " workspace is that of the request.",
+            reason="VALUE_INVALID",
+            field="parent_id",
+        )
+    if parent_kind not in journal.parent_kinds:
+        raise InvalidArgument(
+            f"A {parent_kind or 'record without a kind'} has no {journal.name}."
+            f" These have one: {', '.join(journal.parent_kinds)}.",
             reason="VALUE_INVALID",
             field="parent_kind",
         )
+
+
+def _note(operation: store_service_pb2.Note, api_version: int) -> Note:
+    kind, id = kind_named(operation.kind), check_id(operation.id, "id")
+    action = check_name(operation.action, "action") or check_id("", "action")
+    if action in OWN_ACTIONS:
+        raise InvalidArgument(
+            f"The action {action!r} is the daemon's own. Choose another name than {', '.join(OWN_ACTIONS)}.",
+            reason="VALUE_INVALID",
+            field="action",
+        )
+    diff = canonical_json(operation.diff, "diff") if operation.diff else ""
+    note = store_service_pb2.Note(kind=kind.name, id=id, action=action, diff=diff)
+    check_size(note, MAX_ENTRY_BYTES, "action in the audit")
+    return Note(kind, id, action, note.SerializeToString())
 
 
 _OPERATIONS: dict[str, Callable[[Any, int], Mutation]] = {
@@ -179,6 +211,7 @@ _OPERATIONS: dict[str, Callable[[Any, int], Mutation]] = {
     "update": _update,
     "delete": _delete,
     "append": _append,
+    "note": _note,
 }
 
 

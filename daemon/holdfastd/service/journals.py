@@ -9,27 +9,25 @@ from holdfast.contract.kinds import KINDS, Journal
 from holdfast.v1 import journal_service_pb2 as pb
 from holdfastd.errors import DataLoss, InvalidArgument
 from holdfastd.model.call import Call
-from holdfastd.model.checksums import journal_seed
 from holdfastd.model.filters import Node, parse_filter
-from holdfastd.model.names import check_id, journal_named, stored_journal
-from holdfastd.model.pages import decode_token, encode_token, page_size
-from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, Encoded, frame_bytes
-from holdfastd.service.audits import Audits, list_scope, place_of
+from holdfastd.model.names import journal_named, stored_journal
+from holdfastd.service.answers import MAX_ANSWER_BYTES, Encoded, frame_bytes
+from holdfastd.service.audits import Audits
 from holdfastd.service.decoding import check_parent, workspace_of
 from holdfastd.service.entry_frames import EntryFrame
+from holdfastd.service.entry_lists import EntryLists
 from holdfastd.service.feed import Feed, Interest, follow
 from holdfastd.service.reading import Reading, Snapshot, with_room
 from holdfastd.service.unread import Unread
-from holdfastd.store import entries, entry_gaps, journal_heads, loading, query, records
+from holdfastd.store import entries, journal_heads, loading, query
 from holdfastd.store.audits import AUDIT
 from holdfastd.store.journal_heads import JournalHead
-from holdfastd.store.pages import DamagedImage, Image, fetch
+from holdfastd.store.pages import fetch
 
 ROWS_A_FRAME = 2_000
 ROWS_FIRST_FRAME = 100  # fewer, so that the first entry arrives soon
 
 Frame = Encoded | pb.JournalServiceReadResponse
-ListedEntry = tuple[str, str, int, Image]  # parent kind, parent id, number, image
 
 
 class Journals:
@@ -40,6 +38,7 @@ class Journals:
         self._feed = feed
         self._unread = unread
         self._audits = Audits(reading)
+        self._lists = EntryLists(reading)
 
     def read(self, request: pb.JournalServiceReadRequest, call: Call) -> Iterator[Frame]:
         """Frames with one journal's entries. With `follow` the stream continues until the caller ends the call."""
@@ -52,40 +51,10 @@ class Journals:
         return _until(cursor, follow(self._feed, interest, call, cursor.frames, cursor.sign_of_life))
 
     def list(self, request: pb.JournalServiceListRequest, call: Call) -> pb.JournalServiceListResponse:
-        """One page of entries of many parents, ordered by journal id and number. `Audits.list` answers for the audit."""
+        """One page of entries of many parents. `Audits.list` answers for the audit."""
         journal = journal_named(request.journal)
-        response = self._audits.list(request, call) if journal.derived else self._list(journal, request, call)
+        response = self._audits.list(request, call) if journal.derived else self._lists.list(journal, request, call)
         self._unread.note(workspace_of(request.workspace), response.unreadable)
-        return response
-
-    def _list(self, journal: Journal, request: pb.JournalServiceListRequest, call: Call) -> pb.JournalServiceListResponse:
-        scope = list_scope(request, journal)
-        after = place_of(decode_token(request.page_token, scope, 2))
-        limit = page_size(request.page_size)
-        sql, parameters = query.list_entries(
-            self._reading.dialect,
-            journal,
-            scope[0],
-            parse_filter(request.filter),
-            parent_kind=request.parent_kind,
-            parent_id=request.parent_id,
-            after=after,
-            descending=request.descending,
-            limit=limit + 1,
-        )
-        with self._reading.snapshot(call, request.workspace, request.min_revision) as snapshot:
-            rows, all_rows = fetch(snapshot.connection.execute(sql, parameters), MAX_ANSWER_BYTES)
-            journal_heads.check_numbers(journal, [row[3] for row in rows])
-            if not request.filter:
-                until = (rows[-1][0], rows[-1][3]) if len(rows) > limit or not all_rows else None
-                bounds = entry_gaps.span(after, until, request.descending)
-                parent = (request.parent_kind, request.parent_id)
-                entry_gaps.check(snapshot.connection, journal, snapshot.workspace, parent, rows, *bounds)
-            listed = _checked(snapshot, journal, rows[:limit])
-        response = pb.JournalServiceListResponse(revision=snapshot.revision)
-        taken = _fill_list(response, journal, listed)
-        if taken < len(rows) or not all_rows:
-            response.next_page_token = encode_token(scope, (rows[taken - 1][0], rows[taken - 1][3]))
         return response
 
 
@@ -99,8 +68,7 @@ class _Cursor:
 
     def __init__(self, reading: Reading, unread: Unread, request: pb.JournalServiceReadRequest, call: Call) -> None:
         self.journal = stored_journal(request.journal)
-        check_parent(self.journal, request.parent_kind)
-        check_id(request.parent_id, "parent_id")
+        check_parent(self.journal, request.parent_kind, request.parent_id)
         if request.descending and request.follow:
             raise InvalidArgument("descending cannot be used with follow.", reason="VALUE_INVALID", field="descending")
         if min(request.start, request.end, request.limit) < 0:
@@ -165,7 +133,7 @@ class _Cursor:
         head.last_number = max(head.last_number, journal_heads.last_in_history(snapshot.connection, *place))
         if head.journal_id or head.last_number:
             return head
-        if not records.exists(snapshot.connection, KINDS[request.parent_kind], snapshot.workspace, request.parent_id):
+        if not journal_heads.has_parent(snapshot.connection, *place[1:]):
             raise loading.missing(snapshot.connection, KINDS[request.parent_kind], snapshot.workspace, request.parent_id)
         return head
 
@@ -231,25 +199,3 @@ def _until(cursor: _Cursor, frames: Iterator[Frame]) -> Iterator[Frame]:
         yield frame
         if cursor.ended:
             return
-
-
-def _checked(snapshot: Snapshot, journal: Journal, rows: Sequence[Sequence[Any]]) -> list[ListedEntry]:
-    """The rows of a list with their images, which are checked."""
-    found = []
-    for journal_id, parent_kind, parent_id, *row in rows:
-        seed = journal_seed(snapshot.workspace, journal.name, parent_kind, parent_id)
-        found.append((parent_kind, parent_id, row[0], entries.image_of(snapshot.connection, journal, journal_id, seed, *row)))
-    return found
-
-
-def _fill_list(response: pb.JournalServiceListResponse, journal: Journal, rows: Sequence[ListedEntry]) -> int:
-    """Adds entries until the answer is full. Returns the number taken, readable or not."""
-    budget = Budget()
-    for taken, (parent_kind, parent_id, number, image) in enumerate(rows):
-        if isinstance(image, DamagedImage):
-            response.unreadable.add(kind=journal.name, id=f"{parent_kind}/{parent_id}/{number}", reason=image.reason)
-            continue
-        if not budget.takes(len(image) + len(parent_kind) + 4 * len(parent_id)):
-            return taken
-        response.entries.add(parent_kind=parent_kind, parent_id=parent_id).MergeFromString(image)
-    return len(rows)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from google.protobuf.message import DecodeError
+
 from holdfast.contract.kinds import KINDS, STORED_JOURNALS
 from holdfast.v1 import store_service_pb2 as pb
 from holdfastd.errors import InvalidArgument, OutOfRange
 from holdfastd.model import codec
 from holdfastd.model.call import Call
+from holdfastd.model.mutations import NOTE, Change
 from holdfastd.model.names import check_length, kind_named
 from holdfastd.service.answers import MAX_ANSWER_BYTES, Budget, fill_record, frame_bytes
 from holdfastd.service.decoding import check_count, workspace_of
@@ -22,6 +25,7 @@ ROWS_A_FRAME = 500
 MAX_NAMES = 1_000
 END_OF_REVISION = 2**62
 UNREADABLE_SINCE = 4  # the API version in which a watch names a damaged change and goes on
+NOTES_SINCE = 4  # the API version
 
 
 class Watches:
@@ -157,6 +161,8 @@ def _fill(noted: list[Noted | Damaged], frame: pb.StoreServiceWatchResponse, wor
     """
     budget = Budget()
     for taken, each in enumerate(noted):
+        if isinstance(each, Noted) and each.change.action == NOTE and api_version < NOTES_SINCE:
+            continue
         found = _change(each, workspace) if isinstance(each, Noted) else each
         if isinstance(found, Damaged):
             if api_version < UNREADABLE_SINCE and not taken:
@@ -195,9 +201,20 @@ def _change(noted: Noted, workspace: str) -> pb.Change | Damaged:
         actor=noted.actor,
     )
     codec.set_time(change.commit_time, noted.commit_time)
-    if each.image is not None and each.kind in KINDS:
-        try:
-            fill_record(change.record, KINDS[each.kind], each.id, each.image)
-        except ValueError as error:
-            return Damaged(noted.revision, noted.ordinal, each.kind, each.id, f"{error} in the history")
+    try:
+        _fill_image(change, each)
+    except ValueError as error:
+        return Damaged(noted.revision, noted.ordinal, each.kind, each.id, f"{error} in the history")
     return change
+
+
+def _fill_image(change: pb.Change, noted: Change) -> None:
+    """Sets the note or the record. Raises ValueError for a damaged image."""
+    if noted.image is not None and noted.action == NOTE:
+        change.parent_kind = ""  # the history has the action's name there; the note has it, too
+        try:
+            change.note.MergeFromString(noted.image)
+        except DecodeError:
+            raise ValueError("its note is damaged") from None
+    elif noted.image is not None and noted.kind in KINDS:
+        fill_record(change.record, KINDS[noted.kind], noted.id, noted.image)

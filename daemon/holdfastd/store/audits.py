@@ -12,7 +12,7 @@ from typing import Any
 from holdfast.contract.kinds import JOURNALS, Journal
 from holdfastd.model import checksums
 from holdfastd.model.filters import Comparison, Node, Operator, comparisons, conjuncts
-from holdfastd.model.mutations import APPEND, DELETE, DROP, INSERT, UPDATE, Change
+from holdfastd.model.mutations import NOTE, OWN_ACTIONS, Change
 from holdfastd.model.predicates import check
 from holdfastd.store import changes
 from holdfastd.store.changes import Era, is_intact
@@ -30,7 +30,7 @@ Place = tuple[int, int]  # revision and ordinal
 _BEFORE = (
     "CASE WHEN e.action = 'update' THEN (SELECT earlier.{column} FROM changes AS earlier"
     " WHERE earlier.workspace = e.workspace AND earlier.kind = e.kind AND earlier.id = e.id"
-    " AND (earlier.revision, earlier.ordinal) < (e.revision, e.ordinal)"
+    f" AND earlier.action <> {NOTE} AND (earlier.revision, earlier.ordinal) < (e.revision, e.ordinal)"
     " ORDER BY earlier.revision DESC, earlier.ordinal DESC LIMIT 1) END"
 )
 _CHECKED = ", ".join(
@@ -42,7 +42,6 @@ _CHECKED = ", ".join(
         _BEFORE.format(column="image"),
     )
 )
-_ACTIONS = {"insert": INSERT, "update": UPDATE, "delete": DELETE, "append": APPEND, "drop": DROP}
 # Within an era (`changes.eras`) commit times never decrease and revisions have no gaps, so a binary search finds the first
 # commit of a time.
 FIRST_AT = (
@@ -122,7 +121,8 @@ def images(workspace: str, row: Sequence[Any]) -> tuple[bytes | None, bytes | No
     """The image of a row of `select_page` and the image before it. ValueError when the row is damaged."""
     revision, ordinal, _, time_ns, *columns, image_checksum, checksum, image, before_checksum, before = row
     actor, kind, id, action, version, parent_kind, first, last, _, request_id, uid, pid = columns
-    change = Change(kind, id, _ACTIONS.get(action, 0), version, parent_kind, first, last, image)
+    number = OWN_ACTIONS.get(action, NOTE)
+    change = Change(kind, id, number, version, action if number == NOTE else parent_kind, first, last, image)
     known = checksums.of_change(workspace, (revision, ordinal), change, image_checksum, (time_ns, actor, request_id, uid, pid))
     if checksum not in (None, known) or not is_intact(workspace, kind, id, image, image_checksum) or not isinstance(time_ns, int):
         raise ValueError("it is damaged: its checksum differs")
@@ -142,16 +142,29 @@ def _span(revisions: tuple[int, int], after: Place | None, descending: bool) -> 
 
 
 def span(connection: Connection, node: Node | None) -> tuple[int, int]:
-    """The first and the last revision that the filter's comparisons with times allow. One query for each such comparison.
+    """The first and the last revision that the filter's comparisons with revisions and times allow.
 
-    After the clock was set back, revisions in between may have other times; the filter itself leaves those out.
+    One query for each comparison with a time. After the clock was set back, revisions in between may have other times; the
+    filter itself leaves those out.
     """
+    lowest, highest = _span_of_revisions(node)
     times = list(_times(node))
     if not times:
-        return 1, END
+        return lowest, highest
     spans = [_span_of_era(connection, era, times) for era in changes.eras(connection)]
     found = [(first, last) for first, last in spans if first <= last]
-    return (found[0][0], found[-1][1]) if found else (1, 0)
+    return (max(lowest, found[0][0]), min(highest, found[-1][1])) if found else (1, 0)
+
+
+def _span_of_revisions(node: Node | None) -> tuple[int, int]:
+    first, last = 1, END
+    for each in conjuncts(node):
+        if each.path == ("revision",) and isinstance(revision := check(AUDIT, each).operand, int):
+            if each.operator in (Operator.GREATER, Operator.GREATER_EQUAL, Operator.EQUAL):
+                first = max(first, revision + (each.operator is Operator.GREATER))
+            if each.operator in (Operator.LESS, Operator.LESS_EQUAL, Operator.EQUAL):
+                last = min(last, revision - (each.operator is Operator.LESS))
+    return first, last
 
 
 def _span_of_era(connection: Connection, era: Era, times: list[tuple[Operator, int]]) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from holdfastd.errors import DataLoss
 from holdfastd.model import checksums
-from holdfastd.model.mutations import Change
+from holdfastd.model.mutations import NOTE, Change
 from holdfastd.store import meta
 from holdfastd.store.dialect import Dialect
 from holdfastd.store.engine import Connection
@@ -80,9 +80,10 @@ def newest_change(connection: Connection) -> Any:
 
 
 def newest_of_record(connection: Connection, workspace: str, kind: str, id: str) -> int:
-    """The action of the newest change of a record that the history has; 0 when it has none."""
+    """The action of the newest change of a record that the history has; 0 when it has none. Notes are no changes of it."""
     row = connection.execute(
-        "SELECT action FROM changes WHERE workspace = ? AND kind = ? AND id = ? ORDER BY revision DESC, ordinal DESC LIMIT 1",
+        f"SELECT action FROM changes WHERE workspace = ? AND kind = ? AND id = ? AND action <> {NOTE}"
+        " ORDER BY revision DESC, ordinal DESC LIMIT 1",
         (workspace, kind, id),
     ).fetchone()
     return row[0] if row else 0
@@ -201,7 +202,10 @@ _COLUMNS = (
     " image_checksum, checksum, commits.commit_time, commits.actor, commits.request_id, peer_uid, peer_pid"
     " FROM changes JOIN commits ON commits.revision = changes.revision"
 )
-OF_RECORD = f"{_COLUMNS} WHERE changes.workspace = ? AND changes.kind = ? AND id = ? ORDER BY changes.revision DESC, ordinal DESC"
+OF_RECORD = (
+    f"{_COLUMNS} WHERE changes.workspace = ? AND changes.kind = ? AND id = ? AND action <> {NOTE}"
+    " ORDER BY changes.revision DESC, ordinal DESC"
+)
 
 
 @lru_cache(maxsize=256)
@@ -242,7 +246,10 @@ def page(
 
 
 def of_record(connection: Connection, workspace: str, kind: str, id: str) -> Iterator[Change]:
-    """The intact changes of a record, newest first. One without a checksum, as an earlier version wrote it, counts as intact."""
+    """The intact changes of a record, newest first, without notes.
+
+    One without a checksum, as an earlier version wrote it, counts as intact.
+    """
     for row in connection.execute(OF_RECORD, (workspace, kind, id)):
         noted = _noted(workspace, row)
         if noted is not None:

@@ -20,12 +20,14 @@ from holdfastd.model.mutations import (
     APPEND,
     DELETE,
     INSERT,
+    NOTE,
     UPDATE,
     Append,
     Change,
     Delete,
     Insert,
     Mutation,
+    Note,
     Result,
     Update,
     Upsert,
@@ -35,6 +37,7 @@ from holdfastd.model.ordering import place_in_history
 from holdfastd.store import changes, deletes, inheritance, journals, lineages, loading, records, vocabularies, workspaces
 from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
+from holdfastd.store.sql import kind_sql
 from holdfastd.store.unit import Unit as _Unit
 
 
@@ -218,12 +221,26 @@ def _append(unit: _Unit, mutation: Append) -> Result:
     return Result(name, parent_id, first_number=first, last_number=last)
 
 
+def _note(unit: _Unit, mutation: Note) -> Result:
+    """Adds a caller's action to the history of a record, which may be deleted."""
+    kind, id = mutation.kind, mutation.id
+    row = unit.connection.execute(kind_sql(kind).version, (unit.workspace, id)).fetchone()
+    newest = 0 if row else unit.newest(kind, id)
+    version = row[0] if row else unit.last_version(kind, id, newest)
+    if not (version or newest):
+        raise records.not_found(kind, unit.workspace, id)
+    unit.changes.append(Change(kind.name, id, NOTE, version=version, parent_kind=mutation.action, image=mutation.image))
+    unit.count_image(mutation.image)
+    return Result(kind.name, id, version)
+
+
 _APPLY: dict[type[Mutation], Callable[[_Unit, Any], Result]] = {
     Insert: _insert,
     Upsert: _upsert,
     Update: _update,
     Delete: _delete,
     Append: _append,
+    Note: _note,
 }
 
 

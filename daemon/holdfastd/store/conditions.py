@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from holdfast.contract.kinds import JOURNALS, KINDS, Field, FieldType, Kind, Shape
+from holdfast.contract.kinds import JOURNALS, KINDS, Field, FieldType, Kind, Referrer, Shape, reverses
 from holdfastd.model.filters import And, Comparison, LiteralKind, Node, Not, Operator, Or
 from holdfastd.model.predicates import LATEST, READY, Predicate, check
 from holdfastd.store import vocabularies
@@ -62,8 +62,12 @@ class _Compiler:
             return _ready(self.shape, test, self.alias)
         if test.field is LATEST and isinstance(self.shape, Kind):
             return _latest(self.shape, test, self.alias)
+        if isinstance(self.shape, Kind) and (referrer := reverses(self.shape.name).get(test.field.name)):
+            return _named_by(referrer, test, self.alias)
         if test.field.repeated:
             return self._member(test)
+        if test.keys and test.field.reference is not None:
+            return self._through(test, KINDS[test.field.reference.kind])
         return self._column(f"{quoted(self.alias)}.{quoted(test.field.name)}", test)
 
     def _column(self, column: str, test: Predicate) -> Where:
@@ -87,6 +91,14 @@ class _Compiler:
         if test.kind is LiteralKind.ANYTHING:
             return Where(f"EXISTS (SELECT 1 FROM {table} AS member WHERE {same})")
         return Where(f"EXISTS (SELECT 1 FROM {table} AS member WHERE {same} AND member.value = ?)", (test.operand,))
+
+    def _through(self, test: Predicate, kind: Kind) -> Where:
+        """A comparison of a field of the record that a reference names."""
+        outer = quoted(self.alias)
+        inner = Predicate(kind.by_name[test.keys[0]], test.keys[1:], test.operator, test.kind, test.operand)
+        found = self._column(f"target.{quoted(inner.field.name)}", inner)
+        same = f"target.workspace = {outer}.workspace AND target.id = {outer}.{quoted(test.field.name)}"
+        return Where(f"EXISTS (SELECT 1 FROM {quoted(kind.name)} AS target WHERE {same} AND {found.sql})", found.parameters)
 
     def _string(self, column: str, test: Predicate) -> Where:
         value = str(test.operand)
@@ -163,6 +175,15 @@ def _latest(kind: Kind, test: Predicate, alias: str) -> Where:
 
 def _wanted(test: Predicate) -> bool:
     return bool(test.operand) or test.kind is LiteralKind.ANYTHING
+
+
+def _named_by(referrer: Referrer, test: Predicate, alias: str) -> Where:
+    """The records that a list of references names: of one record, or of any. The subquery is the same for each row, so SQLite
+    runs it once and looks up what it found."""
+    table, outer = quoted(f"{referrer.kind.name}_{referrer.field.name}"), quoted(alias)
+    by_id, parameters = ("", ()) if test.kind is LiteralKind.ANYTHING else (" WHERE namer.id = ?", (test.operand,))
+    named = f"SELECT namer.workspace, namer.value FROM {table} AS namer{by_id}"
+    return Where(f"({outer}.workspace, {outer}.id) IN ({named})", parameters)
 
 
 def _present(column: str, field: Field) -> Where:

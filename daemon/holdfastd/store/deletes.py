@@ -38,7 +38,7 @@ def _refuse_dependents(
         assert referrer.field.reference is not None
         if referrer.field.reference.refuses:
             firm[referrer.kind.name] += len(ids)
-        elif not referrer.field.reference.follows:
+        elif not (referrer.field.reference.follows or referrer.field.reference.clears):
             loose[referrer.kind.name] += len(ids)
     loose += Counter({kind.name: len(lineages.descendants(connection, workspace, kind, message))})
     if not cascade:
@@ -68,7 +68,8 @@ def delete(
 ) -> list[Change]:
     """Deletes a record. Returns the changes in the order in which they were made; the record's own change is the last.
 
-    stamp: raises a message's version and sets its update time; called for records that lose a reference.
+    stamp: raises a message's version and sets its update time; called for records that lose a reference, with cascade
+    or because the reference is of the kind that is always cleared.
     Raises FAILED_PRECONDITION (HAS_DEPENDENTS), with the counts, when records depend on it and `cascade` is not set, or when a
     reference to it does not allow a cascade.
     """

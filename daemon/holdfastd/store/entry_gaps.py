@@ -10,6 +10,7 @@ from holdfast.contract.kinds import Journal
 from holdfastd.errors import DataLoss
 from holdfastd.store import journal_heads
 from holdfastd.store.engine import Connection
+from holdfastd.store.sql import quoted
 
 Place = tuple[int, int]  # journal id and number
 
@@ -50,6 +51,41 @@ def check(
             missing = next((number for number in numbers if number not in found[place]), None)
             if missing is not None:
                 raise _missing(journal, place, missing)
+
+
+def check_by_revision(
+    connection: Connection,
+    journal: Journal,
+    rows: Sequence[Sequence[Any]],
+    span: tuple[Sequence[int] | None, Sequence[int] | None],
+) -> None:
+    """DATA_LOSS (ENTRY_MISSING) unless each journal in these rows of `query.list_by_revision` has its entries in the span there.
+
+    span: the places (revision, journal id, number) between which the page lies, both left out; None: no bound.
+    """
+    found: dict[int, set[int]] = defaultdict(set)
+    parents: dict[int, Sequence[str]] = {}
+    for journal_id, kind, id, number, *_ in rows:
+        found[journal_id].add(number)
+        parents[journal_id] = kind, id
+    for journal_id, numbers in found.items():
+        first, last = min(numbers), max(numbers)
+        missing = next((number for number in range(first, last + 1) if number not in numbers), None)
+        for number, revision in connection.execute(neighbours_sql(journal), (journal_id, first - 1, last + 1)):
+            if _is_between((revision, journal_id, number), span):
+                missing = number
+        if missing is not None:
+            raise _missing(journal, parents[journal_id], missing)
+
+
+def neighbours_sql(journal: Journal) -> str:
+    """The statement for the revisions of two entries of a journal."""
+    return f"SELECT number, revision FROM {quoted(journal.name)} WHERE journal_id = ? AND number IN (?, ?)"
+
+
+def _is_between(place: tuple[int, int, int], span: tuple[Sequence[int] | None, Sequence[int] | None]) -> bool:
+    first, last = span
+    return (first is None or place > tuple(first)) and (last is None or place < tuple(last))
 
 
 def _places(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Journal
+from holdfast.contract.kinds import KINDS, STORED_JOURNALS, WORKSPACE, Journal
 from holdfastd.errors import VERIFY_AND_RESTORE, DataLoss, FailedPrecondition
 from holdfastd.model.checksums import journal_seed
 from holdfastd.model.mutations import APPEND
@@ -123,7 +123,7 @@ def load(connection: Connection, heads: Heads, journal: Journal, key: JournalKey
             heads.note_checked(key)
     if found is not None:
         return found
-    if not exists(connection, KINDS[parent_kind], workspace, parent_id):
+    if not has_parent(connection, workspace, parent_kind, parent_id):
         raise FailedPrecondition(
             f"There is no {parent_kind} {parent_id} in workspace {workspace} to append to.",
             reason="PARENT_NOT_FOUND",
@@ -131,6 +131,11 @@ def load(connection: Connection, heads: Heads, journal: Journal, key: JournalKey
             id=parent_id,
         )
     return JournalHead(0, 1, 0, journal_seed(*key))
+
+
+def has_parent(connection: Connection, workspace: str, parent_kind: str, parent_id: str) -> bool:
+    """Whether the parent of a journal exists. A workspace does for whoever reads it, and the first write to it makes it."""
+    return parent_kind == WORKSPACE or exists(connection, KINDS[parent_kind], workspace, parent_id)
 
 
 def of_parent(connection: Connection, heads: Heads, workspace: str, kind: str, id: str) -> list[tuple[Journal, JournalHead]]:

@@ -111,6 +111,38 @@ def list_entries(
     return sql, (*where.parameters, limit)
 
 
+def list_by_revision(
+    dialect: Dialect,
+    journal: Journal,
+    workspace: str,
+    node: Node | None,
+    *,
+    parent_kind: str = "",
+    parent_id: str = "",
+    after: Sequence[Parameter] | None = None,
+    descending: bool = False,
+    limit: int,
+) -> Query:
+    """As `list_entries`, but in the order of commits: by (revision, journal_id, number), which `after` holds as well.
+
+    Columns: those of `list_entries`, then revision.
+    """
+    past, direction = ("<", "DESC") if descending else (">", "ASC")
+    # CROSS JOIN: SQLite walks the index of revisions, or that of a filter, and finds the parent of each entry. Otherwise it
+    # would read all entries of all parents and sort them.
+    conditions = [Where("j.journal_id = e.journal_id AND j.workspace = ? AND j.journal = ?", (workspace, journal.name))]
+    conditions += [Where("j.parent_kind = ?", (parent_kind,))] if parent_kind else []
+    conditions += [Where("j.parent_id = ?", (parent_id,))] if parent_id else []
+    conditions += [Where(f"(e.revision, e.journal_id, e.number) {past} (?, ?, ?)", tuple(after))] if after is not None else []
+    where = all_of([*conditions, compile_filter(dialect, journal, node, alias="e")])
+    sql = (
+        "SELECT e.journal_id, j.parent_kind, j.parent_id, e.number, e.image, e.checksum, e.revision"
+        f" FROM {quoted(journal.name)} AS e CROSS JOIN journal AS j WHERE {where.sql}"
+        f" ORDER BY e.revision {direction}, e.journal_id {direction}, e.number {direction} LIMIT ?"
+    )
+    return sql, (*where.parameters, limit)
+
+
 def _leader(journal: Journal, node: Node | None) -> str:
     """The alias of the table that SQLite reads first. ORDER BY must name this table's columns, or SQLite sorts the rows."""
     pinned = ENTRY_INDEXES.get(journal.name, ())

@@ -46,9 +46,14 @@ class Unit:
         codec.set_time(message.update_time, self.now_ns)
 
     def record(self, kind: Kind, action: int, message: RecordMessage, image: bytes) -> Result:
-        """Adds the change of a record. INVALID_ARGUMENT (TOO_LARGE) when the commit's images are too large together."""
+        """Adds the change of a record."""
         change = Change(kind.name, message.id, action, version=message.version, image=image)
         self.changes.append(change)
+        self.count_image(image)
+        return Result(kind.name, change.id, change.version, image=change.image, ordinal=len(self.changes) - 1)
+
+    def count_image(self, image: bytes) -> None:
+        """Counts an image of the history. INVALID_ARGUMENT (TOO_LARGE) when the commit's are too large together."""
         self.image_bytes += len(image)
         if self.image_bytes > MAX_COMMIT_IMAGE_BYTES:
             raise InvalidArgument(
@@ -56,7 +61,6 @@ class Unit:
                 reason="TOO_LARGE",
                 limit=MAX_COMMIT_IMAGE_BYTES,
             )
-        return Result(kind.name, change.id, change.version, image=change.image, ordinal=len(self.changes) - 1)
 
     def check_absent(self, kind: Kind, id: str, newest: int) -> None:
         """Call when the table has no such record. DATA_LOSS (RECORD_DAMAGED) when the history has it: an index hides it.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from holdfast.contract.kinds import KINDS, STORED_JOURNALS, Kind, RecordMessage
-from holdfastd.model.mutations import APPEND, DELETE, INSERT
+from holdfastd.model.mutations import APPEND, DELETE, INSERT, NOTE
 from holdfastd.model.ordering import place_sql
 from holdfastd.store import records
 from holdfastd.store.engine import Connection
@@ -101,7 +101,8 @@ def images(kind: Kind) -> TableCheck:
         newest = (
             "SELECT workspace, id, action, image FROM changes AS change WHERE kind = ? AND (revision, ordinal) ="
             " (SELECT revision, ordinal FROM changes AS later WHERE later.workspace = change.workspace"
-            " AND later.kind = change.kind AND later.id = change.id ORDER BY revision DESC, ordinal DESC LIMIT 1)"
+            f" AND later.kind = change.kind AND later.id = change.id AND later.action <> {NOTE}"
+            " ORDER BY revision DESC, ordinal DESC LIMIT 1)"
         )
         seen = 0
         for workspace, id, action, image in connection.execute(newest, (kind.name,)):  # row by row: they are all of a kind
