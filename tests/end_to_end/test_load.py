@@ -212,7 +212,7 @@ def test_a_dry_run_checks_all_and_changes_nothing(store: holdfast.Store) -> None
     assert (report.loaded, report.unchecked, report.dry_run) == (3, 4, True)
     report = store.load("task", many, dry_run=True)
     assert (report.loaded, report.unchecked) == (7, 0)
-    entries = [entry(number, content="x" * (2 << 20)) for number in range(1, 8)]
+    entries = [entry(number, content=f"{number} {store.workspace}" + "x" * (2 << 20)) for number in range(1, 8)]
     assert store.load("transcript", entries, parent=("session", "s"), dry_run=True, batch=2).loaded == 7
     with pytest.raises(FailedPrecondition) as refused:
         store.load("transcript", [*entries, entry(9)], parent=("session", "s"), dry_run=True, batch=2)

@@ -68,6 +68,15 @@ def test_an_output_whose_task_the_migration_set_is_sound(engine: Engine) -> None
     assert found.task_id == task.id and store.phase_outputs.update(made.id, content="d").version == found.version + 1
 
 
+def test_an_output_of_an_earlier_store_that_names_another_task_than_its_run_can_be_changed(engine: Engine) -> None:
+    store = store_over(engine)
+    task, other = store.tasks.create(title="t"), store.tasks.create(title="other")
+    run = store.runs.create(task_id=task.id)
+    made = store.phase_outputs.save(run_id=run.id, phase="plan", content="c")
+    engine.connection.execute("UPDATE phase_output SET task_id = ?, image = NULL, checksum = NULL", (other.id,))
+    assert store.phase_outputs.update(made.id, content="d").task_id == other.id
+
+
 def _image(engine: Engine) -> bytes:
     (image,) = engine.connection.execute("SELECT image FROM phase_output").fetchone()
     return bytes(image)

@@ -72,7 +72,7 @@ def text_of(given: View | Message, blobs: Blobs, field: str = "") -> str:
     name = field or _default(message)
     place = places_of(message).get(name)
     digest = getattr(message, place.name) if place is not None else ""
-    return unfit.text_from(_bytes(blobs, digest, entry)) if digest else str(getattr(message, name))
+    return _text(blobs, digest, entry) if digest else str(getattr(message, name))
 
 
 def open_content(given: View | Message, blobs: Blobs, field: str = "") -> BinaryIO:
@@ -108,7 +108,7 @@ def whole_with_texts(entry: M, blobs: Blobs) -> tuple[M, dict[str, str]]:
     message, texts = value_of(filled), dict[str, str]()
     digests = {name: digest for name, place in places_of(message).items() if (digest := getattr(message, place.name))}
     for name, digest in digests.items():
-        text = unfit.text_from(_bytes(blobs, digest, entry))
+        text = _text(blobs, digest, entry)
         shown = unfit.shown(text)
         setattr(message, name, shown)
         if shown != text:
@@ -125,6 +125,14 @@ def _bytes(blobs: Blobs, digest: str, entry: Message) -> bytes:
         return blobs.get(digest)
     except (NotFound, DataLoss) as error:
         raise _lost(entry, digest, error) from error
+
+
+def _text(blobs: Blobs, digest: str, entry: Message) -> str:
+    """The text in a blob. Raises DataLoss also for bytes that are no text, which another client may have put there."""
+    try:
+        return unfit.text_from(_bytes(blobs, digest, entry))
+    except UnicodeDecodeError as error:
+        raise _lost(entry, digest, DataLoss(f"it holds bytes that are no text: {error}.")) from error
 
 
 def _lost(entry: Message, digest: str, error: HoldfastError) -> DataLoss:
@@ -218,7 +226,7 @@ class Contents:
             return True
         if "\ufffd" not in text:
             return False
-        return unfit.shown(unfit.text_from(_bytes(self.blobs, digest, message))) == text
+        return unfit.shown(_text(self.blobs, digest, message)) == text
 
     def _stored_apart(self, value: EntryLike, journal: str, error: InvalidArgument | None) -> entry_pb2.Entry:
         entry, apart = _parted(value, journal)

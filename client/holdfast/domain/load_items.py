@@ -44,6 +44,11 @@ class Uploads:
         self.blobs = self.contents.blobs
         self.assumed: list[str] = []
 
+    def take_assumed(self) -> list[str]:
+        """The digests of what was not stored since the last time; empty unless nothing is stored."""
+        taken, self.assumed[:] = self.assumed[:], []
+        return taken
+
     def put(self, source: Source) -> str:
         """Returns the digest of a source, which is stored."""
         return self.blobs.upload(BlobPutHeader(), source).digest

@@ -44,6 +44,7 @@ class Batch:
     items: list[pb.LoadItem] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     size_bytes: int = 0
+    assumed: list[str] = field(default_factory=list)  # digests that a dry run takes as stored
 
     def add(self, item: pb.LoadItem, place: int) -> None:
         """Adds an item."""
@@ -84,11 +85,13 @@ class Loader:
         batch = Batch()
         for place, given in enumerate(items):
             item = self._made(given, place)
+            assumed = self._uploads.take_assumed()
             if batch.items and (len(batch.items) >= self._batch_items or batch.size_bytes + item.ByteSize() > BATCH_BYTES):
                 self._load(batch)
                 on_batch(self.report)
                 batch = Batch()
             batch.add(item, place)
+            batch.assumed += assumed
         self._load(batch)
         on_batch(self.report)
         return self.report
@@ -123,7 +126,7 @@ class Loader:
             items=batch.items,
             on_conflict=on_conflict,
             dry_run=self.report.dry_run,
-            assumed_digests=self._uploads.assumed,
+            assumed_digests=batch.assumed,
         )
         try:
             answer = self._scope.connection.call(lambda stubs: stubs.admin.Load, request)
@@ -131,7 +134,6 @@ class Loader:
             if (place := error.metadata.pop("item", None)) is not None:
                 error.metadata["index"] = str(batch.places[int(place)])
             raise
-        self._uploads.assumed.clear()
         skipped = sum(each.skipped for each in answer.results)
         loaded = self.report.loaded + len(answer.results) - skipped
         self.report = replace(self.report, loaded=loaded, skipped=self.report.skipped + skipped, revision=answer.revision)
@@ -175,7 +177,7 @@ class _Trial:
 
     def parts(self, batch: Batch, on_conflict: pb.OnConflict.ValueType) -> list[tuple[Batch, pb.OnConflict.ValueType]]:
         """The batch in the calls that try it: entries that go on after those of an earlier batch are tried without numbers."""
-        first, later = Batch(), Batch()
+        first, later = Batch(assumed=batch.assumed), Batch(assumed=batch.assumed)
         for item, place in zip(batch.items, batch.places, strict=True):
             parent = (item.entry.parent_kind, item.entry.parent_id)
             if self._kind is None and parent in self._ends:

@@ -17,7 +17,8 @@ from holdfastd.model.names import check_id
 
 MAX_RECORD_BYTES = 2 * 2**20
 MAX_ENTRY_BYTES = 2**20
-MAX_LOADED_NUMBER = 10**18
+MAX_CLEARED = 1_000  # ids in a list from which a deleted record is removed: each delete writes the whole list again
+MAX_LOADED_NUMBER = 10**15  # the daemon counts on from a loaded one, and verify accepts what it gave
 
 Check = Callable[[Message], None]
 
@@ -47,9 +48,14 @@ def _check_string(field: Field) -> Check:
 
 def _check_strings(field: Field) -> Check:
     name = field.name
+    most = MAX_CLEARED if field.reference is not None and field.reference.clears else 0
 
     def check(message: Message) -> None:
         values = getattr(message, name)
+        if most and len(values) > most:
+            raise InvalidArgument(
+                f"{name} has {len(values):,} ids; the limit is {most:,}.", reason="TOO_LARGE", field=name, limit=most
+            )
         for value in values:
             _refuse_nul(value, name)
             if not value:
@@ -231,7 +237,7 @@ def check_loaded_number(value: int, name: str) -> None:
     """INVALID_ARGUMENT for a version or number that no record or entry can have; 0 means unset."""
     if not 0 <= value < MAX_LOADED_NUMBER:
         raise InvalidArgument(
-            f"{name} is {value}; it is 1 or more and less than 10^18, or unset.",
+            f"{name} is {value}; it is 1 or more and less than 10^15, or unset.",
             reason="VALUE_INVALID",
             field=name.rpartition(".")[2],
         )

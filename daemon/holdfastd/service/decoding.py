@@ -193,7 +193,7 @@ def check_parent(journal: Journal, parent_kind: str, parent_id: str) -> None:
 def _note(operation: store_service_pb2.Note, api_version: int) -> Note:
     kind, id = kind_named(operation.kind), check_id(operation.id, "id")
     action = check_name(operation.action, "action") or check_id("", "action")
-    if action in OWN_ACTIONS:
+    if action.strip().casefold() in OWN_ACTIONS:
         raise InvalidArgument(
             f"The action {action!r} is the daemon's own. Choose another name than {', '.join(OWN_ACTIONS)}.",
             reason="VALUE_INVALID",

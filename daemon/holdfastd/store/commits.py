@@ -40,6 +40,8 @@ from holdfastd.store.ledger import Ledger
 from holdfastd.store.sql import kind_sql
 from holdfastd.store.unit import Unit as _Unit
 
+COUNTED_DIGITS = 18  # the numbers in callers' own ids with so many digits raise the counter
+
 
 def commit(ledger: Ledger, connection: Connection, command: Commit, now_ns: int) -> Committed:
     """Applies a commit. When its request id was applied before, changes nothing and returns the remembered answer."""
@@ -101,7 +103,7 @@ def _set_id(unit: _Unit, kind: Kind, message: RecordMessage) -> None:
         _set_template_id(kind, message)
     elif not message.id:
         message.id = make_ids(unit.connection, unit.workspace, kind, 1, unit.now_ns)[0]
-    elif kind.sequence_ids and (digits := message.id.removeprefix(kind.id_prefix)).isdecimal() and len(digits) < 19:
+    elif kind.sequence_ids and (digits := message.id.removeprefix(kind.id_prefix)).isdecimal() and len(digits) <= COUNTED_DIGITS:
         workspaces.raise_counter(unit.connection, unit.workspace, kind.name, int(digits))
 
 
@@ -144,7 +146,7 @@ def _update(unit: _Unit, mutation: Update) -> Result:
         _replace(kind, after, mutation.message, name)
     vocabularies.prepare(unit.ledger.vocabularies, unit.connection, unit.workspace, kind, after)
     set_defaults(kind, after)
-    inheritance.settle(unit.connection, unit.workspace, kind, after)
+    inheritance.settle(unit.connection, unit.workspace, kind, after, before)
     check_size(after, MAX_RECORD_BYTES, f"{kind.name} record")  # the stored and the new fields were checked apart
     unit.stamp(after)
     image = records.update(unit.connection, kind, unit.workspace, before, after)
@@ -248,8 +250,20 @@ def make_ids(connection: Connection, workspace: str, kind: Kind, count: int, now
     """New ids of a kind. Sequence ids skip the numbers that callers chose themselves."""
     if not kind.sequence_ids:
         return sorted(random_id(kind.id_prefix, now_ns) for _ in range(count))
-    last = workspaces.take_numbers(connection, workspace, kind.name, count)
-    return [sequence_id(kind, number) for number in range(last - count + 1, last + 1)]
+    ids: list[str] = []
+    while len(ids) < count:
+        wanted = count - len(ids)
+        last = workspaces.take_numbers(connection, workspace, kind.name, wanted)
+        numbers = range(last - wanted + 1, last + 1)
+        ids += [
+            id for id in (sequence_id(kind, each) for each in numbers) if not _is_taken(connection, workspace, kind, id, last)
+        ]
+    return ids
+
+
+def _is_taken(connection: Connection, workspace: str, kind: Kind, id: str, number: int) -> bool:
+    """Whether a record has an id of a number that the counter is not raised to."""
+    return number >= 10**COUNTED_DIGITS and records.exists(connection, kind, workspace, id)
 
 
 def allocate_ids(ledger: Ledger, connection: Connection, command: AllocateIds, now_ns: int) -> Allocated:

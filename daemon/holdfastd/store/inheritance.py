@@ -28,9 +28,19 @@ def heirs() -> Mapping[str, tuple[Referrer, ...]]:
     return found
 
 
-def settle(connection: Connection, workspace: str, kind: Kind, message: RecordMessage) -> None:
-    """Sets the inherited fields of a record that is about to be written. INVALID_ARGUMENT when one has another value."""
+def settle(
+    connection: Connection, workspace: str, kind: Kind, message: RecordMessage, before: RecordMessage | None = None
+) -> None:
+    """Sets the inherited fields of a record that is about to be written. INVALID_ARGUMENT when one has another value.
+
+    before: the stored record. What it has of an earlier version of Holdfast, which did not check this, may stay as it is.
+    """
     for field in kind.inheriting:
+        names = field.name, field.inherits_from
+        if before is not None and all(
+            getattr(before, name) and getattr(before, name) == getattr(message, name) for name in names
+        ):
+            continue
         id = getattr(message, field.inherits_from)
         source = _source(kind, field)
         row = connection.execute(value_sql(source, field.name), (workspace, id)).fetchone() if id else None

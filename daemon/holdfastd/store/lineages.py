@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from holdfast.contract.kinds import Kind, RecordMessage
-from holdfastd.errors import FailedPrecondition
+from holdfastd.errors import FailedPrecondition, InvalidArgument
 from holdfastd.store.engine import Connection
 from holdfastd.store.sql import numbered_sql
 
@@ -24,6 +24,16 @@ def check(connection: Connection, workspace: str, kind: Kind, message: RecordMes
             field=field.name,
             kind=kind.name,
             id=str(number),
+        )
+
+
+def check_order(kind: Kind, message: RecordMessage) -> None:
+    """INVALID_ARGUMENT when a record names its own number or a later one. A load may name one that the store does not have."""
+    if (field := kind.lineage) is not None and (parent := getattr(message, field.name)) >= getattr(message, field.number_of) > 0:
+        raise InvalidArgument(
+            f"{field.name} is {parent}; it must be less than the record's own {field.number_of}, or 0 for none.",
+            reason="VALUE_INVALID",
+            field=field.name,
         )
 
 

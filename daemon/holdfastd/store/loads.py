@@ -19,7 +19,7 @@ from holdfastd.model.ids import template_id
 from holdfastd.model.loads import LoadedRecord, LoadStep
 from holdfastd.model.mutations import APPEND, INSERT, Change, Result
 from holdfastd.model.ordering import place_in_history
-from holdfastd.store import blobs, changes, loaded_entries, records
+from holdfastd.store import blobs, changes, lineages, loaded_entries, records
 from holdfastd.store.commits import complete
 from holdfastd.store.engine import Connection
 from holdfastd.store.ledger import Ledger
@@ -113,6 +113,7 @@ def _record(unit: Unit, kind: Kind, given: RecordMessage, skips: bool) -> Result
     message: RecordMessage = kind.message_class()
     message.CopyFrom(given)
     complete(unit, kind, message)
+    lineages.check_order(kind, message)
     newest = unit.newest(kind, message.id)
     _set_version(unit, kind, message, newest)
     _set_times(message, unit.now_ns)

@@ -59,7 +59,7 @@ def _counter_problem(connection: Connection, workspace: str, name: str, value: i
     if kind is None:
         return "there is no kind of this name"
     highest = _highest_number(connection, kind, workspace) if kind.sequence_ids and name == kind.name else 0
-    return f"its value is {value}, but {kind.id_prefix}{highest} was given" if not highest <= value < 10**18 else ""
+    return f"its value is {value}, but {kind.id_prefix}{highest} was given" if not highest <= value < 2**63 - 1 else ""
 
 
 def _highest_number(connection: Connection, kind: Kind, workspace: str) -> int:
