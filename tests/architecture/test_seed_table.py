@@ -22,12 +22,13 @@ from holdfastd.settings import Settings, flag_of, load_settings
 from tests.scenarios import orchestrator, workflow_engine
 
 ROOT = Path(__file__).resolve().parents[2]
-DEMANDS = {"S0": 8, "S1": 13, "S2": 9, "S3": 19, "S4": 10}
+DEMANDS = {"S0": 8, "S1": 13, "S2": 9, "S3": 19, "S4": 10, "C": 10}
 LATER = "*later*"
 # Demands that may still be partly missing. Remove one when it is met; add none.
 MAY_BE_LATER = {
     *("S0.1", "S0.8", "S1.6", "S1.7", "S1.8", "S1.10", "S1.11", "S1.12", "S1.13", "S2.6", "S2.7", "S3.6", "S3.14", "S3.18"),
     *("S3.19", "S4.3", "S4.4", "S4.5", "S4.5b", "S4.6", "S4.7"),
+    *("C.3", "C.6", "C.7", "C.9", "C.10"),
 }
 SERVICE_FILES = ["store_service", "journal_service", "blob_service", "admin_service"]
 REPOSITORIES = ["WorkflowRepository", "LogRepository", "MetricsRepository"]
@@ -51,7 +52,7 @@ class Row:
 
 def rows() -> Iterator[Row]:
     for line in (ROOT / "docs/seeds.md").read_text().splitlines():
-        if line.startswith("| S"):
+        if line.startswith(("| S", "| C.")):
             yield Row(*(cell.strip() for cell in line.removeprefix("|").removesuffix("|").split("|")))
 
 
@@ -102,6 +103,12 @@ def methods() -> set[str]:
 def test_every_demand_has_a_row() -> None:
     ids = {each.id for each in ROWS}
     assert ids == {f"{seed}.{number}" for seed, count in DEMANDS.items() for number in range(1, count + 1)} | {"S4.5b"}
+
+
+def test_the_shape_is_as_the_table_says() -> None:
+    (row,) = [each for each in ROWS if each.id == "C.9"]
+    named = re.findall(r"\b(daemon|proto|client|migrations|tests|packaging)\b", row.asked)
+    assert len(named) == 6 and all((ROOT / each).is_dir() for each in named)
 
 
 def test_nothing_else_is_put_off() -> None:

@@ -186,6 +186,9 @@ def test_events_come_back_as_they_were_saved(backend: Backend, task: Task) -> No
     assert backend.QueryEvents(QueryEventsOptions(since=BEGAN + MINUTE, until=BEGAN + 3 * MINUTE)) == [newest[1], newest[3]]
     pages = [backend.QueryEvents(QueryEventsOptions(limit=2, offset=offset)) for offset in (0, 2, 4, 6)]
     assert pages == [newest[:2], newest[2:4], newest[4:], []]
+    first = backend.store.events.page(by_revision=True, descending=True, page_size=2)
+    rest = backend.store.events.page(by_revision=True, descending=True, page_token=first.next_page_token)
+    assert [each.type for each in (*first.items, *rest.items)] == [each.event_type for each in newest]
     assert backend.QueryEvents(QueryEventsOptions(task_id="TASK-404")) == []
     backend.SaveEvent(events[0])
     assert backend.QueryEvents(QueryEventsOptions(task_id=task.id, event_types=["phase"])) == [events[0], *newest[3:]]
