@@ -166,7 +166,7 @@ def test_an_unknown_base_means_sending_the_whole(store: holdfast.Store, session_
 
     never_sent = os.urandom(50_000)
     data = never_sent + b"more"
-    content = upload_context(store.blobs, data, Content(hash_content(never_sent).digest, never_sent))
+    content = upload_context(store.blobs, data, Content(hash_content(never_sent).digest, never_sent), "checkpoint")
     assert store.blobs.get(content.digest) == data
 
 

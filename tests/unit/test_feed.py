@@ -136,7 +136,7 @@ def test_a_subscription_without_room_is_refused() -> None:
 def test_repeated_names_of_a_watch_count_once_and_none_is_longer_than_ids_are(engine: Engine) -> None:
     request = store_service_pb2.StoreServiceWatchRequest(kinds=["task", "session"] * 500, ids=["T", "U"] * 500, after_revision=0)
     engine.submit(insert_task())
-    cursor = watches._Cursor(engine.watches._reading, request, Call())
+    cursor = watches._Cursor(engine.watches._reading, engine.watches._unread, request, Call())
     assert (cursor.interest.kinds, cursor.interest.ids) == (of("task", "session"), of("T", "U"))
     with pytest.raises(InvalidArgument, match="ids is longer than 200 bytes"):
         engine.watches.watch(store_service_pb2.StoreServiceWatchRequest(ids=["x" * 201]), Call())

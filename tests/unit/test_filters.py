@@ -171,7 +171,6 @@ def test_malformed_text_is_refused_with_the_place(text: str, position: int, part
 @pytest.mark.parametrize(
     ("kind", "text", "position", "part"),
     [
-        ("audit", 'action = "bogus"', 9, "insert, update"),
         ("vocabulary", 'NOT field != ""', 13, "status"),
         ("task", "title = 3", 8, "in quotes"),
         ("task", 'version = "3"', 10, "an integer"),

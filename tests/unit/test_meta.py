@@ -103,8 +103,12 @@ def test_a_commit_goes_on_behind_a_damaged_time(directory: Path, value: object) 
     engine = opened(directory, "UPDATE commits SET commit_time = ? WHERE revision = 3", value)
     assert warnings(engine) == []
     engine.submit(insert_task("T4", title="t"))
+    request = pb.StoreServiceWatchRequest(after_revision=0, replay_only=True)
+    frames = list(engine.watches.watch(request, Call()))
+    assert [each.id for frame in frames for each in frame.changes] == ["T1", "T2", "T4"]
+    assert [(each.revision, each.ordinal) for frame in frames for each in frame.unreadable] == [(3, 0)]
     with pytest.raises(DataLoss, match="Change 0 of revision 3"):
-        engine.changes()
+        list(engine.watches.watch(request, Call(api_version=3)))
     assert ("history_damaged", "task/T3") in problems(engine)
     with pytest.raises(DataLoss, match="Change 0 of revision 3"):
         changes.time_of(engine.connection, 3)

@@ -127,9 +127,10 @@ class Records(RecordWrites[M]):
         except Compacted as error:
             yield from self._replay(id, error.oldest_revision, on_unreadable)
 
-    def _replay(self, id: str, since: int, on_unreadable: OnUnreadable | None) -> Iterator[views.Change]:
-        changes = open_watch(self._scope, [self._kind.name], [id], since, "", replay_only=True, on_unreadable=on_unreadable)
-        return (each for each in changes if each.action != store_service_pb2.ACTION_NOTE)
+    def _replay(self, id: str, since: int, on_unreadable: OnUnreadable | None) -> Watch:
+        return open_watch(
+            self._scope, [self._kind.name], [id], since, "", replay_only=True, notes=False, on_unreadable=on_unreadable
+        )
 
     def _listed(
         self, filter: str, order_by: str, page_size: int, limit: int | None, on_unreadable: OnUnreadable | None = None

@@ -34,8 +34,10 @@ class Watch:
         after_revision: int,
         cursor: str,
         replay_only: bool,
+        notes: bool,
         on_unreadable: OnUnreadable | None,
     ) -> None:
+        """notes: whether it yields the notes of callers."""
         self._gaps = Gaps(on_unreadable)
         self._request = message_with(
             store_service_pb2.StoreServiceWatchRequest,
@@ -46,6 +48,7 @@ class Watch:
             cursor=cursor,
             replay_only=replay_only,
         )
+        self._notes = notes
         self._cursor = cursor
         self._stream: Stream[store_service_pb2.StoreServiceWatchRequest, store_service_pb2.StoreServiceWatchResponse]
         self._stream = Stream(connection, lambda stubs: stubs.store.Watch, lambda: self._request)
@@ -91,18 +94,21 @@ class Watch:
             if frame.unreadable:
                 yield from self._around_damage(frame)
             else:
-                yield from map(view_of, frame.changes)
+                yield from map(view_of, self._wanted(frame.changes))
             self._cursor = frame.cursor
 
     def _around_damage(self, frame: store_service_pb2.StoreServiceWatchResponse) -> Generator[views.Change, None, None]:
         """Yields the changes of a frame and tells of the damaged ones between them, in order."""
         damaged = deque(frame.unreadable)
-        for each in frame.changes:
+        for each in self._wanted(frame.changes):
             while damaged and (damaged[0].revision, damaged[0].ordinal) < (each.revision, each.ordinal):
                 self._gaps.note([damaged.popleft()])
             yield view_of(each)
         for each_damaged in damaged:
             self._gaps.note([each_damaged])
+
+    def _wanted(self, found: Iterable[store_service_pb2.Change]) -> Iterable[store_service_pb2.Change]:
+        return found if self._notes else (each for each in found if each.action != store_service_pb2.ACTION_NOTE)
 
 
 def revision_now(scope: Scope) -> int:
@@ -119,6 +125,7 @@ def open_watch(
     cursor: str,
     *,
     replay_only: bool = False,
+    notes: bool = True,
     on_unreadable: OnUnreadable | None = None,
 ) -> Watch:
     """Opens a watch at a cursor, after a revision, or (with neither) after the present revision, which this call reads."""
@@ -132,5 +139,6 @@ def open_watch(
         after_revision=since or 0,
         cursor=cursor,
         replay_only=replay_only,
+        notes=notes,
         on_unreadable=on_unreadable,
     )

@@ -8,6 +8,8 @@ connection count for its process for a while, and above a limit its new connecti
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from holdfastd.rpc.refusal import PREFACE
 
 CALLS_MAX = 256  # the first calls of a connection, which count; so many it may have at once
@@ -69,3 +71,36 @@ class Spent:
     def forget_old(self, now: float) -> None:
         """Forgets the processes that nothing counts for any more."""
         self._until = {pid: until for pid, until in self._until.items() if until > now}
+
+
+class Waits:
+    """What goes on when its process may begin more calls. For the door's thread."""
+
+    def __init__(self, spent: Spent) -> None:
+        self._spent = spent
+        self._waiting: list[tuple[int, Callable[[], None]]] = []
+        self._until = 0.0  # when the first of them goes on, or later
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, pid: int, then: Callable[[], None]) -> None:
+        """Calls `then` from `end` as soon as the process may begin more."""
+        until = self._spent.free_at(pid)
+        self._until = min(self._until, until) if self._waiting else until
+        self._waiting.append((pid, then))
+
+    def due(self) -> list[float]:
+        """When to call `end`; empty if nothing waits."""
+        return [self._until] if self._waiting else []
+
+    def end(self, now: float) -> None:
+        """Goes on with what need not wait any longer."""
+        if now < self._until:
+            return
+        waiting, self._waiting = self._waiting, []
+        for pid, then in waiting:
+            if self._spent.free_at(pid) <= now:
+                then()
+            else:
+                self.add(pid, then)

@@ -23,7 +23,7 @@ from holdfastd import descriptors, logs
 from holdfastd.errors import Exhausted
 from holdfastd.model.call import Peer
 from holdfastd.rpc import relay
-from holdfastd.rpc.begun import Begun, Spent
+from holdfastd.rpc.begun import Begun, Spent, Waits
 from holdfastd.rpc.peers import Peers, new_name, peer_of
 from holdfastd.rpc.refusal import PREFACE, READ_BYTES, Refusal
 
@@ -81,8 +81,7 @@ class Door:
         self._by_user: Counter[int] = Counter()
         self._by_process: Counter[int] = Counter()
         self._spent = Spent()
-        self._waits: list[tuple[int, Callable[[], None]]] = []  # what goes on when a process may begin more calls, with its pid
-        self._waits_until = 0.0  # when the first of them goes on, or later
+        self._waits = Waits(self._spent)
         self._refused: deque[_Opening] = deque()  # those of `_openings` that are kept to be told why, oldest first
         self._left: list[socket.socket] = []  # closed after the present batch of events, so that no descriptor is reused in it
         self._complains_again = 0.0
@@ -153,8 +152,7 @@ class Door:
     def _patience_s(self) -> float | None:
         """How long to wait for events; None: until one arrives."""
         due = [self._listens_again] if self._listens_again else []
-        if self._waits:
-            due.append(self._waits_until)
+        due += self._waits.due()
         if self._openings:
             due.append(next(iter(self._openings.values())).since + self._limits.preface_s)
         return max(0.0, min(due) - self._clock()) + 0.001 if due else None
@@ -173,8 +171,8 @@ class Door:
             self._listens_again = 0.0
             if self._listening is not None:
                 self._poll.register(self._listening, select.EPOLLIN)
-        if self._waits and now >= self._waits_until:
-            self._end_waits(now)
+        if self._waits:
+            self._waits.end(now)
         while self._openings:
             oldest = next(iter(self._openings.values()))
             if now - oldest.since < self._limits.preface_s:
@@ -230,7 +228,7 @@ class Door:
         self._by_user[peer.uid] += 1
         self._by_process[peer.pid] += 1
         if self._spent.free_at(peer.pid) > opening.since:
-            self._wait(peer.pid, lambda: self._await_preface(opening))
+            self._waits.add(peer.pid, lambda: self._await_preface(opening))
         else:
             self._await_preface(opening)
 
@@ -243,7 +241,7 @@ class Door:
         """As `End.move`, and counts the calls. The connection is not read as long as its process has begun too many."""
         if events & select.EPOLLIN and self._spent.free_at(begun.pid) > self._clock():
             end.pause(True)
-            self._wait(begun.pid, lambda: self._go_on(end))
+            self._waits.add(begun.pid, lambda: self._go_on(end))
             return True
         try:
             return end.move(events)
@@ -259,19 +257,6 @@ class Door:
     def _go_on(self, end: relay.End) -> None:
         if end.socket in self._callers:
             end.pause(False)
-
-    def _wait(self, pid: int, then: Callable[[], None]) -> None:
-        until = self._spent.free_at(pid)
-        self._waits_until = min(self._waits_until, until) if self._waits else until
-        self._waits.append((pid, then))
-
-    def _end_waits(self, now: float) -> None:
-        waits, self._waits = self._waits, []
-        for pid, then in waits:
-            if self._spent.free_at(pid) <= now:
-                then()
-            else:
-                self._wait(pid, then)
 
     def _refusal(self, descriptor: int, peer: Peer) -> str:
         """Why a new connection is refused; empty when it is not."""

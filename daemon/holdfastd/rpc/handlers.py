@@ -22,7 +22,7 @@ from holdfastd.model.budget import Claim, NoRoom
 from holdfastd.model.call import Call, Peer
 from holdfastd.rpc.caller import GrpcCall
 from holdfastd.rpc.gate import Gate
-from holdfastd.rpc.message_first import Sender, StreamReceiver
+from holdfastd.rpc.message_handlers import Sender, StreamReceiver
 from holdfastd.rpc.replies import Reply, refuse, send_refusal
 from holdfastd.rpc.request_sizes import IN_PROGRESS_BYTES, memory_of, memory_of_fields
 from holdfastd.service.decoding import check_api_version

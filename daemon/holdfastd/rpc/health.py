@@ -15,7 +15,7 @@ from holdfastd.errors import HoldfastError, InvalidArgument, NotFound
 from holdfastd.model.budget import Claim
 from holdfastd.rpc.gate import Gate
 from holdfastd.rpc.handlers import StreamSender, unary_handler
-from holdfastd.rpc.message_first import Sender
+from holdfastd.rpc.message_handlers import Sender
 from holdfastd.rpc.replies import send_refusal
 
 _METHOD = f"{health.SERVICE_NAME}.Check"

@@ -20,10 +20,9 @@ from __future__ import annotations
 
 import importlib
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 
@@ -31,6 +30,7 @@ from holdfastd import logs
 from holdfastd.errors import HoldfastError
 from holdfastd.model.budget import Claim, NoRoom
 from holdfastd.rpc.incoming import STALLED_S, Incoming
+from holdfastd.rpc.message_handlers import StreamReceiver
 from holdfastd.rpc.outstanding import Outstanding
 from holdfastd.rpc.receipts import Receipts
 from holdfastd.rpc.request_sizes import is_quick, memory_of, memory_of_fields
@@ -62,51 +62,6 @@ def call_of(args: tuple[Any, ...]) -> Any:
     """gRPC's call, with `peer` and `cancel`, among grpcio's arguments to `submit`; None when this version passes others."""
     call = getattr(args[1], "call", None)
     return call if hasattr(call, "peer") and hasattr(call, "cancel") else None
-
-
-class Sender(Protocol):
-    """Sends the answer of one short call. Use it once, from any thread; neither method blocks."""
-
-    def send(self, answer: bytes | None) -> None:
-        """Sends an encoded answer with OK; None ends the call with the status that was set in its context."""
-
-    def abort(self) -> None:
-        """Ends the call when its context or `send` failed. Does not raise."""
-
-
-class Admits(Protocol):
-    """What every handler of this path does before the message of a call is received."""
-
-    def admit(self, context: grpc.ServicerContext) -> Claim:
-        """The claim on memory of a call whose message is not received yet. Raises the HoldfastError that refuses the call."""
-
-    def refuse(self, error: HoldfastError, context: grpc.ServicerContext, sender: Sender) -> None:
-        """Answers one call with an error, without its message. Does not raise."""
-
-
-class Receiver(Admits, Protocol):
-    """A handler of short calls that `MessageFirst` can receive."""
-
-    never_waits: bool
-
-    def receive(self, data: bytes, context: grpc.ServicerContext, sender: Sender, claim: Claim) -> None:
-        """Answers one call through `sender`, now or later, and releases its claim then. Does not raise."""
-
-
-class StreamReceiver(ABC):
-    """A handler of server streams whose requests `MessageFirst` can receive; grpcio calls it as any handler of streams."""
-
-    @abstractmethod
-    def admit(self, context: grpc.ServicerContext) -> Claim:
-        """As `Admits.admit`."""
-
-    @abstractmethod
-    def refuse(self, error: HoldfastError, context: grpc.ServicerContext, sender: Sender) -> None:
-        """As `Admits.refuse`."""
-
-    @abstractmethod
-    def __call__(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        """The answers. `request` may be the HoldfastError with which to end the call."""
 
 
 class Drift(Exception):

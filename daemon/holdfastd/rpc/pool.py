@@ -21,7 +21,8 @@ from holdfastd.model.budget import Holder
 from holdfastd.model.call import Peer
 from holdfastd.model.rounds import Rounds, path_of
 from holdfastd.model.turns import Shares
-from holdfastd.rpc.message_first import MessageFirst, StreamReceiver, call_of
+from holdfastd.rpc.message_first import MessageFirst, call_of
+from holdfastd.rpc.message_handlers import StreamReceiver
 
 log = logs.logger(__name__)
 

@@ -10,7 +10,7 @@ from holdfastd import descriptors, logs
 from holdfastd.errors import HoldfastError
 from holdfastd.model.budget import Claim, NoRoom
 from holdfastd.rpc.gate import Gate
-from holdfastd.rpc.message_first import Sender
+from holdfastd.rpc.message_handlers import Sender
 from holdfastd.rpc.status import internal, to_status
 
 ANSWER_COPIES = 2  # grpcio keeps the bytes that it was given beside gRPC's copy until that is written
