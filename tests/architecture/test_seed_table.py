@@ -22,12 +22,13 @@ from holdfastd.settings import Settings, flag_of, load_settings
 from tests.scenarios import orchestrator, workflow_engine
 
 ROOT = Path(__file__).resolve().parents[2]
-DEMANDS = {"S0": 8, "S1": 13, "S2": 9, "S3": 19, "S4": 10}
+DEMANDS = {"S0": 8, "S1": 13, "S2": 9, "S3": 19, "S4": 10, "C": 10}
 LATER = "*later*"
 # Demands that may still be partly missing. Remove one when it is met; add none.
 MAY_BE_LATER = {
     *("S0.1", "S0.8", "S1.6", "S1.7", "S1.8", "S1.10", "S1.11", "S1.12", "S1.13", "S2.6", "S2.7", "S3.6", "S3.14", "S3.18"),
     *("S3.19", "S4.3", "S4.4", "S4.5", "S4.5b", "S4.6", "S4.7"),
+    *("C.3", "C.6", "C.7", "C.9", "C.10"),
 }
 SERVICE_FILES = ["store_service", "journal_service", "blob_service", "admin_service"]
 REPOSITORIES = ["WorkflowRepository", "LogRepository", "MetricsRepository"]
@@ -51,7 +52,7 @@ class Row:
 
 def rows() -> Iterator[Row]:
     for line in (ROOT / "docs/seeds.md").read_text().splitlines():
-        if line.startswith("| S"):
+        if line.startswith(("| S", "| C.")):
             yield Row(*(cell.strip() for cell in line.removeprefix("|").removesuffix("|").split("|")))
 
 
@@ -104,6 +105,12 @@ def test_every_demand_has_a_row() -> None:
     assert ids == {f"{seed}.{number}" for seed, count in DEMANDS.items() for number in range(1, count + 1)} | {"S4.5b"}
 
 
+def test_the_shape_is_as_the_table_says() -> None:
+    (row,) = [each for each in ROWS if each.id == "C.9"]
+    named = re.findall(r"\b(daemon|proto|client|migrations|tests|packaging)\b", row.asked)
+    assert len(named) == 6 and all((ROOT / each).is_dir() for each in named)
+
+
 def test_nothing_else_is_put_off() -> None:
     assert {row.id for row in ROWS if "later" in f"{row.asked} {row.call} {row.service}".lower()} <= MAY_BE_LATER
 
@@ -124,28 +131,68 @@ def test_what_is_not_there_would_be_noticed(wrong: str, store: holdfast.Store) -
     assert not is_there(wrong, store)
 
 
-def client_call(function: Any) -> str:
-    """The client call that a scenario's operation makes, such as `store.tasks.save`."""
-    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
-        if isinstance(node, ast.Call) and (match := re.match(r"self\.(store|_\w+)\.([\w.]+)\(", ast.unparse(node))):
-            attribute, rest = match.groups()
-            name = rest if attribute == "store" else f"{ATTRIBUTES[attribute]}.{rest}"
-            return "store." + re.match(r"\w+(\.\w+)?", name)[0]  # type: ignore[index]
-    raise AssertionError(f"{function.__name__} calls no client")
+def client_calls(owner: type, name: str) -> set[str]:
+    """The client calls that a scenario's operation makes, also by methods of its class, such as `store.tasks.save`."""
+    calls = set()
+    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(getattr(owner, name))))):
+        called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        for attribute, noun in ATTRIBUTES.items():
+            called = called.replace(f"self.{attribute}.", f"store.{noun}.")
+        if match := re.search(r"\bstore(\.\w+){1,2}$", called):
+            calls.add(match[0])
+        elif match := re.match(r"self\.(_\w+)", called):
+            calls |= client_calls(owner, match[1])
+        if match := re.search(r"\)\.([A-Z]\w+)$", called):
+            calls |= client_calls(owner, match[1])
+    return calls
 
 
-def operations() -> Iterator[tuple[str, Any]]:
-    """The operations of the two interfaces, by their names in the table."""
-    for name, function in vars(orchestrator.Backend).items():
+def operations() -> Iterator[tuple[str, type]]:
+    """The operations of the two interfaces, by their names in the table, and their classes."""
+    for name in vars(orchestrator.Backend):
         if name[0].isupper():
-            yield name, function
+            yield name, orchestrator.Backend
     for repository in REPOSITORIES:
-        for name, function in vars(getattr(workflow_engine, repository)).items():
+        for name in vars(getattr(workflow_engine, repository)):
             if name[0].isupper():
-                yield f"{repository}.{name}", function
+                yield f"{repository}.{name}", getattr(workflow_engine, repository)
 
 
-@pytest.mark.parametrize(("name", "function"), [pytest.param(*each, id=each[0]) for each in operations()])
-def test_the_table_names_the_call_that_the_scenario_makes(name: str, function: Any) -> None:
+@pytest.mark.parametrize(("name", "owner"), [pytest.param(*each, id=each[0]) for each in operations()])
+def test_the_table_names_the_call_that_the_scenario_makes(name: str, owner: type) -> None:
     (row,) = [each for each in ROWS if f"`{name}`" in each.asked]
-    assert client_call(function) in [".".join(path_of(each)) for each in row.calls]
+    assert client_calls(owner, name.rpartition(".")[2]) & {".".join(path_of(each)) for each in row.calls}
+
+
+def scenario_sources() -> str:
+    """The scenarios' code, with the repositories' attributes as the collections they are, and the page whose commands run."""
+    paths = [*sorted((ROOT / "tests/scenarios").glob("*.py")), ROOT / "docs/moving-in.md"]
+    text = "\n".join(path.read_text() for path in paths)
+    for attribute, noun in ATTRIBUTES.items():
+        text = text.replace(f"self.{attribute}.", f"store.{noun}.")
+    return text
+
+
+def is_exercised(call: str, sources: str) -> bool:
+    """Whether a scenario has the call, runs the command, or gives the flag or the environment variable."""
+    first, _, rest = call.partition(" ")
+    if call.startswith(("store.", "holdfast.")):
+        names = path_of(call)
+        after = r"\." if len(names) > 2 else rf"(\)|\b{names[0]})\."
+        return re.search(after + re.escape(".".join(names[1:])) + r"\(", sources) is not None
+    if first in ("holdfast", "holdfastd"):
+        return f"{first} {rest}" in sources or f'"{first}", "{rest}"' in sources
+    return re.split("[= ]", call)[0] in sources
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{row.id} {row.asked[:40]}" for row in ROWS])
+def test_a_scenario_makes_the_calls_of_a_row(row: Row) -> None:
+    """Every call, not one of them: a row claims each."""
+    sources = scenario_sources()
+    calls = [each for each in row.calls if not each.startswith((".", "summary:"))]
+    assert [each for each in calls if not is_exercised(each, sources)] == []
+
+
+@pytest.mark.parametrize("wrong", ["store.tasks.lost()", "store.lost()", "holdfast nothing", "--nothing 1", "NOTHING=1"])
+def test_what_no_scenario_does_would_be_noticed(wrong: str) -> None:
+    assert not is_exercised(wrong, scenario_sources())

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ import pytest
 import holdfast
 from holdfast.v1 import record_pb2
 from tests.conftest import DaemonProcess
+from tests.end_to_end.daemons import Directory
 
 LONG = 12_000
 CHUNK = 500
@@ -151,6 +153,37 @@ def test_sessions_tasks_and_runs_own_artifacts_too(store: holdfast.Store, constr
     assert [each.run_id for each in store.artifacts.list()] == [owners["run_id"]], "the construct's other artifacts must be gone"
 
 
+def test_artifacts_of_a_construct_and_of_its_sessions(store: holdfast.Store, construct: record_pb2.Construct) -> None:
+    session = store.sessions.create(construct_id=construct.id, title="First run")
+    owners = {"a.log": {"construct_id": construct.id}, "b.log": {"session_id": session.id}, "c.diff": {"session_id": session.id}}
+    for name, owner in owners.items():
+        store.artifacts.put(source=b"x", name=name, type=name.partition(".")[2], **owner)
+    store.artifacts.put(source=b"x", name="d.log", type="log", construct_id=store.constructs.create(name="Other").id)
+    assert names(store.artifacts.of_construct(construct.id)) == ["a.log", "b.log", "c.diff"]
+    assert names(store.artifacts.of_construct(construct.id, filter='type = "log"')) == ["a.log", "b.log"]
+
+
+def test_changes_and_events_are_seen_in_order(store: holdfast.Store, construct: record_pb2.Construct) -> None:
+    """What a timeline shows: changes of records, and events of a session, of a construct and of the workspace."""
+    session = store.sessions.create(construct_id=construct.id)
+    changes, events = store.watch(), store.events.watch()
+    store.constructs.update(construct.id, status="idle", metadata={"since": ["ü", None]})
+    store.events.save(session.id, parent_kind="session", type="tool", data={"größe": [1, None]})
+    store.events.save(construct.id, parent_kind="construct", type="moved")
+    store.events.save(parent_kind="workspace", type="upgraded", message="a\0b")
+    change = next(changes)
+    assert (change.kind, change.id, change.record.construct.status) == ("construct", construct.id, "idle")
+    seen = [next(events) for _ in range(3)]
+    assert [(each.parent_kind, each.parent_id, each.type) for each in seen] == [
+        ("session", session.id, "tool"),
+        ("construct", construct.id, "moved"),
+        ("workspace", seen[2].parent_id, "upgraded"),
+    ]
+    assert (seen[0].data, seen[2].event.message) == ({"größe": [1, None]}, "a\0b")
+    changes.close()
+    events.close()
+
+
 def test_a_plan_is_handed_to_another_construct(store: holdfast.Store) -> None:
     """From planning to implementation: the plan, the construct that implements it and the link are one commit."""
     planner = store.constructs.create(name="Planner", type="planner")
@@ -203,6 +236,9 @@ def test_rows_and_files_are_checked_against_each_other(
         path.write_bytes(damaged)
         problems = [problem for frame in store.verify(read_blobs=True) for problem in frame.problems]
         assert len(problems) == 1 and made.content_digest in problems[0].subject
+        command = [sys.executable, "-m", "holdfast", "verify", "--read-blobs", "--socket", str(own_daemon.socket_path)]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert told.returncode != 0 and made.content_digest.removeprefix("sha256:") in told.stdout + told.stderr
         path.unlink()
         assert [problem for frame in store.verify() for problem in frame.problems], "a missing file is found without read_blobs"
 
@@ -212,3 +248,12 @@ def test_the_schema_has_a_simple_migrate_command(tmp_path: Path) -> None:
     for _ in range(2):
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def test_many_threads_read_and_write_at_once(directory: Directory) -> None:
+    """ "Manage SQLite connections efficiently for concurrent access": more callers than `--readers`."""
+    daemon = directory.serve("store", "run/s.sock", "--readers", "2")
+    with holdfast.connect(daemon.socket) as store, ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda number: store.constructs.create(name=f"construct {number}"), range(40)))
+        assert list(pool.map(lambda each: store.constructs.get(each.id), made)) == made
+        assert list(pool.map(lambda _: store.constructs.count(), range(16))) == [40] * 16

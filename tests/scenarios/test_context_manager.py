@@ -23,6 +23,7 @@ import pytest
 import zstandard
 
 import holdfast
+from tests.conftest import DaemonProcess
 from tests.end_to_end.daemons import Directory, eventually
 
 CONTEXT_BYTES = 1_000_000
@@ -70,6 +71,49 @@ def test_metadata_is_read_without_the_contexts(store: holdfast.Store) -> None:
         store.checkpoints.save(session.id, context=workflow_context(step), tags=["large"])
     sizes = [each.message.ByteSize() for each in store.checkpoints.list(session.id)]
     assert len(sizes) == 3 and max(sizes) < 1000
+
+
+def test_a_context_is_streamed_both_ways(store: holdfast.Store, tmp_path: Path) -> None:
+    """ "Efficient streaming of compression/decompression operations": from an open file, and into one."""
+    path = tmp_path / "context.json"
+    path.write_bytes(json.dumps(workflow_context(1)).encode() * 5)
+    session = store.sessions.create(title="Streamed")
+    with path.open("rb") as file:
+        saved = store.checkpoints.save(session.id, context=file, tags=["milestone"], metadata={"steps": [1, None, {"ü": 2.5}]})
+    header = store.checkpoints.get(saved.id)
+    assert (header.tags, header.metadata) == (["milestone"], {"steps": [1, None, {"ü": 2.5}]})
+    assert header.context_size_bytes == path.stat().st_size
+    read = hashlib.sha256()
+    with store.checkpoints.open(saved.id) as stream:
+        while chunk := stream.read(65_536):
+            read.update(chunk)
+        stream.seek(100)
+        assert stream.read(50) == path.read_bytes()[100:150]
+    assert read.digest() == hashlib.sha256(path.read_bytes()).digest()
+
+
+def test_a_person_reads_a_context_in_any_store(own_daemon: DaemonProcess) -> None:
+    """`holdfast cat` prints a context, also one that is in the database or a delta."""
+    with holdfast.connect(own_daemon.socket_path) as store:
+        session = store.sessions.create(title="To be looked at")
+        saved = [store.checkpoints.save(session.id, context={"step": step, "notes": "größer " * step}) for step in (1, 9_000)]
+        for each in saved:
+            command = [sys.executable, "-m", "holdfast", "cat", "--socket", str(own_daemon.socket_path), each.id]
+            done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout) == each.load()
+
+
+def test_the_daemon_sweeps_by_itself_and_by_command(directory: Directory) -> None:
+    daemon = directory.serve("store", "run/s.sock", *PLAIN_FILES, "--lease", "1", "--sweep-interval", "1")
+    with holdfast.connect(daemon.socket) as store:
+        session = store.sessions.create(title="s")
+        gone = store.checkpoints.save(session.id, context=workflow_context(1))
+        store.checkpoints.delete(gone.id)
+        command = [sys.executable, "-m", "holdfast", "sweep", "--socket", str(daemon.socket)]
+        assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+        assert eventually(lambda: not store.blobs.exists(gone.context_digest))
+    assert files_below(daemon.data_dir / "blobs") == []
 
 
 def has_ended(data_dir: Path) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import holdfast
+import holdfast.testing
 from tests.end_to_end.daemons import COMMAND, DaemonProcess, Directory
 
 # The columns of the hints and where they are in Holdfast: a field of the record or of the audit entry.
@@ -131,6 +132,45 @@ def test_every_change_is_audited_with_its_diff(store: holdfast.Store) -> None:
     assert audit_rows(store.audit.query())[0] == ("tester", "task", task.id, "insert")
     assert audit_rows(store.audit.query(filter='action = "delete"')) == [("tester", "bug", bug.id, "delete")]
     assert list(store.audit.query(actor="nobody")) == []
+
+
+def test_the_audit_has_the_trackers_own_actions_and_keys(store: holdfast.Store) -> None:
+    task = store.tasks.create(title="Audited")
+    diff = {"größe": {"before": [1, None], "after": {"deep": "雪"}}}
+    store.audit.record("task", task.id, action="approved", diff=diff)
+    store.tasks.update(task.id, status="running")
+    entries = list(store.audit.of("task", task.id, descending=True))
+    assert [each.action for each in entries] == ["update", "approved", "insert"]
+    assert (entries[1].actor, entries[1].diff) == ("tester", diff)
+    assert [store.audit.get(each.key) for each in entries] == entries
+    assert len({each.key for each in entries}) == 3
+
+
+def test_the_tracker_has_its_own_statuses(store: holdfast.Store) -> None:
+    terms = [
+        {"value": "todo", "meaning": "open"},
+        {"value": "in progress", "meaning": "active"},
+        {"value": "erledigt", "meaning": "done"},
+    ]
+    store.vocabularies.save(record_kind="task", field="status", terms=terms)
+    first = store.tasks.create(title="First")
+    second = store.tasks.create(title="Second", blocked_by=[first.id])
+    assert (first.status, [each.id for each in store.tasks.ready()]) == ("todo", [first.id])
+    for status in ("in progress", "erledigt"):
+        assert store.tasks.update(first.id, status=status).status == status
+    assert [each.id for each in store.tasks.list(filter='status = "erledigt"')] == [first.id]
+    assert second.id in [each.id for each in store.tasks.ready()]
+    with pytest.raises(holdfast.InvalidArgument):
+        store.tasks.update(second.id, status="created")
+
+
+def test_the_trackers_own_tests_use_memory() -> None:
+    """ "Keep in-memory versions for fast tests": a store of its own, gone at the end of the block."""
+    with holdfast.testing.store() as store:
+        task_id = fill(store)
+        assert (store.status().persistence, store.tasks.get(task_id).version) == ("memory", 2)
+    with holdfast.testing.store() as store:
+        assert store.tasks.count() == 0
 
 
 def start_at(directory: Directory, database: Path) -> DaemonProcess:
