@@ -63,10 +63,14 @@ class Lines:
             return value
         if not isinstance(value[FILE], str) or not value[FILE]:
             raise self._wrong(f"{name}: {FILE} takes a path")
-        path = (self._directory / value[FILE]).resolve()
+        try:
+            path = (self._directory / value[FILE]).resolve()
+            is_file = path.is_file()
+        except (OSError, ValueError) as error:
+            raise self._wrong(f"{name}: {value[FILE][:80]!r} names no file ({error})") from None
         if not self._allow_any_path and not path.is_relative_to(self._directory):
             raise self._wrong(f"{name}: {value[FILE]} is outside {self._directory}; --allow-any-path allows that")
-        if not path.is_file():
+        if not is_file:
             raise self._wrong(f"{name}: {path} is {'no regular file' if path.exists() else 'missing'}")
         return path
 
@@ -101,9 +105,10 @@ def _next_line(file: BinaryIO, name: str, number: int) -> bytes:
 
 
 def _lines_of(path: Path) -> int:
-    """The number of lines of a regular file; 0 for a pipe, which can be read only once. Raises InvalidArgument."""
+    """The number of lines of a regular file; 0 for a pipe or a device, which may have no end. Raises InvalidArgument."""
     try:
-        if stat.S_ISFIFO(path.stat().st_mode):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             return 0
         with path.open("rb") as file:
             return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_COUNTED_BYTES), b""))
