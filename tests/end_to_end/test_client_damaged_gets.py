@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import holdfast
+from holdfast.v1.store_service_pb2 import Unreadable
 from tests.end_to_end.daemons import Directory
 from tests.support.damage import damaged_rows
 
@@ -55,6 +57,42 @@ def content_of(root: Path) -> dict[str, bytes]:
     return {str(each.relative_to(root)): each.read_bytes() for each in root.rglob("*") if each.is_file()}
 
 
+def test_gets_by_other_keys_raise(damage: Callable[..., holdfast.Store]) -> None:
+    kinds = ("phase_output", "artifact", "constitution", "execution_log")
+    store = damage(*kinds, "checkpoint WHERE id = 'c-2'")
+    outputs = store.phase_outputs
+    gets: list[Callable[[], object]] = [
+        lambda: store.specs.get("T-1"),
+        lambda: store.specs.get_full("T-1"),
+        lambda: outputs.get(task_id="T-1", phase="spec"),
+        lambda: outputs.by_var(task_id="T-1", variable="SPEC"),
+        lambda: outputs.first(),
+        lambda: outputs.as_map(task_id="T-1"),
+        lambda: outputs.delete(task_id="T-1", phase="spec"),
+        lambda: outputs.save(task_id="T-1", phase="other", variable="SPEC", content="other"),
+        lambda: store.attachments.get("T-1", "a.log"),
+        lambda: store.attachments.open("T-1", "a.log"),
+        lambda: store.attachments.delete("T-1", "a.log"),
+        lambda: store.constitution.get(),
+        lambda: store.constitution.exists(),
+        lambda: store.checkpoints.latest("ses"),
+        lambda: store.checkpoints.first(filter='session_id = "ses"', order_by="number desc"),
+        lambda: store.logs.get("R-1"),
+        lambda: store.logs.detail("R-1"),
+    ]
+    for number, get in enumerate(gets):
+        with pytest.raises(holdfast.DataLoss):
+            print(number, get())
+    told: list[Unreadable] = []
+    newest = store.checkpoints.first(order_by="number desc", on_unreadable=told.append)
+    assert newest is not None and newest.id == "c-1" and [each.id for each in told] == ["c-2"]
+
+
+def test_a_checkpoint_continues_a_damaged_one(damage: Callable[..., holdfast.Store]) -> None:
+    store = damage("checkpoint WHERE id = 'c-2'")
+    assert store.checkpoints.save("ses", context="next").parent_id == "c-2"
+
+
 @pytest.fixture
 def half(directory: Directory) -> Iterator[holdfast.Store]:
     """A store with three outputs of a task, of which `design` has its content in a damaged blob."""
@@ -67,6 +105,43 @@ def half(directory: Directory) -> Iterator[holdfast.Store]:
         blob.chmod(0o600)
         blob.write_bytes(blob.read_bytes()[:-4] + b"XXXX")
         yield store
+
+
+def test_lists_go_on_after_a_damaged_content(half: holdfast.Store) -> None:
+    outputs = half.phase_outputs
+    ids = [f"{phase}/T-1" for phase in ("plan", "design", "review")]
+    lists: list[Callable[..., Any]] = [
+        lambda **how: outputs.for_task("T-1", **how),
+        lambda **how: outputs.all(task_id="T-1", **how),
+        lambda **how: outputs.list(**how),
+        lambda **how: outputs.page(**how),
+        lambda **how: outputs.batch_get(ids, **how),
+    ]
+    for number, each in enumerate(lists):
+        told: list[Unreadable] = []
+        found = each(on_unreadable=told.append)
+        readable = found.items if isinstance(found, holdfast.Page) else list(found)
+        assert len(readable) == 2, number
+        assert told == list(found.unreadable) and [(gap.kind, gap.id) for gap in told] == [("phase_output", "design/T-1")]
+        assert "The content of PhaseOutput design/T-1 cannot be read" in told[0].reason
+        with pytest.raises(holdfast.DataLoss):
+            consumed = each(on_unreadable=holdfast.raise_unreadable)
+            list(consumed)
+
+
+def test_a_get_and_a_map_raise_for_a_damaged_content(half: holdfast.Store) -> None:
+    outputs = half.phase_outputs
+    gets: list[Callable[[], object]] = [
+        lambda: outputs.get("design/T-1"),
+        lambda: outputs.exists("design/T-1"),
+        lambda: outputs.get(task_id="T-1", phase="design"),
+        lambda: outputs.first(filter='phase = "design"'),
+        lambda: outputs.as_map(task_id="T-1"),
+    ]
+    for get in gets:
+        with pytest.raises(holdfast.DataLoss, match="design/T-1 cannot be read"):
+            get()
+    assert outputs.as_map(task_id="T-1", on_unreadable=lambda _: None) == {"plan": "p", "review": "r"}
 
 
 def test_a_taken_variable_names_its_holder(directory: Directory) -> None:
