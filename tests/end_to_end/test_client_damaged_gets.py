@@ -57,6 +57,48 @@ def content_of(root: Path) -> dict[str, bytes]:
     return {str(each.relative_to(root)): each.read_bytes() for each in root.rglob("*") if each.is_file()}
 
 
+def test_no_operation_builds_on_an_older_version(damage: Callable[..., holdfast.Store]) -> None:
+    store = damage("workflow WHERE id = 'ship@3'")
+    workflows = store.workflows
+    uses: list[Callable[[], object]] = [
+        lambda: workflows.latest("ship"),
+        lambda: workflows.phases("ship"),
+        lambda: workflows.variables("ship"),
+        lambda: workflows.store("ship", phases=[{"name": "build"}]),
+        lambda: workflows.save(workflow_id="ship", phases=[{"name": "other"}]),
+        lambda: workflows.set_phase("ship", "more"),
+        lambda: workflows.set_phase("ship", "more", base_version=1),
+        lambda: workflows.remove_phase("ship", "build"),
+        lambda: workflows.set_variable("ship", "MORE"),
+        lambda: workflows.remove_variable("ship", "MORE"),
+        lambda: workflows.delete_all("ship"),
+        lambda: in_transaction(store),
+    ]
+    for use in uses:
+        with pytest.raises(holdfast.DataLoss, match="workflow ship@3 cannot be read"):
+            use()
+    assert [each.id for each in workflows.versions("ship")] == ["ship@1", "ship@2"]
+    with store.transaction() as t:
+        t.workflows.delete("ship@3")
+        made = t.workflows.set_phase("ship", "more")
+    assert (made.id, made.parent_version, [each.name for each in made.phases]) == ("ship@4", 2, ["build", "more"])
+
+
+def in_transaction(store: holdfast.Store) -> None:
+    with store.transaction() as t:
+        t.workflows.set_phase("ship", "more")
+
+
+def test_an_older_damaged_version_does_not_matter_to_the_latest(damage: Callable[..., holdfast.Store]) -> None:
+    store = damage("workflow WHERE id = 'ship@1'")
+    with store.transaction() as t:
+        t.workflows.delete("ship@3")
+        assert t.workflows.set_phase("ship", "more").parent_version == 2
+    assert store.workflows.latest("ship").id == "ship@4"
+    with pytest.raises(holdfast.DataLoss, match="ship@1"):
+        store.workflows.lineage("ship", 4)
+
+
 def test_gets_by_other_keys_raise(damage: Callable[..., holdfast.Store]) -> None:
     kinds = ("phase_output", "artifact", "constitution", "execution_log")
     store = damage(*kinds, "checkpoint WHERE id = 'c-2'")
