@@ -57,6 +57,29 @@ def content_of(root: Path) -> dict[str, bytes]:
     return {str(each.relative_to(root)): each.read_bytes() for each in root.rglob("*") if each.is_file()}
 
 
+@pytest.mark.parametrize("lost", ["constitution", "phase_output", "artifact"])
+def test_a_context_with_a_damaged_record_changes_no_file(directory: Directory, tmp_path: Path, lost: str) -> None:
+    daemon = directory.serve()
+    root = tmp_path / "context"
+    with holdfast.connect(daemon.socket) as store:
+        filled(store)
+        store.contexts.materialize("T-1", root)
+    before = content_of(root)
+    assert len(before) == 4
+    assert daemon.end() == 0
+    damaged_rows(daemon.data_dir, lost)
+    with holdfast.connect(directory.serve().socket) as store:
+        store.tasks.update("T-1", title="changed")
+        for use in (store.contexts.materialize, store.contexts.needs_materialization):
+            with pytest.raises(holdfast.DataLoss, match=f"^{lost} .* cannot be read") as raised:
+                use("T-1", root)
+            assert raised.value.metadata["kind"] == lost
+        assert content_of(root) == before
+        with pytest.raises(holdfast.DataLoss):
+            store.contexts.materialize("T-1", tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+
+
 def test_no_operation_builds_on_an_older_version(damage: Callable[..., holdfast.Store]) -> None:
     store = damage("workflow WHERE id = 'ship@3'")
     workflows = store.workflows
