@@ -105,7 +105,7 @@ def test_two_outputs_of_one_run_never_share_a_variable(store: holdfast.Store) ->
     outputs.save(run_id=run.id, phase="review", content="fine")
     with pytest.raises(holdfast.AlreadyExists, match="has the same run_id and variable"):
         outputs.save(run_id=run.id, phase="review", variable="PLAN")
-    with pytest.raises(holdfast.InvalidArgument, match="phase cannot be changed"):
+    with pytest.raises(holdfast.AlreadyExists, match="has the same run_id and variable"):
         outputs.save(run_id=run.id, phase="new", variable="PLAN", content="x")
 
 

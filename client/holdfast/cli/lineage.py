@@ -90,7 +90,8 @@ def nodes_of(store: Store, kind: Kind, id: str, filter: str) -> dict[str, Node]:
     """Returns the graph's nodes by id, in the order of creation. Raises NotFound for an empty scope."""
     lineage = LINEAGES[kind.name]
     if filter:
-        records_of(store, kind).first(filter=filter)  # raises for a wrong filter, with the position in the user's text
+        # Raises for a wrong filter, with the position in the user's text.
+        records_of(store, kind).first(filter=filter, on_unreadable=lambda _: None)
     wanted = both(filter, f"{lineage.scope} = {quoted(id)}") if lineage.scope else filter
     if lineage.scope_kind:
         records_of(store, KINDS[lineage.scope_kind]).get(id)

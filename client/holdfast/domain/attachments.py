@@ -68,7 +68,7 @@ class Attachments(AttachmentWrites):
         self._stored = artifacts
 
     def get(self, task_id: str, name: str, /) -> views.Artifact:
-        """The attachment of that name. Raises NotFound."""
+        """The attachment of that name. Raises NotFound, DataLoss."""
         return _stored(self._sink.scope, task_id, name)
 
     def list(self, task_id: str, /, *, on_unreadable: OnUnreadable | None = None) -> Listing[views.Artifact]:
@@ -85,7 +85,7 @@ class Attachments(AttachmentWrites):
         )
 
     def open(self, task_id: str, name: str, /) -> BinaryIO:
-        """The content of an attachment as a readable, seekable binary file. Raises NotFound."""
+        """The content of an attachment as a readable, seekable binary file. Raises NotFound, DataLoss."""
         return self._stored.open(self.get(task_id, name))
 
 
@@ -100,7 +100,7 @@ def attachment_fields(task_id: str, name: str, fields: dict[str, object]) -> dic
 
 
 def _stored(scope: Scope, task_id: str, name: str) -> views.Artifact:
-    """The attachment of that name that was written last. Raises NotFound."""
+    """The attachment of that name that was written last. Raises NotFound, DataLoss."""
     wanted = _of(task_id, name=name)
     found = first_message(scope, KINDS["artifact"], wanted, "update_time desc")
     if found is None:

@@ -17,6 +17,7 @@ from holdfast.records.listing import first_message, list_records
 from holdfast.records.sink import Step
 from holdfast.records.writes import CollectionWrites
 from holdfast.v1 import record_pb2
+from holdfast.v1.store_service_pb2 import Unreadable
 from holdfast.values import mutations, unfit, views
 from holdfast.values.exact import with_texts
 from holdfast.values.fields import message_of
@@ -58,9 +59,9 @@ class PhaseOutputWrites(CollectionWrites["views.PhaseOutput"]):
         """Adds an output, or changes the given fields of the run's (or task's own) output of that phase; returns it as stored.
 
         An existing output may be named by its variable instead of its phase; given both, it gets the variable. If another phase
-        of the task has the variable, this output replaces it; if another phase of the run has it, AlreadyExists is raised, or
-        InvalidArgument if the run has no output of this phase yet. An output of a run gets the task of the run; InvalidArgument
-        is raised for another task. Raises ParentNotFound when the run or task does not exist. `version` is as in the other
+        of the task has the variable, this output replaces it (DataLoss is raised if that one is damaged); if another phase of the
+        run has it, AlreadyExists names that output. An output of a run gets the task of the run; InvalidArgument is raised for
+        another task. Raises ParentNotFound when the run or task does not exist. `version` is as in the other
         collections, and so are VersionMismatch and NotFound.
         The content has any size: what a record cannot hold is put into a blob.
         """
@@ -142,16 +143,21 @@ class PhaseOutputWrites(CollectionWrites["views.PhaseOutput"]):
     def _holders(self, message: views.PhaseOutput | Message | None, fields: Mapping[str, object]) -> list[record_pb2.PhaseOutput]:
         """The task's own outputs that now have the variable of the output to save: one, or more in a store from before 0.4.
 
-        Empty if the output to save belongs to a run or has no variable.
+        Empty if the output to save belongs to a run or has no variable. Raises DataLoss for a damaged one that would be replaced.
         """
         task_id, variable = own_variable(message, fields)
         if not variable:
             return []
         if written := _written_id(self._sink.steps(self._kind), _variable, (task_id, variable)):
             return [record_pb2.PhaseOutput(id=written)]
-        wanted = Owner("", task_id).filter(variable=variable)
+        wanted, saved_id = Owner("", task_id).filter(variable=variable), placed(message, fields).get("id")
+
+        def raise_if_replaced(each: Unreadable) -> None:
+            if each.id != saved_id:
+                raise_unreadable(each)
+
         try:
-            return list(list_records(self._scope, self._kind, message_of, wanted, "", 0, None))
+            return list(list_records(self._scope, self._kind, message_of, wanted, "", 0, None, raise_if_replaced))
         except WorkspaceNotFound:
             return []
 
@@ -175,7 +181,10 @@ class PhaseOutputs(PhaseOutputWrites, Collection["views.PhaseOutput"]):
         return open_content(output, self._sink.blobs)
 
     def get(self, id: str = "", /, *, run_id: str = "", task_id: str = "", phase: str = "") -> views.PhaseOutput:
-        """Returns an output by its id, or by run and phase, or by task and phase for a task's own. Raises NotFound."""
+        """Returns an output by its id, or by run and phase, or by task and phase for a task's own.
+
+        Raises NotFound, DataLoss.
+        """
         if id:
             return super().get(id)
         return self._value(first_output(self._scope, Owner(run_id, task_id), phase=phase))
@@ -183,7 +192,7 @@ class PhaseOutputs(PhaseOutputWrites, Collection["views.PhaseOutput"]):
     def by_var(self, run_id: str = "", variable: str = "", *, task_id: str = "") -> views.PhaseOutput:
         """Returns the output with a variable: `by_var(run_id, "SPEC")`, `by_var(task_id=…, variable="SPEC")`.
 
-        Raises NotFound.
+        Raises NotFound, DataLoss.
         """
         return self._value(first_output(self._scope, Owner(run_id, task_id), variable=variable))
 
@@ -194,8 +203,11 @@ class PhaseOutputs(PhaseOutputWrites, Collection["views.PhaseOutput"]):
         return self._listed(both(Owner(run_id, task_id).filter(), filter), "", PAGE, None, on_unreadable)
 
     def as_map(self, run_id: str = "", *, task_id: str = "", on_unreadable: OnUnreadable | None = None) -> dict[str, str]:
-        """Returns the contents of the outputs of a run, or a task's own, by variable, or by phase for those without one."""
-        found = self.all(run_id, task_id=task_id, on_unreadable=on_unreadable)
+        """Returns the contents of the outputs of a run, or a task's own, by variable, or by phase for those without one.
+
+        Raises DataLoss if one cannot be read. With `on_unreadable` it is told to that function and left out.
+        """
+        found = self.all(run_id, task_id=task_id, on_unreadable=on_unreadable or raise_unreadable)
         return {each.variable or each.phase: self.text(each) for each in found}
 
     def for_task(
@@ -209,7 +221,7 @@ class PhaseOutputs(PhaseOutputWrites, Collection["views.PhaseOutput"]):
         if id and not phase:
             return super().exists(id)
         wanted = Owner(run_id or id, task_id).filter(phase=phase)
-        return first_message(self._scope, self._kind, wanted, on_unreadable=raise_unreadable) is not None
+        return first_message(self._scope, self._kind, wanted) is not None
 
     def _value(self, found: Any) -> views.PhaseOutput:
         """Makes the value that callers get, with a content that is in a blob filled in."""
@@ -240,7 +252,7 @@ class Owner:
 
 
 def first_output(scope: Scope, owner: Owner, **wanted: str) -> record_pb2.PhaseOutput:
-    """Returns the owner's stored output that has these values. Raises NotFound."""
+    """Returns the owner's stored output that has these values. Raises NotFound, DataLoss."""
     found: record_pb2.PhaseOutput | None = first_message(scope, KINDS["phase_output"], owner.filter(**wanted))
     if found is None:
         named = " and ".join(f"{name} {value}" for name, value in wanted.items())

@@ -6,7 +6,6 @@ from holdfast.domain.phase_outputs import PhaseOutputs, PhaseOutputWrites
 from holdfast.errors import NotFound
 from holdfast.values import views
 from holdfast.values.filters import equal
-from holdfast.wire.pages import OnUnreadable, raise_unreadable
 
 PHASE = "spec"
 
@@ -39,12 +38,12 @@ class Specs(SpecWrites):
         self._stored = phase_outputs
 
     def get(self, task_id: str, /) -> str | None:
-        """Returns the text of the task's spec that was written last; None if there is none."""
+        """Returns the text of the task's spec that was written last; None if there is none. Raises DataLoss if it is damaged."""
         found = self._last(task_id)
         return None if found is None else self._stored.text(found)
 
     def get_full(self, task_id: str, /) -> views.PhaseOutput:
-        """Returns the task's spec that was written last, as a record. Raises NotFound."""
+        """Returns the task's spec that was written last, as a record. Raises NotFound, DataLoss."""
         found = self._last(task_id)
         if found is None:
             raise NotFound(f"Task {task_id} has no spec.", reason="RECORD_NOT_FOUND", metadata={"kind": "phase_output"})
@@ -52,10 +51,10 @@ class Specs(SpecWrites):
 
     def exists(self, task_id: str, /) -> bool:
         """Whether the task has a spec. Raises DataLoss if it has one that cannot be read."""
-        return self._last(task_id, raise_unreadable) is not None
+        return self._last(task_id) is not None
 
-    def _last(self, task_id: str, on_unreadable: OnUnreadable | None = None) -> views.PhaseOutput | None:
-        return self._stored.first(filter=_of(task_id), order_by="update_time desc", on_unreadable=on_unreadable)
+    def _last(self, task_id: str) -> views.PhaseOutput | None:
+        return self._stored.first(filter=_of(task_id), order_by="update_time desc")
 
 
 def _of(task_id: str) -> str:

@@ -22,6 +22,7 @@ from holdfast.records.scans import scan
 from holdfast.v1 import record_pb2
 from holdfast.values import views
 from holdfast.values.filters import equal
+from holdfast.wire.pages import Gaps, raise_unreadable
 from holdfast.wire.scope import Scope
 
 
@@ -61,7 +62,8 @@ class TaskContexts:
         files stay. A file that has its content already is not written again. Symbolic links are not followed: a link in the place
         of a file is replaced, and FailedPrecondition is raised if the directory or `attachments` is one. Links in the path that
         leads to the directory are followed.
-        Raises NotFound when the task does not exist, FailedPrecondition, DataLoss, OSError.
+        Raises NotFound when the task does not exist, FailedPrecondition, OSError; DataLoss, before it changes a file, when a
+        record or a content of the context is damaged.
         """
         plan = self._plan(task_id)
         manifest = self._manifest(task_id, plan)
@@ -80,7 +82,8 @@ class TaskContexts:
     def needs_materialization(self, task_id: str, directory: str | os.PathLike[str], /) -> bool:
         """Whether the manifest or a file in the directory differs from the task's present context.
 
-        Raises NotFound when the task does not exist, FailedPrecondition when the directory is a symbolic link.
+        Raises NotFound when the task does not exist, FailedPrecondition when the directory is a symbolic link, DataLoss when a
+        record of the context is damaged.
         """
         plan = self._plan(task_id)
         try:
@@ -108,7 +111,7 @@ class TaskContexts:
         return plan
 
     def _read(self, task_id: str) -> list[list[record_pb2.Record]]:
-        """Constitution, specs, attachments and initiative of a task, as of one revision."""
+        """Constitution, specs, attachments and initiative of a task, as of one revision. Raises DataLoss for a damaged one."""
         task: views.Task | record_pb2.Task = self._tasks.get(task_id)
         while True:
             asked = [
@@ -119,7 +122,7 @@ class TaskContexts:
             ]
             if task.initiative_id:
                 asked.append(("initiative", equal(id=task.initiative_id)))
-            tasks, *found = scan(self._scope, *asked)
+            tasks, *found = scan(self._scope, *asked, gaps=Gaps(raise_unreadable))
             now = tasks[0].task if tasks else self._tasks.get(task_id)
             if tasks and now.initiative_id == task.initiative_id:
                 return found if task.initiative_id else [*found, []]

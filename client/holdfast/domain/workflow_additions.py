@@ -13,6 +13,7 @@ from holdfast.errors import WorkspaceNotFound
 from holdfast.records.listing import first_message
 from holdfast.records.sink import Sink
 from holdfast.v1 import record_pb2
+from holdfast.v1.store_service_pb2 import Unreadable
 from holdfast.values import views
 from holdfast.values.filters import equal
 
@@ -72,13 +73,20 @@ class Additions:
     def _stored_number(self, workflow_id: str) -> int:
         """The last number that the store gave, including numbers of deleted versions."""
         if workflow_id not in self._last_stored:
-            wanted = equal(workflow_id=workflow_id)
-            latest = first_message(self._sink.scope, self._kind, wanted, "workflow_version desc")
-            number = latest.workflow_version if latest is not None else 0
+            number = self._latest_number(workflow_id)
             while self._was_given(record_id(workflow_id, number + 1)):
                 number += 1
             self._last_stored[workflow_id] = number
         return self._last_stored[workflow_id]
+
+    def _latest_number(self, workflow_id: str) -> int:
+        """The number of the latest stored version, also of a damaged one; 0 if there is none."""
+        damaged: list[Unreadable] = []
+        wanted = equal(workflow_id=workflow_id)
+        latest = first_message(self._sink.scope, self._kind, wanted, "workflow_version desc", damaged.append)
+        if damaged:
+            return number_of(damaged[0].id)
+        return latest.workflow_version if latest is not None else 0
 
     def _was_given(self, id: str) -> bool:
         try:
@@ -90,3 +98,8 @@ class Additions:
 def record_id(workflow_id: str, number: int) -> str:
     """Returns the id of a version's record."""
     return f"{workflow_id}@{number}"
+
+
+def number_of(id: str) -> int:
+    """Returns the number of a version from its record's id."""
+    return int(id.rpartition("@")[2])

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, TypeVar
 from google.protobuf.message import Message
 
 from holdfast.contract.kinds import Kind
-from holdfast.domain.workflow_additions import Additions, Version, record_id
+from holdfast.domain.workflow_additions import Additions, Version, number_of, record_id
 from holdfast.errors import AlreadyExists, HasDependents, NotFound, ParentNotFound, WorkspaceNotFound
 from holdfast.records.listing import list_records
 from holdfast.records.sink import Sink
 from holdfast.records.writes import RecordWrites
 from holdfast.v1 import record_pb2
+from holdfast.v1.store_service_pb2 import Unreadable
 from holdfast.values import mutations, views
 from holdfast.values.fields import fill, message_of, plain
 from holdfast.values.filters import equal
-from holdfast.wire.pages import LARGEST_PAGE
+from holdfast.wire.pages import LARGEST_PAGE, Listing, raise_unreadable
 
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
@@ -64,7 +65,8 @@ class WorkflowWrites(RecordWrites["views.Workflow"]):
     def delete_all(self, workflow_id: str, /) -> None:
         """Deletes a workflow with all its versions, in one commit. Their numbers are not reused.
 
-        Raises NotFound when it has no version; HasDependents when a version has runs, and then deletes none.
+        Raises NotFound when it has no version; HasDependents when a version has runs, and DataLoss when one is damaged (`delete`
+        deletes it), and then deletes none.
         """
         deadline = time.monotonic() + self._scope.connection.timeout_s
         while True:
@@ -87,7 +89,13 @@ class WorkflowWrites(RecordWrites["views.Workflow"]):
         added, deleted = self._additions.versions(workflow_id), self._additions.deleted()
         stored: Iterator[record_pb2.Workflow]
         wanted = equal(workflow_id=workflow_id)
-        stored = list_records(self._scope, self._kind, message_of, wanted, "workflow_version desc", LARGEST_PAGE, None)
+        by_number = "workflow_version desc"
+
+        def raise_if_kept(each: Unreadable) -> None:
+            if each.id not in deleted:
+                raise_unreadable(each)
+
+        stored = list_records(self._scope, self._kind, message_of, wanted, by_number, LARGEST_PAGE, None, raise_if_kept)
         try:
             return [each.wanted.id for each in reversed(added)] + [each.id for each in stored if each.id not in deleted]
         except WorkspaceNotFound:
@@ -106,8 +114,8 @@ class WorkflowWrites(RecordWrites["views.Workflow"]):
 
         If the content equals the latest version's, nothing is added and the latest version is returned. The parent is
         `parent_version` (0: none), by default the latest version. Concurrent calls each add a version of their own.
-        Raises ParentNotFound when the parent does not exist, InvalidArgument; AlreadyExists when other clients added versions
-        first until the timeout.
+        Raises ParentNotFound when the parent does not exist, InvalidArgument; DataLoss when the latest version is damaged;
+        AlreadyExists when other clients added versions first until the timeout.
         """
         wanted = _made(named(workflow_id), message, fields)
         self._check_parent(workflow_id, parent_version)
@@ -135,7 +143,8 @@ class WorkflowWrites(RecordWrites["views.Workflow"]):
     def set_phase(self, workflow_id: str, name: str, /, *, base_version: int | None = None, **fields: object) -> views.Workflow:
         """Adds a version that copies `base_version` (default: the latest) and changes the phase of that name, or appends it.
 
-        Concurrent changes of the latest version are all kept. Raises NotFound when the version does not exist, InvalidArgument.
+        Concurrent changes of the latest version are all kept. Raises NotFound when the version does not exist, DataLoss when
+        it or the latest is damaged, InvalidArgument.
         """
         return self._derive(
             workflow_id, base_version, lambda workflow: fill(_part(workflow.phases, name), "workflow.phases", fields)
@@ -185,17 +194,21 @@ class WorkflowWrites(RecordWrites["views.Workflow"]):
                 # Another client deleted the latest version, from which this one was made: read again.
 
     def _latest(self, workflow_id: str) -> Version | None:
-        """The latest version; in a transaction, with the steps so far applied."""
+        """The latest version; in a transaction, with the steps so far applied. Raises DataLoss if it is damaged."""
         if added := self._additions.versions(workflow_id):
             return added[-1]
         deleted, by_number = self._additions.deleted(), "workflow_version desc"
         wanted = equal(workflow_id=named(workflow_id))
-        stored: Iterator[record_pb2.Workflow]
-        stored = list_records(self._scope, self._kind, message_of, wanted, by_number, 0, 1 + len(deleted))
+        stored: Listing[record_pb2.Workflow]
+        stored = list_records(self._scope, self._kind, message_of, wanted, by_number, 0, 1 + len(deleted), lambda _: None)
         try:
-            return next((Version(each, self._value(each)) for each in stored if each.id not in deleted), None)
+            latest = next((each for each in stored if each.id not in deleted), None)
         except WorkspaceNotFound:
             return None
+        for damaged in stored.unreadable:  # of the pages up to the one of `latest`, so some may be older
+            if damaged.id not in deleted and (latest is None or number_of(damaged.id) > latest.workflow_version):
+                raise_unreadable(damaged)
+        return None if latest is None else Version(latest, self._value(latest))
 
     def _numbered(self, workflow_id: str, number: int) -> record_pb2.Workflow:
         """The message of the version with that number. Raises NotFound."""
@@ -303,4 +316,4 @@ def _remove(workflow: record_pb2.Workflow, parts: RepeatedCompositeFieldContaine
 
 def _number_before(error: AlreadyExists) -> int:
     """The number before the one that the daemon's error names as the next."""
-    return int(error.metadata["next_id"].rpartition("@")[2]) - 1
+    return number_of(error.metadata["next_id"]) - 1

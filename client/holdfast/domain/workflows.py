@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from holdfast.domain.workflow_additions import number_of
 from holdfast.domain.workflow_versions import WorkflowWrites, named, named_record, no_version
 from holdfast.errors import WorkspaceNotFound
 from holdfast.records.collection import Records
@@ -11,7 +12,7 @@ from holdfast.records.scans import scan
 from holdfast.v1 import record_pb2
 from holdfast.values import views
 from holdfast.values.filters import both, equal
-from holdfast.wire.pages import Found, Gaps, Listing, OnUnreadable
+from holdfast.wire.pages import Found, Gaps, Listing, OnUnreadable, raise_unreadable
 
 if TYPE_CHECKING:
     from holdfast.domain.workflow_diff import WorkflowDiff
@@ -31,7 +32,7 @@ class Workflows(WorkflowWrites, Records["views.Workflow"]):
         return super().exists(named_record(id, version))
 
     def latest(self, workflow_id: str, /) -> views.Workflow:
-        """Returns the version with the highest number. Raises NotFound when there is none."""
+        """Returns the version with the highest number. Raises NotFound when there is none, DataLoss when it is damaged."""
         if (found := self._latest(workflow_id)) is not None:
             return found.shown
         raise no_version(workflow_id)
@@ -61,11 +62,18 @@ class Workflows(WorkflowWrites, Records["views.Workflow"]):
         return self._listed(equal(workflow_id=named(workflow_id)), "workflow_version", PAGE, None, on_unreadable)
 
     def lineage(self, workflow_id: str, version: int, /) -> list[views.Workflow]:
-        """Returns a version, its parent, its parent's parent and so on. Ends before a deleted version. Raises NotFound."""
-        known = {each.workflow_version: each for each in self.versions(workflow_id)}
+        """Returns a version, its parent, its parent's parent and so on. Ends before a deleted version.
+
+        Raises NotFound, DataLoss if one of them is damaged.
+        """
+        versions = self.versions(workflow_id, on_unreadable=lambda _: None)
+        known = {each.workflow_version: each for each in versions}
         line = [known.pop(version) if version in known else self.get(workflow_id, version)]
         while (parent := known.pop(line[-1].parent_version, None)) is not None:
             line.append(parent)
+        for damaged in versions.unreadable:
+            if number_of(damaged.id) == line[-1].parent_version:
+                raise_unreadable(damaged)
         return line
 
     def diff(self, workflow_id: str, before: int, after: int, /) -> WorkflowDiff:
@@ -75,11 +83,11 @@ class Workflows(WorkflowWrites, Records["views.Workflow"]):
         return diff_of(self.get(workflow_id, before), self.get(workflow_id, after))
 
     def phases(self, workflow_id: str, version: int | None = None, /) -> list[views.WorkflowPhase]:
-        """Returns the phases of a version (default: the latest), in order. Raises NotFound."""
+        """Returns the phases of a version (default: the latest), in order. Raises NotFound, DataLoss."""
         return list(self._base(workflow_id, version).phases)
 
     def variables(self, workflow_id: str, version: int | None = None, /) -> list[views.WorkflowVariable]:
-        """Returns the variables of a version (default: the latest), in order. Raises NotFound."""
+        """Returns the variables of a version (default: the latest), in order. Raises NotFound, DataLoss."""
         return list(self._base(workflow_id, version).variables)
 
     def _base(self, workflow_id: str, version: int | None) -> views.Workflow:

@@ -15,12 +15,13 @@ from holdfast.records.collection import Records
 from holdfast.records.listing import first_message
 from holdfast.records.writes import RecordWrites
 from holdfast.v1 import record_pb2
+from holdfast.v1.store_service_pb2 import Unreadable
 from holdfast.values import mutations, views
 from holdfast.values.contexts import BYTES, decode_context, encode_context
 from holdfast.values.fields import message_of
 from holdfast.values.filters import both, equal, quoted
 from holdfast.values.view import restored
-from holdfast.wire.pages import Listing, OnUnreadable, Page
+from holdfast.wire.pages import Listing, OnUnreadable, Page, raise_unreadable
 
 C = TypeVar("C", bound=views.Checkpoint)
 
@@ -109,7 +110,11 @@ class CheckpointWrites(RecordWrites[C]):
             return parent if isinstance(parent, str) else parent.id
         if (head := self._sink.memory.head(session_id)) is not None:
             return head
-        latest = first_message(self._scope, self._kind, equal(session_id=session_id), "number desc")
+        damaged: list[Unreadable] = []
+        wanted = equal(session_id=session_id)
+        latest = first_message(self._scope, self._kind, wanted, "number desc", on_unreadable=damaged.append)
+        if damaged:
+            return damaged[0].id  # it is the latest one, and can be a parent although it cannot be read
         return latest.id if latest is not None else ""
 
     def _insert(self, fields: dict[str, object]) -> C:
@@ -142,8 +147,11 @@ class Checkpoints(CheckpointWrites[SavedCheckpoint], Records[SavedCheckpoint]):
         return self._sink.blobs.open(found.context_digest) if found.context_digest else io.BytesIO()
 
     def latest(self, session_id: str, /, *, tag: str | None = None) -> SavedCheckpoint:
-        """Returns the session's newest checkpoint, or the newest one with a tag. Raises NotFound when there is none."""
-        for found in self.list(session_id, tag=tag, order_by="number desc", limit=1):
+        """Returns the session's newest checkpoint, or the newest one with a tag.
+
+        Raises NotFound when there is none, DataLoss when that checkpoint is damaged.
+        """
+        for found in self.list(session_id, tag=tag, order_by="number desc", limit=1, on_unreadable=raise_unreadable):
             return found
         tagged = f" with the tag {tag!r}" if tag is not None else ""
         raise NotFound(

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from holdfast.contract.messages import message_with
-from holdfast.errors import Compacted, WorkspaceNotFound
-from holdfast.records.listing import first_message, list_records, record_page
+from holdfast.errors import Compacted, DataLoss, WorkspaceNotFound
+from holdfast.records.listing import first_message, list_records, lost_content, record_page
 from holdfast.records.sink import new_id
 from holdfast.records.watch import Watch, open_watch
 from holdfast.records.writes import CollectionWrites, RecordWrites
@@ -88,7 +88,11 @@ class Records(RecordWrites[M]):
         return record_page(self._scope, self._kind, self._value, filter, order_by, page_size, page_token, on_unreadable)
 
     def first(self, *, filter: str = "", order_by: str = "", on_unreadable: OnUnreadable | None = None) -> M | None:
-        """Returns the first record that `list` would yield; None if no record matches."""
+        """Returns the first record that matches, in the order of `list`; None if no record matches.
+
+        Raises DataLoss if that record is damaged. With `on_unreadable` it is told to that function, and the result is the next
+        readable one.
+        """
         found = first_message(self._scope, self._kind, filter, order_by, on_unreadable)
         return None if found is None else self._value(found)
 
@@ -144,7 +148,11 @@ class Records(RecordWrites[M]):
             request = message_with(store_service_pb2.StoreServiceBatchGetRequest, workspace=self._scope.workspace, keys=keys)
             answer = self._scope.connection.call(lambda stubs: stubs.store.BatchGet, request)
             gaps.note(answer.unreadable)
-            found.update((record.id, self._value(getattr(record, self._kind.name))) for record in answer.records)
+            for record in answer.records:
+                try:
+                    found[record.id] = self._value(getattr(record, self._kind.name))
+                except DataLoss as error:
+                    gaps.note([lost_content(self._kind, record.id, error)])
             keys = list(answer.remaining)
         return found
 

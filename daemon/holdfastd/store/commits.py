@@ -182,7 +182,7 @@ def _set_present(after: RecordMessage, name: str, value: object) -> None:
 
 def _upsert(unit: _Unit, mutation: Upsert) -> Result:
     kind, message = mutation.kind, mutation.message
-    id = message.id or _find(unit, kind, message)
+    id = message.id or _find(unit, mutation)
     if not id or not records.exists(unit.connection, kind, unit.workspace, id):
         if mutation.version:
             unit.check_absent(kind, id, unit.newest(kind, id))
@@ -195,11 +195,12 @@ def _upsert(unit: _Unit, mutation: Upsert) -> Result:
     return _update(unit, Update(kind, found, mutation.mask, mutation.version))
 
 
-def _find(unit: _Unit, kind: Kind, message: RecordMessage) -> str:
+def _find(unit: _Unit, mutation: Upsert) -> str:
     """The id of the record that an upsert without an id refers to; empty when there is none yet."""
+    kind, message = mutation.kind, mutation.message
     if kind.id_template and not any(field.number_within for field in kind.columns):
         return template_id(kind, message)
-    return records.find_by_key(unit.connection, kind, unit.workspace, message)
+    return records.find_by_key(unit.connection, kind, unit.workspace, message, mutation.mask)
 
 
 def _delete(unit: _Unit, mutation: Delete) -> Result:

@@ -182,16 +182,30 @@ def _check_number_free(connection: Connection, kind: Kind, workspace: str, messa
         )
 
 
-def find_by_key(connection: Connection, kind: Kind, workspace: str, message: RecordMessage) -> str:
-    """The id of the record with the message's values in a unique key. Empty when there is none, or no key has all its values."""
-    return next((id for key in kind.keys for id in _holders(connection, kind, workspace, message, key)), "")
+def find_by_key(connection: Connection, kind: Kind, workspace: str, message: RecordMessage, mask: Iterable[str] = ()) -> str:
+    """The id of the record with the message's values in a unique key. Empty when there is none, or no key has all its values.
+
+    Where the mask names a whole key, a record that has only a later key of the message is another one. The insert then raises
+    KEY_TAKEN, which names it.
+    """
+    named = set(mask)
+    for key in kind.keys:
+        if found := _holders(connection, kind, workspace, message, key):
+            return found[0]
+        if _has_values(message, key) and named.issuperset(key.fields):
+            break
+    return ""
 
 
 def _holders(connection: Connection, kind: Kind, workspace: str, message: RecordMessage, key: Key) -> list[str]:
-    values = [getattr(message, name) for name in key.fields]
-    if not all(values) or any(getattr(message, name) for name in key.unset):
+    if not _has_values(message, key):
         return []
+    values = [getattr(message, name) for name in key.fields]
     return [str(row[0]) for row in connection.execute(key_sql(kind, key), (workspace, *values))]
+
+
+def _has_values(message: RecordMessage, key: Key) -> bool:
+    return all(getattr(message, name) for name in key.fields) and not any(getattr(message, name) for name in key.unset)
 
 
 def _set_blob_sizes(connection: Connection, kind: Kind, message: RecordMessage) -> None:
