@@ -25,6 +25,7 @@ from holdfast.v1 import entry_pb2, record_pb2
 from holdfast.v1.admin_service_pb2 import LoadItem
 from holdfast.v1.blob_service_pb2 import BlobPutHeader, BlobServicePutResponse
 from holdfast.values import unfit
+from holdfast.values.exact import texts_of
 from holdfast.values.fields import Json, fill, message_of
 from holdfast.values.json_text import from_json
 from holdfast.wire.connection import Connection
@@ -47,6 +48,16 @@ class Uploads:
     def put(self, source: Source) -> str:
         """Returns the digest of a source, which is stored."""
         return self.blobs.upload(BlobPutHeader(), source).digest
+
+    def put_texts(self, message: Message, texts: Mapping[str, str]) -> None:
+        """Puts texts that a message cannot hold into blobs, which stand in place of its fields."""
+        for name, text in texts.items():
+            place, encoded = places_of(message)[name], unfit.bytes_of(text)
+            message.ClearField(name)
+            clear_blob(message, place)
+            setattr(message, place.name, self.blobs.put(encoded).digest)
+            if place.type_field:
+                setattr(message, place.type_field, unfit.media_type(encoded))
 
 
 class _Unsent(Blobs):
@@ -90,6 +101,7 @@ class RecordItems:
             if value.DESCRIPTOR != message.DESCRIPTOR:
                 raise TypeError(f"Load a {message.DESCRIPTOR.name}, not a {value.DESCRIPTOR.name}.")
             message.CopyFrom(value)
+            self._uploads.put_texts(message, texts_of(given))
             _keep_texts(message)
         else:
             values, item.actor = _parted(value)
@@ -121,6 +133,7 @@ class EntryItems:
         item, entry = LoadItem(), entry_pb2.Entry()
         if isinstance(value, entry_pb2.Entry):
             entry.CopyFrom(value)
+            self._uploads.put_texts(value_of(entry), texts_of(given))
             _keep_texts(value_of(entry))
             whole = self._uploads.contents.stored(entry, self._journal.name)
         else:
