@@ -7,6 +7,7 @@ there, as `holdfast tail --json` prints them: the text counts, because the blob 
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -153,7 +154,7 @@ class EntryItems:
         try:
             return self._uploads.contents.stored(made, self._journal.name)
         except TypeError as error:
-            raise InvalidArgument(str(error), reason="VALUE_INVALID") from None
+            raise _refused(error) from None
 
     def _set_parent(self, entry: entry_pb2.Entry) -> None:
         kind, id = self._parent
@@ -206,7 +207,7 @@ def fill_from(message: Message, shape: Shape, values: Mapping[str, Any], uploads
     try:
         fill(message, shape.name, prepared(shape, values, uploads))
     except TypeError as error:
-        raise InvalidArgument(str(error), reason="VALUE_INVALID") from None
+        raise _refused(error) from None
 
 
 def _fill_entry(entry: entry_pb2.Entry, values: Mapping[str, Any], journal: Journal) -> None:
@@ -214,7 +215,7 @@ def _fill_entry(entry: entry_pb2.Entry, values: Mapping[str, Any], journal: Jour
     try:
         fill(entry, journal.name, times)
     except TypeError as error:
-        raise InvalidArgument(str(error), reason="VALUE_INVALID") from None
+        raise _refused(error) from None
 
 
 def prepared(shape: Shape, values: Mapping[str, Any], uploads: Uploads) -> dict[str, Any]:
@@ -253,15 +254,19 @@ def _member(shape: Shape, value: Any) -> Any:
     return {name: _plain(shape.by_name[name], each) if name in shape.by_name else each for name, each in known.items()}
 
 
+def _refused(error: TypeError) -> InvalidArgument:
+    return InvalidArgument(f"{str(error).removesuffix('.')}.", reason="VALUE_INVALID")
+
+
 def _time(name: str, value: Any) -> Any:
-    if not isinstance(value, str):
+    if value is None or isinstance(value, datetime.datetime | Timestamp):
         return value
     time = Timestamp()
     try:
         time.FromJsonString(value)
-    except ValueError:
+    except (ValueError, TypeError):
         raise InvalidArgument(
-            f"{name}: {value!r} is not a time. Write one like 2026-01-31T12:00:00Z.",
+            f"{name}: {value!r} is not a time. Write RFC 3339 text such as 2026-01-31T12:00:00Z.",
             reason="VALUE_INVALID",
             metadata={"field": name},
         ) from None
