@@ -17,7 +17,7 @@ from holdfast.domain.audit import AuditLog
 from holdfast.domain.collections import COLLECTIONS
 from holdfast.domain.specs import Specs
 from holdfast.domain.states import States
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, InvalidArgument
 from holdfast.journals.events import Events
 from holdfast.journals.transcripts import Transcripts
 from holdfast.nouns import StoreNouns
@@ -134,8 +134,11 @@ class Store(StoreNouns):
 
             store.as_actor("ada@example.org").tasks.update(id, status="running")
 
-        It costs no call. Closing either closes both.
+        It costs no call. Closing either closes both. Raises InvalidArgument for an empty name.
         """
+        if not actor:
+            told = "as_actor: the actor is empty. Name the person or program that the writes are for."
+            raise InvalidArgument(told, reason="VALUE_INVALID", metadata={"field": "actor"})
         return Store(self._connection, self.workspace, actor, self._memory)
 
     def with_timeout(self, seconds: float) -> Store:

@@ -209,6 +209,14 @@ def test_tail_is_readable(run: Run, session_id: str) -> None:
     assert RFC3339.fullmatch(entry["create_time"])
 
 
+def test_tail_of_another_kinds_record_names_the_parent_kind(run: Run, store: holdfast.Store) -> None:
+    store.tasks.create(id="TASK-001", title="x")
+    for more in ([], ["--journal", "event"], ["--start", "1"], ["--filter", 'phase = "p"']):
+        ran = run("tail", "TASK-001", *more)
+        assert ran.code == 4 and ran.err.endswith("There is a task TASK-001: add `--parent-kind task`.\n")
+    assert run("tail", "nope").err.endswith("The parent may be of another kind, which `--parent-kind` names: task, run.\n")
+
+
 def test_tail_of_an_empty_transcript_and_of_a_task(run: Run, store: holdfast.Store) -> None:
     task = store.tasks.create(title="t")
     assert run("tail", task.id, "--parent-kind", "task") == Ran(0, b"", "")

@@ -86,6 +86,22 @@ def test_an_error_names_file_line_and_field_and_what_was_loaded(run: Run, store:
     assert failed.code == 5 and "line 2: The task TASK-001 exists already. Nothing was loaded." in failed.err
 
 
+@pytest.mark.parametrize("name", ["task", "transcript"])
+def test_an_error_says_that_a_time_is_text_and_ends_with_a_stop(
+    run: Run, store: holdfast.Store, tmp_path: Path, name: str
+) -> None:
+    store.tasks.create(id="TASK-001", title="t")
+    given = {"title": "t"} if name == "task" else {"role": "r", "content": "c", "parent_kind": "task", "parent_id": "TASK-001"}
+    for time in (1600000000, 16.5, True, [1]):
+        failed = run("load", name, written(tmp_path / "x.jsonl", {**given, "create_time": time}))
+        told = f"create_time: {time} is not a time. Write RFC 3339 text such as 2026-01-31T12:00:00Z. Nothing was loaded."
+        assert failed.code == 2 and told in failed.err
+    failed = run("load", "task", written(tmp_path / "x.jsonl", {"title": "t", "tags": "a"}))
+    assert "task.tags: expected a list, not str. Nothing was loaded." in failed.err
+    failed = run("load", "event", written(tmp_path / "x.jsonl", {"type": 1, "parent_kind": "task", "parent_id": "TASK-001"}))
+    assert "event.type: expected str, not int. Nothing was loaded." in failed.err
+
+
 def test_a_dry_run_says_what_would_be_done(run: Run, store: holdfast.Store, tmp_path: Path) -> None:
     path = written(tmp_path / "tasks.jsonl", task(1), task(2, blocked_by=["TASK-001"]))
     done = run("load", "tasks", path, "--dry-run", "--batch", "1")

@@ -21,6 +21,8 @@ def test_as_actor_writes_for_others_on_one_connection(store: holdfast.Store) -> 
     assert ada.revision == store.revision
     with pytest.raises(holdfast.InvalidArgument, match="actor"):
         store.as_actor("x" * 201).tasks.create(title="t")
+    with pytest.raises(holdfast.InvalidArgument, match="as_actor: the actor is empty"):
+        store.as_actor("")
 
 
 def test_content_types_of_files(store: holdfast.Store, tmp_path: Path, run: Run) -> None:

@@ -31,6 +31,11 @@ CONTEXTS: list[Any] = [
     False,
     [[[]], {"": {}}],
     "null",
+    "text with \ud800 and \0",
+    "the halves of one character: \ud83d\ude00",
+    {"tool\udfff": ["\udc80 bytes", "\0", "ä 𝄞", 2**64, {"deep": "\ud800"}]},
+    "\ud800",
+    ["\ud800"],
 ]
 
 json_values = st.recursive(
@@ -72,14 +77,60 @@ def test_contexts_round_trip(context: Any) -> None:
         (object(), TypeError),
         ([float("nan")], holdfast.InvalidArgument),
         ({"a": [None, float("-inf")]}, holdfast.InvalidArgument),
-        ("\ud800", holdfast.InvalidArgument),
-        (["\ud800"], holdfast.InvalidArgument),
-        ({"\udfff": 1}, holdfast.InvalidArgument),
+        (["the halves of one character: \ud83d\ude00"], holdfast.InvalidArgument),
+        ({"\udfff": float("nan")}, holdfast.InvalidArgument),
+        ({"\udfff": {1: 2}}, TypeError),
     ],
 )
 def test_contexts_that_could_not_come_back_are_refused(context: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         encode_context(context)
+
+
+def test_contexts_with_lone_surrogates_are_valid_json_or_typed_text() -> None:
+    assert encode_context({"ä": "\ud800"}) == (b'{"\\u00e4":"\\ud800"}', "application/json")
+    assert encode_context("\ud800") == (b"\xed\xa0\x80", "text/plain; charset=wtf-8")
+    assert encode_context("ä") == ("ä".encode(), "text/plain; charset=utf-8")
+
+
+def test_a_context_with_lone_surrogates_comes_back_as_a_delta_and_once_more(store: holdfast.Store, session_id: str) -> None:
+    messages: list[Any] = [os.urandom(3000).hex()]
+    for number in range(3):
+        messages.append(f"{os.urandom(50).hex()} \ud800 {number}")
+        for context in ({"messages": messages}, "\n".join(messages)):
+            saved, again = (store.checkpoints.save(session_id, context=context) for _ in range(2))
+            assert saved.context_digest == again.context_digest
+            fresh = store.in_workspace(store.workspace).checkpoints
+            assert same(fresh.load(saved.id), context) and same(fresh.load(again.id), context) and same(again.load(), context)
+
+
+def test_a_detail_with_lone_surrogates_comes_back(store: holdfast.Store) -> None:
+    for number, detail in enumerate(({"out": "\ud800\0"}, "\udcff")):
+        store.logs.store(f"r{number}", workflow_id="w", workflow_version=1, status="ok", detail=detail)
+        assert same(store.logs.detail(f"r{number}"), detail)
+
+
+@pytest.mark.parametrize("text", ["a \ud800", "a \0"])
+def test_the_refusal_of_a_text_says_where_it_can_go(store: holdfast.Store, session_id: str, text: str) -> None:
+    task = store.tasks.create(title="t")
+    construct = store.constructs.create(name="c", type="agent")
+    attempts: list[tuple[str, Any]] = [
+        ("title", lambda: store.tasks.create(title=text)),
+        ("description", lambda: store.tasks.create(title="t", description=text)),
+        ("metadata", lambda: store.tasks.create(title="t", metadata={"deep": [text]})),
+        ("body", lambda: store.comments.create(task_id=task.id, author="a", body=text)),
+        ("message", lambda: store.status_updates.create(task_id=task.id, actor="a", message=text)),
+        ("body", lambda: store.plans.create(from_construct_id=construct.id, title="p", body=text)),
+        ("tags", lambda: store.sessions.create(title="s", tags=[text])),
+        ("metadata", lambda: store.transcripts.append(session_id, role="r", content="x", metadata={"deep": text})),
+        ("metadata", lambda: store.checkpoints.save(session_id, context=1, metadata=[text])),
+    ]
+    for field, attempt in attempts:
+        with pytest.raises(
+            holdfast.InvalidArgument, match=rf"{field}\b.*\. Put such text into an artifact or an attachment"
+        ) as got:
+            attempt()
+        assert got.value.metadata["field"] == field
 
 
 def test_circles_are_refused() -> None:

@@ -58,6 +58,28 @@ def test_a_record_keeps_what_it_has(store: holdfast.Store) -> None:
     assert sound(store)
 
 
+@pytest.mark.parametrize("text", ["a \ud800 b", "\udc80\0", "\ufffd and \ud800", "x" * (2 << 20) + "\ud800", "\ufffd"])
+def test_views_are_loaded_with_their_exact_texts(store: holdfast.Store, own_daemon: DaemonProcess, text: str) -> None:
+    """Against the loss: the message of a view shows U+FFFD in place of each lone surrogate."""
+    with holdfast.connect(own_daemon.socket_path) as old:
+        _fill_with(old, text)
+        for name in ("session", "task", "run", "transcript", "event", "phase_output"):
+            given = {"transcript": old.transcripts.list, "event": old.events.query}.get(name) or old.collection(name).list
+            assert store.load(name, given(), dry_run=True).loaded == store.load(name, given()).loaded == 1
+    (entry,), (event,), (output,) = store.transcripts.list(), store.events.query(), store.phase_outputs.list()
+    assert (entry.content, event.message, event.data, output.content) == (text, text, {"a": text}, text)
+    assert sound(store)
+
+
+def _fill_with(old: holdfast.Store, text: str) -> None:
+    old.sessions.create(id="S", title="s")
+    old.tasks.create(id="T", title="t")
+    old.runs.create(id="R", task_id="T", status="running")
+    old.transcripts.append("S", role="note", content=text)
+    old.events.save("T", type="x", message=text, data={"a": text})
+    old.phase_outputs.save(run_id="R", phase="a", content=text)
+
+
 def test_an_unset_time_is_as_the_other(store: holdfast.Store) -> None:
     store.load("task", [task(1, create_time=Y2020), task(2, update_time=datetime.datetime(2021, 5, 6, tzinfo=datetime.UTC))])
     assert store.tasks.get("TASK-001").update_time.year == 2020

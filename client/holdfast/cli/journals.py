@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,11 @@ from holdfast.cli.printing import write_lines
 from holdfast.cli.reach import open_following, open_store
 from holdfast.cli.terminal import Line
 from holdfast.cli.text import one_line, time_text, visible
-from holdfast.errors import InvalidArgument
+from holdfast.errors import InvalidArgument, NotFound
 from holdfast.values.fields import message_of
 
 if TYPE_CHECKING:
+    from holdfast.store import Store
     from holdfast.v1 import entry_pb2, store_service_pb2
 
 SHORT_LINES = 5
@@ -73,15 +75,34 @@ def tail(
         raise InvalidArgument("SESSION is empty: say whose transcript, as in `holdfast tail ses_…`.", reason="USAGE")
     with (open_following if follow else open_store)(options) as store:
         read = partial(getattr(store, read_from).read, session, parent_kind=of)
-        first = start or _start(read, LAST_LINES if lines is None else lines, filter)
-        with read(start=first, filter=filter, follow=follow) as found:
-            # Without --start, `lines` determines the first entry, and --follow continues after these entries.
-            for entry in map(message_of, islice(found, lines if start else None)):
-                if options.as_json:
-                    print(json_line(with_contents(store, entry, entry_form(entry))), flush=follow)
-                else:
-                    write_lines(_lines(entry, full=full), flush=follow)
+        with _naming_the_parent(store, journal_named(journal), of, session):
+            first = start or _start(read, LAST_LINES if lines is None else lines, filter)
+            with read(start=first, filter=filter, follow=follow) as found:
+                # Without --start, `lines` determines the first entry, and --follow continues after these entries.
+                for entry in map(message_of, islice(found, lines if start else None)):
+                    if options.as_json:
+                        print(json_line(with_contents(store, entry, entry_form(entry))), flush=follow)
+                    else:
+                        write_lines(_lines(entry, full=full), flush=follow)
     return exits.OK
+
+
+@contextmanager
+def _naming_the_parent(store: Store, journal: str, of: str, id: str) -> Iterator[None]:
+    """Adds to the error about a missing parent of which kind it may be."""
+    from holdfast.contract.kinds import JOURNALS, KINDS
+
+    try:
+        yield
+    except NotFound as error:
+        if error.reason == "RECORD_NOT_FOUND":
+            others = [each for each in JOURNALS[journal].parent_kinds if each != of and each in KINDS]
+            found = [each for each in others if store.collection(each).exists(id)]
+            if found:
+                error.message += f" There is a {found[0]} {id}: add `--parent-kind {found[0]}`."
+            elif others:
+                error.message += f" The parent may be of another kind, which `--parent-kind` names: {', '.join(others)}."
+        raise
 
 
 def _start(read: Callable[..., Iterable[entry_pb2.Entry]], lines: int, filter: str) -> int:

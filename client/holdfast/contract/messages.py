@@ -11,6 +11,8 @@ from holdfast.errors import InvalidArgument
 
 M = TypeVar("M", bound=Message)
 
+UNFIT_TEXT = "Put such text into an artifact or an attachment, or into the content of an entry."  # what can be done with it
+
 
 def message_with(message_class: type[M], **fields: object) -> M:
     """Returns a message with these fields. Raises InvalidArgument for a text with a lone surrogate, which names the field."""

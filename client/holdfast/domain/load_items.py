@@ -7,6 +7,7 @@ there, as `holdfast tail --json` prints them: the text counts, because the blob 
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from holdfast.v1 import entry_pb2, record_pb2
 from holdfast.v1.admin_service_pb2 import LoadItem
 from holdfast.v1.blob_service_pb2 import BlobPutHeader, BlobServicePutResponse
 from holdfast.values import unfit
+from holdfast.values.exact import texts_of
 from holdfast.values.fields import Json, fill, message_of
 from holdfast.values.json_text import from_json
 from holdfast.wire.connection import Connection
@@ -52,6 +54,16 @@ class Uploads:
     def put(self, source: Source) -> str:
         """Returns the digest of a source, which is stored."""
         return self.blobs.upload(BlobPutHeader(), source).digest
+
+    def put_texts(self, message: Message, texts: Mapping[str, str]) -> None:
+        """Puts texts that a message cannot hold into blobs, which stand in place of its fields."""
+        for name, text in texts.items():
+            place, encoded = places_of(message)[name], unfit.bytes_of(text)
+            message.ClearField(name)
+            clear_blob(message, place)
+            setattr(message, place.name, self.blobs.put(encoded).digest)
+            if place.type_field:
+                setattr(message, place.type_field, unfit.media_type(encoded))
 
 
 class _Unsent(Blobs):
@@ -95,6 +107,7 @@ class RecordItems:
             if value.DESCRIPTOR != message.DESCRIPTOR:
                 raise TypeError(f"Load a {message.DESCRIPTOR.name}, not a {value.DESCRIPTOR.name}.")
             message.CopyFrom(value)
+            self._uploads.put_texts(message, texts_of(given))
             _keep_texts(message)
         else:
             values, item.actor = _parted(value)
@@ -126,6 +139,7 @@ class EntryItems:
         item, entry = LoadItem(), entry_pb2.Entry()
         if isinstance(value, entry_pb2.Entry):
             entry.CopyFrom(value)
+            self._uploads.put_texts(value_of(entry), texts_of(given))
             _keep_texts(value_of(entry))
             whole = self._uploads.contents.stored(entry, self._journal.name)
         else:
@@ -145,7 +159,7 @@ class EntryItems:
         try:
             return self._uploads.contents.stored(made, self._journal.name)
         except TypeError as error:
-            raise InvalidArgument(str(error), reason="VALUE_INVALID") from None
+            raise _refused(error) from None
 
     def _set_parent(self, entry: entry_pb2.Entry) -> None:
         kind, id = self._parent
@@ -198,7 +212,7 @@ def fill_from(message: Message, shape: Shape, values: Mapping[str, Any], uploads
     try:
         fill(message, shape.name, prepared(shape, values, uploads))
     except TypeError as error:
-        raise InvalidArgument(str(error), reason="VALUE_INVALID") from None
+        raise _refused(error) from None
 
 
 def _fill_entry(entry: entry_pb2.Entry, values: Mapping[str, Any], journal: Journal) -> None:
@@ -206,7 +220,7 @@ def _fill_entry(entry: entry_pb2.Entry, values: Mapping[str, Any], journal: Jour
     try:
         fill(entry, journal.name, times)
     except TypeError as error:
-        raise InvalidArgument(str(error), reason="VALUE_INVALID") from None
+        raise _refused(error) from None
 
 
 def prepared(shape: Shape, values: Mapping[str, Any], uploads: Uploads) -> dict[str, Any]:
@@ -245,15 +259,19 @@ def _member(shape: Shape, value: Any) -> Any:
     return {name: _plain(shape.by_name[name], each) if name in shape.by_name else each for name, each in known.items()}
 
 
+def _refused(error: TypeError) -> InvalidArgument:
+    return InvalidArgument(f"{str(error).removesuffix('.')}.", reason="VALUE_INVALID")
+
+
 def _time(name: str, value: Any) -> Any:
-    if not isinstance(value, str):
+    if value is None or isinstance(value, datetime.datetime | Timestamp):
         return value
     time = Timestamp()
     try:
         time.FromJsonString(value)
-    except ValueError:
+    except (ValueError, TypeError):
         raise InvalidArgument(
-            f"{name}: {value!r} is not a time. Write one like 2026-01-31T12:00:00Z.",
+            f"{name}: {value!r} is not a time. Write RFC 3339 text such as 2026-01-31T12:00:00Z.",
             reason="VALUE_INVALID",
             metadata={"field": name},
         ) from None

@@ -25,6 +25,7 @@ from holdfast.errors import Closed, DeadlineExceeded, HoldfastError, InvalidArgu
 from holdfast.v1 import entry_pb2, journal_service_pb2
 from holdfast.values.entries import check_entry, check_text
 from holdfast.values.fields import json_field, not_utf8, timestamp
+from holdfast.values.json_text import LoneSurrogate
 from holdfast.wire import forks
 from holdfast.wire.scope import Scope
 
@@ -360,6 +361,8 @@ def _named(error: BaseException) -> BaseException:
     """The error to raise: InvalidArgument if Python or protobuf rejects a value, else the error itself."""
     if isinstance(error, UnicodeEncodeError):
         return not_utf8("transcript")
+    if isinstance(error, LoneSurrogate):
+        return not_utf8("transcript.metadata")
     if isinstance(error, ValueError):
         return InvalidArgument(f"transcript: {error}", reason="VALUE_INVALID")
     return error

@@ -78,7 +78,7 @@ class CheckpointWrites(RecordWrites[C]):
 
         `parent` is the checkpoint that this one continues. None selects the checkpoint that this transaction last saved in the
         session, else the one that this client last saved or loaded in it, else the session's latest. An empty string means no
-        parent. A JSON value is loaded as an equal value, except that tuples become lists.
+        parent. A JSON value is loaded as an equal value, except that tuples become lists; texts may have lone surrogates.
         Raises ParentNotFound when the session or the parent does not exist; TypeError and InvalidArgument for contexts that
         could not be loaded as they are, or are files open for text; OSError.
         """

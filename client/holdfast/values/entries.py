@@ -10,6 +10,7 @@ from functools import cache
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from holdfast.contract.messages import UNFIT_TEXT
 from holdfast.errors import InvalidArgument, TooLarge
 from holdfast.v1 import entry_pb2, options_pb2
 from holdfast.values.fields import fill, message_of
@@ -97,7 +98,7 @@ def check_text(message: Message, journal: str = "transcript") -> None:
     held = [each for each in texts.plain if "\0" in getattr(message, each)]
     held += [each for each in texts.documents if "u0000" in (text := getattr(message, each)) and _ESCAPED_NUL.search(text)]
     for field in held:
-        raise _refused(journal, field, "holds a NUL character, which the store cannot hold in this field")
+        raise _refused(journal, field, f"holds a NUL character. {UNFIT_TEXT}".removesuffix("."))
 
 
 def _refused(journal: str, field: str, why: str) -> InvalidArgument:

@@ -57,6 +57,11 @@ def with_texts(value: V, texts: Mapping[str, str]) -> V:
     return made  # type: ignore[no-any-return]
 
 
+def texts_of(value: object) -> dict[str, str]:
+    """The texts, by field, that the message of a view cannot hold exactly; none for any other value."""
+    return _texts_of(value) if isinstance(value, ExactTexts) else {}
+
+
 def _exact_view(view_class: type[View], message: Any, texts: Mapping[str, str]) -> View:
     names = frozenset(texts)
     view: View = object.__new__(_class_of(view_class, names))  # type: ignore[arg-type]  # View has no hash, its classes have

@@ -16,8 +16,9 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.contract.kinds import Field, FieldType, fields_of
+from holdfast.contract.messages import UNFIT_TEXT
 from holdfast.errors import InvalidArgument
-from holdfast.values.json_text import from_json, to_json
+from holdfast.values.json_text import LoneSurrogate, from_json, to_json
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
@@ -106,7 +107,7 @@ def _set(message: Message, name: str, field: Field, value: object) -> None:
             _set_repeated(message, field, value)
         else:
             _set_scalar(message, field, value)
-    except UnicodeEncodeError:
+    except (UnicodeEncodeError, LoneSurrogate):
         raise not_utf8(f"{name}.{field.name}") from None
     except TypeError as error:
         raise TypeError(f"{name}.{field.name}: {error}") from None
@@ -153,7 +154,7 @@ def _items(value: object) -> Iterable[Any]:
 def not_utf8(field: str) -> InvalidArgument:
     """Returns the error for text with a lone surrogate."""
     return InvalidArgument(
-        f"{field}: the text holds a lone surrogate, which UTF-8 cannot encode. Put such bytes into a blob.",
+        f"{field}: the text holds a lone surrogate, which UTF-8 cannot encode. {UNFIT_TEXT}",
         reason="VALUE_INVALID",
         metadata={"field": field.rpartition(".")[2]},
     )

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from itertools import chain
 from typing import Any
 
 import orjson
 
 _PLAIN = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+# Escapes of the two halves of a character are decoded as the character.
+_HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _WHOLE: frozenset[type] = frozenset((str, int, bool, type(None)))
 _WHOLE_OR_FLOAT: frozenset[type] = _WHOLE | {float}
+
+
+class LoneSurrogate(ValueError):
+    """A string holds a lone surrogate, which UTF-8 cannot encode."""
 
 
 def to_json(value: object) -> bytes:
@@ -42,7 +49,8 @@ def _long_way(value: object) -> bytes:
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"A string holds a lone surrogate, {error.object[error.start]!r}, which UTF-8 cannot encode.") from None
+        said = f"A string holds a lone surrogate, {error.object[error.start]!r}, which UTF-8 cannot encode."
+        raise LoneSurrogate(said) from None
     except RecursionError:
         raise ValueError("The value is nested too deeply for JSON.") from None
     _check_keys(value)
@@ -51,8 +59,16 @@ def _long_way(value: object) -> bytes:
 
 
 def to_escaped_json(value: object) -> bytes:
-    """As `to_json`, but accepts lone surrogates: every character outside ASCII is an escape."""
+    """As `to_json`, but accepts lone surrogates: every character outside ASCII is an escape.
+
+    Raises ValueError for two surrogates in a row that are the halves of one character, as they would be decoded as it.
+    """
     try:
+        if _HALVES.search(json.dumps(value, ensure_ascii=False, allow_nan=False)):
+            raise ValueError(
+                "A string holds the two halves of one character as two surrogates, which JSON cannot tell from the character."
+                " text.encode('utf-16', 'surrogatepass').decode('utf-16', 'surrogatepass') joins them."
+            )
         text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()
     except RecursionError:
         raise ValueError("The value is nested too deeply for JSON.") from None

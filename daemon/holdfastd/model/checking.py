@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from holdfast.contract.kinds import Field, FieldType, Kind, RecordMessage, Shape
+from holdfast.contract.messages import UNFIT_TEXT
 from holdfastd.errors import InvalidArgument
 from holdfastd.model.codec import MAX_TIME_NS, MIN_TIME_NS, canonical_json, time_ns
 from holdfastd.model.names import check_id
@@ -25,7 +26,7 @@ Check = Callable[[Message], None]
 
 def _refuse_nul(value: str, field: str) -> None:
     if "\0" in value:
-        raise InvalidArgument(f"{field} holds a NUL character; put binary data into a blob.", reason="VALUE_INVALID", field=field)
+        raise InvalidArgument(f"{field} holds a NUL character. {UNFIT_TEXT}", reason="VALUE_INVALID", field=field)
 
 
 def _check_string(field: Field) -> Check:

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.contract.kinds import Field, FieldType, Shape
+from holdfast.contract.messages import UNFIT_TEXT
 from holdfastd.errors import InvalidArgument
 
 NANOS = 1_000_000_000
@@ -54,7 +55,7 @@ def canonical_json(text: str, field: str) -> str:
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"{field} is not valid JSON: {error}.", reason="VALUE_INVALID", field=field) from None
     if "\\u0000" in canonical and _ESCAPED_NUL.search(canonical):
-        raise InvalidArgument(f"{field} holds a NUL character; put binary data into a blob.", reason="VALUE_INVALID", field=field)
+        raise InvalidArgument(f"{field} holds a NUL character. {UNFIT_TEXT}", reason="VALUE_INVALID", field=field)
     return canonical
 
 
