@@ -234,6 +234,16 @@ def test_ready_records_are_found_by_one_query_without_a_scan(database: Connectio
         assert not [each for each in steps if "TEMP B-TREE" in each], steps
 
 
+@pytest.mark.parametrize("text", ["NOT done = true AND ready = true", "done = false AND ready = false", "done = true"])
+def test_records_that_are_done_are_told_by_one_query_without_a_scan(database: Connection, text: str) -> None:
+    for steps in page_plans(database, "task", text, ""):
+        assert_no_scan(steps)
+        assert steps[0].startswith("SEARCH t USING INDEX task_by_create_time"), steps
+        assert any(each.startswith("SEARCH own USING ") and "(workspace=? AND id=?)" in each for each in steps), steps
+        assert any(each.startswith("SEARCH term USING ") and "(workspace=? AND id=?" in each for each in steps), steps
+        assert not [each for each in steps if "TEMP B-TREE" in each], steps
+
+
 @pytest.mark.parametrize("target", referrers())
 def test_referring_records_are_found_by_an_index(database: Connection, target: str) -> None:
     for referrer in referrers()[target]:

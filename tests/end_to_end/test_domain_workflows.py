@@ -9,6 +9,7 @@ import pytest
 
 import holdfast
 from holdfast.v1 import record_pb2
+from holdfast.values import views
 from tests.end_to_end.test_domain_work import at_once
 
 PHASES = [{"name": "plan"}, {"name": "build", "settings": {"model": "large", "tries": 3}}]
@@ -42,13 +43,64 @@ def test_save_is_store(store: holdfast.Store, shipped: record_pb2.Workflow) -> N
     second = store.workflows.save(workflow_id="ship", name="Second")
     assert (second.id, second.parent_version) == ("ship@2", 1)
     again = store.workflows.save(shipped)
-    assert (again.id, again.parent_version, again.name) == ("ship@3", 2, "Ship it"), "a message is stored under the next number"
+    assert (again.id, again.parent_version, again.name) == ("ship@3", 1, "Ship it"), "a message is stored under the next number"
     assert store.workflows.save(shipped, name="Aside", parent_version=1).parent_version == 1
     assert store.workflows.create(workflow_id="ship", name="Aside").workflow_version == 5, "create is a plain insert"
     with pytest.raises(TypeError, match="name the workflow"):
         store.workflows.save(name="Nameless")
     with pytest.raises(holdfast.AlreadyExists):
         store.workflows.create(shipped)
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_the_parent_is_the_version_that_was_read(
+    store: holdfast.Store, shipped: record_pb2.Workflow, in_transaction: bool
+) -> None:
+    second = store.workflows.store("ship", name="Second")
+    third = store.workflows.store("ship", name="Third")
+    second.description, third.description = "of the second", "of the third"
+    with store.transaction() as tx:
+        workflows = tx.workflows if in_transaction else store.workflows
+        fourth = workflows.store("ship", second)
+        fifth = workflows.store("ship", third.message)
+        assert (fourth.workflow_version, fourth.parent_version, fifth.parent_version) == (4, 2, 3)
+        fourth.description = "of the fourth"
+        assert workflows.save(fourth).parent_version == 4
+        assert workflows.store("ship", third, name="Aside", parent_version=1).parent_version == 1
+        assert workflows.store("send", third).parent_version == 0, "versions of another workflow are no parents"
+    latest = store.workflows.latest("ship")
+    assert store.workflows.store("ship", latest) == latest, "nothing changed, so nothing is added"
+
+
+def test_a_made_view_may_name_its_parent(store: holdfast.Store, shipped: record_pb2.Workflow) -> None:
+    store.workflows.store("ship", name="Second")
+    made = views.Workflow(workflow_id="ship", name="Made", parent_version=1)
+    assert store.workflows.save(made).parent_version == 1
+    with pytest.raises(holdfast.ParentNotFound):
+        store.workflows.save(record_pb2.Workflow(workflow_id="ship", name="Made", parent_version=99))
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_a_version_that_was_deleted_since_it_was_read_is_no_parent(
+    store: holdfast.Store, shipped: record_pb2.Workflow, in_transaction: bool
+) -> None:
+    second, _ = store.workflows.store("ship", name="Second"), store.workflows.store("ship", name="Third", parent_version=1)
+    with store.transaction() as tx:
+        workflows = tx.workflows if in_transaction else store.workflows
+        workflows.delete("ship", 2)
+        assert workflows.store("ship", second, name="Fourth").parent_version == 3
+    elsewhere = store.in_workspace(store.workspace + "-other")
+    assert elsewhere.workflows.save(second).parent_version == 0, "the other workspace has no such version"
+
+
+@pytest.mark.parametrize("field", ["id", "version", "create_time", "update_time", "workflow_version"])
+def test_what_the_store_makes_is_refused_as_a_keyword(store: holdfast.Store, shipped: record_pb2.Workflow, field: str) -> None:
+    value = getattr(shipped, field)
+    for write in (store.workflows.store, store.transaction().workflows.store):
+        with pytest.raises(holdfast.InvalidArgument, match=f"workflow.{field} is set by the store. Leave it out") as caught:
+            write("ship", name="Second", **{field: value})
+        assert (caught.value.reason, caught.value.metadata["field"]) == ("OUTPUT_ONLY", field)
+    assert numbers(store.workflows.versions("ship")) == [1]
 
 
 @pytest.mark.parametrize("parent", [2, 3, 99, -1], ids=["its own number", "the one after", "far off", "negative"])

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 import holdfast
+from holdfast.cli.lineage import nodes_of
 from holdfast.contract.kinds import KINDS
 from holdfast.errors import FailedPrecondition, InvalidArgument
 from holdfast.v1 import store_service_pb2 as pb
+from holdfast.wire.connection import Connection
 from holdfastd import errors as daemon_errors
 from holdfastd.model.call import Call
 from tests.support.engine import Engine
@@ -152,7 +154,7 @@ def test_a_filter_takes_the_statuses_of_the_workspace(store: holdfast.Store) -> 
     store.tasks.create(id="T-1", title="t")
     assert store.tasks.count('status = "todo"') == store.tasks.count('status != "over"') == store.tasks.count('status:"tod"') == 1
     assert store.tasks.count('status = ""') == 0
-    assert [each.id for each in store.tasks.ready()] == ["T-1"]  # it leaves out the contract's value for done, too
+    assert [each.id for each in store.tasks.ready()] == ["T-1"]
     with pytest.raises(InvalidArgument, match="status is never 'created'"):
         store.tasks.count('status = "created"')
 
@@ -169,3 +171,39 @@ def test_a_filter_of_an_older_client_matches_nothing_instead(tmp_path: Path) -> 
             list(engine.records.scan(pb.StoreServiceScanRequest(lists=lists), Call()))
     finally:
         engine.close()
+
+
+@pytest.mark.parametrize("kind", ["task", "initiative"])
+def test_a_record_whose_status_means_done_is_neither_ready_nor_blocked(store: holdfast.Store, kind: str) -> None:
+    use(store, *TRACKER, ("completed", "active"), kind=kind)
+    records = store.tasks if kind == "task" else store.initiatives
+    for status, _ in (*TRACKER, ("completed", "active")):
+        records.create(id=status, title=status, status=status)
+        records.create(id=f"{status}-waits", title="w", status=status, blocked_by=["todo"])
+    assert {each.id for each in records.ready()} == {"todo", "doing", "dropped", "completed"}
+    assert {each.id for each in records.blocked()} == {"todo-waits", "doing-waits", "dropped-waits", "completed-waits"}
+    assert {each.id for each in records.list(filter="done = true")} == {"done", "done-waits"}
+    assert records.count("done = false") == records.count("NOT done = true") == records.count("done != true") == 8
+
+
+def test_ready_records_without_a_vocabulary_are_those_that_the_contract_does_not_call_done(store: holdfast.Store) -> None:
+    for status in KINDS["task"].by_name["status"].vocabulary:
+        store.tasks.create(id=status, title=status, status=status)
+    left = {each.id for each in store.tasks.ready()}
+    assert left == set(KINDS["task"].by_name["status"].vocabulary) - {"completed", "finished"}
+
+
+def test_the_graph_marks_what_the_vocabulary_calls_done(store: holdfast.Store) -> None:
+    use(store, *TRACKER)
+    store.tasks.create(id="T-1", title="t", status="done")
+    store.tasks.create(id="T-2", title="t", blocked_by=["T-1"])
+    nodes = nodes_of(store, KINDS["task"], "", "")
+    assert [(each.id, each.done, each.ready) for each in nodes.values()] == [("T-1", True, False), ("T-2", False, True)]
+
+
+def test_a_daemon_without_the_filter_gets_the_values_of_the_contract(
+    store: holdfast.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Connection, "supports", lambda self, version: version < 4)
+    asked = store.tasks._open("true")
+    assert asked == 'NOT (status = "completed" OR status = "finished") AND ready = true'

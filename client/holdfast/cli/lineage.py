@@ -10,6 +10,7 @@ from holdfast.cli.kind_names import kind_named
 from holdfast.cli.reach import records_of
 from holdfast.cli.text import size_text
 from holdfast.contract.kinds import KINDS, Kind
+from holdfast.domain.waiting import finished
 from holdfast.errors import InvalidArgument, NotFound
 from holdfast.values.filters import both, quoted
 
@@ -95,23 +96,30 @@ def nodes_of(store: Store, kind: Kind, id: str, filter: str) -> dict[str, Node]:
     wanted = both(filter, f"{lineage.scope} = {quoted(id)}") if lineage.scope else filter
     if lineage.scope_kind:
         records_of(store, KINDS[lineage.scope_kind]).get(id)
-    ready: set[str] = set()
-    if kind.readiness is not None:
-        ready = {each.id for each in _all(store, kind, both(wanted, "ready = true"))}
-    nodes = {each.id: _node(kind, lineage, each, ready) for each in _all(store, kind, wanted)}
+    ready, done = _readiness(store, kind, wanted)
+    nodes = {each.id: _node(kind, lineage, each, ready, done) for each in _all(store, kind, wanted)}
     if lineage.scope and not lineage.scope_kind and not nodes:
         raise NotFound(f"There is no {kind.name} {id}.", reason="RECORD_NOT_FOUND")
     return nodes
+
+
+def _readiness(store: Store, kind: Kind, filter: str) -> tuple[set[str], set[str]]:
+    """The ids of the records whose dependencies are done, and of those that are done themselves."""
+    if kind.readiness is None:
+        return set(), set()
+    asked = ("ready = true", finished(store.transaction().scope, kind))
+    ready, done = ({each.id for each in _all(store, kind, both(filter, one))} for one in asked)
+    return ready, done
 
 
 def _all(store: Store, kind: Kind, filter: str) -> Iterator[Any]:
     return iter(records_of(store, kind).list(filter=filter, page_size=PAGE))
 
 
-def _node(kind: Kind, lineage: Lineage, message: Any, ready: set[str]) -> Node:
+def _node(kind: Kind, lineage: Lineage, message: Any, ready: set[str], done: set[str]) -> Node:
     parents, about = tuple(lineage.parents(message)), tuple(each for each in lineage.about(message) if each)
     if kind.readiness is None:
         return Node(message.id, parents, about, getattr(message, "status", ""))
     status = getattr(message, kind.readiness.status_field)
-    done = status in kind.readiness.done_values
-    return Node(message.id, parents, about, status, done, message.id in ready and not done)
+    is_done = message.id in done
+    return Node(message.id, parents, about, status, is_done, message.id in ready and not is_done)

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.contract.kinds import KINDS
+from holdfast.domain.joined import InitiativeFields, Joined
 from holdfast.domain.tasks import Tasks
 from holdfast.domain.waiting import Waiting
 from holdfast.errors import VersionMismatch, WorkspaceNotFound
@@ -30,8 +31,13 @@ InitiativeLike = Union["views.Initiative", Message, "InitiativeTasks"]
 
 
 @dataclass(frozen=True, slots=True)
-class InitiativeTasks:
-    """An initiative and its tasks: first those of its `task_ids`, in order, then those that name it as their `initiative_id`."""
+class InitiativeTasks(Joined, InitiativeFields):
+    """An initiative and its tasks: first those of its `task_ids`, in order, then those that name it as their `initiative_id`.
+
+    The fields of the view are read here too: `found.title` is `found.message.title`. Set them in `message`.
+    """
+
+    _others = "tasks"
 
     message: views.Initiative
     tasks: tuple[views.Task, ...]

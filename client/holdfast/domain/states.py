@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Union
 
 from holdfast.contract.kinds import KINDS
 from holdfast.domain.gates import Decision, GateLike, gate_steps
+from holdfast.domain.joined import Joined, TaskStateFields
 from holdfast.errors import WorkspaceNotFound
 from holdfast.records.collection import Collection
 from holdfast.records.scans import scan
@@ -20,11 +22,19 @@ from holdfast.wire.pages import Found, Gaps, OnUnreadable
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """A task's state: a view of it, with its phases, and the task's gate decisions, oldest first."""
+class State(Joined, TaskStateFields):
+    """A task's state: a view of it, with its phases, and the task's gate decisions, oldest first.
+
+    The fields of the view are read here too: `state.status` is `state.message.status`. Set them in `message`.
+    """
+
+    _others = "gates"
 
     message: views.TaskState
     gates: tuple[views.GateDecision, ...]
+
+
+StateLike = Union[str, State, "views.TaskState", record_pb2.TaskState]
 
 
 def state_of(state: record_pb2.TaskState, gates: Iterable[record_pb2.GateDecision]) -> State:
@@ -39,21 +49,22 @@ class StateWrites:
         self._sink = sink
 
     def save(
-        self, state: str | State, /, *, gates: Iterable[GateLike] | None = None, version: int | None = None, **fields: object
+        self, state: StateLike, /, *, gates: Iterable[GateLike] | None = None, version: int | None = None, **fields: object
     ) -> State:
         """Adds a task's state or changes its given fields, and writes gate decisions, in one commit.
 
         `state` is the task's id, or a state that was loaded: all its fields and its decisions are written then, and the stored
-        state must have its version. `phases` is the whole list, of views, messages or dicts. `gates` are decisions to add or to
-        change; other decisions stay. A decision without an id is the stored one with the same phase, type, actor and time of the
-        decision, or without that time the one that is equal in all fields; so decisions that are saved twice are stored once.
+        state must have its version. A view or a message of a state is written in the same way, without decisions. `phases` is the
+        whole list, of views, messages or dicts. `gates` are decisions to add or to change; other decisions stay. A decision
+        without an id is the stored one with the same phase, type, actor and time of the decision, or without that time the one
+        that is equal in all fields; so decisions that are saved twice are stored once.
         `version`, if not 0, is the version that the stored state must have; a decision that was read is changed only if the
         stored one still has its version.
         Raises ParentNotFound when the task does not exist, VersionMismatch, InvalidArgument.
         """
-        task_id = state if isinstance(state, str) else state.message.task_id
+        task_id = state if isinstance(state, str) else state.task_id
         if gates is None:
-            gates = () if isinstance(state, str) else state.gates
+            gates = state.gates if isinstance(state, State) else ()
         given = list(gates)
         decisions = gate_steps(task_id, given, self._stored_gates(task_id) if given else [])
         return self._saved(task_id, state_step(state, version, fields), decisions)
@@ -78,18 +89,22 @@ class States(StateWrites):
         super().__init__(sink)
         self._task_states = task_states
 
-    def load(self, task_id: str, /, *, on_unreadable: OnUnreadable | None = None) -> State:
+    def load(self, task_id: str, /, *, every_task: bool = False, on_unreadable: OnUnreadable | None = None) -> State:
         """Returns the state of a task and its gate decisions, as of one revision.
 
-        Raises NotFound when it has no state, DataLoss when its state cannot be read. A decision that cannot be read is left out:
-        it is logged as a warning, or given to `on_unreadable`, which may raise.
+        With `every_task`, a task without a stored state has the state `pending` with the version 0, as in `load_all`.
+        Raises NotFound when it has no state, or with `every_task` when there is no such task, and DataLoss when its state cannot
+        be read. A decision that cannot be read is left out: it is logged as a warning, or given to `on_unreadable`, which may
+        raise.
         """
         gaps = Gaps(on_unreadable)
-        asked = ("task_state", equal(id=task_id)), ("gate_decision", equal(task_id=task_id))
-        states, gates = scan(self._sink.scope, *asked, gaps=gaps) if task_id else ([], [])
-        if not states:
-            return State(self._task_states.get(task_id), ())  # raises NotFound
-        return state_of(states[0].task_state, [each.gate_decision for each in gates])
+        own = equal(id=task_id)
+        asked = [("task_state", own), ("gate_decision", equal(task_id=task_id)), *([("task", own)] if every_task else [])]
+        states, gates, *tasks = scan(self._sink.scope, *asked, gaps=gaps) if task_id else ([], [])
+        damaged = any(each.kind == "task_state" for each in gaps.unreadable)
+        if not states and (damaged or not any(tasks)):
+            return State(self._task_states.get(task_id), ())  # raises NotFound or DataLoss
+        return state_of(states[0].task_state if states else unsaved(task_id), [each.gate_decision for each in gates])
 
     def load_all(self, *, every_task: bool = False, on_unreadable: OnUnreadable | None = None) -> Found[State]:
         """Returns the stored states by task id, as of one revision. Takes two SQL statements for any number of tasks.
@@ -130,11 +145,11 @@ def _by_task(decisions: Iterable[record_pb2.Record]) -> dict[str, list[record_pb
     return found
 
 
-def state_step(state: str | State, version: int | None, fields: Mapping[str, object]) -> Mutation:
+def state_step(state: StateLike, version: int | None, fields: Mapping[str, object]) -> Mutation:
     """Returns the mutation that saves a state without its decisions."""
     kind = KINDS["task_state"]
     if not isinstance(state, str):
-        return mutations.upsert(kind, state.message, fields, version)
+        return mutations.upsert(kind, state, fields, version)
     if version:
         return mutations.update(kind, state, version, {"task_id": state, **fields})
     return mutations.upsert(kind, None, {"task_id": state, **fields})

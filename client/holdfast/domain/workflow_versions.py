@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from holdfast.contract.kinds import Kind
 from holdfast.domain.workflow_additions import Additions, Version, number_of, record_id
-from holdfast.errors import AlreadyExists, HasDependents, NotFound, ParentNotFound, WorkspaceNotFound
+from holdfast.errors import AlreadyExists, HasDependents, InvalidArgument, NotFound, ParentNotFound, WorkspaceNotFound
 from holdfast.records.listing import list_records
 from holdfast.records.sink import Sink
 from holdfast.records.writes import RecordWrites
@@ -113,16 +113,23 @@ class WorkflowWrites(RecordWrites["views.Workflow"]):
         """Adds the next version of a workflow and returns it. The message and the fields are its whole content.
 
         If the content equals the latest version's, nothing is added and the latest version is returned. The parent is
-        `parent_version` (0: none), by default the latest version. Concurrent calls each add a version of their own.
-        Raises ParentNotFound when the parent does not exist, InvalidArgument; DataLoss when the latest version is damaged;
-        AlreadyExists when other clients added versions first until the timeout.
+        `parent_version` (0: none), also that of a message which was not read from the store; by default the version of this
+        workflow that the message was read from, while it exists, else the latest. Concurrent calls each add a version.
+        Raises ParentNotFound when `parent_version` does not exist; InvalidArgument, also for fields that the store sets, such as
+        `workflow_version`; DataLoss when the latest version is damaged; AlreadyExists when other clients added versions first
+        until the timeout.
         """
+        _refuse_made(fields)
         wanted = _made(named(workflow_id), message, fields)
+        origin, named_parent = _origin(workflow_id, message)
+        parent_version = parent_version if parent_version is not None else named_parent
         self._check_parent(workflow_id, parent_version)
 
         def following(latest: record_pb2.Workflow | None) -> record_pb2.Workflow:
             before = latest.workflow_version if latest is not None else 0
-            wanted.parent_version = before if parent_version is None else parent_version
+            from_origin = origin and latest is not None and (origin == before or self._has(workflow_id, origin))
+            default = origin if from_origin else before
+            wanted.parent_version = default if parent_version is None else parent_version
             return wanted
 
         return self._next(workflow_id, following)
@@ -219,6 +226,13 @@ class WorkflowWrites(RecordWrites["views.Workflow"]):
         found: record_pb2.Workflow = self._sink.read(self._kind, id)
         return found
 
+    def _has(self, workflow_id: str, number: int) -> bool:
+        """Whether the version exists, with the steps so far applied."""
+        try:
+            return self._numbered(workflow_id, number).id not in self._additions.deleted()
+        except NotFound:
+            return False
+
     def _derive(self, workflow_id: str, base_version: int | None, change: Edit) -> views.Workflow:
         fixed = None if base_version is None else self._numbered(workflow_id, base_version)
 
@@ -287,6 +301,22 @@ def _made(workflow_id: str, message: views.Workflow | Message | None, fields: Ma
         made.ClearField(name)  # type: ignore[arg-type]
     made.workflow_id = workflow_id
     return made
+
+
+def _origin(workflow_id: str, message: views.Workflow | Message | None) -> tuple[int, int | None]:
+    """The number of this workflow's version that a message was read from, or 0; else the parent that it names, or None."""
+    found = message_of(message)
+    if not isinstance(found, record_pb2.Workflow) or found.workflow_id not in (workflow_id, ""):
+        return 0, None
+    return (found.workflow_version, None) if found.workflow_version else (0, found.parent_version or None)
+
+
+def _refuse_made(fields: Mapping[str, object]) -> None:
+    """Raises InvalidArgument for a field that the caller cannot choose."""
+    for name in _MADE_BY_THE_STORE:
+        if fields.get(name):
+            said = f"workflow.{name} is set by the store. Leave it out; parent_version names the version to start from."
+            raise InvalidArgument(said, reason="OUTPUT_ONLY", metadata={"kind": "workflow", "field": name})
 
 
 def _said(workflow: record_pb2.Workflow) -> str:

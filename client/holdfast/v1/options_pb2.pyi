@@ -115,7 +115,7 @@ class KindOptions(_message.Message):
 
     @_builtins.property
     def readiness(self) -> Global___Readiness:
-        """What the filter `ready = true` means for this kind."""
+        """What the filter `ready = true` means for this kind. The filter `done = true` matches the records whose own status means done."""
 
     def __init__(
         self,

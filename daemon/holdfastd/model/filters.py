@@ -8,9 +8,10 @@
     operator    = "=" | "!=" | "<" | "<=" | ">" | ">=" | ":"
     value       = string | word | [ "-" ] number | timestamp | "true" | "false" | "null" | "*"
 
-Strings are written "…" or '…' with the escapes \\\\ \\" \\' \\n \\r \\t. `field:*` tests for presence. `predicates.py` defines
-what each comparison means for each type of field. Unlike AIP-160, this language has no functions and no words without an
-operator, and a wildcard inside a string is a plain character.
+`true`, `false` and `null` are written in any case; in quotes they are strings. Strings are written "…" or '…' with the escapes
+\\\\ \\" \\' \\n \\r \\t. `field:*` tests for presence. `predicates.py` defines what each comparison means for each type of
+field. Unlike AIP-160, this language has no functions and no words without an operator, and a wildcard inside a string is a plain
+character.
 """
 
 from __future__ import annotations
@@ -244,10 +245,11 @@ class _Parser:
 
 
 def _word(token: Token) -> Literal:
-    if token.text == "null":
+    text = token.text.lower()
+    if text == "null":
         return Literal(LiteralKind.NULL, None, token.position)
-    if token.text in ("true", "false"):
-        return Literal(LiteralKind.BOOLEAN, token.text == "true", token.position)
+    if text in ("true", "false"):
+        return Literal(LiteralKind.BOOLEAN, text == "true", token.position)
     return Literal(LiteralKind.TEXT, token.text, token.position)
 
 

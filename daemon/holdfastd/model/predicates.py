@@ -70,6 +70,8 @@ def _kind_fields(kind: Kind) -> Mapping[str, Field]:
     found = dict(kind.by_name)
     if kind.readiness is not None:
         found[READY.name] = READY
+    if kind.vocabularies:
+        found[DONE.name] = DONE
     if kind.numbered is not None:
         found[LATEST.name] = LATEST
     for name in reverses(kind.name):
@@ -83,6 +85,9 @@ def _plain(name: str, kind: FieldType) -> Field:
 
 # Computed, not a column: whether all records that this one waits for are done (`Kind.readiness`).
 READY = _plain("ready", FieldType.BOOLEAN)
+
+# Computed, not a column: whether the record's status means `done` in the vocabulary of its workspace, else in the contract's.
+DONE = _plain("done", FieldType.BOOLEAN)
 
 # Computed, not a column: whether no record that is numbered within the same value has a higher number (`Field.number_within`).
 LATEST = _plain("latest", FieldType.BOOLEAN)

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from holdfast.contract.kinds import JOURNALS, KINDS, Field, FieldType, Kind, Referrer, Shape, reverses
 from holdfastd.model.filters import And, Comparison, LiteralKind, Node, Not, Operator, Or
-from holdfastd.model.predicates import LATEST, READY, Predicate, check
+from holdfastd.model.predicates import DONE, LATEST, READY, Predicate, check
 from holdfastd.store import vocabularies
 from holdfastd.store.dialect import Dialect, Where
 from holdfastd.store.sql import quoted
@@ -58,12 +58,8 @@ class _Compiler:
         if test.operator is Operator.NOT_EQUAL:
             equal = Predicate(test.field, test.keys, Operator.EQUAL, test.kind, test.operand)
             return _negated(self._comparison(equal))
-        if test.field is READY and isinstance(self.shape, Kind):
-            return _ready(self.shape, test, self.alias)
-        if test.field is LATEST and isinstance(self.shape, Kind):
-            return _latest(self.shape, test, self.alias)
-        if isinstance(self.shape, Kind) and (referrer := reverses(self.shape.name).get(test.field.name)):
-            return _named_by(referrer, test, self.alias)
+        if isinstance(self.shape, Kind) and (found := _computed(self.shape, test, self.alias)) is not None:
+            return found
         if test.field.repeated:
             return self._member(test)
         if test.keys and test.field.reference is not None:
@@ -143,6 +139,23 @@ def _negated(condition: Where) -> Where:
 
 def _operator(test: Predicate) -> str:
     return "=" if test.operator is Operator.HAS else test.operator.value
+
+
+def _computed(kind: Kind, test: Predicate, alias: str) -> Where | None:
+    """The condition on a field that is computed; None for a column."""
+    if test.field is READY:
+        return _ready(kind, test, alias)
+    if test.field is DONE:
+        return _done(kind, test, alias)
+    if test.field is LATEST:
+        return _latest(kind, test, alias)
+    referrer = reverses(kind.name).get(test.field.name)
+    return None if referrer is None else _named_by(referrer, test, alias)
+
+
+def _done(kind: Kind, test: Predicate, alias: str) -> Where:
+    done = vocabularies.is_done(kind.vocabularies[0], kind.name, alias)
+    return done if _wanted(test) else _negated(done)
 
 
 def _ready(kind: Kind, test: Predicate, alias: str) -> Where:

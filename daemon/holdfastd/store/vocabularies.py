@@ -2,7 +2,7 @@
 
 A vocabulary is a record of the kind `vocabulary`. The writer checks each record with such a field against it, and refuses to take
 values out of it that a record has. It keeps the vocabularies that it has read (`Vocabularies`) until one is written or a command
-is rolled back. Each value has a meaning: open, active, done or failed. The filter `ready` reads the meaning.
+is rolled back. Each value has a meaning: open, active, done or failed. The filters `ready` and `done` read the meaning.
 """
 
 from __future__ import annotations
