@@ -80,6 +80,11 @@ def _fill_with(old: holdfast.Store, text: str) -> None:
     old.phase_outputs.save(run_id="R", phase="a", content=text)
 
 
+def test_a_workflow_version_may_name_a_parent_that_was_not_kept(store: holdfast.Store) -> None:
+    assert store.load("workflow", [{"workflow_id": "w", "workflow_version": 3, "parent_version": 2, "name": "n"}]).loaded == 1
+    assert sound(store)
+
+
 def test_an_unset_time_is_as_the_other(store: holdfast.Store) -> None:
     store.load("task", [task(1, create_time=Y2020), task(2, update_time=datetime.datetime(2021, 5, 6, tzinfo=datetime.UTC))])
     assert store.tasks.get("TASK-001").update_time.year == 2020

@@ -150,8 +150,12 @@ def test_a_tracker(move: Moved, tmp_path: Path) -> None:
             (f"t{n}", f"Task {n}", status, n + 4, "high", '[{"why": 1}]', '["ada"]', T0 + n)
             for n, status in enumerate(("todo", "done"))
         ],
-        bugs=[("b1", "Bug", "high", "t0", '["click"]', None, 3, T0), ("b2", "Bug", "low", None, "[]", "", 1, T0)],
-        status_updates=[(f"u{9 - n}", "ada" if n else "bob", "t0" if n else None, "moved on", T0) for n in range(3)],
+        bugs=[
+            ("b1", "Bug", "high", "t0", '["click"]', None, 3, T0),
+            ("b2", "Bug", "low", None, "[]", "", 1, T0),
+            ("b3", "Bug", "low", "gone", "[]", "", 1, T0),
+        ],
+        status_updates=[(f"u{9 - n}", "ada" if n else "bob", ("gone", "t0", "t0")[n], "moved on", T0) for n in range(3)],
         design_notes=[
             ("n1", "Old", "c", "d", "e", "ada", T0, "n2"),
             ("n2", "New", "c", "d", "e", "bob", T0 + 1, None),
@@ -168,7 +172,10 @@ def test_a_tracker(move: Moved, tmp_path: Path) -> None:
     assert [(each.id, each.proposed_fix, each.task_id or None) for each in store.bugs.list()] == [
         ("b1", None, "t0"),
         ("b2", "", None),
+        ("b3", "", None),
     ]
+    assert [each.metadata for each in store.bugs.list()] == [None, None, {"task_id": "gone"}]
+    assert next((each.task_id or None, each.metadata) for each in store.status_updates.list()) == (None, {"task_id": "gone"})
     assert [each.id for each in store.status_updates.list()] == ["u9", "u8", "u7"]
     assert [each.actor for each in store.audit.of("status_update", "u8")] == ["ada"]
     assert store.design_notes.get("n1").superseded_by == "n2"
@@ -184,45 +191,104 @@ def test_an_orchestrator(move: Moved, tmp_path: Path) -> None:
     build(
         tmp_path / ".orc" / "orc.db",
         "CREATE TABLE initiatives (id TEXT, title TEXT, vision TEXT, status TEXT, created_at TEXT, updated_at TEXT);"
+        "CREATE TABLE initiative_tasks (initiative_id TEXT, task_id TEXT, position INTEGER);"
+        "CREATE TABLE initiative_dependencies (initiative_id TEXT, depends_on TEXT);"
         "CREATE TABLE initiative_decisions (initiative_id TEXT, decision TEXT, rationale TEXT, decided_by TEXT, decided_at TEXT);"
         "CREATE TABLE tasks (id TEXT, title TEXT, description TEXT, status TEXT, initiative_id TEXT, metadata TEXT,"
-        " created_at TEXT, updated_at TEXT);"
+        " priority TEXT, created_at TEXT, updated_at TEXT);"
         "CREATE TABLE task_dependencies (task_id TEXT, depends_on TEXT);"
         "CREATE TABLE states (task_id TEXT, status TEXT, current_phase TEXT, started_at TEXT);"
         "CREATE TABLE phases (task_id TEXT, phase TEXT, status TEXT, iterations INTEGER, started_at TEXT, ended_at TEXT);"
         "CREATE TABLE gate_decisions (id INTEGER, task_id TEXT, phase TEXT, gate_type TEXT, approved INTEGER, reason TEXT,"
-        " decided_by TEXT, decided_at TEXT);"
+        " decided_by TEXT, created_at TEXT, decided_at TEXT);"
         "CREATE TABLE task_comments (id INTEGER, task_id TEXT, author TEXT, content TEXT, created_at TEXT);"
+        "CREATE TABLE review_comments (id INTEGER, task_id TEXT, author TEXT, content TEXT, file_path TEXT, line INTEGER,"
+        " severity TEXT, status TEXT, resolution TEXT, created_at TEXT);"
+        "CREATE TABLE workflows (id TEXT, version INTEGER, name TEXT, description TEXT, created_at TEXT);"
+        "CREATE TABLE workflow_phases (workflow_id TEXT, version INTEGER, position INTEGER, name TEXT, gate_type TEXT,"
+        " max_iterations INTEGER, settings TEXT);"
+        "CREATE TABLE workflow_variables (workflow_id TEXT, version INTEGER, name TEXT, description TEXT, type TEXT,"
+        " required INTEGER, default_value TEXT);"
+        "CREATE TABLE runs (id TEXT, workflow_id TEXT, version INTEGER, task_id TEXT, status TEXT, current_phase TEXT,"
+        " error TEXT, started_at TEXT, ended_at TEXT);"
+        "CREATE TABLE phase_outputs (id INTEGER, run_id TEXT, task_id TEXT, phase TEXT, variable TEXT, content TEXT,"
+        " iteration INTEGER, created_at TEXT);"
+        "CREATE TABLE attachments (task_id TEXT, filename TEXT, content_type TEXT, path TEXT, created_at TEXT);"
+        "CREATE TABLE branches (name TEXT, type TEXT, owner_id TEXT, base_branch TEXT, status TEXT, created_at TEXT,"
+        " last_activity TEXT);"
+        "CREATE TABLE constitution (content TEXT, version TEXT, updated_at TEXT);"
         "CREATE TABLE transcripts (id INTEGER PRIMARY KEY, task_id TEXT, phase TEXT, iteration INTEGER, role TEXT, content TEXT,"
         " timestamp TEXT);"
         "CREATE TABLE event_log (id INTEGER PRIMARY KEY, task_id TEXT, event_type TEXT, source TEXT, duration_ms INTEGER,"
         " data TEXT, created_at TEXT);",
-        initiatives=[("INIT-004", "Login", "fast", "active", day(1), day(2))],
+        initiatives=[
+            ("INIT-003", "Waits", "", "active", day(1), day(1)),  # made before the initiative that it waits for
+            ("INIT-004", "Login", "fast", "active", day(2), day(2)),
+        ],
+        initiative_tasks=[("INIT-004", "TASK-017", 1), ("INIT-004", "TASK-018", 2), ("INIT-003", "TASK-017", 1)],
+        initiative_dependencies=[("INIT-003", "INIT-004")],
         initiative_decisions=[("INIT-004", "Use JWT", "simple", "ada", day(1))],
         tasks=[
-            ("TASK-016", "Waits", "", "created", "INIT-004", None, day(1), day(1)),  # made before the task that it waits for
-            ("TASK-017", "First", "do", "running", None, '{"b": [1, 2]}', day(2), day(3)),
+            (
+                "TASK-016",
+                "Waits",
+                "",
+                "created",
+                "INIT-004",
+                None,
+                None,
+                day(1),
+                day(1),
+            ),  # made before the task that it waits for
+            ("TASK-017", "First", "do", "running", None, '{"b": [1, 2]}', "high", day(2), day(3)),
+            ("TASK-018", "", "", "created", None, None, "", day(3), day(3)),
         ],
         task_dependencies=[("TASK-016", "TASK-017")],
         states=[("TASK-017", "running", "implement", day(2))],
         phases=[("TASK-017", "spec", "completed", 2, day(2), day(3)), ("TASK-017", "implement", "running", 1, day(3), None)],
-        gate_decisions=[(n, "TASK-017", f"p{n}", "human", said, "ok", "ada", day(3)) for n, said in enumerate((1, 0, None))],
+        gate_decisions=[
+            (n, "TASK-017", f"p{n}", "human", said, "ok", "ada", day(1), None if said is None else day(3))
+            for n, said in enumerate((1, 0, None))
+        ],
         task_comments=[(1, "TASK-017", "bob", "Looks right.", day(3))],
+        review_comments=[(1, "TASK-017", "eve", "Check it.", "a.py", 42, "major", "resolved", "done", day(3))],
+        workflows=[("ship", n, "Ship", "all of it", day(n)) for n in (1, 2)],
+        workflow_phases=[("ship", n, 3 - n, f"p{n}", "human", n, '{"model": "x"}') for n in (1, 2)]
+        + [("ship", 2, 1, "p1", None, None, None)],
+        workflow_variables=[("ship", 2, "BRANCH", "where", "string", 1, "main")],
+        runs=[("RUN-007", "ship", 2, "TASK-017", "running", "p1", None, day(2), None)],
+        phase_outputs=[(1, "RUN-007", "TASK-017", "spec", "SPEC", "# The spec", 2, day(3))],
+        attachments=[("TASK-017", "shot.png", "image/png", "attachments/TASK-017/shot.png", day(2))],
+        branches=[("feature/login", "task", "TASK-017", "main", "active", day(1), day(3))],
+        constitution=[("Be kind.", "2", day(2))],
         transcripts=[(n, f"TASK-01{6 + n % 2}", "spec", 1, "prompt", f"row {n}", day(n)) for n in range(1, 7)],
-        event_log=[(n, "TASK-017", "phase_completed", "executor", n * 10, '{"n": 1}', day(n)) for n in range(1, 4)],
+        event_log=[(n, "TASK-017", "phase_completed", "executor", n * 10, '{"n": 1}', day(n)) for n in range(1, 4)]
+        + [(n, None, "started", "daemon", None, None, day(n)) for n in (4, 5)],
     )
+    (tmp_path / ".orc" / "attachments" / "TASK-017").mkdir(parents=True)
+    (tmp_path / ".orc" / "attachments" / "TASK-017" / "shot.png").write_bytes(b"png")
     store = move("orchestrator")
-    assert store.tasks.next_id() == "TASK-018"
+    assert store.tasks.next_id() == "TASK-019"
     assert store.tasks.get("TASK-016").blocked_by == ["TASK-017"]
     assert store.tasks.get("TASK-017").metadata == {"b": [1, 2]}
-    assert [each.id for each in store.tasks.list()] == ["TASK-016", "TASK-017"]  # by their own times
+    assert [(each.id, each.title, each.priority) for each in store.tasks.list()] == [  # by their own times
+        ("TASK-016", "Waits", "normal"),
+        ("TASK-017", "First", "high"),
+        ("TASK-018", "TASK-018", "normal"),
+    ]
+    assert store.initiatives.get("INIT-004").task_ids == ["TASK-017", "TASK-018", "TASK-016"]
+    assert (waits := store.initiatives.get("INIT-003")).blocked_by == ["INIT-004"] and waits.task_ids == ["TASK-017"]
     assert [each.decision for each in store.initiatives.get("INIT-004").decisions] == ["Use JWT"]
     state = store.task_states.get("TASK-017")
     assert [(each.phase, each.iterations, each.end_time is None) for each in state.phases] == [
         ("spec", 2, False),
         ("implement", 1, True),
     ]
-    assert [each.approved for each in store.gate_decisions.list()] == [True, False, None]
+    gates = [(each.approved, each.create_time.day, each.decide_time is None) for each in store.gate_decisions.list()]
+    assert sorted(gates, key=str) == [(False, 3, False), (None, 1, True), (True, 3, False)]
+    (review,) = store.comments.reviews("TASK-017")
+    assert (review.file_path, review.line, review.status, review.resolution) == ("a.py", 42, "resolved", "done")
+    _check_processes(store)
     assert [each.actor for each in store.audit.of("comment", "comment-1")] == ["bob"]
     own = list(store.transcripts.read("TASK-017", parent_kind="task"))
     assert [(each.number, each.content, each.metadata) for each in own] == [
@@ -230,6 +296,33 @@ def test_an_orchestrator(move: Moved, tmp_path: Path) -> None:
     ]
     events = list(store.events.query(task_id="TASK-017"))
     assert [(each.duration_ms, each.create_time.day) for each in events] == [(10, 1), (20, 2), (30, 3)]
+
+
+def _check_processes(store: holdfast.Store) -> None:
+    latest = store.workflows.latest("ship")
+    assert (latest.id, latest.parent_version) == ("ship@2", 1)
+    assert [(each.name, each.gate_type, each.settings) for each in latest.phases] == [
+        ("p2", "human", {"model": "x"}),
+        ("p1", "", None),
+    ]
+    assert [(each.name, each.required, each.default_value) for each in latest.variables] == [("BRANCH", True, "main")]
+    run = store.runs.get("RUN-007")
+    assert (run.workflow, run.task_id, run.start_time and run.start_time.day, run.end_time) == ("ship@2", "TASK-017", 2, None)
+    (output,) = store.phase_outputs.for_task("TASK-017")
+    assert (output.run_id, output.variable, output.content, output.iteration) == ("RUN-007", "SPEC", "# The spec", 2)
+    found = store.attachments.get("TASK-017", "shot.png")
+    assert (found.content_type, found.create_time.day) == ("image/png", 2)
+    store.attachments.save("TASK-017", "shot.png", b"newer")
+    assert [each.version for each in store.attachments.list("TASK-017")] == [2]
+    branch = store.branches.get("feature/login")
+    assert (branch.owner_id, branch.activity_time and branch.activity_time.day) == ("TASK-017", 3)
+    constitution = store.constitution.get()
+    assert (constitution.content, constitution.edition) == ("Be kind.", "2")
+    own = list(store.events.read("workspace", parent_kind="workspace"))
+    assert [(each.number, each.type, each.source, each.create_time.day) for each in own] == [
+        (1, "started", "daemon", 4),
+        (2, "started", "daemon", 5),
+    ]
 
 
 def test_a_workflow_engine(move: Moved, tmp_path: Path) -> None:

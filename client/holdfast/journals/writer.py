@@ -53,8 +53,9 @@ class TranscriptWriter:
     `write` or `flush`, and at the end of the `with` block. Entries acknowledged before the error are durable; later ones are
     not, except that the batch in flight when the daemon became unreachable may be.
 
-    `Store.close` closes the writer. A program that ends with an open one flushes it. An error that nobody was told, because the
-    writer was dropped, is a ResourceWarning with the number of entries.
+    `Store.close` closes the writer. A program that ends with an open one flushes it, but not one that SIGTERM
+    ends, which Python does not handle by default, or `os._exit`: use `with`, and handle SIGTERM (`sys.exit` in the handler is
+    enough). An error that nobody was told, because the writer was dropped, is a ResourceWarning with the number of entries.
     """
 
     _written = _acknowledged = 0
