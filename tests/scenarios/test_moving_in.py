@@ -326,7 +326,6 @@ def _check_processes(store: holdfast.Store) -> None:
 
 
 def test_a_workflow_engine(move: Moved, tmp_path: Path) -> None:
-    pytest.importorskip("yaml")
     (tmp_path / "workflows" / "ship").mkdir(parents=True)
     (tmp_path / "logs").mkdir()
     for number in (1, 2, 10):
