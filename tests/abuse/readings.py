@@ -153,6 +153,7 @@ def _entries(stream: Any) -> Items:
 def _changes(stream: Any) -> Items:
     for frame in stream:
         yield from ((f"{each.revision}/{each.ordinal}", each) for each in frame.changes)
+        yield "unreadable", len(frame.unreadable)
 
 
 def _blob(api: Api, digest: str, offset: int, length: int) -> Items:
