@@ -35,7 +35,9 @@ from holdfastd.store.sqlite.log_watch import LogWatch
 from holdfastd.store.sqlite.readers import PATIENCE_S, Readers
 
 BUSY_TIMEOUT_S = 5.0
-CACHED_STATEMENTS = 512
+# More than the start and all writes prepare on one connection. The driver's cache evicts what was used least: when it is full,
+# new statements evict each other, and each is prepared again each time it runs (an update of a task: 144 us instead of 31).
+CACHED_STATEMENTS = 4096
 WRITER_CACHE_KIB = 16 * 1024
 READER_CACHE_KIB = 4 * 1024
 MAX_FAULTS = 100  # faults that `check` reports of each type
