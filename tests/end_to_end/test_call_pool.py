@@ -20,6 +20,7 @@ import pytest
 
 from holdfast.v1 import store_service_pb2 as pb
 from holdfastd.model.call import Peer
+from holdfastd.rpc import outstanding
 from holdfastd.rpc.message_first import TESTED_VERSIONS, MessageFirst
 from holdfastd.rpc.pool import CallPool
 from holdfastd.rpc.request_sizes import QUICK_BYTES
@@ -74,6 +75,18 @@ def test_a_defect_in_the_permits_does_not_switch_the_path_off(quick: Served, mon
             patched.setattr(quick.gate.message_first.receipts, name, defect)
             assert "_serve" in quick.allocate()
     assert quick.gate.warnings() == []
+
+
+def test_a_call_beyond_those_that_its_process_may_have_is_refused(quick: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = quick.gate.message_first.outstanding._calls
+    quick.allocate()
+    assert eventually(lambda: not calls)
+    with monkeypatch.context() as patched:
+        patched.setattr(outstanding, "OUTSTANDING_MAX", 0)
+        with pytest.raises(grpc.RpcError) as refused:
+            quick.allocate()
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert quick.allocate() and eventually(lambda: not calls)
 
 
 def test_an_error_has_its_code_and_details(served: Served) -> None:
